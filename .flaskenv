@@ -1,0 +1,2 @@
+# Read by the `flask` command in this directory.
+FLASK_APP=wsgi

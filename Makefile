@@ -1,0 +1,58 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help
+help:  ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
+
+.PHONY: install
+install: .venv/installed  ## Install everything into .venv, from hashed requirements
+
+.venv/installed: requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("shop needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import ensurepip, ssl, ctypes' || { echo "this Python lacks a module that shop needs: on Debian, install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@echo "installing into .venv, a minute or so ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+.PHONY: run
+run: install  ## Serve the API on port 8000, with PostgreSQL, Redis and demo data
+	@$(BIN)/python -m shop.embedded
+
+.PHONY: test
+test: install  ## Run all tests, on a PostgreSQL and a Redis of their own
+	@$(BIN)/pytest
+
+.PHONY: check
+check: install  ## Check format, lint, types, the Dockerfile and the compose file
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.production.yaml
+
+.PHONY: load
+load: install  ## Load a running service for 60 s (USERS=400 HOST=http://localhost:8000)
+	@$(BIN)/locust --headless --users $(or $(USERS),400) --spawn-rate 50 --run-time 60s \
+	  --host $(or $(HOST),http://localhost:8000) --only-summary
+
+.PHONY: format
+format: install  ## Format the code and mend what the linter can
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format .
+
+.PHONY: requirements
+requirements: install  ## Compile the requirement files anew, from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	  --no-header --output-file requirements.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	  --no-header --constraints requirements.txt --output-file requirements-dev.txt --group dev
+
+.PHONY: clean
+clean:  ## Delete what was installed and made, the demo data too
+	@test ! -x $(BIN)/python || $(BIN)/python -m shop.embedded.clean
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

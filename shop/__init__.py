@@ -1,0 +1,62 @@
+"""An e-commerce catalogue API with cached reads and exact rate limits."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from . import errors, limits, logs, responses
+from .categories import routes as categories
+from .config import BODY_MAX, DATABASE_POOL, Settings
+from .extensions import api, cache, db, migrate
+from .keys import auth
+from .keys import commands as key_commands
+from .ops import cache_commands, health, limit_commands, metrics, seed
+from .products import routes as products
+from .redis import RedisConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def create_app(environment: Mapping[str, str] | None = None) -> Flask:
+    """Return the application for the settings in `environment`, by default the process's.
+
+    Raises SettingError.
+    """
+    settings = Settings.from_environment(os.environ if environment is None else environment)
+    app = Flask(__name__)
+    app.config["SETTINGS"] = settings
+    app.config["SECRET_KEY"] = settings.secret_key
+    app.config["MAX_CONTENT_LENGTH"] = BODY_MAX
+    app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = DATABASE_POOL
+    app.config["CACHE_TYPE"] = "shop.cache.backend.RedisBackend"
+    app.config["CACHE_DEFAULT_TIMEOUT"] = settings.redis_cache_ttl
+    app.extensions["shop.redis"] = RedisConnection(settings)
+    app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+        app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies
+    )
+
+    logs.init_app(app)
+    metrics.init_app(app)
+    responses.init_app(app)
+    errors.init_app(app)
+
+    db.init_app(app)
+    migrate.init_app(app, db)
+    cache.init_app(app)
+    auth.init_app(app)
+    limits.init_app(app)
+    api.init_app(app)
+
+    app.register_blueprint(health.blueprint)
+    api.register_blueprint(categories.blueprint)
+    api.register_blueprint(products.blueprint)
+
+    for commands in (cache_commands.cache, limit_commands.limits, key_commands.keys, seed.seed):
+        app.cli.add_command(commands)
+    return app

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shop.config import CATEGORIES_LIMIT
+from shop.fields import INTEGER_MAX
+from shop.keys.auth import require_scope
+from shop.limits import write_limit
+from shop.openapi import Blueprint
+from shop.pages import page_query
+from shop.responses import cached_document, cached_page, document
+
+from . import service
+from .schemas import CategoryChanges, CategoryInput, CategoryPageSchema, CategorySchema
+
+if TYPE_CHECKING:
+    from flask import Response
+
+blueprint = Blueprint("categories", __name__, url_prefix="/categories")
+
+ONE = f"/<int(min=1, max={INTEGER_MAX}):category_id>"
+SCOPE = "catalog:write"
+
+
+@blueprint.route("")
+@blueprint.arguments(page_query(*CATEGORIES_LIMIT), location="query")
+@blueprint.cached(CategoryPageSchema, "Link")
+def list_categories(query: dict[str, int]) -> Response:
+    """List categories, in id order."""
+    return cached_page(service.page(**query))
+
+
+@blueprint.route(ONE)
+@blueprint.cached(CategorySchema)
+@blueprint.problems(404)
+def get_category(category_id: int) -> Response:
+    """Get one category."""
+    return cached_document(service.category(category_id))
+
+
+@blueprint.route("", methods=["POST"])
+@write_limit
+@require_scope(SCOPE)
+@blueprint.arguments(CategoryInput)
+@blueprint.response(201, CategorySchema, headers={"Location": "Location"})
+@blueprint.problems(401, 403, 409)
+def create_category(values: dict[str, Any]) -> Response:
+    """Create a category; its name must be new."""
+    category_id, body = service.create_category(values)
+    return document(body, 201, location=f"/categories/{category_id}")
+
+
+@blueprint.route(ONE, methods=["PUT"])
+@write_limit
+@require_scope(SCOPE)
+@blueprint.arguments(CategoryInput)
+@blueprint.response(200, CategorySchema)
+@blueprint.problems(401, 403, 404, 409)
+def replace_category(values: dict[str, Any], category_id: int) -> Response:
+    """Replace a category."""
+    return document(service.update_category(category_id, values))
+
+
+@blueprint.route(ONE, methods=["PATCH"])
+@write_limit
+@require_scope(SCOPE)
+@blueprint.arguments(CategoryChanges)
+@blueprint.response(200, CategorySchema)
+@blueprint.problems(401, 403, 404, 409)
+def change_category(values: dict[str, Any], category_id: int) -> Response:
+    """Change the fields that are sent."""
+    return document(service.update_category(category_id, values))
+
+
+@blueprint.route(ONE, methods=["DELETE"])
+@write_limit
+@require_scope(SCOPE)
+@blueprint.response(204)
+@blueprint.problems(401, 403, 404, 409)
+def delete_category(category_id: int) -> tuple[str, int]:
+    """Delete a category that has no products."""
+    service.delete_category(category_id)
+    return "", 204

@@ -1,0 +1,103 @@
+"""Categories: the reads and what they cache, the writes and what they forget."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from shop.errors import ConflictError, NotFoundError, violations
+from shop.extensions import cache, db
+from shop.pages import Page, dump, select_page_ids
+
+from .models import Category
+from .schemas import CategorySchema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+schema = CategorySchema()
+
+
+def category(category_id: int) -> bytes:
+    """Return a category's document. Raises NotFoundError."""
+    try:
+        return category_documents([category_id])[category_id]
+    except KeyError:
+        raise _not_found(category_id) from None
+
+
+def page(skip: int, limit: int) -> Page:
+    """Return a page of categories, in id order."""
+    found = json.loads(page_ids(skip, limit))
+    documents = category_documents(found["ids"])
+    return Page(list(documents.values()), skip, limit, found["more"])
+
+
+@cache.memoize_many(key="categories:id:{category_id}", ttl="category_cache_ttl")
+def category_documents(category_ids: Sequence[int]) -> dict[int, bytes]:
+    rows = db.session.scalars(select(Category).where(Category.id.in_(category_ids)))
+    return {row.id: dump(schema.dump(row)) for row in rows}
+
+
+@cache.memoize(key="categories:list:skip:{skip}:limit:{limit}", ttl="category_cache_ttl")
+def page_ids(skip: int, limit: int) -> bytes:
+    return select_page_ids(Category.id, skip, limit)
+
+
+def forget_category(category_id: int) -> None:
+    cache.delete_memoized(category_documents, category_id)
+
+
+def forget_pages() -> None:
+    """Forget all pages: a row came or went. A row that changes is in no page."""
+    cache.delete_memoized(page_ids)
+
+
+def create_category(values: Mapping[str, Any]) -> tuple[int, bytes]:
+    """Return the new category's id and document. Raises ConflictError for a name in use."""
+    row = Category(**values)
+    with violations(_name_taken(values)):
+        db.session.add(row)
+        db.session.commit()
+    forget_category(row.id)
+    forget_pages()
+    return row.id, dump(schema.dump(row))
+
+
+def update_category(category_id: int, changes: Mapping[str, Any]) -> bytes:
+    """Return the changed document. Raises NotFoundError, ConflictError for a name in use."""
+    row = _locked(category_id)
+    for name, value in changes.items():
+        setattr(row, name, value)
+    with violations(_name_taken(changes)):
+        db.session.commit()
+    forget_category(category_id)
+    return dump(schema.dump(row))
+
+
+def delete_category(category_id: int) -> None:
+    """Raises NotFoundError, ConflictError while the category has products."""
+    row = _locked(category_id)
+    in_use = ConflictError(f"Category {category_id} has products: move or delete them first.")
+    with violations({"fk_products_category_id": in_use}):
+        db.session.delete(row)
+        db.session.commit()
+    forget_category(category_id)
+    forget_pages()
+
+
+def _locked(category_id: int) -> Category:
+    row = db.session.get(Category, category_id, with_for_update=True)
+    if row is None:
+        raise _not_found(category_id)
+    return row
+
+
+def _not_found(category_id: int) -> NotFoundError:
+    return NotFoundError(f"There is no category {category_id}.")
+
+
+def _name_taken(values: Mapping[str, Any]) -> dict[str, ConflictError]:
+    return {"uq_categories_name": ConflictError(f"The name {values.get('name')} is taken.")}

@@ -1,0 +1,176 @@
+"""Every setting: its name, unit, bounds and default, read from the environment once.
+
+A secret NAME can also be given as NAME_FILE, the path of a file that holds it. What is not set
+is taken from `instance/running.env` while `make run` runs, so that `flask` commands in the same
+checkout talk to its servers.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from dotenv import dotenv_values
+from flask import current_app
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RUNNING_ENV = Path(__file__).parent.parent / "instance" / "running.env"
+
+PRODUCTS_LIMIT = (10, 100)  # rows of a page: default, most
+CATEGORIES_LIMIT = (100, 1000)
+REDIS_TIMEOUT = 0.1  # seconds, to connect and to read: Redis answers fast or not at all
+BODY_MAX = 1024 * 1024  # bytes of a request
+DAY = 86_400
+# Connections of a worker: one for each of its threads. Each is tried before it is used again, so
+# that a restarted PostgreSQL fails no request; a connection that cannot be had in time does.
+DATABASE_POOL = {
+    "pool_size": 4,
+    "max_overflow": 2,
+    "pool_timeout": 5,  # seconds
+    "pool_pre_ping": True,
+    "connect_args": {"connect_timeout": 3},  # seconds
+}
+
+
+class SettingError(ValueError):
+    """A setting is missing or wrong; the message is one line that names it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    database_url: str
+    redis_url: str
+    redis_max_connections: int  # per worker
+    redis_enabled: bool
+    redis_cache_ttl: int  # seconds, products
+    category_cache_ttl: int  # seconds
+    rate_limit_enabled: bool
+    rate_limit_calls: int  # requests of one client in a period
+    rate_limit_period: int  # seconds
+    write_limit_calls: int  # writes of one client in a period
+    trusted_proxies: int  # proxies in front that append to X-Forwarded-For
+    admin_api_key: str | None
+    secret_key: str | None
+    port: int
+    web_concurrency: int  # worker processes
+    log_level: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read and check all settings.
+
+        Raises SettingError for the first that is missing or wrong.
+        """
+        read = _Reader({**_running(), **environment})
+        return cls(
+            database_url=_database_url(read),
+            redis_url=_redis_url(read),
+            redis_max_connections=read.number("REDIS_MAX_CONNECTIONS", 50, 1, 10_000),
+            redis_enabled=read.flag("REDIS_ENABLED", default=True),
+            redis_cache_ttl=read.number("REDIS_CACHE_TTL", 300, 1, DAY),
+            category_cache_ttl=read.number("CATEGORY_CACHE_TTL", 3600, 1, DAY),
+            rate_limit_enabled=read.flag("RATE_LIMIT_ENABLED", default=True),
+            rate_limit_calls=read.number("RATE_LIMIT_CALLS", 100, 1, 1_000_000),
+            rate_limit_period=read.number("RATE_LIMIT_PERIOD", 60, 1, DAY),
+            write_limit_calls=read.number("WRITE_LIMIT_CALLS", 30, 1, 1_000_000),
+            trusted_proxies=read.number("TRUSTED_PROXIES", 0, 0, 10),
+            admin_api_key=read.secret("ADMIN_API_KEY", shortest=16),
+            secret_key=read.secret("SECRET_KEY", shortest=16),
+            port=read.number("PORT", 8000, 1, 65_535),
+            web_concurrency=read.number("WEB_CONCURRENCY", os.cpu_count() or 1, 1, 256),
+            log_level=read.choice(
+                "LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+            ),
+        )
+
+
+class _Reader:
+    """Values of one environment; an empty value counts as not set."""
+
+    def __init__(self, values: Mapping[str, str | None]) -> None:
+        self._values = values
+
+    def text(self, name: str) -> str | None:
+        return (self._values.get(name) or "").strip() or None
+
+    def number(self, name: str, default: int, least: int, most: int) -> int:
+        text = self.text(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and least <= int(text[:20]) <= most):
+            raise SettingError(f"{name} must be a whole number from {least} to {most}, not {text}")
+        return int(text)
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        text = self.text(name)
+        if text is None:
+            return default
+        known = {"true": True, "1": True, "yes": True, "on": True}
+        known |= {"false": False, "0": False, "no": False, "off": False}
+        if text.lower() not in known:
+            raise SettingError(f"{name} must be true or false, not {text}")
+        return known[text.lower()]
+
+    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
+        text = (self.text(name) or default).upper()
+        if text not in allowed:
+            raise SettingError(f"{name} must be one of {', '.join(allowed)}, not {text}")
+        return text
+
+    def secret(self, name: str, *, shortest: int) -> str | None:
+        value, path = self.text(name), self.text(f"{name}_FILE")
+        if value is None and path is not None:
+            try:
+                value = Path(path).read_text(encoding="utf-8").strip() or None
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingError(f"{name}_FILE cannot be read: {error}") from None
+        if value is not None and len(value) < shortest:
+            raise SettingError(f"{name} must have at least {shortest} characters")
+        return value
+
+
+def _running() -> dict[str, str | None]:
+    return dict(dotenv_values(RUNNING_ENV)) if RUNNING_ENV.exists() else {}
+
+
+def _database_url(read: _Reader) -> str:
+    url = read.text("DATABASE_URL")
+    if url is None:
+        raise SettingError("DATABASE_URL is not set: postgresql://USER:PASSWORD@HOST:PORT/NAME")
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg2"}:
+        raise SettingError("DATABASE_URL must begin with postgresql:// or postgres://")
+    try:
+        return make_url(f"postgresql+psycopg2://{rest}").render_as_string(hide_password=False)
+    except (ArgumentError, ValueError):
+        raise SettingError(
+            "DATABASE_URL is not postgresql://USER:PASSWORD@HOST:PORT/NAME"
+        ) from None
+
+
+def _redis_url(read: _Reader) -> str:
+    schemes = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
+    if url := read.text("REDIS_URL"):
+        if urlsplit(url).scheme not in schemes:
+            expected = ", ".join(f"{scheme}://" for scheme in schemes)
+            raise SettingError(f"REDIS_URL must begin with one of {expected}")
+        return url
+    host = read.text("REDIS_HOST") or "localhost"
+    port = read.number("REDIS_PORT", 6379, 1, 65_535)
+    database = read.number("REDIS_DB", 0, 0, 1_000_000)
+    password = read.secret("REDIS_PASSWORD", shortest=1)
+    login = f":{quote(password, safe='')}@" if password else ""
+    return f"redis://{login}{host}:{port}/{database}"
+
+
+def current_settings() -> Settings:
+    """Return the settings of the current application."""
+    settings: Settings = current_app.config["SETTINGS"]
+    return settings

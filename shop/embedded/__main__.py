@@ -1,0 +1,174 @@
+"""`make run`: the whole service on this machine, in the foreground.
+
+Starts PostgreSQL and Redis where the settings name none, migrates, fills an empty catalogue, and
+serves it with gunicorn. Ctrl-C, SIGTERM, or the end of any of them ends them all.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shop.config import RUNNING_ENV, SettingError, Settings
+
+from . import EmbeddedError
+from .home import Home
+from .servers import Guarded, Postgres, Redis, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = RUNNING_ENV.parent.parent
+INSTANCE = RUNNING_ENV.parent
+ADMIN_KEY = INSTANCE / "admin_api_key"
+PROGRAMS = Path(sys.executable).parent
+HOST = "127.0.0.1"
+START_SECONDS = 60
+
+BANNER = """
+  API             http://localhost:{port}
+  documentation   http://localhost:{port}/docs
+
+  read    curl -i 'http://localhost:{port}/products?skip=0&limit=10'
+  write   curl -i -X POST http://localhost:{port}/products \\
+            -H "Authorization: Bearer {key}" -H 'Content-Type: application/json' \\
+            -d '{{"name":"Test","price":10,"stock":5,"category_id":1}}'
+{servers}
+  Ctrl-C stops everything.
+"""
+
+
+def main() -> None:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        with ExitStack() as stack:
+            children = _start(stack, stop)
+            while not stop.wait(0.2):
+                for child in children:
+                    if child.ended() is not None:
+                        raise EmbeddedError(f"{child.name} has ended, so everything was stopped")
+    except (EmbeddedError, SettingError) as error:
+        raise SystemExit(f"make run: {error}") from None
+
+
+def _start(stack: ExitStack, stop: threading.Event) -> list[Server | Guarded]:
+    """Start what is needed; closing `stack` stops it, in the reverse order."""
+    INSTANCE.mkdir(exist_ok=True)
+    environment = dict(os.environ)
+    children: list[Server | Guarded] = []
+    home = Home.at(INSTANCE)
+    lock = stack.enter_context(home.exclusively())
+    RUNNING_ENV.unlink(missing_ok=True)  # of a run that was killed
+    port = Settings.from_environment({"DATABASE_URL": "postgresql://", **environment}).port
+    _check_port(port)
+    if not (environment.get("ADMIN_API_KEY") or environment.get("ADMIN_API_KEY_FILE")):
+        environment["ADMIN_API_KEY_FILE"] = str(_admin_key())
+
+    wanted: list[type[Postgres | Redis]] = []
+    if not environment.get("DATABASE_URL"):
+        wanted.append(Postgres)
+    if not (environment.get("REDIS_URL") or environment.get("REDIS_HOST")):
+        wanted.append(Redis)
+    for kind in wanted:
+        server = kind(home, lock=lock)
+        stack.callback(server.stop)
+        server.start()
+        environment[server.setting] = server.url
+        children.append(server)
+
+    stack.enter_context(_running_env(environment))
+    _flask(environment, "db", "upgrade")
+    _flask(environment, "seed", "--if-empty")
+    if stop.is_set():
+        return children
+    command = [str(PROGRAMS / "gunicorn"), "wsgi:app", "--bind", f"{HOST}:{port}"]
+    service = Guarded("gunicorn", command, lock=lock, environment=environment, directory=ROOT)
+    stack.callback(service.stop)
+    children.append(service)
+    _await_answer(port, service, stop)
+    print(_banner(port, environment, children), flush=True)  # noqa: T201
+    return children
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise EmbeddedError(
+                f"port {port} cannot be had ({error.strerror}): stop what uses it, "
+                f"or choose another: PORT={port + 1} make run"
+            ) from None
+
+
+def _admin_key() -> Path:
+    """Return the file of this machine's key, made when it is first needed."""
+    if not ADMIN_KEY.exists():
+        descriptor = os.open(ADMIN_KEY, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+    return ADMIN_KEY
+
+
+@contextmanager
+def _running_env(environment: dict[str, str]) -> Iterator[None]:
+    """Tell `flask` commands in this checkout which servers run, for as long as they do."""
+    names = ("DATABASE_URL", "REDIS_URL", "REDIS_HOST", "ADMIN_API_KEY_FILE")
+    lines = [f"{name}='{environment[name]}'\n" for name in names if environment.get(name)]
+    RUNNING_ENV.touch(mode=0o600)
+    RUNNING_ENV.write_text("".join(lines))
+    try:
+        yield
+    finally:
+        RUNNING_ENV.unlink(missing_ok=True)
+
+
+def _flask(environment: dict[str, str], *command: str) -> None:
+    run = subprocess.run(  # noqa: S603
+        [PROGRAMS / "flask", *command], env=environment, cwd=ROOT, check=False
+    )
+    if run.returncode != 0:
+        raise EmbeddedError(f"`flask {' '.join(command)}` failed, see above")
+
+
+def _await_answer(port: int, service: Guarded, stop: threading.Event) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while service.ended() is None and not stop.wait(0.1):
+        connection = http.client.HTTPConnection(HOST, port, timeout=5)
+        try:
+            connection.request("GET", "/health_check")
+            connection.getresponse()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise EmbeddedError("the service does not answer") from None
+        else:
+            return
+        finally:
+            connection.close()
+
+
+def _banner(port: int, environment: dict[str, str], children: list[Server | Guarded]) -> str:
+    key = environment.get("ADMIN_API_KEY_FILE")
+    lines = [
+        f"\n  {child.name:<15} {child.shell}" for child in children if isinstance(child, Server)
+    ]
+    lines.append("\n  commands        .venv/bin/flask --help   (in another terminal)\n")
+    shown = f"$(cat {key})" if key else "$ADMIN_API_KEY"
+    return BANNER.format(port=port, key=shown, servers="".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Where the servers keep their data and sockets, and the account that they run as."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import pwd
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import EmbeddedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Bytes. A socket's whole path may have 103, and PostgreSQL's file name in it takes 15.
+SOCKET_DIRECTORY_MAX = 85
+
+
+@dataclass(frozen=True)
+class Home:
+    """A directory, and the account that its servers run as; None: this process's own."""
+
+    path: Path
+    account: tuple[int, int] | None = None
+
+    @classmethod
+    def at(cls, wanted: Path) -> Home:
+        """Return a home in `wanted`, or elsewhere if the servers' account cannot get there.
+
+        Root's servers run as `nobody`, who cannot enter a checkout under a private home; their
+        data is then in /var/tmp, in a directory named after `wanted`.
+        """
+        wanted.mkdir(parents=True, exist_ok=True)
+        wanted = wanted.resolve()
+        if os.geteuid() != 0:
+            return cls(wanted)
+        if not open_to_all(wanted):
+            name = hashlib.sha256(os.fsencode(wanted)).hexdigest()[:12]
+            wanted = Path("/var/tmp", f"shop-{name}")  # noqa: S108  (its owner is checked)
+            wanted.mkdir(mode=0o755, exist_ok=True)
+            if wanted.is_symlink() or wanted.stat().st_uid != 0:
+                raise EmbeddedError(f"{wanted} belongs to another user: remove it, then try again")
+        nobody = pwd.getpwnam("nobody")
+        return cls(wanted, (nobody.pw_uid, nobody.pw_gid))
+
+    def directory(self, name: str) -> Path:
+        """Return the directory `name`, made so that only the servers' account can enter it."""
+        path = self.path / name
+        path.mkdir(mode=0o700, exist_ok=True)
+        self._give(path)
+        return path
+
+    def sockets(self) -> Path:
+        """Return a private directory for sockets whose path is short enough for one."""
+        if len(os.fsencode(self.path / "sockets")) <= SOCKET_DIRECTORY_MAX:
+            return self.directory("sockets")
+        path = Path(tempfile.mkdtemp(prefix="shop-"))
+        self._give(path)
+        return path
+
+    def reachable(self, program: Path) -> Path:
+        """Return `program`, or a copy of the whole package around it that the account can run."""
+        if self.account is None or open_to_all(program):
+            return program
+        package = next(
+            (place for place in program.parents if place.parent.name == "site-packages"),
+            program.parent,
+        )
+        copies = self.path / "programs"
+        for source in (package, package.with_name(f"{package.name}.libs")):
+            if source.exists():
+                shutil.copytree(source, copies / source.name, dirs_exist_ok=True, symlinks=True)
+        return copies / program.relative_to(package.parent)
+
+    def _give(self, path: Path) -> None:
+        if self.account is not None:
+            os.chown(path, *self.account)
+
+    @contextlib.contextmanager
+    def exclusively(self, patience: float = 15) -> Iterator[int]:
+        """Hold this home; yield the lock's descriptor, which the servers are to inherit.
+
+        The lock is free again when this process and all its servers are gone. `patience`, in
+        seconds, is for the servers of a process that was killed: they need a moment to end.
+        """
+        descriptor = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            deadline = time.monotonic() + patience
+            while not _locked(descriptor):
+                if time.monotonic() > deadline:
+                    raise EmbeddedError(
+                        "the servers of this checkout are running already: stop them first"
+                    )
+                time.sleep(0.1)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def open_to_all(path: Path) -> bool:
+    """Tell whether any account can enter (or run) `path`."""
+    return all(place.stat().st_mode & 0o001 for place in (path, *path.parents))
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

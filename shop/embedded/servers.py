@@ -1,0 +1,219 @@
+"""Start, await and stop the two servers."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg2
+import redis
+
+from . import EmbeddedError, programs
+
+if TYPE_CHECKING:
+    from .home import Home
+
+GUARD = Path(__file__).with_name("guard.py")
+START_SECONDS = 60
+
+
+class Guarded:
+    """A program that runs until it is stopped, or until this process is gone."""
+
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        *,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        account: tuple[int, int] | None = None,
+        log: Path | None = None,
+        lock: int | None = None,
+        environment: dict[str, str] | None = None,
+        directory: Path = Path("/"),
+    ) -> None:
+        self.name = name
+        account_argument = "-" if account is None else "{}:{}".format(*account)
+        guard = [sys.executable, "-I", str(GUARD), str(int(stop_signal)), account_argument]
+        output = log.open("ab") if log else None
+        self._process = subprocess.Popen(  # noqa: S603
+            [*guard, *command],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C reaches this process alone, which stops all in order
+            pass_fds=() if lock is None else (lock,),
+            env=environment,
+            cwd=directory,
+        )
+        if output:
+            output.close()
+
+    def ended(self) -> int | None:
+        """Return the program's exit status, or None while it runs."""
+        return self._process.poll()
+
+    def stop(self) -> int:
+        """Ask the program to end, wait until it has, and return its exit status."""
+        if self._process.stdin:
+            self._process.stdin.close()
+        return self._process.wait()
+
+
+class Server:
+    """A database server in a home of its own."""
+
+    name: str
+    setting: str
+    stop_signal: signal.Signals
+
+    def __init__(self, home: Home, *, durable: bool = True, lock: int | None = None) -> None:
+        """`durable=False` trades what a crash of the machine would lose for speed."""
+        self._home = home
+        self._durable = durable
+        self._lock = lock
+        self._sockets = home.sockets()
+        self._log = home.path / f"{self.name}.log"
+        self._program: Guarded | None = None
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        self._program = Guarded(
+            self.name,
+            self._command(),
+            stop_signal=self.stop_signal,
+            account=self._home.account,
+            log=self._log,
+            lock=self._lock,
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._program.ended() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise EmbeddedError(f"{self.name} did not start: {self._log} says why")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        if self._program:
+            self._program.stop()
+
+    def ended(self) -> int | None:
+        """Return the server's exit status, or None while it runs or was not started."""
+        return self._program.ended() if self._program else None
+
+    @property
+    def url(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def shell(self) -> str:
+        """The command that opens a shell on the server."""
+        raise NotImplementedError
+
+    def _command(self) -> list[str]:
+        raise NotImplementedError
+
+    def _answers(self) -> bool:
+        raise NotImplementedError
+
+
+class Postgres(Server):
+    """PostgreSQL with one empty database, `shop`, at `url`."""
+
+    name = "postgresql"
+    setting = "DATABASE_URL"
+    stop_signal = signal.SIGINT  # "fast shutdown": ends sessions, loses nothing
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://shop@/shop?host={self._sockets}"
+
+    @property
+    def shell(self) -> str:
+        return f"psql '{self.url}'"
+
+    def _command(self) -> list[str]:
+        directory, version = programs.postgres()
+        data = self._home.path / f"postgresql-{version}"
+        if not data.exists():
+            self._initialise(directory, data)
+        fast = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
+        return [
+            str(self._home.reachable(directory / "postgres")),
+            *("-D", str(data), "-k", str(self._sockets), "-h", ""),
+            *([] if self._durable else fast),
+        ]
+
+    def _initialise(self, directory: Path, data: Path) -> None:
+        """Make the data directory under another name first: half of one is never used."""
+        unfinished = self._home.path / f"{data.name}.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        self._home.directory(unfinished.name)
+        command = [
+            str(self._home.reachable(directory / "initdb")),
+            *("-D", str(unfinished), "-U", "shop", "--auth=trust"),
+            *("--encoding=UTF8", "--locale=C", "--no-instructions"),
+            *([] if self._durable else ["--no-sync"]),
+        ]
+        initdb = Guarded(
+            "initdb", command, account=self._home.account, log=self._log, lock=self._lock
+        )
+        while initdb.ended() is None:
+            time.sleep(0.05)
+        if initdb.stop() != 0:
+            raise EmbeddedError(f"initdb failed: {self._log} says why")
+        unfinished.rename(data)
+
+    def _answers(self) -> bool:
+        try:
+            connection = psycopg2.connect(host=str(self._sockets), user="shop", dbname="postgres")
+        except psycopg2.OperationalError:
+            return False
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT FROM pg_database WHERE datname = 'shop'")
+            if not cursor.rowcount:
+                cursor.execute("CREATE DATABASE shop")
+        connection.close()
+        return True
+
+
+class Redis(Server):
+    """Redis (or Valkey), set as in production: 256 MB, LRU eviction, append-only file."""
+
+    name = "redis"
+    setting = "REDIS_URL"
+    stop_signal = signal.SIGTERM
+
+    @property
+    def socket(self) -> Path:
+        return self._sockets / "redis.sock"
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}?db=0"
+
+    @property
+    def shell(self) -> str:
+        return f"redis-cli -s {self.socket}"
+
+    def _command(self) -> list[str]:
+        return [
+            str(self._home.reachable(programs.redis())),
+            *("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"),
+            *("--dir", str(self._home.directory("redis"))),
+            *("--appendonly", "yes" if self._durable else "no", "--save", ""),
+            *("--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lru"),
+        ]
+
+    def _answers(self) -> bool:
+        with redis.Redis(unix_socket_path=str(self.socket)) as client:
+            try:
+                return bool(client.ping())
+            except redis.RedisError:
+                return False

@@ -1,0 +1,111 @@
+"""Fields that take exactly the JSON that their documentation says, and nothing near it."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
+
+INTEGER_MAX = 2_147_483_647  # PostgreSQL's integer
+MONEY_MAX = Decimal("9999999999.99")  # numeric(12, 2)
+MONEY = r"^[0-9]{1,10}(\.[0-9]{1,2})?$"
+
+# No control characters and no halves of surrogate pairs: PostgreSQL takes neither U+0000 nor those.
+LINE = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+TEXT = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
+SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+class Text(fields.String):
+    """A string of Unicode characters that can be stored."""
+
+    def __init__(self, pattern: str, *, shortest: int = 0, longest: int, **options: Any) -> None:
+        rules = [
+            validate.Length(shortest or None, longest),
+            validate.Regexp(pattern, error="Contains characters that are not allowed here."),
+        ]
+        super().__init__(validate=rules, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        if SURROGATES.search(text):
+            raise ValidationError("Contains characters that are not allowed here.")
+        return text
+
+
+class Whole(fields.Integer):
+    """A whole number from `least` to `most`, written as a number."""
+
+    def __init__(self, least: int, most: int = INTEGER_MAX, **options: Any) -> None:
+        super().__init__(validate=validate.Range(least, most), **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int | None:
+        if isinstance(value, bool) or not isinstance(value, int | Decimal):
+            raise self.make_error("invalid", input=value)
+        if abs(value) > INTEGER_MAX:  # not converted: 1e999999 has a million digits
+            raise self.make_error("too_large", input=value)
+        if value != int(value):
+            raise self.make_error("invalid", input=value)
+        return int(value)
+
+
+class WholeText(Whole):
+    """The same, written as text: in a query."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int | None:
+        if not re.fullmatch(r"-?[0-9]{1,18}", value):
+            raise self.make_error("invalid", input=value)
+        return int(value)
+
+
+class Flag(fields.Boolean):
+    """True or false, and not what resembles them."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class Money(fields.Field[Decimal]):
+    """An amount above 0 with at most two decimal places: a string, or a number on input.
+
+    Exact all the way: a number of the request is read as a decimal, never as a float.
+    """
+
+    INPUT = {  # noqa: RUF012
+        "anyOf": [
+            {"type": "string", "pattern": MONEY},
+            {"type": "number", "exclusiveMinimum": 0, "maximum": float(MONEY_MAX)},
+        ],
+        "description": "Above 0, with at most two decimal places.",
+        "example": "19.90",
+    }
+    OUTPUT = {"type": "string", "pattern": r"^[0-9]{1,10}\.[0-9]{2}$", "example": "19.90"}  # noqa: RUF012
+    WRONG = "Must be an amount above 0 with at most two decimal places, such as 19.90."
+
+    def _serialize(self, value: Any, _attr: Any, _obj: Any, **_kwargs: Any) -> str:
+        return f"{value:.2f}"
+
+    def _deserialize(self, value: Any, _attr: Any, _data: Any, **_kwargs: Any) -> Decimal:
+        if isinstance(value, str) and re.fullmatch(MONEY, value):
+            value = Decimal(value)
+        if isinstance(value, bool) or not isinstance(value, int | Decimal):
+            raise ValidationError(self.WRONG)
+        amount = Decimal(value)
+        if not 0 < amount <= MONEY_MAX or amount != round(amount, 2):
+            raise ValidationError(self.WRONG)
+        return round(amount, 2)
+
+
+class Instant(fields.Field[datetime]):
+    """A time as RFC 3339 in UTC, such as 2026-03-01T12:30:05.123456Z."""
+
+    OUTPUT = {"type": "string", "format": "date-time"}  # noqa: RUF012
+
+    def _serialize(self, value: Any, _attr: Any, _obj: Any, **_kwargs: Any) -> str:
+        text: str = value.astimezone(UTC).isoformat()
+        return text.replace("+00:00", "Z")

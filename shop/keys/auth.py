@@ -1,0 +1,69 @@
+"""Identify the caller of each request; let only those with a scope pass."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from flask import g, request
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Forbidden, Unauthorized
+
+from . import service
+from .caller import caller
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Flask
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+NO_KEYS = (
+    "Nobody can write yet: set ADMIN_API_KEY, or make a key with "
+    "`flask keys create --name NAME --scope catalog:write`."
+)
+
+
+def init_app(app: Flask) -> None:
+    app.before_request(_identify_caller)
+
+
+def _identify_caller() -> None:
+    if key := _bearer():
+        g.caller = service.identify(key)
+
+
+def _bearer() -> str | None:
+    given = request.authorization
+    return given.token if given and given.type == "bearer" else None
+
+
+def require_scope(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Refuse a caller without a valid key (401), or whose key lacks the scope (403)."""
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            if not caller().authenticated:
+                _refuse()
+            if scope not in caller().scopes:
+                raise Forbidden(f"This key lacks the scope {scope}.")
+            return view(*args, **kwargs)
+
+        return guarded
+
+    return decorate
+
+
+def _refuse() -> None:
+    if not service.any_key():
+        raise Forbidden(NO_KEYS)
+    if _bearer():
+        invalid = WWWAuthenticate("bearer", {"realm": "shop", "error": "invalid_token"})
+        raise Unauthorized("This key is not valid.", www_authenticate=invalid)
+    raise Unauthorized(
+        "Send a key: Authorization: Bearer KEY.",
+        www_authenticate=WWWAuthenticate("bearer", {"realm": "shop"}),
+    )

@@ -1,0 +1,55 @@
+"""`flask keys`: make, list and revoke API keys."""
+
+from __future__ import annotations
+
+import click
+from flask.cli import AppGroup
+
+from shop.errors import NotFoundError
+
+from . import service
+
+keys = AppGroup("keys", help="Make, list and revoke the API keys that writes need.")
+
+NAME_MAX = 100
+
+
+@keys.command()
+@click.option("--name", required=True, help="Whose key it is, to recognise it in the list.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    type=click.Choice(service.SCOPES),
+    help="What the key may do; give it several times for several scopes.",
+)
+def create(name: str, scopes: tuple[str, ...]) -> None:
+    """Make a key and print it, once: only its hash is kept."""
+    if not name.strip() or len(name) > NAME_MAX or not name.isprintable():
+        raise click.BadParameter(f"1 to {NAME_MAX} printable characters", param_hint="--name")
+    key = service.create_key(name, scopes)
+    click.echo("This key is shown only now:", err=True)
+    click.echo(key)
+
+
+@keys.command("list")
+def list_() -> None:
+    """List all keys, by prefix, without their secrets."""
+    row = "{:<14} {:<8} {:<20} {:<17} {}"
+    click.echo(row.format("PREFIX", "STATE", "SCOPES", "CREATED (UTC)", "NAME"))
+    for key in service.list_keys():
+        state = "revoked" if key.revoked_at else "active"
+        created = f"{key.created_at:%Y-%m-%d %H:%M}"
+        click.echo(row.format(key.prefix, state, ",".join(key.scopes), created, key.name))
+
+
+@keys.command()
+@click.argument("prefix")
+def revoke(prefix: str) -> None:
+    """Revoke the key with PREFIX, at once."""
+    try:
+        service.revoke_key(prefix)
+    except NotFoundError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"revoked {prefix}")

@@ -1,0 +1,36 @@
+"""The headers of a limited response.
+
+X-RateLimit-* tell the policy that is nearest to its quota. RateLimit-Policy and RateLimit tell
+every policy (draft-ietf-httpapi-ratelimit-headers-10). Retry-After comes with 429 alone.
+"""
+
+from __future__ import annotations
+
+import math
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from .window import usages
+
+if TYPE_CHECKING:
+    from flask import Response
+
+
+def add(response: Response) -> Response:
+    used = usages()
+    if not used:
+        return response
+    nearest = min(used, key=lambda usage: (usage.passed, usage.remaining, -usage.reset))
+    headers = response.headers
+    headers["X-RateLimit-Limit"] = str(nearest.quota)
+    headers["X-RateLimit-Remaining"] = str(nearest.remaining)
+    headers["X-RateLimit-Reset"] = str(math.ceil(nearest.reset))
+    headers["RateLimit-Policy"] = ", ".join(
+        f'"{usage.policy}";q={usage.quota};w={usage.period}' for usage in used
+    )
+    headers["RateLimit"] = ", ".join(
+        f'"{usage.policy}";r={usage.remaining};t={math.ceil(usage.reset)}' for usage in used
+    )
+    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+        headers["Retry-After"] = str(math.ceil(nearest.reset) or 1)
+    return response

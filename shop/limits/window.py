@@ -1,0 +1,93 @@
+"""A fixed window for each client and policy: a counter in Redis that expires.
+
+`rate_limit:CLIENT` counts the default policy, `rate_limit:CLIENT:POLICY` another. The window
+begins with a client's first request. One script counts and reads it, in one round trip; a
+refused request is not counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import redis
+from flask import g
+from limits.strategies import STRATEGIES, FixedWindowRateLimiter
+
+from shop.redis import RedisUnavailable, redis_connection
+
+if TYPE_CHECKING:
+    from limits import RateLimitItem
+
+logger = logging.getLogger(__name__)
+
+SHARED_WINDOW = "shared-window"
+
+# KEYS: the counter. ARGV: quota, period in milliseconds, cost.
+# Returns whether the request passes, the count, and the milliseconds until it starts anew.
+COUNT = """
+local count = tonumber(redis.call('GET', KEYS[1]) or 0)
+local passes = count + ARGV[3] <= tonumber(ARGV[1])
+if passes then
+  count = redis.call('INCRBY', KEYS[1], ARGV[3])
+end
+local left = redis.call('PTTL', KEYS[1])
+if left < 0 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  left = tonumber(ARGV[2])
+end
+return {passes and 1 or 0, count, left}
+"""
+
+
+class Usage(NamedTuple):
+    """What a policy decided on a request."""
+
+    policy: str
+    quota: int
+    period: int  # seconds
+    remaining: int
+    reset: float  # seconds until the window starts anew
+    passed: bool
+
+
+def usages() -> list[Usage]:
+    """Return what each policy has decided on this request so far."""
+    found: list[Usage] = g.setdefault("rate_limit_usages", [])
+    return found
+
+
+def counter_key(client: str, policy: str) -> str:
+    suffix = "" if policy == "default" else f":{policy}"
+    return f"rate_limit:{client}{suffix}"
+
+
+class SharedWindowRateLimiter(FixedWindowRateLimiter):
+    """Count in Redis, together with all workers; without it in this process, alone."""
+
+    def hit(self, item: RateLimitItem, *identifiers: str, cost: int = 1) -> bool:
+        client, policy = identifiers
+        period = item.get_expiry()
+        try:
+            passed, count, reset = _count(counter_key(client, policy), item.amount, period, cost)
+        except (RedisUnavailable, redis.RedisError) as error:
+            if isinstance(error, redis.RedisError):
+                logger.warning("Redis refused to count %s: %s", client, error)
+            passed = super().hit(item, *identifiers, cost=cost)
+            key = item.key_for(*identifiers)
+            count, reset = self.storage.get(key), self.storage.get_expiry(key) - time.time()
+        remaining = max(0, item.amount - count)
+        usages().append(Usage(policy, item.amount, period, remaining, max(0.0, reset), passed))
+        return passed
+
+
+STRATEGIES[SHARED_WINDOW] = SharedWindowRateLimiter
+
+
+def _count(key: str, quota: int, period: int, cost: int) -> tuple[bool, int, float]:
+    def command(client: Any) -> Any:
+        return client.eval(COUNT, 1, key, quota, period * 1000, cost)
+
+    passed, count, left = redis_connection().call(command)
+    return bool(passed), int(count), left / 1000

@@ -1,0 +1,119 @@
+"""Logs: one line for each event, JSON or, on a terminal, text; each with its request's id."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import re
+import sys
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from flask import g, has_request_context, request
+
+from shop.cache import cache_outcome
+from shop.keys.caller import caller
+
+if TYPE_CHECKING:
+    from flask import Flask, Response
+
+access = logging.getLogger("shop.access")
+
+SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+FIELDS = ("method", "route", "path", "status", "milliseconds", "cache", "client")
+
+
+def logging_config(level: str, *, terminal: bool | None = None) -> dict[str, Any]:
+    """Return the configuration of all logs, for `dictConfig` and for gunicorn.
+
+    `terminal` chooses readable text; by default it is what standard error is.
+    """
+    as_text = sys.stderr.isatty() if terminal is None else terminal
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"request": {"()": RequestFilter}},
+        "formatters": {
+            "json": {
+                "()": "pythonjsonlogger.json.JsonFormatter",
+                "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s",
+                "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+                "datefmt": "%Y-%m-%dT%H:%M:%S%z",
+            },
+            "text": {"()": TextFormatter, "datefmt": "%H:%M:%S"},
+        },
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": "text" if as_text else "json",
+                "filters": ["request"],
+            }
+        },
+        "root": {"level": "WARNING", "handlers": ["stderr"]},
+        "loggers": {
+            "shop": {"level": level},
+            "gunicorn.error": {"level": level, "handlers": ["stderr"], "propagate": False},
+            "gunicorn.access": {"handlers": [], "propagate": False},
+        },
+    }
+
+
+class RequestFilter(logging.Filter):
+    """Put the request's id on every record."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if has_request_context():
+            record.request_id = request_id()
+        return True
+
+
+class TextFormatter(logging.Formatter):
+    """`12:30:05 INFO GET /products 200 1.2 ms HIT 127.0.0.1`."""
+
+    def __init__(self, datefmt: str) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt)
+
+
+def request_id() -> str:
+    """Return the request's id: the caller's X-Request-ID if it is sane, else a new one."""
+    if "request_id" not in g:
+        given = request.headers.get("X-Request-ID", "")
+        g.request_id = given if SANE_ID.fullmatch(given) else uuid.uuid4().hex
+    identifier: str = g.request_id
+    return identifier
+
+
+def init_app(app: Flask) -> None:
+    app.before_request(_start)
+    app.after_request(_log_access)
+
+
+def _start() -> None:
+    g.started = time.perf_counter()
+
+
+def _log_access(response: Response) -> Response:
+    response.headers["X-Request-ID"] = request_id()
+    milliseconds = round((time.perf_counter() - g.get("started", time.perf_counter())) * 1000, 1)
+    outcome = cache_outcome()
+    fields = {
+        "method": request.method,
+        "route": request.url_rule.rule if request.url_rule else None,
+        "path": request.path,
+        "status": response.status_code,
+        "milliseconds": milliseconds,
+        "cache": outcome.name if outcome else None,
+        "client": caller().client,
+    }
+    access.info(
+        "%s %s %s %s ms%s %s",
+        request.method,
+        request.path,
+        response.status_code,
+        milliseconds,
+        f" {outcome.name}" if outcome else "",
+        caller().client,
+        extra=fields,
+    )
+    return response

@@ -1,0 +1,78 @@
+"""Metrics for Prometheus, of all workers together.
+
+Workers share their counts in files under PROMETHEUS_MULTIPROC_DIR, which gunicorn.conf.py makes
+before this module is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, Response, g, request
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from shop.extensions import limiter
+from shop.redis import redis_connection
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+REQUESTS = Counter("shop_http_requests", "Requests answered.", ["method", "route", "status"])
+LATENCY = Histogram(
+    "shop_http_request_seconds",
+    "Time from a request's arrival in the application to its answer.",
+    ["method", "route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+REDIS_UP = Gauge(
+    "shop_redis_available",
+    "Whether the circuit breaker lets calls through; the least of the workers.",
+    multiprocess_mode="livemin",
+)
+
+blueprint = Blueprint("metrics", __name__)
+
+
+def init_app(app: Flask) -> None:
+    app.before_request(_start)
+    app.after_request(_count)
+    app.register_blueprint(blueprint)
+
+
+@blueprint.get("/metrics")
+@limiter.exempt
+def metrics() -> Response:
+    """Answer with all metrics in Prometheus' text format."""
+    REDIS_UP.set(redis_connection().available)
+    registry = REGISTRY
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _start() -> None:
+    g.metrics_started = time.perf_counter()
+
+
+def _count(response: Response) -> Response:
+    route = request.url_rule.rule if request.url_rule else "unmatched"
+    method = request.method if request.method in METHODS else "other"
+    REQUESTS.labels(method, route, response.status_code).inc()
+    if "metrics_started" in g:
+        LATENCY.labels(method, route).observe(time.perf_counter() - g.metrics_started)
+    return response
+
+
+METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}

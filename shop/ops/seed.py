@@ -1,0 +1,105 @@
+"""`flask seed`: a demo catalogue, the same for the same numbers."""
+
+from __future__ import annotations
+
+import random
+from decimal import Decimal
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+from flask.cli import with_appcontext
+from sqlalchemy import exists, insert, select, text
+
+from shop.categories import service as categories
+from shop.categories.models import Category
+from shop.extensions import cache, db
+from shop.products import service as products
+from shop.products.models import Product
+
+from .demo import CATALOGUE, COLOURS, DESCRIPTIONS, MAKERS, QUALITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+BATCH = 2000  # rows of one INSERT
+PRODUCTS_MAX = 5_000_000
+OUT_OF_STOCK = 0.05
+
+
+@click.command()
+@click.option(
+    "--products",
+    "count",
+    default=500,
+    show_default=True,
+    type=click.IntRange(1, PRODUCTS_MAX),
+    help="How many products to make.",
+)
+@click.option(
+    "--seed",
+    "number",
+    default=1,
+    show_default=True,
+    help="The same number makes the same catalogue.",
+)
+@click.option("--replace", is_flag=True, help="Delete the whole catalogue first.")
+@click.option("--if-empty", is_flag=True, help="Do nothing if there is a catalogue.")
+@with_appcontext
+def seed(count: int, number: int, *, replace: bool, if_empty: bool) -> None:
+    """Fill an empty catalogue with demo data."""
+    if replace:
+        db.session.execute(text("TRUNCATE products, categories RESTART IDENTITY"))
+    elif db.session.scalar(select(exists(select(Category)))):
+        if if_empty:
+            return
+        raise click.ClickException("the catalogue is not empty: --replace deletes it first")
+    names = list(CATALOGUE)
+    rows = [{"name": name} for name in names]
+    ids = db.session.scalars(
+        insert(Category).returning(Category.id, sort_by_parameter_order=True), rows
+    )
+    made = demo_products(count, number, dict(zip(names, ids, strict=True)))
+    with click.progressbar(length=count, label="products") as bar:
+        while batch := list(islice(made, BATCH)):
+            db.session.execute(insert(Product), batch)
+            bar.update(len(batch))
+    db.session.commit()
+    for function in (
+        products.product_documents,
+        products.page_ids,
+        categories.category_documents,
+        categories.page_ids,
+    ):
+        cache.delete_memoized(function)
+    click.echo(f"{len(names)} categories, {count} products")
+
+
+def demo_products(
+    count: int, number: int, category_ids: dict[str, int]
+) -> Iterator[dict[str, Any]]:
+    """Yield `count` products, spread unevenly over the categories."""
+    chance = random.Random(number)  # noqa: S311  (a demo, and to be repeated)
+    names = list(category_ids)
+    weights = [1 / (rank + 1) for rank in range(len(names))]
+    for serial in range(1, count + 1):
+        [category] = chance.choices(names, weights)
+        yield _demo_product(chance, serial, category, category_ids[category])
+
+
+def _demo_product(
+    chance: random.Random, serial: int, category: str, category_id: int
+) -> dict[str, Any]:
+    things, cheapest, dearest = CATALOGUE[category]
+    thing, maker = chance.choice(things), chance.choice(MAKERS)
+    name = f"{maker} {chance.choice(QUALITIES)} {thing} in {chance.choice(COLOURS)}"
+    # Most prices are near the low end, and end in 99, 95, 90 or 00 as in a shop.
+    whole = int(cheapest + (dearest - cheapest) * chance.random() ** 2)
+    return {
+        "name": name,
+        "description": chance.choice(DESCRIPTIONS).format(thing=thing, maker=maker),
+        "sku": f"{category[:3].upper()}-{serial:07d}",
+        "price": whole + Decimal(chance.choice(("0.99", "0.95", "0.90", "1.00"))),
+        "stock": 0 if chance.random() < OUT_OF_STOCK else int(chance.expovariate(1 / 40)) + 1,
+        "category_id": category_id,
+    }

@@ -1,0 +1,52 @@
+"""Pages of a list: their ids are one cached document, their rows are others."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from marshmallow import EXCLUDE, Schema
+from sqlalchemy import select
+
+from .extensions import db
+from .fields import WholeText
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import InstrumentedAttribute
+
+
+class Page(NamedTuple):
+    """Rows `skip` to `skip + limit` of a list, as JSON documents; `more` follow or do not."""
+
+    documents: list[bytes]
+    skip: int
+    limit: int
+    more: bool
+
+    def to_json(self) -> bytes:
+        """Compose the answer from the rows' documents, as they are."""
+        items = b",".join(self.documents)
+        return b'{"items":[%b],"skip":%d,"limit":%d}' % (items, self.skip, self.limit)
+
+
+def select_page_ids(column: InstrumentedAttribute[int], skip: int, limit: int) -> bytes:
+    """Return the ids of a page in id order, and whether more follow, as a JSON document."""
+    statement = select(column).order_by(column).offset(skip).limit(limit + 1)
+    ids = list(db.session.scalars(statement))
+    return dump({"ids": ids[:limit], "more": len(ids) > limit})
+
+
+def dump(value: object) -> bytes:
+    """Encode compact JSON in UTF-8."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def page_query(default: int, most: int) -> Schema:
+    """Return the schema of `?skip=0&limit=…` for a list."""
+    query = Schema.from_dict(
+        {
+            "skip": WholeText(0, load_default=0),
+            "limit": WholeText(1, most, load_default=default),
+        }
+    )
+    return query(unknown=EXCLUDE)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shop.config import PRODUCTS_LIMIT
+from shop.fields import INTEGER_MAX
+from shop.keys.auth import require_scope
+from shop.limits import write_limit
+from shop.openapi import Blueprint
+from shop.pages import page_query
+from shop.responses import cached_document, cached_page, document
+
+from . import service
+from .schemas import ProductChanges, ProductInput, ProductPageSchema, ProductSchema
+
+if TYPE_CHECKING:
+    from flask import Response
+
+blueprint = Blueprint("products", __name__, url_prefix="/products")
+
+ONE = f"/<int(min=1, max={INTEGER_MAX}):product_id>"
+SCOPE = "catalog:write"
+
+
+@blueprint.route("")
+@blueprint.arguments(page_query(*PRODUCTS_LIMIT), location="query")
+@blueprint.cached(ProductPageSchema, "Link")
+def list_products(query: dict[str, int]) -> Response:
+    """List products, in id order."""
+    return cached_page(service.page(**query))
+
+
+@blueprint.route(ONE)
+@blueprint.cached(ProductSchema)
+@blueprint.problems(404)
+def get_product(product_id: int) -> Response:
+    """Get one product."""
+    return cached_document(service.product(product_id))
+
+
+@blueprint.route("", methods=["POST"])
+@write_limit
+@require_scope(SCOPE)
+@blueprint.arguments(ProductInput)
+@blueprint.response(201, ProductSchema, headers={"Location": "Location"})
+@blueprint.problems(401, 403, 409)
+def create_product(values: dict[str, Any]) -> Response:
+    """Create a product in a category."""
+    product_id, body = service.create_product(values)
+    return document(body, 201, location=f"/products/{product_id}")
+
+
+@blueprint.route(ONE, methods=["PUT"])
+@write_limit
+@require_scope(SCOPE)
+@blueprint.arguments(ProductInput)
+@blueprint.response(200, ProductSchema)
+@blueprint.problems(401, 403, 404, 409)
+def replace_product(values: dict[str, Any], product_id: int) -> Response:
+    """Replace a product: a field left out gets its default."""
+    return document(service.update_product(product_id, values))
+
+
+@blueprint.route(ONE, methods=["PATCH"])
+@write_limit
+@require_scope(SCOPE)
+@blueprint.arguments(ProductChanges)
+@blueprint.response(200, ProductSchema)
+@blueprint.problems(401, 403, 404, 409)
+def change_product(values: dict[str, Any], product_id: int) -> Response:
+    """Change the fields that are sent."""
+    return document(service.update_product(product_id, values))
+
+
+@blueprint.route(ONE, methods=["DELETE"])
+@write_limit
+@require_scope(SCOPE)
+@blueprint.response(204)
+@blueprint.problems(401, 403, 404)
+def delete_product(product_id: int) -> tuple[str, int]:
+    """Delete a product."""
+    service.delete_product(product_id)
+    return "", 204

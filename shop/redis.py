@@ -1,0 +1,137 @@
+"""The Redis client of a process, behind a circuit breaker (Nygard, Release It!, 2018).
+
+A call that cannot reach Redis opens the breaker. While it is open nobody waits for Redis: every
+call is refused at once, and a thread tries to reach Redis each second until it answers, which
+closes the breaker. So a Redis that hangs costs a request one timeout, and most requests nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import redis
+from flask import current_app
+from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from .config import REDIS_TIMEOUT, SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Flask
+
+    from .config import Settings
+
+logger = logging.getLogger(__name__)
+
+PROBE_SECONDS = 1.0
+SENTINEL_PORT = 26379
+UNREACHABLE = (redis.ConnectionError, redis.TimeoutError, OSError)
+
+Answer = TypeVar("Answer")
+
+
+class RedisUnavailable(Exception):  # noqa: N818  (a state, always caught)
+    """Redis is switched off, or cannot be reached now."""
+
+
+class RedisConnection:
+    """Calls that Redis answers soon, or that raise RedisUnavailable."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.enabled = settings.redis_enabled
+        self.client = connect(settings.redis_url, settings.redis_max_connections)
+        self._open = threading.Event()
+        self._lock = threading.Lock()
+
+    @property
+    def available(self) -> bool:
+        """Whether the next call will be tried: Redis is enabled and the breaker closed."""
+        return self.enabled and not self._open.is_set()
+
+    def call(self, command: Callable[[Any], Answer]) -> Answer:
+        """Return `command(client)`; raise RedisUnavailable if it cannot reach Redis."""
+        if not self.available:
+            raise RedisUnavailable
+        try:
+            return command(self.client)
+        except UNREACHABLE as error:
+            self._trip(error)
+            raise RedisUnavailable from error
+
+    def _trip(self, error: Exception) -> None:
+        with self._lock:
+            if self._open.is_set():
+                return
+            self._open.set()
+        logger.warning("Redis cannot be reached, reads go to the database: %s", error)
+        threading.Thread(target=self._probe, name="redis-probe", daemon=True).start()
+
+    def _probe(self) -> None:
+        pause = threading.Event()
+        while not self._answers():
+            pause.wait(PROBE_SECONDS)
+        self._open.clear()
+        logger.warning("Redis answers again")
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client.ping())
+        except (redis.RedisError, OSError):
+            return False
+
+
+def redis_connection(app: Flask | None = None) -> RedisConnection:
+    """Return the connection of `app`, or of the current one."""
+    connection: RedisConnection = (app or current_app).extensions["shop.redis"]
+    return connection
+
+
+def connect(url: str, max_connections: int) -> Any:
+    """Return a client for a redis, rediss, unix, redis+sentinel or redis+cluster URL.
+
+    Nothing is connected before the first command, except to a cluster. Raises SettingError.
+    """
+    options: dict[str, Any] = {
+        "socket_timeout": REDIS_TIMEOUT,
+        "socket_connect_timeout": REDIS_TIMEOUT,
+        "retry": Retry(NoBackoff(), 0),
+        "max_connections": max_connections,
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }
+    try:
+        if url.startswith("redis+cluster://"):
+            return redis.RedisCluster.from_url(url.replace("redis+cluster", "redis", 1), **options)
+        if url.startswith("redis+sentinel://"):
+            return _sentinel(url, options)
+        return redis.Redis.from_url(url, **options)
+    except ValueError as error:
+        raise SettingError(f"REDIS_URL is wrong: {error}") from None
+
+
+def _sentinel(url: str, options: dict[str, Any]) -> Any:
+    """Follow the master of redis+sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST…]/SERVICE[/DB]."""
+    parts = urlsplit(url)
+    login, _, hosts = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    service, _, database = parts.path.strip("/").partition("/")
+    if not service:
+        raise SettingError("REDIS_URL must name the service: redis+sentinel://HOST:PORT/SERVICE")
+    sentinels = [
+        (host, int(port or SENTINEL_PORT))
+        for host, _, port in (
+            place.rpartition(":") if ":" in place else (place, "", "") for place in hosts.split(",")
+        )
+    ]
+    options |= {
+        "db": int(database or 0),
+        "username": unquote(user) or None,
+        "password": unquote(password) or None,
+    }
+    return Sentinel(sentinels, **options).master_for(service)

@@ -1,0 +1,3 @@
+"""The version of the service, also in pyproject.toml."""
+
+VERSION = "0.1.0"
