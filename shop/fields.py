@@ -42,10 +42,10 @@ class Whole(fields.Integer):
     def __init__(self, least: int, most: int = INTEGER_MAX, **options: Any) -> None:
         super().__init__(validate=validate.Range(least, most), **options)
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int | None:
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int | Decimal):
             raise self.make_error("invalid", input=value)
-        if abs(value) > INTEGER_MAX:  # not converted: 1e999999 has a million digits
+        if not -INTEGER_MAX <= value <= INTEGER_MAX:  # 1e999999 is never written out
             raise self.make_error("too_large", input=value)
         if value != int(value):
             raise self.make_error("invalid", input=value)
@@ -55,7 +55,7 @@ class Whole(fields.Integer):
 class WholeText(Whole):
     """The same, written as text: in a query."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int | None:
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         if not re.fullmatch(r"-?[0-9]{1,18}", value):
             raise self.make_error("invalid", input=value)
         return int(value)
@@ -87,10 +87,10 @@ class Money(fields.Field[Decimal]):
     OUTPUT = {"type": "string", "pattern": r"^[0-9]{1,10}\.[0-9]{2}$", "example": "19.90"}  # noqa: RUF012
     WRONG = "Must be an amount above 0 with at most two decimal places, such as 19.90."
 
-    def _serialize(self, value: Any, _attr: Any, _obj: Any, **_kwargs: Any) -> str:
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
         return f"{value:.2f}"
 
-    def _deserialize(self, value: Any, _attr: Any, _data: Any, **_kwargs: Any) -> Decimal:
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Decimal:
         if isinstance(value, str) and re.fullmatch(MONEY, value):
             value = Decimal(value)
         if isinstance(value, bool) or not isinstance(value, int | Decimal):
@@ -106,6 +106,6 @@ class Instant(fields.Field[datetime]):
 
     OUTPUT = {"type": "string", "format": "date-time"}  # noqa: RUF012
 
-    def _serialize(self, value: Any, _attr: Any, _obj: Any, **_kwargs: Any) -> str:
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
         text: str = value.astimezone(UTC).isoformat()
         return text.replace("+00:00", "Z")

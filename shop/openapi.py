@@ -62,8 +62,13 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-LIMITED = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
-LIMITED += ("RateLimit-Policy", "RateLimit")
+LIMITED = (
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "RateLimit-Policy",
+    "RateLimit",
+)
 CACHED = ("X-Cache", "ETag", "Cache-Control")
 
 INTEGER = {"type": "integer", "minimum": 0}

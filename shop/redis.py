@@ -134,4 +134,5 @@ def _sentinel(url: str, options: dict[str, Any]) -> Any:
         "username": unquote(user) or None,
         "password": unquote(password) or None,
     }
-    return Sentinel(sentinels, **options).master_for(service)
+    sentinel = Sentinel(sentinels, **options)  # type: ignore[no-untyped-call]
+    return sentinel.master_for(service)  # type: ignore[no-untyped-call]

@@ -19,6 +19,7 @@ from shop.redis import RedisConnection, RedisUnavailable, redis_connection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import timedelta
 
     from flask import Flask
 
@@ -30,7 +31,7 @@ class Entries(NamedTuple):
     documents: list[bytes | None]
 
 
-class RedisBackend(BaseCache):  # type: ignore[misc]  # cachelib is not typed
+class RedisBackend(BaseCache):
     """Documents of memoized functions, and plain values for `cache.get` and `cache.set`."""
 
     def __init__(self, connection: RedisConnection, default_timeout: int) -> None:
@@ -84,10 +85,10 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # cachelib is not typed
         entry = self._try(lambda client: client.get(key))
         return None if entry is None else json.loads(entry.rpartition(b"\n")[2])
 
-    def set(self, key: str, value: Any, timeout: int | None = None) -> bool | None:
+    def set(self, key: str, value: Any, timeout: int | timedelta | None = None) -> bool | None:
         return self._store(key, value, timeout)
 
-    def add(self, key: str, value: Any, timeout: int | None = None) -> bool:
+    def add(self, key: str, value: Any, timeout: int | timedelta | None = None) -> bool:
         return self._store(key, value, timeout, nx=True)
 
     def has(self, key: str) -> bool:
@@ -97,10 +98,12 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # cachelib is not typed
         return bool(self._try(lambda client: client.delete(key)))
 
     def clear(self) -> bool:
-        """Do nothing: the cache shares its database. Use `delete_memoized`, function by function."""
+        """Do nothing: the database holds more than the cache. Use `delete_memoized`."""
         return False
 
-    def _store(self, key: str, value: Any, timeout: int | None, *, nx: bool = False) -> bool:
+    def _store(
+        self, key: str, value: Any, timeout: int | timedelta | None, *, nx: bool = False
+    ) -> bool:
         ttl = self.default_timeout if timeout is None else timeout
         data = json.dumps(value, separators=(",", ":"))
         return bool(self._try(lambda client: client.set(key, data, ex=ttl or None, nx=nx)))

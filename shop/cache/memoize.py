@@ -56,7 +56,7 @@ class Memoized:
     """What every memoized function has: its keys, its time to live, its place in the log."""
 
     def __init__(self, cache: Cache, function: Callable[..., Any], key: str, ttl: str) -> None:
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function)  # type: ignore[arg-type]
         self.name = function.__name__
         self.uncached = function
         self.key = key
@@ -64,6 +64,10 @@ class Memoized:
         self.generation_key = f"{self.family}:generation"
         self.ttl = ttl
         self._cache = cache
+
+    def arguments(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Name the arguments of one document as the key's template does."""
+        raise NotImplementedError
 
     def _read(
         self, keys: Sequence[str], compute: Callable[[list[int]], Mapping[int, bytes]]
@@ -187,7 +191,7 @@ class Cache(FlaskCache):
 
     def __init__(self) -> None:
         super().__init__(with_jinja2_ext=False)
-        self.memoized: list[MemoizedOne[...] | MemoizedMany] = []
+        self.memoized: list[Memoized] = []
 
     @property
     def backend(self) -> RedisBackend:
@@ -202,7 +206,7 @@ class Cache(FlaskCache):
         """
 
         def decorate(function: Callable[P, bytes]) -> MemoizedOne[P]:
-            memoized = MemoizedOne(self, function, key, ttl)
+            memoized: MemoizedOne[P] = MemoizedOne(self, function, key, ttl)
             self.memoized.append(memoized)
             return memoized
 
@@ -224,7 +228,7 @@ class Cache(FlaskCache):
         return decorate
 
     def delete_memoized(  # type: ignore[override]
-        self, f: MemoizedOne[...] | MemoizedMany, *args: Any, **kwargs: Any
+        self, f: Memoized, *args: Any, **kwargs: Any
     ) -> None:
         """Forget one document of `f`, or all of them without further arguments."""
         f.forget(**(f.arguments(*args, **kwargs) if args or kwargs else {}))

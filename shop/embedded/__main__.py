@@ -55,12 +55,16 @@ def main() -> None:
     try:
         with ExitStack() as stack:
             children = _start(stack, stop)
-            while not stop.wait(0.2):
-                for child in children:
-                    if child.ended() is not None:
-                        raise EmbeddedError(f"{child.name} has ended, so everything was stopped")
+            _await_end(children, stop)
     except (EmbeddedError, SettingError) as error:
         raise SystemExit(f"make run: {error}") from None
+
+
+def _await_end(children: list[Server | Guarded], stop: threading.Event) -> None:
+    while not stop.wait(0.2):
+        for child in children:
+            if child.ended() is not None:
+                raise EmbeddedError(f"{child.name} has ended, so everything was stopped")
 
 
 def _start(stack: ExitStack, stop: threading.Event) -> list[Server | Guarded]:

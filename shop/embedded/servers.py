@@ -25,7 +25,7 @@ START_SECONDS = 60
 class Guarded:
     """A program that runs until it is stopped, or until this process is gone."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (each is one property of a process)
         self,
         name: str,
         command: list[str],

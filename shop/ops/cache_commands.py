@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 from flask.cli import AppGroup
@@ -18,13 +18,23 @@ from shop.products.models import Product
 
 from .terminal import call_redis
 
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+    from sqlalchemy.orm import InstrumentedAttribute
+
+    from shop.cache import Memoized, MemoizedMany
+
 cache = AppGroup("cache", help="Look at the cache, clear it, fill it.")
 
 BATCH = 500  # keys
 
 
-def _keys(client: Any, family: str) -> list[bytes]:
-    return list(client.scan_iter(match=f"{family}:*", count=BATCH))
+def _entries(function: Memoized) -> list[bytes]:
+    """Return the keys of a function's entries, current or not. Scans; not for requests."""
+    keys: list[bytes] = call_redis(
+        lambda client: list(client.scan_iter(match=f"{function.family}:*", count=BATCH))
+    )
+    return [key for key in keys if key != function.generation_key.encode()]
 
 
 @cache.command()
@@ -32,25 +42,18 @@ def stats() -> None:
     """Show what the cache holds, and Redis' hits, misses, memory and evictions."""
     info = call_redis(lambda client: client.info())
     hits, misses = info["keyspace_hits"], info["keyspace_misses"]
-    rate = f"{hits / (hits + misses):.1%}" if hits + misses else "no reads yet"
-    rows = [
-        (
-            f"{function.family}:*",
-            f"{len(call_redis(lambda c, f=function: _keys(c, f.family)))} keys",
-        )
-        for function in memo.memoized
-    ]
-    rows += [
-        ("hits", hits),
-        ("misses", misses),
-        ("hit rate", rate),
-        ("evicted keys", info["evicted_keys"]),
-        ("expired keys", info["expired_keys"]),
-        ("memory", f"{info['used_memory_human']} of {info['maxmemory_human']}"),
-        ("clients", info["connected_clients"]),
-    ]
-    for name, value in rows:
-        click.echo(f"{name:<22} {value}")
+    rows = {f"{one.family}:*": f"{len(_entries(one))} entries" for one in memo.memoized}
+    rows |= {
+        "hits": hits,
+        "misses": misses,
+        "hit rate": f"{hits / (hits + misses):.1%}" if hits + misses else "no reads yet",
+        "evicted keys": info["evicted_keys"],
+        "expired keys": info["expired_keys"],
+        "memory": f"{info['used_memory_human']} of {info['maxmemory_human']}",
+        "clients": info["connected_clients"],
+    }
+    for name, value in rows.items():
+        click.echo(f"{name:<20} {value}")
 
 
 @cache.command()
@@ -71,30 +74,46 @@ def clear(what: str) -> None:
     removed = 0
     for function in memo.memoized:
         if what in ("all", function.family.partition(":")[0]):
-            keys = call_redis(lambda client, f=function: _keys(client, f.family))
             memo.delete_memoized(function)
-            own = function.generation_key.encode()
-            for start in range(0, len(keys), BATCH):
-                some = [key for key in keys[start : start + BATCH] if key != own]
-                removed += call_redis(lambda client, some=some: client.unlink(*some)) if some else 0
+            removed += _unlink(_entries(function))
     click.echo(f"cleared {what}: {removed} entries")
 
 
+def _unlink(keys: list[bytes]) -> int:
+    removed = 0
+    for start in range(0, len(keys), BATCH):
+        some = keys[start : start + BATCH]
+        removed += call_redis(lambda client: client.unlink(*some))  # noqa: B023  (called now)
+    return removed
+
+
 @cache.command()
-@click.option("--pages", default=10, show_default=True, type=click.IntRange(0), help="Pages too.")
+@click.option(
+    "--pages",
+    default=10,
+    show_default=True,
+    type=click.IntRange(0),
+    help="How many pages of each list, of the default size.",
+)
 def warm(pages: int) -> None:
     """Read everything once: all rows, and the first pages of each list."""
     call_redis(lambda client: client.ping())
-    for name, model, rows, page, (default, _) in (
-        ("categories", Category, categories.category_documents, categories.page, CATEGORIES_LIMIT),
-        ("products", Product, products.product_documents, products.page, PRODUCTS_LIMIT),
+    _warm_rows("categories", Category.id, categories.category_documents)
+    _warm_rows("products", Product.id, products.product_documents)
+    for page, (limit, _) in (
+        (categories.page, CATEGORIES_LIMIT),
+        (products.page, PRODUCTS_LIMIT),
     ):
-        total = db.session.scalar(select(func.count()).select_from(model))
-        ids = db.session.scalars(select(model.id).order_by(model.id)).yield_per(BATCH)
-        with click.progressbar(length=total, label=name) as bar:
-            for some in ids.partitions():
-                rows(list(some))
-                bar.update(len(some))
         for number in range(pages):
-            if not page(number * default, default).more:
+            if not page(number * limit, limit).more:
                 break
+
+
+def _warm_rows(label: str, column: InstrumentedAttribute[int], read: MemoizedMany) -> None:
+    total = db.session.scalar(select(func.count(column))) or 0
+    ids = db.session.scalars(select(column).order_by(column)).yield_per(BATCH)
+    bar: ProgressBar[int]
+    with click.progressbar(length=total, label=label) as bar:
+        for some in ids.partitions():
+            read(some)
+            bar.update(len(some))

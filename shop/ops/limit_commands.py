@@ -38,10 +38,15 @@ def list_() -> None:
 @click.argument("client")
 def show(client: str) -> None:
     for policy, key in _counters(client).items():
-        used, left = call_redis(lambda redis, key=key: (redis.get(key), redis.ttl(key)))
+        used, left = _counter(key)
         quota = getattr(current_settings(), POLICIES[policy])
         until = f", starts anew in {left} s" if used else ""
         click.echo(f"{policy:<8} {int(used or 0)} of {quota} used{until}   {key}")
+
+
+def _counter(key: str) -> tuple[bytes | None, int]:
+    used, left = call_redis(lambda redis: (redis.get(key), redis.ttl(key)))
+    return used, left
 
 
 @limits.command(help=f"Give CLIENT its whole quota again. {CLIENT_HELP}")

@@ -11,16 +11,14 @@ import click
 from flask.cli import with_appcontext
 from sqlalchemy import exists, insert, select, text
 
-from shop.categories import service as categories
 from shop.categories.models import Category
 from shop.extensions import cache, db
-from shop.products import service as products
 from shop.products.models import Product
 
-from .demo import CATALOGUE, COLOURS, DESCRIPTIONS, MAKERS, QUALITIES
+from .demo import CATALOGUE, DESCRIPTIONS, MAKERS, QUALITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 BATCH = 2000  # rows of one INSERT
 PRODUCTS_MAX = 5_000_000
@@ -65,12 +63,7 @@ def seed(count: int, number: int, *, replace: bool, if_empty: bool) -> None:
             db.session.execute(insert(Product), batch)
             bar.update(len(batch))
     db.session.commit()
-    for function in (
-        products.product_documents,
-        products.page_ids,
-        categories.category_documents,
-        categories.page_ids,
-    ):
+    for function in cache.memoized:
         cache.delete_memoized(function)
     click.echo(f"{len(names)} categories, {count} products")
 
@@ -90,11 +83,11 @@ def demo_products(
 def _demo_product(
     chance: random.Random, serial: int, category: str, category_id: int
 ) -> dict[str, Any]:
-    things, cheapest, dearest = CATALOGUE[category]
-    thing, maker = chance.choice(things), chance.choice(MAKERS)
-    name = f"{maker} {chance.choice(QUALITIES)} {thing} in {chance.choice(COLOURS)}"
+    line = CATALOGUE[category]
+    thing, maker = chance.choice(line.things), chance.choice(MAKERS)
+    name = f"{maker} {chance.choice(QUALITIES)} {thing}, {chance.choice(line.finishes)}"
     # Most prices are near the low end, and end in 99, 95, 90 or 00 as in a shop.
-    whole = int(cheapest + (dearest - cheapest) * chance.random() ** 2)
+    whole = int(line.cheapest + (line.dearest - line.cheapest) * chance.random() ** 2)
     return {
         "name": name,
         "description": chance.choice(DESCRIPTIONS).format(thing=thing, maker=maker),
