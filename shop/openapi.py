@@ -53,7 +53,9 @@ class JSONParser(FlaskParser):
         if not req.is_json:
             raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
         try:
-            return json.loads(req.get_data(), parse_float=Decimal, parse_constant=_no_constant)
+            return json.loads(
+                req.get_data().decode(), parse_float=Decimal, parse_constant=_no_constant
+            )
         except (ValueError, RecursionError, ArithmeticError):
             raise BadRequest("The body is not valid JSON.") from None
 

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import redis
 from flask import current_app
+from prometheus_client import Gauge
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
@@ -32,6 +33,11 @@ logger = logging.getLogger(__name__)
 
 PROBE_SECONDS = 1.0
 SENTINEL_PORT = 26379
+BREAKER_OPEN = Gauge(
+    "shop_redis_breaker_open",
+    "Workers that do not try Redis now, because they could not reach it.",
+    multiprocess_mode="livesum",
+)
 UNREACHABLE = (redis.ConnectionError, redis.TimeoutError, OSError)
 
 Answer = TypeVar("Answer")
@@ -70,6 +76,7 @@ class RedisConnection:
             if self._open.is_set():
                 return
             self._open.set()
+            BREAKER_OPEN.set(1)
         logger.warning("Redis cannot be reached, reads go to the database: %s", error)
         threading.Thread(target=self._probe, name="redis-probe", daemon=True).start()
 
@@ -78,6 +85,7 @@ class RedisConnection:
         while not self._answers():
             pause.wait(PROBE_SECONDS)
         self._open.clear()
+        BREAKER_OPEN.set(0)
         logger.warning("Redis answers again")
 
     def _answers(self) -> bool:

@@ -69,14 +69,13 @@ def _await_end(children: list[Server | Guarded], stop: threading.Event) -> None:
 
 def _start(stack: ExitStack, stop: threading.Event) -> list[Server | Guarded]:
     """Start what is needed; closing `stack` stops it, in the reverse order."""
-    INSTANCE.mkdir(exist_ok=True)
     environment = dict(os.environ)
     children: list[Server | Guarded] = []
+    port = Settings.from_environment({"DATABASE_URL": "postgresql://", **environment}).port
+    _check_port(port)
     home = Home.at(INSTANCE)
     lock = stack.enter_context(home.exclusively())
     RUNNING_ENV.unlink(missing_ok=True)  # of a run that was killed
-    port = Settings.from_environment({"DATABASE_URL": "postgresql://", **environment}).port
-    _check_port(port)
     if not (environment.get("ADMIN_API_KEY") or environment.get("ADMIN_API_KEY_FILE")):
         environment["ADMIN_API_KEY_FILE"] = str(_admin_key())
 

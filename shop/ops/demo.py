@@ -12,17 +12,10 @@ class Line(NamedTuple):
     dearest: int
 
 
-COLOURS: tuple[str, ...] = (
-    "amber",
-    "black",
-    "brick red",
-    "charcoal",
-    "cream",
-    "forest green",
-    "indigo",
-    "moss",
+COLOURS = (
+    *("amber", "black", "brick red", "charcoal", "cream", "forest green", "indigo"),
+    *("moss", "mustard", "slate", "sky blue", "terracotta", "white"),
 )
-COLOURS += ("mustard", "slate", "sky blue", "terracotta", "white")
 WOODS = ("ash", "beech", "cherry", "oak", "painted white", "pine", "smoked oak", "walnut")
 METALS = ("brass", "black steel", "brushed steel", "copper", "enamelled", "white")
 BINDINGS = ("hardback", "paperback", "cloth-bound", "with illustrations", "second edition")

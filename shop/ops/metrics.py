@@ -16,14 +16,12 @@ from prometheus_client import (
     REGISTRY,
     CollectorRegistry,
     Counter,
-    Gauge,
     Histogram,
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from shop.extensions import limiter
-from shop.redis import redis_connection
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -35,12 +33,6 @@ LATENCY = Histogram(
     ["method", "route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
-REDIS_UP = Gauge(
-    "shop_redis_available",
-    "Whether the circuit breaker lets calls through; the least of the workers.",
-    multiprocess_mode="livemin",
-)
-
 blueprint = Blueprint("metrics", __name__)
 
 
@@ -54,7 +46,6 @@ def init_app(app: Flask) -> None:
 @limiter.exempt
 def metrics() -> Response:
     """Answer with all metrics in Prometheus' text format."""
-    REDIS_UP.set(redis_connection().available)
     registry = REGISTRY
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()

@@ -1,0 +1,258 @@
+"""The suite's own PostgreSQL and Redis, and a shop on them that is empty for each test."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import flask_migrate
+import pytest
+import redis
+import requests
+from sqlalchemy import event, text
+
+import shop.config
+from shop import create_app
+from shop.embedded.home import Home
+from shop.embedded.servers import Guarded, Postgres, Redis
+from shop.extensions import db
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from werkzeug.test import TestResponse
+
+ROOT = Path(__file__).parent.parent
+ADMIN_KEY = "an-admin-key-for-the-tests"
+
+Make = Callable[..., "Shop"]
+
+
+class Shop:
+    """A client of one application, with the administrator's key for its writes."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+        self.client = app.test_client()
+        self.key: str | None = ADMIN_KEY
+        self._first_category: int | None = None
+
+    def request(self, method: str, path: str, **options: Any) -> TestResponse:
+        headers = dict(options.pop("headers", {}))
+        if self.key and method not in {"GET", "HEAD", "OPTIONS"}:
+            headers.setdefault("Authorization", f"Bearer {self.key}")
+        return self.client.open(path, method=method, headers=headers, **options)
+
+    def get(self, path: str, **options: Any) -> TestResponse:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **fields: Any) -> TestResponse:
+        return self.request("POST", path, json=fields)
+
+    def put(self, path: str, **fields: Any) -> TestResponse:
+        return self.request("PUT", path, json=fields)
+
+    def patch(self, path: str, **fields: Any) -> TestResponse:
+        return self.request("PATCH", path, json=fields)
+
+    def delete(self, path: str) -> TestResponse:
+        return self.request("DELETE", path)
+
+    def create_category(self, name: str = "Garden") -> dict[str, Any]:
+        category = self._created(self.post("/categories", name=name))
+        self._first_category = self._first_category or category["id"]
+        return category
+
+    def create_product(self, **fields: Any) -> dict[str, Any]:
+        """Create a product, in the first category unless another is given."""
+        if "category_id" not in fields:
+            fields["category_id"] = self._first_category or self.create_category()["id"]
+        return self._created(
+            self.post("/products", **{"name": "Rake", "price": "19.90", "stock": 3} | fields)
+        )
+
+    @staticmethod
+    def _created(response: TestResponse) -> dict[str, Any]:
+        assert response.status_code == 201, response.text
+        made: dict[str, Any] = response.get_json()
+        return made
+
+    @contextmanager
+    def statements(self) -> Iterator[list[str]]:
+        """Collect the SQL that is sent inside the block."""
+        sent: list[str] = []
+
+        def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            sent.append(statement)
+
+        with self.app.app_context():
+            engine = db.engine
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield sent
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
+
+    def command(self, *arguments: str) -> Any:
+        """Run a `flask` command."""
+        return self.app.test_cli_runner().invoke(args=arguments)
+
+
+class Service:
+    """A shop served by gunicorn, in processes of its own."""
+
+    def __init__(self, url: str, program: Guarded, log: Path) -> None:
+        self.url = url
+        self.program = program
+        self.log = log
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return requests.get(self.url + path, timeout=30, **options)
+
+    def write(self, method: str, path: str, **fields: Any) -> requests.Response:
+        headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+        return requests.request(method, self.url + path, json=fields, headers=headers, timeout=30)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_running_service() -> None:
+    """A `make run` in the same checkout is not the suite's business."""
+    shop.config.RUNNING_ENV = Path(os.devnull) / "none"
+
+
+@pytest.fixture(scope="session")
+def home() -> Iterator[Home]:
+    with tempfile.TemporaryDirectory(prefix="shop-tests-") as path:
+        Path(path).chmod(0o755)
+        yield Home.at(Path(path))
+
+
+@pytest.fixture(scope="session")
+def postgres(home: Home) -> Iterator[Postgres]:
+    server = Postgres(home, durable=False)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(home: Home) -> Iterator[Redis]:
+    server = Redis(home, durable=False)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def settings(postgres: Postgres, redis_server: Redis) -> dict[str, str]:
+    """The environment of a shop in the tests; limits are out of the way."""
+    return {
+        "DATABASE_URL": postgres.url,
+        "REDIS_URL": redis_server.url,
+        "ADMIN_API_KEY": ADMIN_KEY,
+        "RATE_LIMIT_CALLS": "100000",
+        "WRITE_LIMIT_CALLS": "100000",
+        "WEB_CONCURRENCY": "2",
+        "LOG_LEVEL": "DEBUG",
+    }
+
+
+@pytest.fixture(scope="session")
+def migrated(settings: dict[str, str]) -> Iterator[Flask]:
+    """An application on the suite's database, with its tables made."""
+    app = create_app(settings)
+    with app.app_context():
+        flask_migrate.upgrade(str(ROOT / "migrations"))
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture
+def redis_cli(redis_server: Redis) -> Iterator[redis.Redis]:
+    """A client of the suite's Redis, which is empty at first."""
+    with redis.Redis(unix_socket_path=str(redis_server.socket), decode_responses=True) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def make_shop(settings: dict[str, str], migrated: Flask, redis_cli: redis.Redis) -> Iterator[Make]:
+    """Make shops with settings of their own; the database is empty at first."""
+    made: list[Flask] = []
+
+    def make(**changes: str) -> Shop:
+        app = create_app(settings | changes)
+        made.append(app)
+        return Shop(app)
+
+    with migrated.app_context():
+        db.session.execute(text("TRUNCATE products, categories, api_keys RESTART IDENTITY"))
+        db.session.commit()
+    yield make
+    for app in made:
+        with app.app_context():
+            db.session.remove()
+            db.engine.dispose()
+
+
+@pytest.fixture
+def a_shop(make_shop: Make) -> Shop:
+    return make_shop()
+
+
+@pytest.fixture
+def serve(
+    settings: dict[str, str], make_shop: Make, tmp_path: Path
+) -> Iterator[Callable[..., Service]]:
+    """Serve shops with gunicorn, on free ports of the loopback address."""
+    services: list[Service] = []
+
+    def start(**changes: str) -> Service:
+        port = free_port()
+        environment = {**os.environ, **settings, "LOG_LEVEL": "INFO", **changes}
+        command = [str(Path(sys.executable).with_name("gunicorn")), "wsgi:app"]
+        command += ["--bind", f"127.0.0.1:{port}"]
+        log = tmp_path / f"gunicorn-{port}.log"
+        program = Guarded("gunicorn", command, environment=environment, directory=ROOT, log=log)
+        services.append(Service(f"http://127.0.0.1:{port}", program, log))
+        await_true(lambda: _all_workers(log) >= int(environment["WEB_CONCURRENCY"]), log)
+        await_true(lambda: _listens(port), log)
+        return services[-1]
+
+    yield start
+    for service in services:
+        service.program.stop()
+
+
+def _all_workers(log: Path) -> int:
+    return log.read_text().count("Booting worker") if log.exists() else 0
+
+
+def _listens(port: int) -> bool:
+    try:
+        response = requests.get(f"http://127.0.0.1:{port}/health_check", timeout=5)
+    except requests.ConnectionError:
+        return False
+    return response.ok
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def await_true(condition: Callable[[], Any], what: object = "", seconds: float = 30) -> None:
+    """Return when `condition` holds; fail the test if it never does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)

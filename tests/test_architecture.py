@@ -1,0 +1,99 @@
+"""The staircase: imports run one way, held over the code's own imports."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(__file__).parent.parent / "shop"
+
+# What everything may import: they import nothing of the features.
+GROUND = {"config", "errors", "extensions", "fields", "logs", "openapi", "pages", "redis"}
+GROUND |= {"responses", "version"}
+
+# A feature, and the features whose services it may import.
+FEATURES: dict[str, set[str]] = {"categories": set(), "products": {"categories"}, "keys": set()}
+
+# A room, and which others of `shop` it may import; ground floor and own rooms apart.
+ROOMS = {
+    "models": {"extensions", "fields"},
+    "schemas": {"config", "fields"},
+    "service": {"cache", "config", "errors", "extensions", "fields", "pages"},
+    "routes": {"config", "fields", "keys", "limits", "openapi", "pages", "responses"},
+}
+OWN = {"models": set(), "schemas": set(), "service": {"models", "schemas"}}
+OWN |= {"routes": {"service", "schemas"}}
+
+
+def imported(path: Path) -> Iterator[tuple[str, ...]]:
+    """Yield the modules of `shop` that the file imports, as parts of their names."""
+    here = ("shop", *path.relative_to(PACKAGE).with_suffix("").parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = list(here[: len(here) - node.level]) if node.level else []
+            base += node.module.split(".") if node.module else []
+            names = [[*base, alias.name] for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name[0] == "shop":
+                yield tuple(name[1:])
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_is_below_it(feature: str, room: str) -> None:
+    path = PACKAGE / feature / f"{room}.py"
+    if not path.exists():
+        assert feature == "keys"
+        return
+    for package, *rest in imported(path):
+        if package == feature:
+            # Within keys, the caller is what everybody knows of it.
+            assert rest[0] in OWN[room] | {"caller", "currencies"}, (room, package, rest)
+        elif package in FEATURES and package != "keys":
+            assert package in FEATURES[feature], (room, package)
+            assert rest[0] in ("service", "models"), (room, package, rest)
+        else:
+            assert package in ROOMS[room], (room, package)
+
+
+def test_the_ground_floor_knows_no_feature() -> None:
+    for name in GROUND:
+        for package, *rest in imported(PACKAGE / f"{name}.py"):
+            assert package in GROUND | {"cache", "limits"} or (package, rest[0]) == (
+                "keys",
+                "caller",
+            ), (name, package, rest)
+
+
+@pytest.mark.parametrize("package", ["cache", "limits"])
+def test_cache_and_limits_know_no_feature(package: str) -> None:
+    for path in (PACKAGE / package).glob("*.py"):
+        for other, *rest in imported(path):
+            assert other in {package, "config", "redis"} or (other, rest[0]) == (
+                "keys",
+                "caller",
+            ), (path, other, rest)
+
+
+def test_routes_do_not_touch_the_cache_or_the_database() -> None:
+    for path in PACKAGE.glob("*/routes.py"):
+        for name in imported(path):
+            assert name[0] != "cache"
+            assert name[:1] != ("extensions",)
+
+
+def test_only_the_factory_sees_everything() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if path != PACKAGE / "__init__.py":
+            for name in imported(path):
+                assert name[-1] != "create_app", path

@@ -1,0 +1,317 @@
+"""What the cache keeps, under which keys, and what each write makes it forget."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
+
+from shop.extensions import cache
+
+if TYPE_CHECKING:
+    import redis
+    from conftest import Make, Shop
+
+READS = ["/products/1", "/products", "/products?skip=1&limit=1", "/categories/1", "/categories"]
+
+
+@pytest.mark.parametrize("path", READS)
+def test_a_second_read_sends_no_sql_and_is_the_same(a_shop: Shop, path: str) -> None:
+    a_shop.create_product()
+    a_shop.create_product(name="Broom")
+    with a_shop.statements() as first:
+        missed = a_shop.get(path)
+    with a_shop.statements() as second:
+        hit = a_shop.get(path)
+    assert first
+    assert not second
+    assert (missed.headers["X-Cache"], hit.headers["X-Cache"]) == ("MISS", "HIT")
+    assert hit.data == missed.data
+    assert hit.headers["ETag"] == missed.headers["ETag"]
+    assert hit.headers["Cache-Control"] == "no-cache"
+
+
+def test_keys_are_those_of_the_guide(a_shop: Shop, redis_cli: redis.Redis) -> None:
+    a_shop.create_product()
+    redis_cli.flushall()
+    for path in ("/products?skip=0&limit=10", "/products/1", "/categories/1", "/categories"):
+        a_shop.get(path)
+    documents = {*redis_cli.keys("*:id:[0-9]*"), *redis_cli.keys("*:list:skip:*")}
+    assert documents == {
+        "products:id:1",
+        "products:list:skip:0:limit:10",
+        "categories:id:1",
+        "categories:list:skip:0:limit:100",
+    }
+
+
+def test_an_entry_is_a_stamp_and_the_json_that_is_answered(
+    a_shop: Shop, redis_cli: redis.Redis
+) -> None:
+    a_shop.create_product(name="Râteau 🌱")
+    body = a_shop.get("/products/1").text
+    stamp, document = redis_cli.get("products:id:1").split("\n")
+    assert stamp == redis_cli.get("products:id:generation")
+    assert document == body
+    a_shop.get("/products")
+    page = redis_cli.get("products:list:skip:0:limit:10").split("\n")[1]
+    assert json.loads(page) == {"ids": [1], "more": False}
+
+
+def test_entries_expire_as_the_settings_say(make_shop: Make, redis_cli: redis.Redis) -> None:
+    make_shop().create_product()
+    for settings, product, category in (
+        ({}, 300, 3600),
+        ({"REDIS_CACHE_TTL": "20", "CATEGORY_CACHE_TTL": "40"}, 20, 40),
+    ):
+        redis_cli.flushall()
+        shop = make_shop(**settings)
+        for path in ("/products", "/categories"):
+            shop.get(path)
+        assert product - 2 <= redis_cli.ttl("products:id:1") <= product
+        assert product - 2 <= redis_cli.ttl("products:list:skip:0:limit:10") <= product
+        assert category - 2 <= redis_cli.ttl("categories:id:1") <= category
+        assert category - 2 <= redis_cli.ttl("categories:list:skip:0:limit:100") <= category
+
+
+def test_a_page_is_composed_from_the_rows_that_are_cached(a_shop: Shop) -> None:
+    for n in range(3):
+        a_shop.create_product(name=f"Rake {n}")
+    a_shop.get("/products")
+    with a_shop.statements() as sent:
+        assert a_shop.get("/products/2").headers["X-Cache"] == "HIT"
+        other = a_shop.get("/products?limit=2")
+    assert len(sent) == 1  # the ids of the other page; its rows are there
+    assert [item["id"] for item in other.get_json()["items"]] == [1, 2]
+
+
+def test_the_missing_rows_of_a_page_are_read_in_one_statement(
+    a_shop: Shop, redis_cli: redis.Redis
+) -> None:
+    for n in range(20):
+        a_shop.create_product(name=f"Rake {n}")
+    a_shop.get("/products?limit=20")
+    redis_cli.delete("products:id:3", "products:id:7", "products:id:8")
+    with a_shop.statements() as sent:
+        page = a_shop.get("/products?limit=20")
+    assert len(sent) == 1
+    assert page.headers["X-Cache"] == "MISS"
+    assert [item["id"] for item in page.get_json()["items"]] == list(range(1, 21))
+
+
+def test_a_change_forgets_the_row_and_no_page(a_shop: Shop, redis_cli: redis.Redis) -> None:
+    a_shop.create_product()
+    a_shop.create_product(name="Broom")
+    a_shop.get("/products")
+    for change in ({"stock": 9}, {"price": "7.00"}, {"name": "Spade"}):
+        changed = a_shop.patch("/products/1", **change).get_json()
+        assert not redis_cli.exists("products:id:1")
+        assert redis_cli.exists("products:id:2")
+        with a_shop.statements() as sent:
+            page = a_shop.get("/products").get_json()
+        assert len(sent) == 1
+        assert page["items"][0] == changed
+
+
+def test_every_kind_of_write_is_seen_by_the_next_read(a_shop: Shop) -> None:
+    def seen() -> tuple[Any, Any]:
+        """Read twice, so that the second is answered from the cache."""
+        for path in ("/products", "/categories"):
+            a_shop.get(path)
+        with a_shop.statements() as sent:
+            found = [a_shop.get(path).get_json()["items"] for path in ("/products", "/categories")]
+        assert not sent
+        return found[0], found[1]
+
+    assert seen() == ([], [])
+    garden = a_shop.create_category("Garden")
+    assert seen() == ([], [garden])
+    rake = a_shop.create_product(category_id=garden["id"])
+    assert seen() == ([rake], [garden])
+    broom = a_shop.create_product(category_id=garden["id"], name="Broom")
+    assert seen() == ([rake, broom], [garden])
+    rake = a_shop.patch("/products/1", stock=8).get_json()
+    assert seen() == ([rake, broom], [garden])
+    rake = a_shop.put(
+        "/products/1", name="Spade", price=3, stock=1, category_id=garden["id"]
+    ).get_json()
+    assert seen() == ([rake, broom], [garden])
+    garden = a_shop.put("/categories/1", name="Gardening").get_json()
+    assert seen() == ([rake, broom], [garden])
+    garden = a_shop.patch("/categories/1", name="Outdoors").get_json()
+    assert seen() == ([rake, broom], [garden])
+    a_shop.delete("/products/1")
+    assert seen() == ([broom], [garden])
+    a_shop.delete("/products/2")
+    assert seen() == ([], [garden])
+    a_shop.delete("/categories/1")
+    assert seen() == ([], [])
+
+
+def test_a_refused_write_forgets_nothing(a_shop: Shop) -> None:
+    a_shop.create_product(sku="RK-1")
+    a_shop.create_product(sku="RK-2")
+    a_shop.get("/products")
+    assert a_shop.patch("/products/1", sku="RK-2").status_code == 409
+    assert a_shop.patch("/products/1", stock=-1).status_code == 422
+    assert a_shop.delete("/categories/1").status_code == 409
+    with a_shop.statements() as sent:
+        a_shop.get("/products")
+    assert not sent
+
+
+def test_deleting_keys_by_hand_is_safe(a_shop: Shop, redis_cli: redis.Redis) -> None:
+    a_shop.create_product()
+    before = a_shop.get("/products").get_json()
+    for key in redis_cli.scan_iter("products:*"):
+        redis_cli.delete(key)
+        assert a_shop.get("/products").get_json() == before
+
+
+@pytest.mark.parametrize("entry", ["", "x", "\n", "{}", '{"id": 1}', "stamp\n{}", "{gen}\n"])
+def test_an_entry_that_is_not_the_caches_own_is_a_miss(
+    a_shop: Shop, redis_cli: redis.Redis, entry: str
+) -> None:
+    product = a_shop.create_product()
+    a_shop.get("/products/1")
+    redis_cli.set("products:id:1", entry.replace("{gen}", redis_cli["products:id:generation"]))
+    response = a_shop.get("/products/1")
+    assert (response.get_json(), response.headers["X-Cache"]) == (product, "MISS")
+
+
+def test_keys_of_another_type_do_no_harm(a_shop: Shop, redis_cli: redis.Redis) -> None:
+    product = a_shop.create_product()
+    redis_cli.flushall()
+    redis_cli.rpush("products:id:1", "x")
+    redis_cli.rpush("products:list:skip:0:limit:10", "x")
+    redis_cli.rpush("products:id:generation", "x")
+    assert a_shop.get("/products/1").get_json() == product
+    assert a_shop.get("/products").get_json()["items"] == [product]
+    assert a_shop.patch("/products/1", stock=77).status_code == 200
+    assert a_shop.get("/products/1").get_json()["stock"] == 77
+
+
+def test_forgetting_all_pages_is_one_command_however_many_there_are(
+    a_shop: Shop, redis_cli: redis.Redis
+) -> None:
+    a_shop.create_product()
+    for skip in range(50):
+        a_shop.get(f"/products?skip={skip}")
+    redis_cli.config_resetstat()
+    a_shop.create_product(name="Broom")
+    counted = redis_cli.info("commandstats")
+    assert counted["cmdstat_set"]["calls"] == 1  # the new generation
+    assert counted["cmdstat_del"]["calls"] == 1  # the row, which may have been asked for
+    assert not {"cmdstat_scan", "cmdstat_keys", "cmdstat_flushdb"} & set(counted)
+    assert a_shop.get("/products?skip=1").get_json()["items"][0]["name"] == "Broom"
+
+
+def test_a_hit_is_one_round_trip_a_page_two_and_a_miss_three_at_most(
+    a_shop: Shop, redis_cli: redis.Redis
+) -> None:
+    """Commands of the cache alone; a pipeline is one round trip."""
+    a_shop.create_product()
+
+    def reads_and_fills(path: str) -> tuple[int, int]:
+        redis_cli.config_resetstat()
+        a_shop.get(path)
+        counted = redis_cli.info("commandstats")
+        return (
+            counted.get("cmdstat_mget", {"calls": 0})["calls"],
+            counted.get("cmdstat_set", {"calls": 0})["calls"],
+        )
+
+    assert reads_and_fills("/products/1") == (1, 2)  # generation and entry, in one pipeline
+    assert reads_and_fills("/products/1") == (1, 0)
+    reads_and_fills("/products")
+    assert reads_and_fills("/products") == (2, 0)
+
+
+def test_an_unchanged_document_is_304(a_shop: Shop) -> None:
+    a_shop.create_product()
+    for path in READS:
+        etag = a_shop.get(path).headers["ETag"]
+        response = a_shop.get(path, headers={"If-None-Match": etag})
+        assert (response.status_code, response.data) == (304, b"")
+        assert response.headers["ETag"] == etag
+        assert response.headers["X-Cache"] == "HIT"
+        other = a_shop.get(path, headers={"If-None-Match": '"other"'})
+        assert other.status_code == 200
+    a_shop.patch("/products/1", stock=99)
+    assert a_shop.get("/products/1", headers={"If-None-Match": etag}).status_code == 200
+
+
+def test_head_has_the_headers_of_get(a_shop: Shop) -> None:
+    a_shop.create_product()
+    got = a_shop.get("/products/1")
+    head = a_shop.request("HEAD", "/products/1")
+    assert head.data == b""
+    assert head.headers["ETag"] == got.headers["ETag"]
+    assert head.headers["Content-Length"] == got.headers["Content-Length"]
+
+
+def test_a_write_is_not_marked_as_cached(a_shop: Shop) -> None:
+    response = a_shop.post("/categories", name="Garden")
+    assert "X-Cache" not in response.headers
+    assert "ETag" not in response.headers
+
+
+def test_the_log_speaks_as_in_the_guide(a_shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "shop.cache"):
+        a_shop.create_product()
+        a_shop.get("/products/1")
+        a_shop.get("/products/1")
+        a_shop.patch("/products/1", stock=1)
+    lines = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert ("DEBUG", "Cache MISS: products:id:1") in lines
+    assert ("DEBUG", "Cache HIT: products:id:1") in lines
+    assert ("INFO", "Invalidated products:id:1") in lines
+    assert ("INFO", "Invalidated every products:list entry") in lines
+
+
+def test_signals_tell_hits_and_misses(a_shop: Shop) -> None:
+    a_shop.create_product()
+    seen: list[tuple[str, str]] = []
+
+    def note_hit(_cache: Any, cache_key: str, **_: Any) -> None:
+        seen.append(("hit", cache_key))
+
+    def note_miss(_cache: Any, cache_key: str, **_: Any) -> None:
+        seen.append(("miss", cache_key))
+
+    with cache_memoize_hit.connected_to(note_hit), cache_memoize_miss.connected_to(note_miss):
+        a_shop.get("/products/1")
+        a_shop.get("/products/1")
+    assert seen == [("miss", "products:id:1"), ("hit", "products:id:1")]
+
+
+def test_switched_off_the_cache_is_bypassed(make_shop: Make, redis_cli: redis.Redis) -> None:
+    shop = make_shop(REDIS_ENABLED="false")
+    shop.create_product()
+    for path in READS:
+        if path != "/products?skip=1&limit=1":
+            with shop.statements() as sent:
+                assert shop.get(path).headers["X-Cache"] == "BYPASS"
+            assert sent
+    assert redis_cli.dbsize() == 0
+
+
+def test_plain_values_are_flask_cachings(a_shop: Shop, redis_cli: redis.Redis) -> None:
+    with a_shop.app.app_context():
+        assert cache.get("greeting") is None
+        assert cache.set("greeting", {"text": "hello"}, timeout=50)
+        assert cache.get("greeting") == {"text": "hello"}
+        assert 48 <= redis_cli.ttl("greeting") <= 50
+        assert not cache.add("greeting", "again")
+        assert cache.has("greeting")
+        cache.set_many({"a": 1, "b": [2]})
+        assert cache.get_many("a", "b", "c") == [1, [2], None]
+        assert cache.get_dict("a", "c") == {"a": 1, "c": None}
+        assert cache.delete("greeting")
+        assert cache.delete_many("a", "b") == ["a", "b"]
+        assert not cache.has("a")
+        cache.set("kept", 1, timeout=0)
+        assert redis_cli.ttl("kept") == -1

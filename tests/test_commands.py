@@ -1,0 +1,173 @@
+"""What operators type: each command, its output and its exit status."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import ROOT
+
+if TYPE_CHECKING:
+    import redis
+    from conftest import Make, Shop
+
+GROUPS = {
+    ("cache",): ["clear", "show", "stats", "warm"],
+    ("limits",): ["list", "reset", "show"],
+    ("keys",): ["create", "list", "revoke"],
+}
+
+
+def run(shop: Shop, *arguments: str) -> str:
+    result = shop.command(*arguments)
+    assert result.exit_code == 0, result.output
+    output: str = result.output
+    return output
+
+
+def catalogue(shop: Shop) -> list[dict[str, Any]]:
+    """Read all products, but for what depends on the moment."""
+    items: list[dict[str, Any]] = []
+    while page := shop.get(f"/products?limit=100&skip={len(items)}").get_json()["items"]:
+        items += page
+    return [{k: v for k, v in item.items() if not k.endswith("_at")} for item in items]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_command_has_a_help_text(a_shop: Shop, group: tuple[str]) -> None:
+    listed = run(a_shop, *group, "--help")
+    for command in GROUPS[group]:
+        assert re.search(rf"^  {command}  +[A-Z].+", listed, re.MULTILINE)
+        assert "Usage: " in run(a_shop, *group, command, "--help")
+    assert "--products" in run(a_shop, "seed", "--help")
+
+
+def test_stats_tell_entries_and_the_hit_rate(a_shop: Shop) -> None:
+    a_shop.create_product()
+    a_shop.get("/products")
+    a_shop.get("/products")
+    output = run(a_shop, "cache", "stats")
+    assert re.search(r"^products:id:\* +1 entries$", output, re.MULTILINE)
+    assert re.search(r"^products:list:\* +1 entries$", output, re.MULTILINE)
+    assert re.search(r"^categories:id:\* +0 entries$", output, re.MULTILINE)
+    assert re.search(r"^hit rate +[0-9.]+%$", output, re.MULTILINE)
+
+
+def test_show_prints_an_entry_and_its_time(a_shop: Shop) -> None:
+    a_shop.create_product(name="Rake")
+    missing = a_shop.command("cache", "show", "products:id:1")
+    assert (missing.exit_code, missing.output) == (1, "Error: no entry products:id:1\n")
+    body = a_shop.get("/products/1").text
+    result = a_shop.command("cache", "show", "products:id:1")
+    assert result.stdout.splitlines()[1] == body
+    assert re.fullmatch(r"expires in (299|300) s\n", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("what", "left"), [("products", {"categories"}), ("categories", {"products"}), ("all", set())]
+)
+def test_clear_forgets_what_it_is_told(
+    a_shop: Shop, redis_cli: redis.Redis, what: str, left: set[str]
+) -> None:
+    a_shop.create_product()
+    a_shop.get("/products")
+    a_shop.get("/categories")
+    output = run(a_shop, "cache", "clear", what)
+    assert output == f"cleared {what}: {4 if what == 'all' else 2} entries\n"
+    entries = {*redis_cli.keys("*:id:[0-9]*"), *redis_cli.keys("*:list:skip:*")}
+    assert {entry.split(":")[0] for entry in entries} == left
+    with a_shop.statements() as sent:
+        a_shop.get("/products")
+    assert bool(sent) == ("products" not in left)
+
+
+def test_clear_refuses_what_it_does_not_know(a_shop: Shop) -> None:
+    assert a_shop.command("cache", "clear", "everything").exit_code == 2
+
+
+def test_after_warm_reads_send_no_sql(a_shop: Shop) -> None:
+    run(a_shop, "seed", "--products", "60")
+    run(a_shop, "cache", "warm", "--pages", "3")
+    with a_shop.statements() as sent:
+        for path in ("/products", "/products?skip=20&limit=10", "/products/57", "/categories/3"):
+            assert a_shop.get(path).headers["X-Cache"] == "HIT"
+    assert not sent
+    assert a_shop.get("/products?skip=30&limit=10").headers["X-Cache"] == "MISS"
+
+
+def test_seed_makes_the_same_catalogue_for_the_same_numbers(a_shop: Shop) -> None:
+    assert "20 categories, 120 products" in run(a_shop, "seed", "--products", "120", "--seed", "7")
+    first = catalogue(a_shop)
+    assert len(first) == 120
+    run(a_shop, "seed", "--products", "120", "--seed", "7", "--replace")
+    assert catalogue(a_shop) == first
+    run(a_shop, "seed", "--products", "120", "--seed", "8", "--replace")
+    assert catalogue(a_shop) != first
+
+
+def test_seed_is_like_a_shop(a_shop: Shop) -> None:
+    run(a_shop, "seed", "--products", "2000")
+    items = catalogue(a_shop)
+    out_of_stock = sum(item["stock"] == 0 for item in items) / len(items)
+    assert 0.03 < out_of_stock < 0.07
+    sizes = Counter(item["category_id"] for item in items)
+    assert len(sizes) == 20
+    assert max(sizes.values()) > 5 * min(sizes.values())
+    assert len({item["sku"] for item in items}) == 2000
+    assert all(re.fullmatch(r"[1-9][0-9]*\.[0-9]{2}", item["price"]) for item in items)
+
+
+def test_seed_leaves_a_catalogue_alone(a_shop: Shop) -> None:
+    product = a_shop.create_product()
+    refused = a_shop.command("seed", "--products", "5")
+    assert refused.exit_code == 1
+    assert "--replace" in refused.output
+    assert run(a_shop, "seed", "--if-empty") == ""
+    assert a_shop.get("/products").get_json()["items"] == [product]
+    assert a_shop.command("seed", "--products", "0").exit_code == 2
+
+
+def test_seed_is_seen_by_the_next_read(a_shop: Shop) -> None:
+    assert a_shop.get("/products").get_json()["items"] == []
+    run(a_shop, "seed", "--products", "3")
+    assert len(a_shop.get("/products").get_json()["items"]) == 3
+
+
+def test_limits_are_listed_shown_and_reset(make_shop: Make) -> None:
+    shop = make_shop(RATE_LIMIT_CALLS="3", WRITE_LIMIT_CALLS="2", RATE_LIMIT_PERIOD="50")
+    assert run(shop, "limits", "list") == (
+        "default  3 requests per 50 s\nwrite    2 requests per 50 s\n"
+    )
+    assert [shop.get("/products").status_code for _ in range(4)] == [200, 200, 200, 429]
+    shown = run(shop, "limits", "show", "127.0.0.1").splitlines()
+    assert re.fullmatch(
+        r"default  3 of 3 used, starts anew in (49|50) s   rate_limit:127\.0\.0\.1", shown[0]
+    )
+    assert shown[1] == "write    0 of 2 used   rate_limit:127.0.0.1:write"
+    assert run(shop, "limits", "reset", "127.0.0.1") == "reset 127.0.0.1: 1 counters\n"
+    assert shop.get("/products").status_code == 200
+
+
+def test_a_client_can_be_a_key_or_an_address_of_either_kind(a_shop: Shop) -> None:
+    assert "rate_limit:key:abc" in run(a_shop, "limits", "show", "key:abc")
+    assert "rate_limit:2001:db8::/64" in run(a_shop, "limits", "show", "2001:db8::7")
+    assert a_shop.command("limits", "show", "somebody").exit_code == 2
+
+
+def test_the_flask_program_finds_the_commands(settings: dict[str, str]) -> None:
+    def flask(*arguments: str) -> str:
+        program = Path(sys.executable).with_name("flask")
+        environment = {**os.environ, **settings}
+        return subprocess.check_output([program, *arguments], cwd=ROOT, env=environment, text=True)
+
+    listed = flask("--help")
+    for command in ("cache", "db", "keys", "limits", "routes", "seed"):
+        assert re.search(rf"^  {command}  +[A-Z].+", listed, re.MULTILINE)
+    assert "/products/<int(min=1, max=2147483647):product_id>" in flask("routes")
+    assert "upgrade" in flask("db", "--help")

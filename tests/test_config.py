@@ -1,0 +1,105 @@
+"""Settings: defaults, bounds, and one line for what is wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dotenv import dotenv_values
+
+from shop.config import SettingError, Settings
+
+ROOT = Path(__file__).parent.parent
+DATABASE = {"DATABASE_URL": "postgresql://shop@localhost/shop"}
+
+
+def read(**environment: str) -> Settings:
+    return Settings.from_environment(DATABASE | environment)
+
+
+def test_defaults() -> None:
+    settings = read()
+    assert settings.redis_url == "redis://localhost:6379/0"
+    assert (settings.redis_max_connections, settings.redis_enabled) == (50, True)
+    assert (settings.redis_cache_ttl, settings.category_cache_ttl) == (300, 3600)
+    assert settings.rate_limit_enabled
+    assert (settings.rate_limit_calls, settings.rate_limit_period) == (100, 60)
+    assert (settings.write_limit_calls, settings.trusted_proxies) == (30, 0)
+    assert (settings.admin_api_key, settings.secret_key) == (None, None)
+    assert (settings.port, settings.log_level) == (8000, "INFO")
+    assert settings.web_concurrency == os.cpu_count()
+
+
+def test_an_empty_value_is_not_set() -> None:
+    assert read(REDIS_CACHE_TTL="", ADMIN_API_KEY=" ", REDIS_URL="", LOG_LEVEL="") == read()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_CACHE_TTL", "0"), ("REDIS_CACHE_TTL", "-5"), ("REDIS_CACHE_TTL", "5 minutes"),
+        ("REDIS_CACHE_TTL", "1e3"), ("REDIS_CACHE_TTL", "9" * 5000), ("REDIS_CACHE_TTL", "٣"),
+        ("RATE_LIMIT_CALLS", "0"), ("RATE_LIMIT_PERIOD", "x"), ("WRITE_LIMIT_CALLS", "1.5"),
+        ("REDIS_ENABLED", "maybe"), ("RATE_LIMIT_ENABLED", "2"), ("TRUSTED_PROXIES", "-1"),
+        ("PORT", "70000"), ("WEB_CONCURRENCY", "0"), ("LOG_LEVEL", "LOUD"),
+        ("REDIS_URL", "http://localhost"), ("REDIS_PORT", "x"), ("DATABASE_URL", "mysql://x"),
+        ("DATABASE_URL", "postgresql://x:y@host:port/z"), ("DATABASE_URL", ""),
+        ("ADMIN_API_KEY", "short"), ("SECRET_KEY", "short"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_refused_in_one_line_that_names_it(name: str, value: str) -> None:
+    with pytest.raises(SettingError) as refused:
+        read(**{name: value})
+    assert str(refused.value).startswith(name)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
+def test_a_database_url_is_for_psycopg2(scheme: str) -> None:
+    settings = read(DATABASE_URL=f"{scheme}://user:p%40ss@host:5433/name?sslmode=require")
+    assert settings.database_url == (
+        "postgresql+psycopg2://user:p%40ss@host:5433/name?sslmode=require"
+    )
+
+
+def test_redis_can_be_given_in_parts() -> None:
+    settings = read(REDIS_HOST="cache", REDIS_PORT="6380", REDIS_DB="2", REDIS_PASSWORD="p@:/")
+    assert settings.redis_url == "redis://:p%40%3A%2F@cache:6380/2"
+
+
+def test_a_secret_can_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("0123456789abcdef\n")
+    assert read(SECRET_KEY_FILE=str(tmp_path / "secret")).secret_key == "0123456789abcdef"
+    with pytest.raises(SettingError, match="SECRET_KEY_FILE"):
+        read(SECRET_KEY_FILE=str(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize(
+    "command", [["flask", "routes"], ["gunicorn", "wsgi:app"], ["python", "-m", "shop.embedded"]]
+)
+def test_a_wrong_setting_stops_every_start_with_one_line(command: list[str]) -> None:
+    environment = {**os.environ, **DATABASE, "PORT": "none"}
+    program, *arguments = command
+    run = subprocess.run(
+        [Path(sys.executable).with_name(program), *arguments],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert run.returncode == 1
+    [line] = run.stderr.strip().splitlines()
+    assert "PORT must be a whole number from 1 to 65535, not none" in line
+
+
+def test_the_example_of_a_production_environment_is_complete_and_valid() -> None:
+    example: dict[str, Any] = dict(dotenv_values(ROOT / ".env.production.example"))
+    settings = {
+        "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_PASSWORD", "REDIS_MAX_CONNECTIONS",
+        "REDIS_ENABLED", "REDIS_CACHE_TTL", "CATEGORY_CACHE_TTL", "RATE_LIMIT_ENABLED",
+        "RATE_LIMIT_CALLS", "RATE_LIMIT_PERIOD", "WRITE_LIMIT_CALLS", "TRUSTED_PROXIES",
+        "ADMIN_API_KEY", "SECRET_KEY", "PORT", "WEB_CONCURRENCY", "LOG_LEVEL",
+    }  # fmt: skip
+    assert settings <= set(example)
+    Settings.from_environment({**example, **DATABASE})

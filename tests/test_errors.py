@@ -1,0 +1,178 @@
+"""What a client is told when something is wrong, and what every answer carries."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from shop.logs import logging_config
+
+if TYPE_CHECKING:
+    from conftest import Make, Shop
+    from werkzeug.test import TestResponse
+
+PROBLEM = {"type", "title", "status", "detail", "instance", "request_id"}
+
+
+def send(shop: Shop, body: bytes | str, content_type: str = "application/json") -> TestResponse:
+    return shop.request("POST", "/categories", data=body, content_type=content_type)
+
+
+def assert_problem(response: TestResponse, status: int) -> dict[str, Any]:
+    assert response.status_code == status
+    assert response.content_type == "application/problem+json"
+    problem: dict[str, Any] = response.get_json()
+    assert set(problem) - {"errors"} == PROBLEM
+    assert problem["status"] == status
+    assert problem["request_id"] == response.headers["X-Request-ID"]
+    return problem
+
+
+def test_an_unknown_path_is_404(a_shop: Shop) -> None:
+    problem = assert_problem(a_shop.get("/nothing"), 404)
+    assert (problem["title"], problem["instance"]) == ("Not Found", "/nothing")
+
+
+def test_an_unknown_method_is_405_and_says_what_is_allowed(a_shop: Shop) -> None:
+    response = a_shop.request("DELETE", "/products")
+    assert_problem(response, 405)
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{", b"nothing", b'{"name": NaN}', b'{"name": Infinity}', b'{"name": "\xff"}',
+        b"[" * 100_000, b'{"name": 1' + b"0" * 5000 + b"}", b'\xef\xbb\xbf{"name": "x"}',
+    ],
+)  # fmt: skip
+def test_a_body_that_is_not_json_is_400(a_shop: Shop, body: bytes) -> None:
+    assert_problem(send(a_shop, body), 400)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"1", b'"x"', b"null", b"true"])
+def test_json_that_is_no_object_is_422(a_shop: Shop, body: bytes) -> None:
+    assert_problem(send(a_shop, body), 422)
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_another_content_type_is_415(a_shop: Shop, content_type: str) -> None:
+    assert_problem(send(a_shop, b'{"name": "Garden"}', content_type), 415)
+
+
+def test_a_body_above_one_mebibyte_is_413(a_shop: Shop) -> None:
+    body = json.dumps({"name": "x" * 1024 * 1024})
+    assert_problem(send(a_shop, body), 413)
+    assert send(a_shop, json.dumps({"name": "x" * (1024 * 1024 - 20)})).status_code == 422
+
+
+def test_each_wrong_field_has_one_entry(a_shop: Shop) -> None:
+    response = a_shop.post("/products", name="", price="x", stock=-1, category_id=1)
+    problem = assert_problem(response, 422)
+    assert {error["field"] for error in problem["errors"]} == {"name", "price", "stock"}
+    assert len(problem["errors"]) == 3
+    assert all(error["detail"] for error in problem["errors"])
+
+
+def test_a_fault_is_500_without_its_cause_and_is_logged(
+    a_shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    @a_shop.app.get("/fault")
+    def fault() -> str:
+        raise RuntimeError("the cause")
+
+    response = a_shop.get("/fault")
+    assert_problem(response, 500)
+    assert "the cause" not in response.text
+    assert "the cause" in caplog.text
+
+
+def test_without_the_database_the_answer_is_503(make_shop: Make) -> None:
+    shop = make_shop(DATABASE_URL="postgresql://nobody:hidden@127.0.0.1:1/none")
+    response = shop.get("/products")
+    assert_problem(response, 503)
+    assert response.headers["Retry-After"] == "1"
+    health = shop.get("/health_check")
+    assert (health.status_code, health.get_json()["database"]) == (503, "unreachable")
+
+
+def test_health_tells_of_both_servers(a_shop: Shop, make_shop: Make) -> None:
+    response = a_shop.get("/health_check")
+    assert response.status_code == 200
+    assert response.get_json() == {
+        "status": "ok", "database": "ok", "redis": "ok", "version": "0.1.0",
+    }  # fmt: skip
+    without = make_shop(REDIS_URL="redis://127.0.0.1:1/0").get("/health_check")
+    assert without.status_code == 200
+    assert without.get_json()["status"] == "degraded"
+    assert without.get_json()["redis"] == "unreachable"
+    disabled = make_shop(REDIS_ENABLED="false").get("/health_check").get_json()
+    assert (disabled["status"], disabled["redis"]) == ("ok", "disabled")
+
+
+def test_a_sane_request_id_is_kept_and_any_other_replaced(a_shop: Shop) -> None:
+    def answered(given: str) -> str:
+        return a_shop.get("/products", headers={"X-Request-ID": given}).headers["X-Request-ID"]
+
+    assert answered("order-7.b_2") == "order-7.b_2"
+    for given in ("", "a b", "x" * 65, "<script>", "ü"):
+        assert answered(given) != given
+        assert len(answered(given)) == 32
+    assert answered("") != answered("")
+
+
+@pytest.mark.parametrize("path", ["/products", "/nothing", "/health_check", "/metrics", "/docs"])
+def test_every_answer_has_the_security_headers(a_shop: Shop, path: str) -> None:
+    headers = a_shop.get(path).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Content-Security-Policy"].startswith("default-src ")
+
+
+def test_an_access_line_tells_the_request(a_shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    a_shop.create_product()
+    with caplog.at_level(logging.INFO, "shop.access"):
+        a_shop.get("/products/1?x=y", headers={"X-Request-ID": "seven"})
+    [record] = [record for record in caplog.records if record.name == "shop.access"]
+    fields = vars(record)
+    assert fields["method"] == "GET"
+    assert fields["route"].startswith("/products/<")
+    assert (fields["path"], fields["status"], fields["cache"]) == ("/products/1", 200, "MISS")
+    assert fields["client"] == "127.0.0.1"
+    assert fields["milliseconds"] >= 0
+
+
+def test_logs_have_no_secrets(make_shop: Make, caplog: pytest.LogCaptureFixture) -> None:
+    shop = make_shop(DATABASE_URL="postgresql://someone:hidden-password@127.0.0.1:1/none")
+    with caplog.at_level(logging.DEBUG):
+        shop.post("/categories", name="Garden")
+        shop.get("/products")
+    assert "hidden-password" not in caplog.text
+    assert str(shop.key) not in caplog.text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_log_line_is_text_on_a_terminal_and_else_json(
+    a_shop: Shop, capsys: pytest.CaptureFixture[str], *, terminal: bool
+) -> None:
+    handler_config = logging_config("INFO", terminal=terminal)
+    config = logging.config.DictConfigurator(handler_config)  # type: ignore[attr-defined]
+    formatter = config.configure_formatter(
+        handler_config["formatters"]["text" if terminal else "json"]
+    )
+    name = handler_config["handlers"]["stderr"]["formatter"]
+    assert name == ("text" if terminal else "json")
+    record = logging.makeLogRecord(
+        {"msg": "GET /products 200", "levelname": "INFO", "name": "shop.access", "status": 200}
+    )
+    line = formatter.format(record)
+    if terminal:
+        assert line.endswith("INFO    GET /products 200")
+    else:
+        fields = json.loads(line)
+        assert fields["message"] == "GET /products 200"
+        assert (fields["level"], fields["logger"], fields["status"]) == ("INFO", "shop.access", 200)

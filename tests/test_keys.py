@@ -1,0 +1,129 @@
+"""API keys: who may write, and how keys are made, shown and ended."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import select
+
+from shop.extensions import db
+from shop.keys.models import ApiKey
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Make, Shop
+    from werkzeug.test import TestResponse
+
+WRITES = [
+    ("POST", "/products"), ("PUT", "/products/1"), ("PATCH", "/products/1"),
+    ("DELETE", "/products/1"), ("POST", "/categories"), ("PUT", "/categories/1"),
+    ("PATCH", "/categories/1"), ("DELETE", "/categories/1"),
+]  # fmt: skip
+
+
+def write(shop: Shop, **headers: str) -> TestResponse:
+    return shop.client.post("/categories", json={"name": "Garden"}, headers=headers)
+
+
+def made_key(shop: Shop) -> str:
+    result = shop.command("keys", "create", "--name", "tests", "--scope", "catalog:write")
+    assert result.exit_code == 0, result.output
+    key: str = result.stdout.strip()
+    return key
+
+
+def test_reads_are_public(a_shop: Shop) -> None:
+    a_shop.create_product()
+    a_shop.key = None
+    for path in ("/products", "/products/1", "/categories", "/categories/1"):
+        assert a_shop.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(("method", "path"), WRITES)
+def test_every_write_needs_a_key(a_shop: Shop, method: str, path: str) -> None:
+    a_shop.create_product()
+    a_shop.key = None
+    response = a_shop.request(method, path, json={})
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == "Bearer realm=shop"
+    assert response.content_type == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Bearer wrong", "Bearer shop_0123456789ab_" + "x" * 43, "Bearer ü", "bearer wrong"],
+)
+def test_an_invalid_key_is_401(a_shop: Shop, header: str) -> None:
+    response = write(a_shop, Authorization=header)
+    assert response.status_code == 401
+    assert "invalid_token" in response.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize("header", ["Basic dXNlcjpwYXNz", "Bearer", "wrong", "", "Bearer a=b"])
+def test_what_is_no_bearer_key_is_401(a_shop: Shop, header: str) -> None:
+    assert write(a_shop, Authorization=header).status_code == 401
+
+
+def test_without_any_key_a_write_says_how_to_make_one(make_shop: Make) -> None:
+    shop = make_shop(ADMIN_API_KEY="")
+    response = write(shop)
+    assert response.status_code == 403
+    assert "flask keys create" in response.get_json()["detail"]
+    made_key(shop)
+    assert write(shop).status_code == 401
+
+
+def test_a_made_key_writes_until_it_is_revoked(a_shop: Shop) -> None:
+    a_shop.key = made_key(a_shop)
+    assert a_shop.post("/categories", name="Garden").status_code == 201
+    prefix = a_shop.key.split("_")[1]
+    assert a_shop.command("keys", "revoke", prefix).exit_code == 0
+    assert a_shop.post("/categories", name="Kitchen").status_code == 401
+
+
+def test_a_key_without_the_scope_is_403(a_shop: Shop) -> None:
+    a_shop.key = made_key(a_shop)
+    with a_shop.app.app_context():
+        db.session.scalars(select(ApiKey)).one().scopes = []
+        db.session.commit()
+    response = a_shop.post("/categories", name="Garden")
+    assert response.status_code == 403
+    assert "catalog:write" in response.get_json()["detail"]
+
+
+def test_only_the_hash_of_a_key_is_kept(a_shop: Shop) -> None:
+    key = made_key(a_shop)
+    assert re.fullmatch(r"shop_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", key)
+    _, prefix, secret = key.split("_", 2)
+    with a_shop.app.app_context():
+        row = db.session.scalars(select(ApiKey)).one()
+        assert row.prefix == prefix
+        assert re.fullmatch("[0-9a-f]{64}", row.secret_hash)
+        assert secret not in repr(vars(row))
+    listed = a_shop.command("keys", "list").output
+    assert prefix in listed
+    assert "active" in listed
+    assert secret not in listed
+
+
+def test_commands_refuse_what_is_wrong(a_shop: Shop) -> None:
+    for arguments in (
+        ("keys", "create", "--name", "tests"),
+        ("keys", "create", "--name", "tests", "--scope", "everything"),
+        ("keys", "create", "--name", " ", "--scope", "catalog:write"),
+        ("keys", "create", "--name", "x" * 101, "--scope", "catalog:write"),
+    ):
+        assert a_shop.command(*arguments).exit_code == 2
+    result = a_shop.command("keys", "revoke", "000000000000")
+    assert result.exit_code == 1
+    assert result.output == "Error: no key has the prefix 000000000000\n"
+
+
+def test_the_administrators_key_can_be_in_a_file(make_shop: Make, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("a-key-from-a-file\n")
+    shop = make_shop(ADMIN_API_KEY="", ADMIN_API_KEY_FILE=str(tmp_path / "key"))
+    shop.key = "a-key-from-a-file"
+    assert shop.post("/categories", name="Garden").status_code == 201

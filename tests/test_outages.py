@@ -1,0 +1,203 @@
+"""Redis stopped, hung, full, restarted: right answers all the while, and soon."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+from conftest import await_true
+
+from shop.embedded.servers import Redis
+from shop.redis import RedisUnavailable, connect, redis_connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Make, Shop
+
+    from shop.embedded.home import Home
+
+REDIS_BUDGET = 0.2  # seconds that a request may wait for Redis, all in all
+
+
+@pytest.fixture
+def own_redis(home: Home, tmp_path: Path) -> Iterator[Redis]:
+    """A Redis to stop and to hang."""
+    own = type(home)(home.directory(tmp_path.name), home.account)
+    own.path.chmod(0o755)
+    server = Redis(own, durable=False)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def shop(make_shop: Make, own_redis: Redis) -> Shop:
+    shop = make_shop(REDIS_URL=own_redis.url)
+    shop.create_product()
+    return shop
+
+
+def available(shop: Shop) -> bool:
+    return redis_connection(shop.app).available
+
+
+def process_id(server: Redis) -> int:
+    with redis.Redis(unix_socket_path=str(server.socket)) as client:
+        number: int = client.info("server")["process_id"]
+        return number
+
+
+def use_all_calls(shop: Shop) -> None:
+    """Read and write by every kind of call; each must succeed and be seen."""
+    stock = shop.get("/products/1").get_json()["stock"] + 1
+    assert shop.patch("/products/1", stock=stock).status_code == 200
+    assert shop.get("/products/1").get_json()["stock"] == stock
+    created = shop.create_product(name="Broom")
+    listed = shop.get("/products?limit=100").get_json()["items"]
+    assert created in listed
+    assert shop.delete(f"/products/{created['id']}").status_code == 204
+    assert shop.get(f"/products/{created['id']}").status_code == 404
+
+
+def test_with_redis_stopped_everything_works(shop: Shop, own_redis: Redis) -> None:
+    use_all_calls(shop)
+    own_redis.stop()
+    use_all_calls(shop)
+    assert shop.get("/products/1").headers["X-Cache"] == "BYPASS"
+
+
+def test_without_redis_from_the_start_everything_works(make_shop: Make) -> None:
+    shop = make_shop(REDIS_URL="redis://127.0.0.1:1/0")
+    shop.create_product()
+    use_all_calls(shop)
+
+
+def test_redis_is_used_again_when_it_is_back(shop: Shop, own_redis: Redis) -> None:
+    own_redis.stop()
+    assert shop.get("/products/1").headers["X-Cache"] == "BYPASS"
+    own_redis.start()
+    await_true(lambda: available(shop), "the breaker closes")
+    assert shop.get("/products/1").headers["X-Cache"] == "MISS"
+    assert shop.get("/products/1").headers["X-Cache"] == "HIT"
+    use_all_calls(shop)
+
+
+def test_a_restart_between_two_requests_is_not_noticed(shop: Shop, own_redis: Redis) -> None:
+    shop.get("/products/1")
+    own_redis.stop()
+    own_redis.start()
+    use_all_calls(shop)
+    assert available(shop)
+
+
+def test_a_redis_that_hangs_is_waited_for_once_and_briefly(shop: Shop, own_redis: Redis) -> None:
+    """A read, a page and a write, each the first to meet the hanging server."""
+    without = 1.0  # seconds: what a slow machine may need for the request itself
+    for request in (
+        lambda: shop.get("/products/1"),
+        lambda: shop.get("/products"),
+        lambda: shop.patch("/products/1", stock=7),
+    ):
+        shop.get("/products")
+        server = process_id(own_redis)
+        os.kill(server, signal.SIGSTOP)
+        try:
+            started = time.monotonic()
+            assert request().status_code == 200
+            assert time.monotonic() - started < REDIS_BUDGET + without
+            assert not available(shop)
+            assert shop.get("/products/1").headers["X-Cache"] == "BYPASS"
+        finally:
+            os.kill(server, signal.SIGCONT)
+        await_true(lambda: available(shop), "the breaker closes")
+
+
+def test_calls_to_a_server_that_never_answers_end_within_the_budget(
+    make_shop: Make,
+) -> None:
+    """Measured at the connection, where nothing else takes time."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        shop = make_shop(REDIS_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        connection = redis_connection(shop.app)
+        started = time.monotonic()
+        with pytest.raises(RedisUnavailable):
+            connection.call(lambda client: client.ping())
+        assert time.monotonic() - started < REDIS_BUDGET
+        with pytest.raises(RedisUnavailable) as refused:
+            connection.call(lambda client: client.ping())
+        assert refused.value.__cause__ is None  # not even tried
+
+
+def test_one_thread_probes_however_many_calls_fail(make_shop: Make) -> None:
+    shop = make_shop(REDIS_URL="redis://127.0.0.1:1/0")
+    connection = redis_connection(shop.app)
+
+    def fail() -> None:
+        with pytest.raises(RedisUnavailable):
+            connection.call(lambda client: client.ping())
+
+    before = {thread for thread in threading.enumerate() if thread.name == "redis-probe"}
+    threads = [threading.Thread(target=fail) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    probes = {thread for thread in threading.enumerate() if thread.name == "redis-probe"}
+    assert len(probes - before) == 1
+
+
+def test_a_redis_that_refuses_writes_costs_only_the_cache(
+    shop: Shop, own_redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    with redis.Redis(unix_socket_path=str(own_redis.socket)) as client:
+        client.flushall()
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", "1")
+        product = shop.get("/products/1")
+        assert (product.status_code, product.headers["X-Cache"]) == (200, "MISS")
+        assert shop.patch("/products/1", stock=70).status_code == 200
+        assert shop.get("/products/1").get_json()["stock"] == 70
+        assert "Cache could not store products:id" in caplog.text
+        client.config_set("maxmemory", "0")
+
+
+def test_commands_that_need_redis_say_so_in_one_line(make_shop: Make) -> None:
+    unreachable = make_shop(REDIS_URL="redis://127.0.0.1:1/0")
+    disabled = make_shop(REDIS_ENABLED="false")
+    for arguments in (
+        ("cache", "stats"),
+        ("cache", "show", "products:id:1"),
+        ("cache", "warm"),
+        ("limits", "show", "127.0.0.1"),
+        ("limits", "reset", "127.0.0.1"),
+    ):
+        for shop, reason in ((unreachable, "cannot be reached"), (disabled, "switched off")):
+            result = shop.command(*arguments)
+            assert result.exit_code == 1
+            assert result.stderr.startswith("Error: Redis")
+            assert reason in result.stderr
+
+
+def test_a_connection_is_made_for_every_kind_of_url(home: Home, tmp_path: Path) -> None:
+    client = connect("rediss://user:secret@cache:6380/3", 7)
+    options = client.connection_pool.connection_kwargs
+    assert (options["host"], options["port"], options["db"]) == ("cache", 6380, 3)
+    assert client.connection_pool.connection_class is redis.SSLConnection
+    assert client.connection_pool.max_connections == 7
+
+    sentinel = connect("redis+sentinel://user:secret@one:26380,two/main/2", 7)
+    pool = sentinel.connection_pool
+    assert pool.service_name == "main"
+    assert [
+        (s.connection_pool.connection_kwargs["host"], s.connection_pool.connection_kwargs["port"])
+        for s in pool.sentinel_manager.sentinels
+    ] == [("one", 26380), ("two", 26379)]
+    assert (pool.connection_kwargs["db"], pool.connection_kwargs["password"]) == (2, "secret")

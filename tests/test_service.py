@@ -1,0 +1,120 @@
+"""The service as gunicorn runs it: several workers, shutdown, metrics, logs."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import psycopg2
+import pytest
+from conftest import await_true
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Service, Shop
+
+    from shop.embedded.servers import Postgres
+
+
+def sample(service: Service, name: str) -> float:
+    """Add up a metric's samples whose line begins with `name`."""
+    lines = service.get("/metrics").text.splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+
+def test_metrics_count_all_workers_together(serve: Callable[..., Service], a_shop: Shop) -> None:
+    a_shop.create_product()
+    service = serve(WEB_CONCURRENCY="3")
+    for _ in range(30):
+        assert service.get("/products/1").ok
+    hits = 'shop_cache_reads_total{function="product_documents",result="hit"}'
+    misses = 'shop_cache_reads_total{function="product_documents",result="miss"}'
+    route = 'route="/products/<int(min=1, max=2147483647):product_id>"'
+    answered = f'{{method="GET",{route},status="200"}}'
+    for _ in range(5):  # whichever worker answers
+        assert (sample(service, hits), sample(service, misses)) == (29, 1)
+        assert sample(service, f"shop_http_requests_total{answered}") == 30
+        assert sample(service, f'shop_http_request_seconds_count{{method="GET",{route}}}') == 30
+        assert sample(service, "shop_redis_breaker_open") == 0
+    assert service.get("/metrics").headers["Content-Type"].startswith("text/plain; version=")
+
+
+def test_metrics_tell_how_many_workers_cannot_reach_redis(serve: Callable[..., Service]) -> None:
+    service = serve(WEB_CONCURRENCY="2", REDIS_URL="redis://127.0.0.1:1/0")
+    await_true(lambda: service.get("/products") and sample(service, "shop_redis_breaker_open") == 2)
+
+
+def test_a_write_by_one_worker_is_seen_by_all(serve: Callable[..., Service], a_shop: Shop) -> None:
+    a_shop.create_product()
+    service = serve(WEB_CONCURRENCY="4")
+    for stock in range(20):
+        assert service.write("PATCH", "/products/1", stock=stock).ok
+        assert {service.get("/products/1").json()["stock"] for _ in range(8)} == {stock}
+
+
+def test_a_request_under_way_at_sigterm_is_answered(
+    serve: Callable[..., Service], a_shop: Shop, postgres: Postgres
+) -> None:
+    product = a_shop.create_product()
+    service = serve()
+    statuses: list[int] = []
+    with psycopg2.connect(postgres.url) as blocker, blocker.cursor() as cursor:
+        cursor.execute("SELECT FROM products WHERE id = 1 FOR UPDATE")
+
+        def write() -> None:
+            statuses.append(service.write("PATCH", "/products/1", stock=41).status_code)
+
+        request = threading.Thread(target=write)
+        request.start()
+        await_true(lambda: _waits_for_a_lock(postgres), "the write waits")
+        stopping = threading.Thread(target=service.program.stop)
+        stopping.start()
+        await_true(lambda: "Handling signal: term" in service.log.read_text(), "SIGTERM arrives")
+        assert service.program.ended() is None
+    blocker.close()
+    request.join(30)
+    stopping.join(30)
+    assert statuses == [200]
+    assert service.program.ended() == 0
+    assert a_shop.get("/products/1").get_json()["stock"] == 41 != product["stock"]
+
+
+def _waits_for_a_lock(postgres: Postgres) -> bool:
+    with psycopg2.connect(postgres.url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        [waiting] = cursor.fetchone() or [0]
+    connection.close()
+    return bool(waiting)
+
+
+def test_every_log_line_is_json_and_access_lines_are_whole(
+    serve: Callable[..., Service], a_shop: Shop
+) -> None:
+    a_shop.create_product()
+    service = serve()
+    service.get("/products/1", headers={"X-Request-ID": "seven"})
+    service.program.stop()
+    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    [access] = [line for line in lines if line.get("request_id") == "seven"]
+    assert access["logger"] == "shop.access"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}", access["time"])
+    expected = {"method": "GET", "path": "/products/1", "status": 200, "cache": "MISS"}
+    assert expected.items() <= access.items()
+    assert not [line for line in lines if "Traceback" in json.dumps(line)]
+
+
+@pytest.mark.parametrize("request_line", ["GET /\x00 HTTP/1.1", "G<>T / HTTP/1.1", "\x16\x03\x01"])
+def test_what_is_no_http_is_refused_and_the_service_goes_on(
+    serve: Callable[..., Service], request_line: str
+) -> None:
+    service = serve(WEB_CONCURRENCY="1")
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as raw:
+        raw.sendall(request_line.encode() + b"\r\n\r\n")
+        answer = raw.recv(4096)
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+    assert service.get("/health_check").ok
