@@ -17,8 +17,10 @@ import flask
 import flask_smorest
 from marshmallow import Schema, fields
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, NotFound, UnsupportedMediaType
+from werkzeug.routing import IntegerConverter
 
+from .fields import INTEGER_MAX
 from .version import VERSION
 
 if TYPE_CHECKING:
@@ -105,6 +107,19 @@ IF_NONE_MATCH = {
 }
 
 
+class RowId(IntegerConverter):
+    """The id of a row in a path. What cannot be one is not found, whatever the method."""
+
+    regex = "[1-9][0-9]{0,9}"
+    SCHEMA = {"type": "integer", "minimum": 1, "maximum": INTEGER_MAX}  # noqa: RUF012
+
+    def to_python(self, value: str) -> int:
+        # The bounds of werkzeug's own converter answer 405 where a path has several routes.
+        if int(value) > INTEGER_MAX:
+            raise NotFound
+        return int(value)
+
+
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
     """A blueprint whose routes document themselves."""
 
@@ -171,7 +186,9 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
             "API_VERSION": VERSION,
             "OPENAPI_VERSION": "3.1.0",
         }
+        app.url_map.converters["row_id"] = RowId
         super().init_app(app, **options)
+        self.register_converter(RowId, lambda _: RowId.SCHEMA)
         self.spec.options["info"] = {
             "description": "An e-commerce catalogue: reads are public, writes need a key.",
             "license": {"name": "MIT", "identifier": "MIT"},

@@ -47,7 +47,7 @@ class Shop:
         headers = dict(options.pop("headers", {}))
         if self.key and method not in {"GET", "HEAD", "OPTIONS"}:
             headers.setdefault("Authorization", f"Bearer {self.key}")
-        return self.client.open(path, method=method, headers=headers, **options)
+        return self.client.open(path, method=method, headers=headers, buffered=True, **options)
 
     def get(self, path: str, **options: Any) -> TestResponse:
         return self.request("GET", path, **options)
@@ -175,15 +175,15 @@ def migrated(settings: dict[str, str]) -> Iterator[Flask]:
 
 
 @pytest.fixture
-def redis_cli(redis_server: Redis) -> Iterator[redis.Redis]:
-    """A client of the suite's Redis, which is empty at first."""
+def redis_cli(redis_server: Redis) -> Iterator[Any]:
+    """A client of the suite's Redis, which is empty at first; it answers with text."""
     with redis.Redis(unix_socket_path=str(redis_server.socket), decode_responses=True) as client:
         client.flushall()
         yield client
 
 
 @pytest.fixture
-def make_shop(settings: dict[str, str], migrated: Flask, redis_cli: redis.Redis) -> Iterator[Make]:
+def make_shop(settings: dict[str, str], migrated: Flask, redis_cli: Any) -> Iterator[Make]:
     """Make shops with settings of their own; the database is empty at first."""
     made: list[Flask] = []
 

@@ -12,7 +12,6 @@ from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
 from shop.extensions import cache
 
 if TYPE_CHECKING:
-    import redis
     from conftest import Make, Shop
 
 READS = ["/products/1", "/products", "/products?skip=1&limit=1", "/categories/1", "/categories"]
@@ -34,7 +33,7 @@ def test_a_second_read_sends_no_sql_and_is_the_same(a_shop: Shop, path: str) -> 
     assert hit.headers["Cache-Control"] == "no-cache"
 
 
-def test_keys_are_those_of_the_guide(a_shop: Shop, redis_cli: redis.Redis) -> None:
+def test_keys_are_those_of_the_guide(a_shop: Shop, redis_cli: Any) -> None:
     a_shop.create_product()
     redis_cli.flushall()
     for path in ("/products?skip=0&limit=10", "/products/1", "/categories/1", "/categories"):
@@ -48,9 +47,7 @@ def test_keys_are_those_of_the_guide(a_shop: Shop, redis_cli: redis.Redis) -> No
     }
 
 
-def test_an_entry_is_a_stamp_and_the_json_that_is_answered(
-    a_shop: Shop, redis_cli: redis.Redis
-) -> None:
+def test_an_entry_is_a_stamp_and_the_json_that_is_answered(a_shop: Shop, redis_cli: Any) -> None:
     a_shop.create_product(name="Râteau 🌱")
     body = a_shop.get("/products/1").text
     stamp, document = redis_cli.get("products:id:1").split("\n")
@@ -61,7 +58,7 @@ def test_an_entry_is_a_stamp_and_the_json_that_is_answered(
     assert json.loads(page) == {"ids": [1], "more": False}
 
 
-def test_entries_expire_as_the_settings_say(make_shop: Make, redis_cli: redis.Redis) -> None:
+def test_entries_expire_as_the_settings_say(make_shop: Make, redis_cli: Any) -> None:
     make_shop().create_product()
     for settings, product, category in (
         ({}, 300, 3600),
@@ -88,9 +85,7 @@ def test_a_page_is_composed_from_the_rows_that_are_cached(a_shop: Shop) -> None:
     assert [item["id"] for item in other.get_json()["items"]] == [1, 2]
 
 
-def test_the_missing_rows_of_a_page_are_read_in_one_statement(
-    a_shop: Shop, redis_cli: redis.Redis
-) -> None:
+def test_the_missing_rows_of_a_page_are_read_in_one_statement(a_shop: Shop, redis_cli: Any) -> None:
     for n in range(20):
         a_shop.create_product(name=f"Rake {n}")
     a_shop.get("/products?limit=20")
@@ -102,7 +97,7 @@ def test_the_missing_rows_of_a_page_are_read_in_one_statement(
     assert [item["id"] for item in page.get_json()["items"]] == list(range(1, 21))
 
 
-def test_a_change_forgets_the_row_and_no_page(a_shop: Shop, redis_cli: redis.Redis) -> None:
+def test_a_change_forgets_the_row_and_no_page(a_shop: Shop, redis_cli: Any) -> None:
     a_shop.create_product()
     a_shop.create_product(name="Broom")
     a_shop.get("/products")
@@ -163,7 +158,7 @@ def test_a_refused_write_forgets_nothing(a_shop: Shop) -> None:
     assert not sent
 
 
-def test_deleting_keys_by_hand_is_safe(a_shop: Shop, redis_cli: redis.Redis) -> None:
+def test_deleting_keys_by_hand_is_safe(a_shop: Shop, redis_cli: Any) -> None:
     a_shop.create_product()
     before = a_shop.get("/products").get_json()
     for key in redis_cli.scan_iter("products:*"):
@@ -173,7 +168,7 @@ def test_deleting_keys_by_hand_is_safe(a_shop: Shop, redis_cli: redis.Redis) -> 
 
 @pytest.mark.parametrize("entry", ["", "x", "\n", "{}", '{"id": 1}', "stamp\n{}", "{gen}\n"])
 def test_an_entry_that_is_not_the_caches_own_is_a_miss(
-    a_shop: Shop, redis_cli: redis.Redis, entry: str
+    a_shop: Shop, redis_cli: Any, entry: str
 ) -> None:
     product = a_shop.create_product()
     a_shop.get("/products/1")
@@ -182,7 +177,7 @@ def test_an_entry_that_is_not_the_caches_own_is_a_miss(
     assert (response.get_json(), response.headers["X-Cache"]) == (product, "MISS")
 
 
-def test_keys_of_another_type_do_no_harm(a_shop: Shop, redis_cli: redis.Redis) -> None:
+def test_keys_of_another_type_do_no_harm(a_shop: Shop, redis_cli: Any) -> None:
     product = a_shop.create_product()
     redis_cli.flushall()
     redis_cli.rpush("products:id:1", "x")
@@ -195,7 +190,7 @@ def test_keys_of_another_type_do_no_harm(a_shop: Shop, redis_cli: redis.Redis) -
 
 
 def test_forgetting_all_pages_is_one_command_however_many_there_are(
-    a_shop: Shop, redis_cli: redis.Redis
+    a_shop: Shop, redis_cli: Any
 ) -> None:
     a_shop.create_product()
     for skip in range(50):
@@ -210,7 +205,7 @@ def test_forgetting_all_pages_is_one_command_however_many_there_are(
 
 
 def test_a_hit_is_one_round_trip_a_page_two_and_a_miss_three_at_most(
-    a_shop: Shop, redis_cli: redis.Redis
+    a_shop: Shop, redis_cli: Any
 ) -> None:
     """Commands of the cache alone; a pipeline is one round trip."""
     a_shop.create_product()
@@ -288,7 +283,7 @@ def test_signals_tell_hits_and_misses(a_shop: Shop) -> None:
     assert seen == [("miss", "products:id:1"), ("hit", "products:id:1")]
 
 
-def test_switched_off_the_cache_is_bypassed(make_shop: Make, redis_cli: redis.Redis) -> None:
+def test_switched_off_the_cache_is_bypassed(make_shop: Make, redis_cli: Any) -> None:
     shop = make_shop(REDIS_ENABLED="false")
     shop.create_product()
     for path in READS:
@@ -299,7 +294,7 @@ def test_switched_off_the_cache_is_bypassed(make_shop: Make, redis_cli: redis.Re
     assert redis_cli.dbsize() == 0
 
 
-def test_plain_values_are_flask_cachings(a_shop: Shop, redis_cli: redis.Redis) -> None:
+def test_plain_values_are_flask_cachings(a_shop: Shop, redis_cli: Any) -> None:
     with a_shop.app.app_context():
         assert cache.get("greeting") is None
         assert cache.set("greeting", {"text": "hello"}, timeout=50)

@@ -160,7 +160,7 @@ def test_a_log_line_is_text_on_a_terminal_and_else_json(
     a_shop: Shop, capsys: pytest.CaptureFixture[str], *, terminal: bool
 ) -> None:
     handler_config = logging_config("INFO", terminal=terminal)
-    config = logging.config.DictConfigurator(handler_config)  # type: ignore[attr-defined]
+    config = logging.config.DictConfigurator(handler_config)
     formatter = config.configure_formatter(
         handler_config["formatters"]["text" if terminal else "json"]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,7 +13,6 @@ from shop.keys import service as keys
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import redis
     from conftest import Make, Service, Shop
 
 LIMITS = {"RATE_LIMIT_CALLS": "5", "WRITE_LIMIT_CALLS": "2"}
@@ -110,7 +109,7 @@ def test_switched_off_nothing_is_limited(make_shop: Make) -> None:
     assert "X-RateLimit-Limit" not in responses[0].headers
 
 
-def test_counters_are_readable_and_expire(make_shop: Make, redis_cli: redis.Redis) -> None:
+def test_counters_are_readable_and_expire(make_shop: Make, redis_cli: Any) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="10", WRITE_LIMIT_CALLS="5", RATE_LIMIT_PERIOD="30")
     for _ in range(3):
         shop.get("/products")
@@ -121,16 +120,14 @@ def test_counters_are_readable_and_expire(make_shop: Make, redis_cli: redis.Redi
     assert 28 <= redis_cli.ttl("rate_limit:127.0.0.1") <= 30
 
 
-def test_a_refused_request_is_not_counted(make_shop: Make, redis_cli: redis.Redis) -> None:
+def test_a_refused_request_is_not_counted(make_shop: Make, redis_cli: Any) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="3")
     for _ in range(9):
         shop.get("/products")
     assert redis_cli.get("rate_limit:127.0.0.1") == "3"
 
 
-def test_the_window_starts_anew_when_it_has_expired(
-    make_shop: Make, redis_cli: redis.Redis
-) -> None:
+def test_the_window_starts_anew_when_it_has_expired(make_shop: Make, redis_cli: Any) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="1")
     assert [shop.get("/products").status_code for _ in range(2)] == [200, 429]
     redis_cli.pexpire("rate_limit:127.0.0.1", 1)
@@ -139,14 +136,14 @@ def test_the_window_starts_anew_when_it_has_expired(
     assert [shop.get("/products").status_code for _ in range(2)] == [200, 429]
 
 
-def test_a_counter_that_lost_its_expiry_gets_one(make_shop: Make, redis_cli: redis.Redis) -> None:
+def test_a_counter_that_lost_its_expiry_gets_one(make_shop: Make, redis_cli: Any) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="5")
     redis_cli.set("rate_limit:127.0.0.1", 5)
     assert shop.get("/products").status_code == 429
     assert redis_cli.ttl("rate_limit:127.0.0.1") > 0
 
 
-def test_a_counter_of_another_type_is_not_a_fault(make_shop: Make, redis_cli: redis.Redis) -> None:
+def test_a_counter_of_another_type_is_not_a_fault(make_shop: Make, redis_cli: Any) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="2", WEB_CONCURRENCY="1")
     redis_cli.rpush("rate_limit:127.0.0.1", "x")
     assert [shop.get("/products").status_code for _ in range(3)] == [200, 200, 429]
@@ -166,13 +163,13 @@ def test_a_counter_of_another_type_is_not_a_fault(make_shop: Make, redis_cli: re
     ],
 )
 def test_a_client_is_the_address_that_the_trusted_proxies_saw(
-    make_shop: Make, redis_cli: redis.Redis, proxies: str, header: str, client: str
+    make_shop: Make, redis_cli: Any, proxies: str, header: str, client: str
 ) -> None:
     make_shop(TRUSTED_PROXIES=proxies).get("/products", headers={"X-Forwarded-For": header})
     assert redis_cli.keys("rate_limit:*") == [f"rate_limit:{client}"]
 
 
-def test_a_key_has_a_quota_of_its_own(make_shop: Make, redis_cli: redis.Redis) -> None:
+def test_a_key_has_a_quota_of_its_own(make_shop: Make, redis_cli: Any) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="1")
     key = key_of(shop)
     for _ in range(2):

@@ -35,8 +35,10 @@ def test_a_created_product_is_answered_whole(a_shop: Shop) -> None:
 
 
 def test_an_unknown_product_is_404(a_shop: Shop) -> None:
-    for path in ("/products/1", "/products/0", "/products/2147483648", "/products/x"):
-        assert a_shop.get(path).status_code == 404
+    too_large = ("2147483648", "9999999999", "9" * 5000)
+    for name in ("1", "2147483647", *too_large, "0", "007", "-1", "1.0", "x", "%D9%A1"):
+        for method in ("GET", "DELETE", "PATCH"):
+            assert a_shop.request(method, f"/products/{name}", json={}).status_code == 404
 
 
 def test_a_list_is_in_id_order_and_links_to_its_neighbours(a_shop: Shop) -> None:

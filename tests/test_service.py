@@ -33,7 +33,7 @@ def test_metrics_count_all_workers_together(serve: Callable[..., Service], a_sho
         assert service.get("/products/1").ok
     hits = 'shop_cache_reads_total{function="product_documents",result="hit"}'
     misses = 'shop_cache_reads_total{function="product_documents",result="miss"}'
-    route = 'route="/products/<int(min=1, max=2147483647):product_id>"'
+    route = 'route="/products/<row_id:product_id>"'
     answered = f'{{method="GET",{route},status="200"}}'
     for _ in range(5):  # whichever worker answers
         assert (sample(service, hits), sample(service, misses)) == (29, 1)

@@ -11,7 +11,6 @@ import os
 import secrets
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -19,7 +18,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import flask_migrate
+from sqlalchemy.exc import SQLAlchemyError
+
+from shop import create_app
 from shop.config import RUNNING_ENV, SettingError, Settings
+from shop.extensions import db
+from shop.ops.seed import DEMO_PRODUCTS, DEMO_SEED, catalogue_is_empty, fill
 
 from . import EmbeddedError
 from .home import Home
@@ -92,8 +97,7 @@ def _start(stack: ExitStack, stop: threading.Event) -> list[Server | Guarded]:
         children.append(server)
 
     stack.enter_context(_running_env(environment))
-    _flask(environment, "db", "upgrade")
-    _flask(environment, "seed", "--if-empty")
+    _prepare(environment)
     if stop.is_set():
         return children
     command = [str(PROGRAMS / "gunicorn"), "wsgi:app", "--bind", f"{HOST}:{port}"]
@@ -139,12 +143,19 @@ def _running_env(environment: dict[str, str]) -> Iterator[None]:
         RUNNING_ENV.unlink(missing_ok=True)
 
 
-def _flask(environment: dict[str, str], *command: str) -> None:
-    run = subprocess.run(  # noqa: S603
-        [PROGRAMS / "flask", *command], env=environment, cwd=ROOT, check=False
-    )
-    if run.returncode != 0:
-        raise EmbeddedError(f"`flask {' '.join(command)}` failed, see above")
+def _prepare(environment: dict[str, str]) -> None:
+    """Bring the tables up to date, and fill an empty catalogue."""
+    app = create_app(environment)
+    with app.app_context():
+        try:
+            flask_migrate.upgrade(str(ROOT / "migrations"))
+            if catalogue_is_empty():
+                fill(DEMO_PRODUCTS, DEMO_SEED)
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+            raise EmbeddedError(f"the database cannot be prepared: {reason}") from None
+        finally:
+            db.engine.dispose()
 
 
 def _await_answer(port: int, service: Guarded, stop: threading.Event) -> None:

@@ -9,6 +9,8 @@ from flask import g, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
+from shop.openapi import Blueprint
+
 from . import service
 from .caller import caller
 
@@ -52,7 +54,8 @@ def require_scope(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 raise Forbidden(f"This key lacks the scope {scope}.")
             return view(*args, **kwargs)
 
-        return guarded
+        documented: Callable[P, R] = Blueprint.doc(security=[{"key": []}])(guarded)
+        return documented
 
     return decorate
 

@@ -20,6 +20,8 @@ from .demo import CATALOGUE, DESCRIPTIONS, MAKERS, QUALITIES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+DEMO_PRODUCTS = 500
+DEMO_SEED = 1
 BATCH = 2000  # rows of one INSERT
 PRODUCTS_MAX = 5_000_000
 OUT_OF_STOCK = 0.05
@@ -29,7 +31,7 @@ OUT_OF_STOCK = 0.05
 @click.option(
     "--products",
     "count",
-    default=500,
+    default=DEMO_PRODUCTS,
     show_default=True,
     type=click.IntRange(1, PRODUCTS_MAX),
     help="How many products to make.",
@@ -37,25 +39,31 @@ OUT_OF_STOCK = 0.05
 @click.option(
     "--seed",
     "number",
-    default=1,
+    default=DEMO_SEED,
     show_default=True,
     help="The same number makes the same catalogue.",
 )
 @click.option("--replace", is_flag=True, help="Delete the whole catalogue first.")
-@click.option("--if-empty", is_flag=True, help="Do nothing if there is a catalogue.")
 @with_appcontext
-def seed(count: int, number: int, *, replace: bool, if_empty: bool) -> None:
+def seed(count: int, number: int, *, replace: bool) -> None:
     """Fill an empty catalogue with demo data."""
     if replace:
         db.session.execute(text("TRUNCATE products, categories RESTART IDENTITY"))
-    elif db.session.scalar(select(exists(select(Category)))):
-        if if_empty:
-            return
+    elif not catalogue_is_empty():
         raise click.ClickException("the catalogue is not empty: --replace deletes it first")
+    fill(count, number)
+
+
+def catalogue_is_empty() -> bool:
+    return not db.session.scalar(select(exists(select(Category))))
+
+
+def fill(count: int, number: int) -> None:
+    """Add the demo catalogue, whole or not at all, and tell of the progress."""
     names = list(CATALOGUE)
-    rows = [{"name": name} for name in names]
     ids = db.session.scalars(
-        insert(Category).returning(Category.id, sort_by_parameter_order=True), rows
+        insert(Category).returning(Category.id, sort_by_parameter_order=True),
+        [{"name": name} for name in names],
     )
     made = demo_products(count, number, dict(zip(names, ids, strict=True)))
     with click.progressbar(length=count, label="products") as bar:

@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shop.config import PRODUCTS_LIMIT
-from shop.fields import INTEGER_MAX
 from shop.keys.auth import require_scope
 from shop.limits import write_limit
 from shop.openapi import Blueprint
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint("products", __name__, url_prefix="/products")
 
-ONE = f"/<int(min=1, max={INTEGER_MAX}):product_id>"
+ONE = "/<row_id:product_id>"
 SCOPE = "catalog:write"
 
 

@@ -1,0 +1,242 @@
+"""`make run`: it starts with nothing, ends with everything, and finds its data again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+from conftest import ROOT, await_true, free_port
+
+from shop.embedded import EmbeddedError, programs
+from shop.embedded.home import Home
+from shop.embedded.servers import Guarded, Redis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Checkout:
+    """A copy of the project, run in its own directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def run(self, **environment: str) -> subprocess.Popen[bytes]:
+        self.log = self.path / "run.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "shop.embedded"],
+                cwd=self.path,
+                env={**clean_environment(), "PORT": str(self.port), **environment},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return self.process
+
+    def serve(self, **environment: str) -> None:
+        self.run(**environment)
+        await_true(lambda: "Ctrl-C stops everything" in self.output(), self.log, 60)
+
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def get(self, path: str) -> requests.Response:
+        return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=10)
+
+    def post(self, path: str, **fields: object) -> requests.Response:
+        key = (self.path / "instance" / "admin_api_key").read_text().strip()
+        return requests.post(
+            f"http://127.0.0.1:{self.port}{path}",
+            json=fields,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=10,
+        )
+
+    def processes(self) -> list[str]:
+        """Return the command lines of the processes that belong to this checkout."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                where = (process / "cwd").readlink()
+            except OSError:
+                continue
+            if str(self.path) in command or where.is_relative_to(self.path):
+                found.append(f"{process.name} {command}")
+        return found
+
+    def process_id(self, pattern: str) -> int:
+        [number] = [int(line.split()[0]) for line in self.processes() if re.search(pattern, line)][
+            :1
+        ]
+        return number
+
+    def everything_is_gone(self) -> bool:
+        with socket.socket() as probe:
+            port_is_free = probe.connect_ex(("127.0.0.1", self.port)) != 0
+        return port_is_free and not self.processes()
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without the settings of a shop."""
+    settings = re.compile("DATABASE_URL|REDIS_|ADMIN_API_KEY|PORT$|.*LIMIT|WEB_CONC|LOG_LEVEL")
+    return {name: value for name, value in os.environ.items() if not settings.match(name)} | {
+        "WEB_CONCURRENCY": "1"
+    }
+
+
+@pytest.fixture
+def checkout(request: pytest.FixtureRequest, home: Home) -> Iterator[Checkout]:
+    path = home.path / re.sub(r"\W", "-", request.node.name)
+    for name in ("shop", "migrations"):
+        shutil.copytree(ROOT / name, path / name)
+    for name in ("wsgi.py", "gunicorn.conf.py", ".flaskenv"):
+        shutil.copy(ROOT / name, path)
+    checkout = Checkout(path)
+    yield checkout
+    if checkout.process:
+        checkout.process.terminate()
+        checkout.process.wait(60)
+        await_true(checkout.everything_is_gone)
+
+
+def test_it_serves_stops_whole_and_finds_its_data_again(checkout: Checkout) -> None:
+    checkout.serve()
+    key = checkout.path / "instance" / "admin_api_key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert f"http://localhost:{checkout.port}/docs" in checkout.output()
+    assert len(checkout.get("/products?limit=100").json()["items"]) == 100
+    written = checkout.post("/categories", name="A new one")
+    assert written.status_code == 201
+
+    assert checkout.process
+    checkout.process.send_signal(signal.SIGTERM)
+    assert checkout.process.wait(60) == 0
+    assert checkout.everything_is_gone()
+    assert not (checkout.path / "instance" / "running.env").exists()
+
+    first_key = key.read_text()
+    checkout.serve()
+    assert key.read_text() == first_key
+    assert checkout.get(written.headers["Location"]).json() == written.json()
+    checkout.process.send_signal(signal.SIGINT)
+    assert checkout.process.wait(60) == 0
+    assert checkout.everything_is_gone()
+
+
+def test_flask_commands_find_its_servers(checkout: Checkout) -> None:
+    checkout.serve()
+    checkout.get("/products")
+    output = subprocess.check_output(
+        [Path(sys.executable).with_name("flask"), "cache", "stats"],
+        cwd=checkout.path, env=clean_environment(), text=True,
+    )  # fmt: skip
+    assert re.search(r"^products:id:\* +10 entries$", output, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("name", "program"),
+    [
+        ("postgresql", r"^\d+ \S*/bin/postgres "),
+        ("redis", r"^\d+ \S*(redis|valkey)-server "),
+        ("gunicorn", r"^\d+ \S*python\S* \S*/gunicorn "),
+        ("gunicorn", r"^\d+ \S*python\S* -I \S*/guard\.py \d+ - \S*/gunicorn"),
+    ],
+)
+def test_the_death_of_any_child_ends_all(checkout: Checkout, name: str, program: str) -> None:
+    checkout.serve()
+    os.kill(checkout.process_id(program), signal.SIGKILL)
+    assert checkout.process
+    assert checkout.process.wait(60) == 1
+    assert f"{name} has ended, so everything was stopped" in checkout.output()
+    await_true(checkout.everything_is_gone, checkout.processes)
+
+
+def test_nothing_outlives_it_when_it_is_killed(checkout: Checkout) -> None:
+    checkout.serve()
+    assert checkout.process
+    checkout.process.kill()
+    checkout.process.wait()
+    await_true(checkout.everything_is_gone, "everything ends")
+    checkout.serve()
+    assert checkout.get("/health_check").json()["status"] == "ok"
+
+
+def test_a_busy_port_is_said_in_one_line(checkout: Checkout) -> None:
+    with socket.create_server(("127.0.0.1", checkout.port)):
+        assert checkout.run().wait(60) == 1
+    assert checkout.output() == (
+        f"make run: port {checkout.port} cannot be had (Address already in use): "
+        f"stop what uses it, or choose another: PORT={checkout.port + 1} make run\n"
+    )
+
+
+def test_servers_of_ones_own_are_used(checkout: Checkout, settings: dict[str, str]) -> None:
+    servers = {name: settings[name] for name in ("DATABASE_URL", "REDIS_URL")}
+    checkout.serve(**servers)
+    assert checkout.get("/health_check").json()["status"] == "ok"
+    assert not [line for line in checkout.processes() if "postgres" in line or "redis" in line]
+
+
+def test_a_home_that_is_in_use_is_not_used_twice(home: Home) -> None:
+    with (
+        home.exclusively(),
+        pytest.raises(EmbeddedError, match="running already"),
+        home.exclusively(patience=0.2),
+    ):
+        pass
+
+
+def test_servers_that_cannot_be_had_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "_package", lambda _name: None)
+    monkeypatch.setenv("EMBEDDED_SERVERS", "wheels")
+    with pytest.raises(EmbeddedError, match=r"no PostgreSQL here.*DATABASE_URL"):
+        programs.postgres()
+    with pytest.raises(EmbeddedError, match=r"no Redis here.*REDIS_URL"):
+        programs.redis()
+
+
+def test_a_server_that_does_not_start_is_named_with_its_log(home: Home) -> None:
+    own = Home(home.directory("broken"), home.account)
+    own.path.chmod(0o755)
+    server = Redis(own, durable=False)
+    (own.directory("redis") / "in-the-way").touch()
+    server.socket.mkdir()
+    with pytest.raises(EmbeddedError, match=r"redis did not start: \S+redis\.log says why"):
+        server.start()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has a home that its servers cannot enter")
+def test_a_private_home_has_its_servers_elsewhere(tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    home = Home.at(private / "instance")
+    try:
+        assert home.path.parent == Path("/var/tmp")
+        assert home == Home.at(private / "instance")
+        server = Redis(home, durable=False)
+        server.start()
+        server.stop()
+    finally:
+        shutil.rmtree(home.path)
+
+
+def test_a_guarded_program_tells_its_status() -> None:
+    failing = Guarded("fail", [sys.executable, "-c", "raise SystemExit(7)"])
+    await_true(lambda: failing.ended() is not None)
+    assert failing.stop() == 7
+    sleeper = Guarded("sleep", [sys.executable, "-c", "import time; time.sleep(60)"])
+    assert sleeper.ended() is None
+    assert sleeper.stop() == 128 + signal.SIGTERM
