@@ -24,7 +24,7 @@ run: install  ## Serve the API on port 8000, with PostgreSQL, Redis and demo dat
 
 .PHONY: test
 test: install  ## Run all tests, on a PostgreSQL and a Redis of their own
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses auto
 
 .PHONY: check
 check: install  ## Check format, lint, types, the Dockerfile and the compose file
