@@ -1,13 +1,14 @@
 """Every setting: its name, unit, bounds and default, read from the environment once.
 
 A secret NAME can also be given as NAME_FILE, the path of a file that holds it. What is not set
-is taken from `instance/running.env` while `make run` runs, so that `flask` commands in the same
-checkout talk to its servers.
+is taken from `.env`, and then from `instance/running.env`, which is there while `make run` runs,
+so that `flask` commands in the same checkout talk to its servers.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,11 +22,14 @@ from sqlalchemy.exc import ArgumentError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-RUNNING_ENV = Path(__file__).parent.parent / "instance" / "running.env"
+ROOT = Path(__file__).parent.parent
+RUNNING_ENV = ROOT / "instance" / "running.env"
+FILES = [RUNNING_ENV, ROOT / ".env"]  # the later one counts, and the environment before both
 
 PRODUCTS_LIMIT = (10, 100)  # rows of a page: default, most
 CATEGORIES_LIMIT = (100, 1000)
 REDIS_TIMEOUT = 0.1  # seconds, to connect and to read: Redis answers fast or not at all
+REDIS_PLACE = re.compile(r"rediss?://([^/?#]*@)?[^/?#@:]*(:\d+)?(/\d*)?([?].*)?")
 BODY_MAX = 1024 * 1024  # bytes of a request
 DAY = 86_400
 # Connections of a worker: one for each of its threads. Each is tried before it is used again, so
@@ -68,11 +72,11 @@ class Settings:
 
         Raises SettingError for the first that is missing or wrong.
         """
-        read = _Reader({**_running(), **environment})
+        read = _Reader(from_files() | dict(environment))
         return cls(
             database_url=_database_url(read),
             redis_url=_redis_url(read),
-            redis_max_connections=read.number("REDIS_MAX_CONNECTIONS", 50, 1, 10_000),
+            redis_max_connections=read.number("REDIS_MAX_CONNECTIONS", 50, 10, 10_000),
             redis_enabled=read.flag("REDIS_ENABLED", default=True),
             redis_cache_ttl=read.number("REDIS_CACHE_TTL", 300, 1, DAY),
             category_cache_ttl=read.number("CATEGORY_CACHE_TTL", 3600, 1, DAY),
@@ -94,7 +98,7 @@ class Settings:
 class _Reader:
     """Values of one environment; an empty value counts as not set."""
 
-    def __init__(self, values: Mapping[str, str | None]) -> None:
+    def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
 
     def text(self, name: str) -> str | None:
@@ -136,8 +140,12 @@ class _Reader:
         return value
 
 
-def _running() -> dict[str, str | None]:
-    return dict(dotenv_values(RUNNING_ENV)) if RUNNING_ENV.exists() else {}
+def from_files() -> dict[str, str]:
+    """Return the settings in `.env` and in `instance/running.env`, as far as these are there."""
+    found: dict[str, str] = {}
+    for path in FILES:
+        found |= {name: value for name, value in dotenv_values(path).items() if value}
+    return found
 
 
 def _database_url(read: _Reader) -> str:
@@ -161,6 +169,8 @@ def _redis_url(read: _Reader) -> str:
         if urlsplit(url).scheme not in schemes:
             expected = ", ".join(f"{scheme}://" for scheme in schemes)
             raise SettingError(f"REDIS_URL must begin with one of {expected}")
+        if url.startswith(("redis://", "rediss://")) and not REDIS_PLACE.fullmatch(url):
+            raise SettingError("REDIS_URL must be like redis://[USER:PASSWORD@]HOST[:PORT][/DB]")
         return url
     host = read.text("REDIS_HOST") or "localhost"
     port = read.number("REDIS_PORT", 6379, 1, 65_535)

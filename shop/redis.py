@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -38,7 +39,12 @@ BREAKER_OPEN = Gauge(
     "Workers that do not try Redis now, because they could not reach it.",
     multiprocess_mode="livesum",
 )
-UNREACHABLE = (redis.ConnectionError, redis.TimeoutError, OSError)
+UNREACHABLE = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.RedisClusterException,
+    OSError,
+)
 
 Answer = TypeVar("Answer")
 
@@ -52,9 +58,14 @@ class RedisConnection:
 
     def __init__(self, settings: Settings) -> None:
         self.enabled = settings.redis_enabled
-        self.client = connect(settings.redis_url, settings.redis_max_connections)
+        self._settings = settings
         self._open = threading.Event()
         self._lock = threading.Lock()
+
+    @cached_property
+    def client(self) -> Any:
+        """The client; to make that of a cluster already needs the cluster."""
+        return connect(self._settings.redis_url, self._settings.redis_max_connections)
 
     @property
     def available(self) -> bool:
@@ -77,7 +88,7 @@ class RedisConnection:
                 return
             self._open.set()
             BREAKER_OPEN.set(1)
-        logger.warning("Redis cannot be reached, reads go to the database: %s", error)
+        logger.warning("Redis cannot be reached, reads go to the database: %.200s", error)
         threading.Thread(target=self._probe, name="redis-probe", daemon=True).start()
 
     def _probe(self) -> None:
@@ -91,7 +102,7 @@ class RedisConnection:
     def _answers(self) -> bool:
         try:
             return bool(self.client.ping())
-        except (redis.RedisError, OSError):
+        except (redis.RedisError, *UNREACHABLE):
             return False
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,8 +99,8 @@ def clean_environment() -> dict[str, str]:
 
 
 @pytest.fixture
-def checkout(request: pytest.FixtureRequest, home: Home) -> Iterator[Checkout]:
-    path = home.path / re.sub(r"\W", "-", request.node.name)
+def checkout(home: Home) -> Iterator[Checkout]:
+    path = home.path / uuid.uuid4().hex[:8]
     for name in ("shop", "migrations"):
         shutil.copytree(ROOT / name, path / name)
     for name in ("wsgi.py", "gunicorn.conf.py", ".flaskenv"):

@@ -31,8 +31,8 @@ def test_metrics_count_all_workers_together(serve: Callable[..., Service], a_sho
     service = serve(WEB_CONCURRENCY="3")
     for _ in range(30):
         assert service.get("/products/1").ok
-    hits = 'shop_cache_reads_total{function="product_documents",result="hit"}'
-    misses = 'shop_cache_reads_total{function="product_documents",result="miss"}'
+    hits = 'shop_cache_reads_total{function="products.product_documents",result="hit"}'
+    misses = 'shop_cache_reads_total{function="products.product_documents",result="miss"}'
     route = 'route="/products/<row_id:product_id>"'
     answered = f'{{method="GET",{route},status="200"}}'
     for _ in range(5):  # whichever worker answers

@@ -44,6 +44,10 @@ class RedisBackend(BaseCache):
     ) -> RedisBackend:
         return cls(redis_connection(app), config["CACHE_DEFAULT_TIMEOUT"])
 
+    @property
+    def enabled(self) -> bool:
+        return self._connection.enabled
+
     # Documents. These raise RedisUnavailable.
 
     def read(self, generation_key: str, keys: Sequence[str]) -> Entries:
@@ -77,7 +81,14 @@ class RedisBackend(BaseCache):
 
     def forget_all(self, generation_key: str) -> None:
         """Forget every document of the generation, however many there are, in one command."""
-        self._connection.call(lambda client: client.set(generation_key, new_generation()))
+
+        def command(client: Any) -> None:
+            try:
+                client.set(generation_key, new_generation())
+            except redis.OutOfMemoryError:
+                client.delete(generation_key)  # which a full Redis still does
+
+        self._connection.call(command)
 
     # Flask-Caching's own interface. Without Redis: nothing found, nothing stored.
 

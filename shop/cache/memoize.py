@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import re
 from enum import IntEnum
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, cast
@@ -57,10 +58,11 @@ class Memoized:
 
     def __init__(self, cache: Cache, function: Callable[..., Any], key: str, ttl: str) -> None:
         functools.update_wrapper(self, function)  # type: ignore[arg-type]
-        self.name = function.__name__
+        self.name = f"{function.__module__.split('.')[-2]}.{function.__name__}"
         self.uncached = function
         self.key = key
         self.family = _family(key)
+        self.pattern = re.sub("{.*?}", "*", key)
         self.generation_key = f"{self.family}:generation"
         self.ttl = ttl
         self._cache = cache
@@ -126,6 +128,8 @@ class Memoized:
         Where Redis cannot be told, the write stands, and the log says what was not forgotten.
         """
         backend = self._cache.backend
+        if not backend.enabled:
+            return
         what = self.key.format(**arguments) if arguments else f"every {self.family} entry"
         try:
             if arguments:

@@ -22,7 +22,7 @@ import flask_migrate
 from sqlalchemy.exc import SQLAlchemyError
 
 from shop import create_app
-from shop.config import RUNNING_ENV, SettingError, Settings
+from shop.config import ROOT, RUNNING_ENV, SettingError, Settings, from_files
 from shop.extensions import db
 from shop.ops.seed import DEMO_PRODUCTS, DEMO_SEED, catalogue_is_empty, fill
 
@@ -33,12 +33,17 @@ from .servers import Guarded, Postgres, Redis, Server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = RUNNING_ENV.parent.parent
 INSTANCE = RUNNING_ENV.parent
 ADMIN_KEY = INSTANCE / "admin_api_key"
 PROGRAMS = Path(sys.executable).parent
 HOST = "127.0.0.1"
 START_SECONDS = 60
+
+# What `flask` commands in the same checkout need to know.
+SHARED = (
+    *("DATABASE_URL", "ADMIN_API_KEY_FILE"),
+    *("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_PASSWORD"),
+)
 
 BANNER = """
   API             http://localhost:{port}
@@ -74,13 +79,13 @@ def _await_end(children: list[Server | Guarded], stop: threading.Event) -> None:
 
 def _start(stack: ExitStack, stop: threading.Event) -> list[Server | Guarded]:
     """Start what is needed; closing `stack` stops it, in the reverse order."""
-    environment = dict(os.environ)
     children: list[Server | Guarded] = []
-    port = Settings.from_environment({"DATABASE_URL": "postgresql://", **environment}).port
+    port = Settings.from_environment({"DATABASE_URL": "postgresql://", **os.environ}).port
     _check_port(port)
     home = Home.at(INSTANCE)
     lock = stack.enter_context(home.exclusively())
     RUNNING_ENV.unlink(missing_ok=True)  # of a run that was killed
+    environment = from_files() | dict(os.environ)
     if not (environment.get("ADMIN_API_KEY") or environment.get("ADMIN_API_KEY_FILE")):
         environment["ADMIN_API_KEY_FILE"] = str(_admin_key())
 
@@ -133,8 +138,7 @@ def _admin_key() -> Path:
 @contextmanager
 def _running_env(environment: dict[str, str]) -> Iterator[None]:
     """Tell `flask` commands in this checkout which servers run, for as long as they do."""
-    names = ("DATABASE_URL", "REDIS_URL", "REDIS_HOST", "ADMIN_API_KEY_FILE")
-    lines = [f"{name}='{environment[name]}'\n" for name in names if environment.get(name)]
+    lines = [f"{name}='{environment[name]}'\n" for name in SHARED if environment.get(name)]
     RUNNING_ENV.touch(mode=0o600)
     RUNNING_ENV.write_text("".join(lines))
     try:

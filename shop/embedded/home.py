@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import pwd
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from . import EmbeddedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
 
 # Bytes. A socket's whole path may have 103, and PostgreSQL's file name in it takes 15.
 SOCKET_DIRECTORY_MAX = 85
@@ -42,11 +45,7 @@ class Home:
         if os.geteuid() != 0:
             return cls(wanted)
         if not open_to_all(wanted):
-            name = hashlib.sha256(os.fsencode(wanted)).hexdigest()[:12]
-            wanted = Path("/var/tmp", f"shop-{name}")  # noqa: S108  (its owner is checked)
-            wanted.mkdir(mode=0o755, exist_ok=True)
-            if wanted.is_symlink() or wanted.stat().st_uid != 0:
-                raise EmbeddedError(f"{wanted} belongs to another user: remove it, then try again")
+            wanted = _own_place(Path("/var/tmp"), wanted)  # noqa: S108  (its owner is checked)
         nobody = pwd.getpwnam("nobody")
         return cls(wanted, (nobody.pw_uid, nobody.pw_gid))
 
@@ -61,9 +60,7 @@ class Home:
         """Return a private directory for sockets whose path is short enough for one."""
         if len(os.fsencode(self.path / "sockets")) <= SOCKET_DIRECTORY_MAX:
             return self.directory("sockets")
-        path = Path(tempfile.mkdtemp(prefix="shop-"))
-        self._give(path)
-        return path
+        return replace(self, path=_own_place(Path(tempfile.gettempdir()), self.path)).directory("s")
 
     def reachable(self, program: Path) -> Path:
         """Return `program`, or a copy of the whole package around it that the account can run."""
@@ -93,6 +90,8 @@ class Home:
         descriptor = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             deadline = time.monotonic() + patience
+            if not _locked(descriptor):
+                logger.warning("waiting for the servers of another run to end")
             while not _locked(descriptor):
                 if time.monotonic() > deadline:
                     raise EmbeddedError(
@@ -102,6 +101,16 @@ class Home:
             yield descriptor
         finally:
             os.close(descriptor)
+
+
+def _own_place(shared: Path, wanted: Path) -> Path:
+    """Make a directory in a `shared` one, named after the path of the `wanted` one."""
+    name = hashlib.sha256(os.fsencode(wanted)).hexdigest()[:12]
+    path = shared / f"shop-{name}"
+    path.mkdir(mode=0o755, exist_ok=True)
+    if path.is_symlink() or path.stat().st_uid != os.geteuid():
+        raise EmbeddedError(f"{path} belongs to another user: remove it, then try again")
+    return path
 
 
 def open_to_all(path: Path) -> bool:

@@ -11,11 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask import request
-from flask_limiter import ApplicationLimit, Limiter
+from flask_limiter import ApplicationLimit, Limiter, RateLimitExceeded
 
 from shop.config import current_settings
 from shop.keys.caller import caller
-from shop.redis import redis_connection
 
 from . import headers
 from .window import SHARED_WINDOW
@@ -31,18 +30,12 @@ __all__ = ["POLICIES", "init_app", "limiter", "write_limit"]
 POLICIES = {"default": "rate_limit_calls", "write": "write_limit_calls"}
 
 
-def quota(policy: str) -> int:
-    """Return what one client may send in a period: to all workers, or to this one.
-
-    While Redis cannot be reached each worker counts alone, and allows its share.
-    """
-    settings = current_settings()
-    calls: int = getattr(settings, POLICIES[policy])
-    return calls if redis_connection().available else max(1, calls // settings.web_concurrency)
-
-
 def _limit(policy: str) -> Callable[[], str]:
-    return lambda: f"{quota(policy)} per {current_settings().rate_limit_period} second"
+    def limit() -> str:
+        settings = current_settings()
+        return f"{getattr(settings, POLICIES[policy])} per {settings.rate_limit_period} second"
+
+    return limit
 
 
 limiter = Limiter(
@@ -60,3 +53,4 @@ def init_app(app: Flask) -> None:
     app.config["RATELIMIT_ENABLED"] = app.config["SETTINGS"].rate_limit_enabled
     limiter.init_app(app)
     app.after_request(headers.add)
+    app.register_error_handler(RateLimitExceeded, headers.refuse)

@@ -10,17 +10,33 @@ import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from .window import usages
+from shop.errors import problem
+
+from .window import Usage, usages
 
 if TYPE_CHECKING:
     from flask import Response
+    from flask_limiter import RateLimitExceeded
+
+
+def refuse(_error: RateLimitExceeded) -> Response:
+    """Answer 429 with the policy that was exceeded."""
+    usage = _nearest(usages())
+    return problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        f"More than {usage.quota} requests in {usage.period} seconds (policy {usage.policy}).",
+    )
+
+
+def _nearest(used: list[Usage]) -> Usage:
+    return min(used, key=lambda usage: (usage.passed, usage.remaining, -usage.reset))
 
 
 def add(response: Response) -> Response:
     used = usages()
     if not used:
         return response
-    nearest = min(used, key=lambda usage: (usage.passed, usage.remaining, -usage.reset))
+    nearest = _nearest(used)
     headers = response.headers
     headers["X-RateLimit-Limit"] = str(nearest.quota)
     headers["X-RateLimit-Remaining"] = str(nearest.remaining)

@@ -15,6 +15,7 @@ import redis
 from flask import g
 from limits.strategies import STRATEGIES, FixedWindowRateLimiter
 
+from shop.config import current_settings
 from shop.redis import RedisUnavailable, redis_connection
 
 if TYPE_CHECKING:
@@ -64,21 +65,25 @@ def counter_key(client: str, policy: str) -> str:
 
 
 class SharedWindowRateLimiter(FixedWindowRateLimiter):
-    """Count in Redis, together with all workers; without it in this process, alone."""
+    """Count in Redis, for all workers together.
+
+    Without Redis each worker counts alone, and allows its share of the quota.
+    """
 
     def hit(self, item: RateLimitItem, *identifiers: str, cost: int = 1) -> bool:
         client, policy = identifiers
-        period = item.get_expiry()
+        quota, period = item.amount, item.get_expiry()
         try:
-            passed, count, reset = _count(counter_key(client, policy), item.amount, period, cost)
+            passed, count, reset = _count(counter_key(client, policy), quota, period, cost)
         except (RedisUnavailable, redis.RedisError) as error:
             if isinstance(error, redis.RedisError):
                 logger.warning("Redis refused to count %s: %s", client, error)
-            passed = super().hit(item, *identifiers, cost=cost)
-            key = item.key_for(*identifiers)
-            count, reset = self.storage.get(key), self.storage.get_expiry(key) - time.time()
-        remaining = max(0, item.amount - count)
-        usages().append(Usage(policy, item.amount, period, remaining, max(0.0, reset), passed))
+            quota = max(1, item.amount // current_settings().web_concurrency)
+            key = counter_key(client, policy)
+            count = self.storage.incr(key, period, amount=cost)
+            passed, reset = count <= quota, max(0.0, self.storage.get_expiry(key) - time.time())
+        remaining = max(0, quota - count)
+        usages().append(Usage(policy, quota, period, remaining, reset, passed))
         return passed
 
 

@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 cache = AppGroup("cache", help="Look at the cache, clear it, fill it.")
 
 BATCH = 500  # keys
+FEATURES = dict.fromkeys(function.family.partition(":")[0] for function in memo.memoized)
 
 
 def _entries(function: Memoized) -> list[bytes]:
     """Return the keys of a function's entries, current or not. Scans; not for requests."""
     keys: list[bytes] = call_redis(
-        lambda client: list(client.scan_iter(match=f"{function.family}:*", count=BATCH))
+        lambda client: list(client.scan_iter(match=function.pattern, count=BATCH))
     )
     return [key for key in keys if key != function.generation_key.encode()]
 
@@ -42,7 +43,7 @@ def stats() -> None:
     """Show what the cache holds, and Redis' hits, misses, memory and evictions."""
     info = call_redis(lambda client: client.info())
     hits, misses = info["keyspace_hits"], info["keyspace_misses"]
-    rows = {f"{one.family}:*": f"{len(_entries(one))} entries" for one in memo.memoized}
+    rows = {one.pattern: f"{len(_entries(one))} entries" for one in memo.memoized}
     rows |= {
         "hits": hits,
         "misses": misses,
@@ -53,7 +54,7 @@ def stats() -> None:
         "clients": info["connected_clients"],
     }
     for name, value in rows.items():
-        click.echo(f"{name:<20} {value}")
+        click.echo(f"{name:<32} {value}")
 
 
 @cache.command()
@@ -68,7 +69,7 @@ def show(key: str) -> None:
 
 
 @cache.command()
-@click.argument("what", type=click.Choice(["products", "categories", "all"]))
+@click.argument("what", type=click.Choice([*FEATURES, "all"]))
 def clear(what: str) -> None:
     """Forget all entries of WHAT, at once, then free their memory."""
     removed = 0

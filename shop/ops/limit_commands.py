@@ -18,7 +18,7 @@ CLIENT_HELP = "CLIENT is an address, or key:PREFIX for the holder of an API key.
 
 
 def _counters(client: str) -> dict[str, str]:
-    named = client if client.startswith("key:") else address(client)
+    named = client if client.startswith("key:") else address(client.removesuffix("/64"))
     if named == "unknown":
         raise click.BadParameter(f"{client} is neither an address nor key:PREFIX")
     return {policy: counter_key(named, policy) for policy in POLICIES}
