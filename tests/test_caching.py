@@ -297,6 +297,14 @@ def test_switched_off_the_cache_is_bypassed(make_shop: Make, redis_cli: Any) -> 
     assert redis_cli.dbsize() == 0
 
 
+def test_switched_off_nothing_is_said_of_invalidation(
+    make_shop: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "shop.cache"):
+        make_shop(REDIS_ENABLED="false").create_product()
+    assert not [record for record in caplog.records if record.name == "shop.cache"]
+
+
 def test_plain_values_are_flask_cachings(a_shop: Shop, redis_cli: Any) -> None:
     with a_shop.app.app_context():
         assert cache.get("greeting") is None

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from dotenv import dotenv_values
 
+from shop import config
 from shop.config import SettingError, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +47,9 @@ def test_an_empty_value_is_not_set() -> None:
         ("RATE_LIMIT_CALLS", "0"), ("RATE_LIMIT_PERIOD", "x"), ("WRITE_LIMIT_CALLS", "1.5"),
         ("REDIS_ENABLED", "maybe"), ("RATE_LIMIT_ENABLED", "2"), ("TRUSTED_PROXIES", "-1"),
         ("PORT", "70000"), ("WEB_CONCURRENCY", "0"), ("LOG_LEVEL", "LOUD"),
-        ("REDIS_URL", "http://localhost"), ("REDIS_PORT", "x"), ("DATABASE_URL", "mysql://x"),
+        ("REDIS_URL", "redis://host/x"), ("REDIS_URL", "redis://host:port/0"),
+        ("REDIS_URL", "http://localhost"), ("REDIS_MAX_CONNECTIONS", "5"),
+        ("REDIS_PORT", "x"), ("DATABASE_URL", "mysql://x"),
         ("DATABASE_URL", "postgresql://x:y@host:port/z"), ("DATABASE_URL", ""),
         ("ADMIN_API_KEY", "short"), ("SECRET_KEY", "short"),
     ],
@@ -69,6 +72,19 @@ def test_a_database_url_is_for_psycopg2(scheme: str) -> None:
 def test_redis_can_be_given_in_parts() -> None:
     settings = read(REDIS_HOST="cache", REDIS_PORT="6380", REDIS_DB="2", REDIS_PASSWORD="p@:/")
     assert settings.redis_url == "redis://:p%40%3A%2F@cache:6380/2"
+
+
+def test_what_the_environment_lacks_is_taken_from_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, own = tmp_path / "running.env", tmp_path / ".env"
+    monkeypatch.setattr(config, "FILES", [running, own])
+    assert read().port == 8000
+    running.write_text("PORT=1\nLOG_LEVEL=ERROR\nREDIS_HOST='one'\n")
+    own.write_text("PORT=2\nLOG_LEVEL=WARNING\n")
+    settings = read(LOG_LEVEL="DEBUG")
+    assert (settings.port, settings.log_level) == (2, "DEBUG")
+    assert settings.redis_url == "redis://one:6379/0"
 
 
 def test_a_secret_can_be_in_a_file(tmp_path: Path) -> None:

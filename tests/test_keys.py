@@ -84,6 +84,17 @@ def test_a_made_key_writes_until_it_is_revoked(a_shop: Shop) -> None:
     assert a_shop.post("/categories", name="Kitchen").status_code == 401
 
 
+def test_without_the_database_a_read_with_a_key_is_answered_from_the_cache(
+    a_shop: Shop, make_shop: Make
+) -> None:
+    product = a_shop.create_product()
+    a_shop.get("/products/1")
+    headers = {"Authorization": f"Bearer {made_key(a_shop)}"}
+    without = make_shop(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    assert without.get("/products/1", headers=headers).get_json() == product
+    assert without.client.delete("/products/1", headers=headers).status_code == 503
+
+
 def test_a_key_without_the_scope_is_403(a_shop: Shop) -> None:
     a_shop.key = made_key(a_shop)
     with a_shop.app.app_context():

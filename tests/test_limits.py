@@ -42,6 +42,7 @@ def test_a_client_has_its_quota_and_then_429(limited: Shop) -> None:
     assert response.content_type == "application/problem+json"
     problem = response.get_json()
     assert (problem["status"], problem["title"]) == (429, "Too Many Requests")
+    assert problem["detail"] == "More than 5 requests in 60 seconds (policy default)."
     assert response.headers["X-RateLimit-Remaining"] == "0"
     assert 1 <= int(response.headers["Retry-After"]) <= 60
     assert response.headers["Retry-After"] == response.headers["X-RateLimit-Reset"]

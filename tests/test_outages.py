@@ -166,6 +166,22 @@ def test_a_redis_that_refuses_writes_costs_only_the_cache(
         assert shop.get("/products/1").get_json()["stock"] == 70
         assert "Cache could not store products:id" in caplog.text
         client.config_set("maxmemory", "0")
+        assert len(shop.get("/products").get_json()["items"]) == 1
+        client.config_set("maxmemory", "1")
+        created = shop.create_product(name="Broom")
+        client.config_set("maxmemory", "0")
+        assert created in shop.get("/products").get_json()["items"]
+
+
+def test_a_redis_that_refuses_to_count_leaves_each_worker_its_share(
+    make_shop: Make, own_redis: Redis
+) -> None:
+    shop = make_shop(REDIS_URL=own_redis.url, RATE_LIMIT_CALLS="6", WEB_CONCURRENCY="3")
+    with redis.Redis(unix_socket_path=str(own_redis.socket)) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", "1")
+        assert [shop.get("/products").status_code for _ in range(3)] == [200, 200, 429]
+        client.config_set("maxmemory", "0")
 
 
 def test_commands_that_need_redis_say_so_in_one_line(make_shop: Make) -> None:
