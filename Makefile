@@ -14,7 +14,7 @@ install: .venv/installed  ## Install everything into .venv, from hashed requirem
 	@$(PYTHON) -c 'import ensurepip, ssl, ctypes' || { echo "this Python lacks a module that shop needs: on Debian, install python3-venv"; exit 1; }
 	@$(PYTHON) -m venv .venv
 	@echo "installing into .venv, a minute or so ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes \
 	  -r requirements.txt -r requirements-dev.txt
 	@touch $@
 

@@ -50,7 +50,7 @@ Answer = TypeVar("Answer")
 
 
 class RedisUnavailable(Exception):  # noqa: N818  (a state, always caught)
-    """Redis is switched off, or cannot be reached now."""
+    """Redis is switched off, cannot be reached now, or refused a command (its cause says why)."""
 
 
 class RedisConnection:
@@ -73,13 +73,15 @@ class RedisConnection:
         return self.enabled and not self._open.is_set()
 
     def call(self, command: Callable[[Any], Answer]) -> Answer:
-        """Return `command(client)`; raise RedisUnavailable if it cannot reach Redis."""
+        """Return `command(client)`; raise RedisUnavailable if Redis does not carry it out."""
         if not self.available:
             raise RedisUnavailable
         try:
             return command(self.client)
         except UNREACHABLE as error:
             self._trip(error)
+            raise RedisUnavailable from error
+        except redis.RedisError as error:
             raise RedisUnavailable from error
 
     def _trip(self, error: Exception) -> None:

@@ -20,7 +20,6 @@ from enum import IntEnum
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, cast
 
-import redis
 from flask import g, has_app_context
 from flask_caching import Cache as FlaskCache
 from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
@@ -103,11 +102,10 @@ class Memoized:
         ttl: int = getattr(current_settings(), self.ttl)
         try:
             self._cache.backend.fill(self.generation_key, generation, documents, ttl)
-        except RedisUnavailable:
-            pass
-        except redis.RedisError as error:  # full, read-only: the answer is right without it
+        except RedisUnavailable as error:  # the answer is right without it
             ERRORS.labels(self.name).inc()
-            logger.warning("Cache could not store %s: %s", self.family, error)
+            if error.__cause__:
+                logger.warning("Cache could not store %s: %s", self.family, error.__cause__)
 
     def _count(self, outcome: Outcome, keys: Sequence[str]) -> None:
         if not keys:
@@ -136,9 +134,10 @@ class Memoized:
                 backend.forget(what)
             else:
                 backend.forget_all(self.generation_key)
-        except (RedisUnavailable, redis.RedisError) as error:
+        except RedisUnavailable as error:
             ERRORS.labels(self.name).inc()
-            logger.warning("Not invalidated, kept until it expires: %s (%r)", what, error)
+            reason = error.__cause__ or "Redis cannot be reached"
+            logger.warning("Not invalidated, kept until it expires: %s (%s)", what, reason)
         else:
             INVALIDATIONS.labels(self.name).inc()
             logger.info("Invalidated %s", what)

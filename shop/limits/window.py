@@ -11,7 +11,6 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import redis
 from flask import g
 from limits.strategies import STRATEGIES, FixedWindowRateLimiter
 
@@ -75,9 +74,9 @@ class SharedWindowRateLimiter(FixedWindowRateLimiter):
         quota, period = item.amount, item.get_expiry()
         try:
             passed, count, reset = _count(counter_key(client, policy), quota, period, cost)
-        except (RedisUnavailable, redis.RedisError) as error:
-            if isinstance(error, redis.RedisError):
-                logger.warning("Redis refused to count %s: %s", client, error)
+        except RedisUnavailable as error:
+            if error.__cause__:
+                logger.warning("Redis did not count %s: %s", client, error.__cause__)
             quota = max(1, item.amount // current_settings().web_concurrency)
             key = counter_key(client, policy)
             count = self.storage.incr(key, period, amount=cost)
