@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 from flask import Flask
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from . import errors, limits, logs, responses
 from .categories import routes as categories
@@ -37,9 +36,6 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     app.config["CACHE_TYPE"] = "shop.cache.backend.RedisBackend"
     app.config["CACHE_DEFAULT_TIMEOUT"] = settings.redis_cache_ttl
     app.extensions["shop.redis"] = RedisConnection(settings)
-    app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-        app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies
-    )
 
     logs.init_app(app)
     metrics.init_app(app)

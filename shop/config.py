@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from dotenv import dotenv_values
 from flask import current_app
@@ -29,7 +29,6 @@ FILES = [RUNNING_ENV, ROOT / ".env"]  # the later one counts, and the environmen
 PRODUCTS_LIMIT = (10, 100)  # rows of a page: default, most
 CATEGORIES_LIMIT = (100, 1000)
 REDIS_TIMEOUT = 0.1  # seconds, to connect and to read: Redis answers fast or not at all
-REDIS_PLACE = re.compile(r"rediss?://([^/?#]*@)?[^/?#@:]*(:\d+)?(/\d*)?([?].*)?")
 BODY_MAX = 1024 * 1024  # bytes of a request
 DAY = 86_400
 # Connections of a worker: one for each of its threads. Each is tried before it is used again, so
@@ -39,7 +38,10 @@ DATABASE_POOL = {
     "max_overflow": 2,
     "pool_timeout": 5,  # seconds
     "pool_pre_ping": True,
-    "connect_args": {"connect_timeout": 3},  # seconds
+    "connect_args": {
+        "connect_timeout": 3,  # seconds
+        "tcp_user_timeout": 10_000,  # milliseconds until a server that is gone is given up
+    },
 }
 
 
@@ -166,13 +168,15 @@ def _database_url(read: _Reader) -> str:
 def _redis_url(read: _Reader) -> str:
     schemes = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
     if url := read.text("REDIS_URL"):
-        if urlsplit(url).scheme not in schemes:
+        if url.partition("://")[0] not in schemes:
             expected = ", ".join(f"{scheme}://" for scheme in schemes)
             raise SettingError(f"REDIS_URL must begin with one of {expected}")
-        if url.startswith(("redis://", "rediss://")) and not REDIS_PLACE.fullmatch(url):
-            raise SettingError("REDIS_URL must be like redis://[USER:PASSWORD@]HOST[:PORT][/DB]")
         return url
     host = read.text("REDIS_HOST") or "localhost"
+    if ":" in host:
+        host = f"[{host}]"
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", host):
+        raise SettingError(f"REDIS_HOST must be the name or the address of a host, not {host}")
     port = read.number("REDIS_PORT", 6379, 1, 65_535)
     database = read.number("REDIS_DB", 0, 0, 1_000_000)
     password = read.secret("REDIS_PASSWORD", shortest=1)

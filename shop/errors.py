@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
@@ -88,7 +88,9 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(ShopError, _shop_error)
     app.register_error_handler(HTTPException, _http_exception)
     app.register_error_handler(OperationalError, _database_unavailable)
+    app.register_error_handler(InterfaceError, _database_unavailable)
     app.register_error_handler(PoolTimeoutError, _database_unavailable)
+    app.register_error_handler(IntegrityError, _conflict)
     app.register_error_handler(Exception, _fault)
 
 
@@ -129,6 +131,11 @@ def _database_unavailable(error: Exception) -> Response:
     return problem(
         HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(RETRY_SECONDS)}
     )
+
+
+def _conflict(error: IntegrityError) -> Response:
+    logger.warning("The database refused a write: %s", error.orig)
+    return problem(HTTPStatus.CONFLICT, "This conflicts with what is stored.")
 
 
 def _fault(error: Exception) -> Response:

@@ -15,7 +15,13 @@ __all__ = ["Base", "api", "cache", "db", "limiter", "migrate"]
 
 
 class Base(DeclarativeBase):
-    """The base of every model; constraints get names that migrations and errors can use."""
+    """The base of every model; constraints get names that migrations and errors can use.
+
+    What the database computes comes back with each INSERT and UPDATE, and stays after COMMIT: a
+    write answers with what it wrote, whatever another write does next.
+    """
+
+    __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012
 
     metadata = MetaData(
         naming_convention={
@@ -28,7 +34,11 @@ class Base(DeclarativeBase):
     )
 
 
-db = SQLAlchemy(metadata=Base.metadata, disable_autonaming=True)
+db = SQLAlchemy(
+    metadata=Base.metadata,
+    disable_autonaming=True,
+    session_options={"expire_on_commit": False},
+)
 migrate = Migrate()
 cache = Cache()
 api = Api()

@@ -19,13 +19,22 @@ TEXT = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
 SURROGATES = re.compile("[\ud800-\udfff]")
 
 
+class Pattern(validate.Regexp):
+    """A pattern for the whole string: Python's `$` would leave out a newline at its end."""
+
+    def __call__(self, value: Any) -> Any:
+        if not self.regex.fullmatch(value):
+            raise ValidationError(self._format_error(value))
+        return value
+
+
 class Text(fields.String):
     """A string of Unicode characters that can be stored."""
 
     def __init__(self, pattern: str, *, shortest: int = 0, longest: int, **options: Any) -> None:
         rules = [
             validate.Length(shortest or None, longest),
-            validate.Regexp(pattern, error="Contains characters that are not allowed here."),
+            Pattern(pattern, error="Contains characters that are not allowed here."),
         ]
         super().__init__(validate=rules, **options)
 

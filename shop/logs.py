@@ -74,6 +74,11 @@ class TextFormatter(logging.Formatter):
     def __init__(self, datefmt: str) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt)
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """Show what is not printable by its code: a path may hold a newline, or an escape."""
+        line = super().formatMessage(record)
+        return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in line)
+
 
 def request_id() -> str:
     """Return the request's id: the caller's X-Request-ID if it is sane, else a new one."""

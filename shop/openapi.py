@@ -17,9 +17,16 @@ import flask
 import flask_smorest
 from marshmallow import Schema, fields
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import BadRequest, NotFound, UnsupportedMediaType
+from werkzeug.exceptions import (
+    BadRequest,
+    HTTPException,
+    NotFound,
+    RequestEntityTooLarge,
+    UnsupportedMediaType,
+)
 from werkzeug.routing import IntegerConverter
 
+from .config import BODY_MAX
 from .fields import INTEGER_MAX
 from .version import VERSION
 
@@ -55,11 +62,23 @@ class JSONParser(FlaskParser):
         if not req.is_json:
             raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
         try:
-            return json.loads(
-                req.get_data().decode(), parse_float=Decimal, parse_constant=_no_constant
-            )
+            text = _body(req).decode()
+            return json.loads(text, parse_float=Decimal, parse_constant=_no_constant)
         except (ValueError, RecursionError, ArithmeticError):
             raise BadRequest("The body is not valid JSON.") from None
+
+
+def _body(req: Request) -> bytes:
+    try:
+        body = req.get_data()
+    except HTTPException:
+        raise
+    except Exception:  # noqa: BLE001  (each server has its own error for broken chunks)
+        raise BadRequest("The body cannot be read.") from None
+    # Of a body without a length werkzeug reads that much, and does not tell that there is more.
+    if req.content_length is None and len(body) >= BODY_MAX:
+        raise RequestEntityTooLarge
+    return body
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -44,6 +44,7 @@ UNREACHABLE = (
     redis.TimeoutError,
     redis.exceptions.RedisClusterException,
     OSError,
+    UnicodeError,  # a name that no host can have
 )
 
 Answer = TypeVar("Answer")
@@ -57,6 +58,7 @@ class RedisConnection:
     """Calls that Redis answers soon, or that raise RedisUnavailable."""
 
     def __init__(self, settings: Settings) -> None:
+        check(settings.redis_url)
         self.enabled = settings.redis_enabled
         self._settings = settings
         self._open = threading.Event()
@@ -114,10 +116,27 @@ def redis_connection(app: Flask | None = None) -> RedisConnection:
     return connection
 
 
+def check(url: str) -> None:
+    """Raise SettingError, which does not tell the password, for a URL that cannot be used."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in {"redis", "rediss"}:
+            int(parts.path.strip("/") or 0)  # which the client would take for 0
+        if parts.scheme in {"redis", "rediss", "redis+cluster"}:
+            _ = parts.port
+        if parts.scheme != "redis+cluster":
+            connect(url, 1).connection_pool.make_connection()
+    except (ValueError, TypeError, redis.RedisError):
+        raise SettingError(
+            "REDIS_URL is not valid: redis://[USER:PASSWORD@]HOST[:PORT][/DB][?OPTION=VALUE], "
+            "unix://PATH[?db=DB] or redis+sentinel://[USER:PASSWORD@]HOST[:PORT][,...]/SERVICE[/DB]"
+        ) from None
+
+
 def connect(url: str, max_connections: int) -> Any:
     """Return a client for a redis, rediss, unix, redis+sentinel or redis+cluster URL.
 
-    Nothing is connected before the first command, except to a cluster. Raises SettingError.
+    Nothing is connected before the first command, except to a cluster.
     """
     options: dict[str, Any] = {
         "socket_timeout": REDIS_TIMEOUT,
@@ -126,14 +145,11 @@ def connect(url: str, max_connections: int) -> Any:
         "max_connections": max_connections,
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
-    try:
-        if url.startswith("redis+cluster://"):
-            return redis.RedisCluster.from_url(url.replace("redis+cluster", "redis", 1), **options)
-        if url.startswith("redis+sentinel://"):
-            return _sentinel(url, options)
-        return redis.Redis.from_url(url, **options)
-    except ValueError as error:
-        raise SettingError(f"REDIS_URL is wrong: {error}") from None
+    if url.startswith("redis+cluster://"):
+        return redis.RedisCluster.from_url(url.replace("redis+cluster", "redis", 1), **options)
+    if url.startswith("redis+sentinel://"):
+        return _sentinel(url, options)
+    return redis.Redis.from_url(url, **options)
 
 
 def _sentinel(url: str, options: dict[str, Any]) -> Any:
@@ -143,7 +159,7 @@ def _sentinel(url: str, options: dict[str, Any]) -> Any:
     user, _, password = login.partition(":")
     service, _, database = parts.path.strip("/").partition("/")
     if not service:
-        raise SettingError("REDIS_URL must name the service: redis+sentinel://HOST:PORT/SERVICE")
+        raise ValueError("no service is named")
     sentinels = [
         (host, int(port or SENTINEL_PORT))
         for host, _, port in (

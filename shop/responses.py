@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from flask import Response, request
+from sqlalchemy.exc import SQLAlchemyError
 
 from .cache import cache_outcome
+from .extensions import db
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -25,6 +28,16 @@ SECURITY_HEADERS = {
 
 def init_app(app: Flask) -> None:
     app.after_request(_add_security_headers)
+    app.after_request(_end_transaction)
+
+
+def _end_transaction(response: Response) -> Response:
+    """Give the connection back. If the database is lost by now, the answer is still right."""
+    try:
+        db.session.rollback()
+    except SQLAlchemyError:
+        db.session().invalidate()
+    return response
 
 
 def _add_security_headers(response: Response) -> Response:
@@ -44,11 +57,15 @@ def document(body: bytes, status: int = 200, *, location: str | None = None) -> 
 def cached_document(body: bytes) -> Response:
     """Answer a read: 200, or 304 to a caller whose If-None-Match has this document's ETag."""
     response = document(body)
-    response.set_etag(hashlib.blake2b(body, digest_size=12).hexdigest())
+    etag = hashlib.blake2b(body, digest_size=12).hexdigest()
+    response.set_etag(etag)
     response.headers["Cache-Control"] = "no-cache"
     if outcome := cache_outcome():
         response.headers["X-Cache"] = outcome.name
-    response.make_conditional(request)
+    if request.if_none_match.contains_weak(etag):
+        response.status_code = HTTPStatus.NOT_MODIFIED
+        response.data = b""
+        del response.headers["Content-Type"], response.headers["Content-Length"]
     return response
 
 

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "shop"
 
 # What everything may import: they import nothing of the features.
 GROUND = {"config", "errors", "extensions", "fields", "logs", "openapi", "pages", "redis"}
-GROUND |= {"responses", "version"}
+GROUND |= {"responses", "terminal", "version"}
 
 # A feature, and the features whose services it may import.
 FEATURES: dict[str, set[str]] = {"categories": set(), "products": {"categories"}, "keys": set()}

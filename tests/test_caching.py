@@ -242,6 +242,24 @@ def test_an_unchanged_document_is_304(a_shop: Shop) -> None:
     assert a_shop.get("/products/1", headers={"If-None-Match": etag}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("header", "value", "status"),
+    [
+        ("If-None-Match", "*", 304), ("If-None-Match", "W/{}", 304),
+        ("If-None-Match", '"x", {}', 304), ("If-None-Match", "x", 200),
+        ("If-Match", '"x"', 200), ("Range", "bytes=0-1", 200),
+        ("If-Modified-Since", "Mon, 01 Jan 2040 00:00:00 GMT", 200),
+    ],
+)  # fmt: skip
+def test_of_conditions_only_if_none_match_counts(
+    a_shop: Shop, header: str, value: str, status: int
+) -> None:
+    a_shop.create_product()
+    etag = a_shop.get("/products/1").headers["ETag"]
+    response = a_shop.get("/products/1", headers={header: value.format(etag)})
+    assert response.status_code == status
+
+
 def test_head_has_the_headers_of_get(a_shop: Shop) -> None:
     a_shop.create_product()
     got = a_shop.get("/products/1")

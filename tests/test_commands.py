@@ -159,6 +159,31 @@ def test_a_client_can_be_a_key_or_an_address_of_either_kind(a_shop: Shop) -> Non
     assert a_shop.command("limits", "show", "somebody").exit_code == 2
 
 
+def test_commands_that_need_the_database_say_so_in_one_line(make_shop: Make) -> None:
+    shop = make_shop(DATABASE_URL="postgresql://nobody:hidden@127.0.0.1:1/none")
+    for arguments in (
+        ("seed",),
+        ("cache", "warm"),
+        ("keys", "list"),
+        ("keys", "revoke", "x"),
+        ("keys", "create", "--name", "x", "--scope", "catalog:write"),
+    ):
+        result = shop.command(*arguments)
+        assert result.exit_code == 1
+        last = result.stderr.splitlines()[-1]
+        assert last.startswith("Error: the database cannot be used: ")
+        assert "hidden" not in result.output
+
+
+def test_counters_and_entries_of_another_kind_are_no_fault(a_shop: Shop, redis_cli: Any) -> None:
+    redis_cli.set("rate_limit:127.0.0.1", "abc")
+    assert "abc of 100000 used" in run(a_shop, "limits", "show", "127.0.0.1")
+    redis_cli.hset("products:id:7", "a", "b")
+    result = a_shop.command("cache", "show", "products:id:7")
+    assert result.exit_code == 1
+    assert "WRONGTYPE" in result.stderr
+
+
 def test_the_flask_program_finds_the_commands(settings: dict[str, str]) -> None:
     def flask(*arguments: str) -> str:
         program = Path(sys.executable).with_name("flask")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from dotenv import dotenv_values
 
-from shop import config
+from shop import config, create_app
 from shop.config import SettingError, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -47,7 +47,6 @@ def test_an_empty_value_is_not_set() -> None:
         ("RATE_LIMIT_CALLS", "0"), ("RATE_LIMIT_PERIOD", "x"), ("WRITE_LIMIT_CALLS", "1.5"),
         ("REDIS_ENABLED", "maybe"), ("RATE_LIMIT_ENABLED", "2"), ("TRUSTED_PROXIES", "-1"),
         ("PORT", "70000"), ("WEB_CONCURRENCY", "0"), ("LOG_LEVEL", "LOUD"),
-        ("REDIS_URL", "redis://host/x"), ("REDIS_URL", "redis://host:port/0"),
         ("REDIS_URL", "http://localhost"), ("REDIS_MAX_CONNECTIONS", "5"),
         ("REDIS_PORT", "x"), ("DATABASE_URL", "mysql://x"),
         ("DATABASE_URL", "postgresql://x:y@host:port/z"), ("DATABASE_URL", ""),
@@ -59,6 +58,40 @@ def test_a_wrong_value_is_refused_in_one_line_that_names_it(name: str, value: st
         read(**{name: value})
     assert str(refused.value).startswith(name)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host/x", "redis://host:port/0", "redis://host:99999/0", "redis://host/0?no=such",
+        "redis://host?db=x", "redis://host/0?socket_timeout=x", "redis://[::1", "unix://[x",
+        "unix:///x?db=x", "rediss://host?ssl_cert_reqs=x", "redis+sentinel://host:26379",
+        "redis+sentinel://host:x/main", "redis+cluster://host:x", "redis://:se[cret@host/0",
+    ],
+)  # fmt: skip
+def test_a_wrong_redis_url_stops_the_start_and_keeps_its_password(url: str) -> None:
+    with pytest.raises(SettingError) as refused:
+        create_app({**DATABASE, "REDIS_URL": url})
+    assert str(refused.value).startswith("REDIS_URL is not valid")
+    assert url not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://[::1]:6379/0", "redis://host", "redis://u:p%40@host:1/2", "unix:///x?db=1"]
+)
+def test_a_right_redis_url_is_taken(url: str) -> None:
+    assert create_app({**DATABASE, "REDIS_URL": url})
+
+
+@pytest.mark.parametrize("host", ["a b", "h/9?x=1", "[::1", "a@b"])
+def test_a_wrong_redis_host_is_refused(host: str) -> None:
+    with pytest.raises(SettingError, match="REDIS_HOST"):
+        read(REDIS_HOST=host)
+
+
+def test_a_redis_host_can_be_an_ipv6_address() -> None:
+    assert read(REDIS_HOST="::1").redis_url == "redis://[::1]:6379/0"
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])

@@ -6,13 +6,17 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
+import psycopg2
 import pytest
 
-from shop.logs import logging_config
+from shop.logs import TextFormatter, logging_config
 
 if TYPE_CHECKING:
     from conftest import Make, Shop
+    from flask import Response
     from werkzeug.test import TestResponse
+
+    from shop.embedded.servers import Postgres
 
 PROBLEM = {"type", "title", "status", "detail", "instance", "request_id"}
 
@@ -153,6 +157,41 @@ def test_logs_have_no_secrets(make_shop: Make, caplog: pytest.LogCaptureFixture)
         shop.get("/products")
     assert "hidden-password" not in caplog.text
     assert str(shop.key) not in caplog.text
+
+
+def test_a_line_on_a_terminal_cannot_be_forged() -> None:
+    record = logging.makeLogRecord({"msg": "GET /x\n12:00:00 INFO all is well \x1b[31m ü"})
+    line = TextFormatter("%H:%M:%S").format(record)
+    assert line.endswith(r"GET /x\x0a12:00:00 INFO all is well \x1b[31m ü")
+
+
+def test_a_connection_that_is_lost_after_the_answer_is_known_costs_nothing(
+    make_shop: Make, postgres: Postgres
+) -> None:
+    shop = make_shop()
+
+    @shop.app.after_request
+    def lose_all(response: Response) -> Response:
+        lose_all_connections(postgres)
+        return response
+
+    for path in ("/products", "/categories", "/products"):
+        assert shop.get(path).status_code == 200
+
+
+def test_a_connection_that_was_lost_is_made_anew(a_shop: Shop, postgres: Postgres) -> None:
+    a_shop.create_product()
+    lose_all_connections(postgres)
+    assert a_shop.get("/products").status_code == 200
+
+
+def lose_all_connections(postgres: Postgres) -> None:
+    with psycopg2.connect(postgres.url) as other, other.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+    other.close()
 
 
 @pytest.mark.parametrize("terminal", [True, False])

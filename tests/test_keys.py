@@ -62,6 +62,13 @@ def test_an_invalid_key_is_401(a_shop: Shop, header: str) -> None:
     assert "invalid_token" in response.headers["WWW-Authenticate"]
 
 
+@pytest.mark.parametrize("key", ["abcdefgh=ijklmnopq", "schlüssel-mit-ümlaut", "0123456789abcde=="])
+def test_any_administrators_key_can_be_sent(make_shop: Make, key: str) -> None:
+    shop = make_shop(ADMIN_API_KEY=key)
+    sent = key.encode().decode("latin-1")  # as the bytes of a header arrive
+    assert write(shop, Authorization=f"Bearer {sent}").status_code == 201
+
+
 @pytest.mark.parametrize("header", ["Basic dXNlcjpwYXNz", "Bearer", "wrong", "", "Bearer a=b"])
 def test_what_is_no_bearer_key_is_401(a_shop: Shop, header: str) -> None:
     assert write(a_shop, Authorization=header).status_code == 401

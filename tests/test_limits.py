@@ -161,6 +161,11 @@ def test_a_counter_of_another_type_is_not_a_fault(make_shop: Make, redis_cli: An
         ("1", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("1", "::ffff:9.9.9.9", "9.9.9.9"),
         ("1", "not an address", "unknown"),
+        ("1", "", "unknown"),
+        ("1", '6.6.6.6, ", 9.9.9.9', "9.9.9.9"),
+        ("1", "9.9.9.9:4711", "9.9.9.9"),
+        ("1", "[2001:db8::1]:443", "2001:db8::/64"),
+        ("1", '"[2001:db8::1]"', "2001:db8::/64"),
     ],
 )
 def test_a_client_is_the_address_that_the_trusted_proxies_saw(

@@ -184,6 +184,25 @@ def test_a_redis_that_refuses_to_count_leaves_each_worker_its_share(
         client.config_set("maxmemory", "0")
 
 
+@pytest.mark.parametrize(
+    "denied",
+    [
+        ("acl", "setuser", "default", "-mget"),
+        ("acl", "setuser", "default", "-ping", "-eval"),
+        ("config", "set", "replica-serve-stale-data", "no"),
+    ],
+)
+def test_a_redis_that_answers_with_errors_is_no_fault(
+    shop: Shop, own_redis: Redis, denied: tuple[str, ...]
+) -> None:
+    with redis.Redis(unix_socket_path=str(own_redis.socket)) as client:
+        client.execute_command(*denied)
+        if "config" in denied:
+            client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    use_all_calls(shop)
+    assert shop.get("/health_check").status_code == 200
+
+
 def test_commands_that_need_redis_say_so_in_one_line(make_shop: Make) -> None:
     unreachable = make_shop(REDIS_URL="redis://127.0.0.1:1/0")
     disabled = make_shop(REDIS_ENABLED="false")
@@ -194,7 +213,7 @@ def test_commands_that_need_redis_say_so_in_one_line(make_shop: Make) -> None:
         ("limits", "show", "127.0.0.1"),
         ("limits", "reset", "127.0.0.1"),
     ):
-        for shop, reason in ((unreachable, "cannot be reached"), (disabled, "switched off")):
+        for shop, reason in ((unreachable, "does not answer"), (disabled, "switched off")):
             result = shop.command(*arguments)
             assert result.exit_code == 1
             assert result.stderr.startswith("Error: Redis")

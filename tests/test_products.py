@@ -126,7 +126,7 @@ def test_writes_to_an_unknown_product_are_404(a_shop: Shop) -> None:
     ("field", "value"),
     [
         ("name", ""), ("name", "   "), ("name", "x" * 201), ("name", "a\x00b"), ("name", "\ud800"),
-        ("name", 5), ("name", None),
+        ("name", "a\n"),        ("name", 5), ("name", None),
         ("price", 0), ("price", -1), ("price", "0.00"), ("price", "1.999"), ("price", 1.999),
         ("price", "1e2"), ("price", "NaN"), ("price", ""), ("price", True), ("price", None),
         ("price", "10000000000"), ("price", [1]), ("price", " 1"),
@@ -134,7 +134,7 @@ def test_writes_to_an_unknown_product_are_404(a_shop: Shop) -> None:
         ("stock", 10**30), ("stock", None),
         ("category_id", 0), ("category_id", "1"), ("category_id", None),
         ("currency", "EURO"), ("currency", "eur"), ("currency", "ZZZ"), ("currency", None),
-        ("sku", ""), ("sku", "a b"), ("sku", "x" * 65), ("sku", "-a"),
+        ("sku", ""), ("sku", "a b"), ("sku", "x" * 65), ("sku", "-a"), ("sku", "a\n"),
         ("active", "yes"), ("active", 1), ("active", None),
         ("description", "x" * 10_001), ("description", None), ("description", "a\x00"),
         ("id", 7), ("colour", "red"),
@@ -193,6 +193,30 @@ def test_of_racing_creates_with_one_sku_one_wins(a_shop: Shop) -> None:
     with ThreadPoolExecutor(6) as pool:
         statuses = sorted(pool.map(create, range(6)))
     assert statuses == [201, 409, 409, 409, 409, 409]
+
+
+def test_a_racing_write_is_answered_with_what_it_wrote(a_shop: Shop) -> None:
+    """Not with what another made of it next, nor with an error because it is gone since."""
+    headers = {"Authorization": f"Bearer {a_shop.key}"}
+
+    def patch(stock: int) -> None:
+        client = a_shop.app.test_client()
+        for path in paths:
+            response = client.patch(path, json={"stock": stock}, headers=headers)
+            assert response.status_code in {200, 404}
+            if response.status_code == 200:
+                assert response.get_json()["stock"] == stock
+
+    def delete() -> None:
+        client = a_shop.app.test_client()
+        for path in paths:
+            assert client.delete(path, headers=headers).status_code == 204
+
+    paths = [f"/products/{a_shop.create_product(name=f'Rake {n}')['id']}" for n in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [*(pool.submit(patch, stock) for stock in (1, 2, 3)), pool.submit(delete)]
+    for job in jobs:
+        job.result()
 
 
 @pytest.mark.parametrize(

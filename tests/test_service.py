@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
-from conftest import await_true
+from conftest import ADMIN_KEY, await_true
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,6 +89,39 @@ def _waits_for_a_lock(postgres: Postgres) -> bool:
         [waiting] = cursor.fetchone() or [0]
     connection.close()
     return bool(waiting)
+
+
+def chunked(service: Service, chunks: list[bytes]) -> bytes:
+    """POST a body in chunks, as they are, and return the beginning of the answer."""
+    host, port = service.url.removeprefix("http://").split(":")
+    head = (
+        f"POST /categories HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {ADMIN_KEY}\r\n"
+        "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port)), timeout=10) as raw:
+        raw.sendall(head.encode() + b"".join(chunks))
+        return raw.recv(4096)
+
+
+def test_a_body_in_chunks_is_as_good_as_another(serve: Callable[..., Service]) -> None:
+    service = serve(WEB_CONCURRENCY="1")
+
+    def chunk(data: bytes) -> bytes:
+        return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+    end = b"0\r\n\r\n"
+    body = b'{"name": "Garden"}'
+    assert b" 201 " in chunked(service, [chunk(body[:5]), chunk(body[5:]), end])
+    spaces = chunk(b" " * 1024 * 256)
+    assert b" 413 " in chunked(service, [chunk(body), *[spaces] * 4, chunk(b"garbage"), end])
+    assert b" 400 " in chunked(service, [b"zz\r\nabc\r\n", end])
+
+
+def test_a_client_cannot_say_where_the_application_is(serve: Callable[..., Service]) -> None:
+    service = serve(WEB_CONCURRENCY="1")
+    for header in ("SCRIPT_NAME", "Script-Name", "PATH_INFO"):
+        response = service.get("/categories", headers={header: "/categories"})
+        assert response.status_code in {200, 400}
 
 
 def test_every_log_line_is_json_and_access_lines_are_whole(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import os
 import secrets
+import shlex
 import signal
 import socket
 import sys
@@ -80,7 +81,8 @@ def _await_end(children: list[Server | Guarded], stop: threading.Event) -> None:
 def _start(stack: ExitStack, stop: threading.Event) -> list[Server | Guarded]:
     """Start what is needed; closing `stack` stops it, in the reverse order."""
     children: list[Server | Guarded] = []
-    port = Settings.from_environment({"DATABASE_URL": "postgresql://", **os.environ}).port
+    database = os.environ.get("DATABASE_URL") or "postgresql://"  # so far any will do
+    port = Settings.from_environment({**os.environ, "DATABASE_URL": database}).port
     _check_port(port)
     home = Home.at(INSTANCE)
     lock = stack.enter_context(home.exclusively())
@@ -138,7 +140,7 @@ def _admin_key() -> Path:
 @contextmanager
 def _running_env(environment: dict[str, str]) -> Iterator[None]:
     """Tell `flask` commands in this checkout which servers run, for as long as they do."""
-    lines = [f"{name}='{environment[name]}'\n" for name in SHARED if environment.get(name)]
+    lines = [f"{name}={_quoted(environment[name])}\n" for name in SHARED if environment.get(name)]
     RUNNING_ENV.touch(mode=0o600)
     RUNNING_ENV.write_text("".join(lines))
     try:
@@ -147,12 +149,17 @@ def _running_env(environment: dict[str, str]) -> Iterator[None]:
         RUNNING_ENV.unlink(missing_ok=True)
 
 
+def _quoted(value: str) -> str:
+    """Quote for python-dotenv, which reads no shell."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def _prepare(environment: dict[str, str]) -> None:
     """Bring the tables up to date, and fill an empty catalogue."""
     app = create_app(environment)
     with app.app_context():
         try:
-            flask_migrate.upgrade(str(ROOT / "migrations"))
+            flask_migrate.upgrade(str(ROOT / "migrations").replace("%", "%%"))  # for configparser
             if catalogue_is_empty():
                 fill(DEMO_PRODUCTS, DEMO_SEED)
         except SQLAlchemyError as error:
@@ -184,7 +191,7 @@ def _banner(port: int, environment: dict[str, str], children: list[Server | Guar
         f"\n  {child.name:<15} {child.shell}" for child in children if isinstance(child, Server)
     ]
     lines.append("\n  commands        .venv/bin/flask --help   (in another terminal)\n")
-    shown = f"$(cat {key})" if key else "$ADMIN_API_KEY"
+    shown = f"$(cat {shlex.quote(key)})" if key else "$ADMIN_API_KEY"
     return BANNER.format(port=port, key=shown, servers="".join(lines))
 
 

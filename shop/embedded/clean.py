@@ -25,6 +25,8 @@ def main() -> None:
                         made.unlink()
         if home.path != instance.resolve():
             home.path.rmdir()
+        elif (elsewhere := home.sockets().parent) != home.path:
+            shutil.rmtree(elsewhere)
     except EmbeddedError as error:
         raise SystemExit(f"make clean: {error}") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import psycopg2
 import redis
@@ -131,11 +133,11 @@ class Postgres(Server):
 
     @property
     def url(self) -> str:
-        return f"postgresql://shop@/shop?host={self._sockets}"
+        return f"postgresql://shop@/shop?host={quote(str(self._sockets))}"
 
     @property
     def shell(self) -> str:
-        return f"psql '{self.url}'"
+        return f"psql {shlex.quote(self.url)}"
 
     def _command(self) -> list[str]:
         directory, version = programs.postgres()
@@ -196,11 +198,11 @@ class Redis(Server):
 
     @property
     def url(self) -> str:
-        return f"unix://{self.socket}?db=0"
+        return f"unix://{quote(str(self.socket))}?db=0"
 
     @property
     def shell(self) -> str:
-        return f"redis-cli -s {self.socket}"
+        return f"redis-cli -s {shlex.quote(str(self.socket))}"
 
     def _command(self) -> list[str]:
         return [

@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
+from shop.extensions import db
 from shop.openapi import Blueprint
 
 from . import service
@@ -42,11 +43,12 @@ def _identify_caller() -> None:
             # A read needs no key: without the database it may still be answered from the cache.
             if request.method not in SAFE_METHODS:
                 raise
+            db.session.rollback()
 
 
 def _bearer() -> str | None:
-    given = request.authorization
-    return given.token if given and given.type == "bearer" else None
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None
 
 
 def require_scope(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
 from flask import g, request
+
+from shop.config import current_settings
 
 IPV6_SITE = 64  # bits: one customer of a provider has at least this network
 
@@ -22,16 +25,30 @@ class Caller:
 
 
 def caller() -> Caller:
-    """Return the request's caller; before it is identified, its address."""
-    found: Caller = g.get("caller") or Caller(address(request.remote_addr))
-    return found
+    """Return the request's caller; without a valid key, its address."""
+    found: Caller | None = g.get("caller")
+    return found or Caller(address(_sender()))
+
+
+def _sender() -> str:
+    """Return the address that the outermost trusted proxy saw, else that of the peer.
+
+    Each proxy appends one: the last ones of X-Forwarded-For are from those that are trusted.
+    """
+    proxies = current_settings().trusted_proxies
+    seen = request.headers.get("X-Forwarded-For", "").split(",")
+    return seen[-proxies] if 0 < proxies <= len(seen) else request.remote_addr or ""
 
 
 @lru_cache(maxsize=4096)
-def address(text: str | None) -> str:
-    """Name a client by its address: IPv4 whole, IPv6 by /64, anything else `unknown`."""
+def address(text: str) -> str:
+    """Name a client by its address: IPv4 whole, IPv6 by /64, anything else `unknown`.
+
+    Some proxies write [IPv6], and some add a port.
+    """
+    found = re.fullmatch(r"\[(.+)\](?::\d+)?|([^:]+):\d+|(.+)", text.strip(' "'))
     try:
-        ip = ipaddress.ip_address(text or "")
+        ip = ipaddress.ip_address(next(filter(None, found.groups())) if found else "")
     except ValueError:
         return "unknown"
     if isinstance(ip, ipaddress.IPv4Address):

@@ -6,6 +6,7 @@ import click
 from flask.cli import AppGroup
 
 from shop.errors import NotFoundError
+from shop.terminal import needs_database
 
 from . import service
 
@@ -24,6 +25,7 @@ NAME_MAX = 100
     type=click.Choice(service.SCOPES),
     help="What the key may do; give it several times for several scopes.",
 )
+@needs_database
 def create(name: str, scopes: tuple[str, ...]) -> None:
     """Make a key and print it, once: only its hash is kept."""
     if not name.strip() or len(name) > NAME_MAX or not name.isprintable():
@@ -34,6 +36,7 @@ def create(name: str, scopes: tuple[str, ...]) -> None:
 
 
 @keys.command("list")
+@needs_database
 def list_() -> None:
     """List all keys, by prefix, without their secrets."""
     row = "{:<14} {:<8} {:<20} {:<17} {}"
@@ -46,6 +49,7 @@ def list_() -> None:
 
 @keys.command()
 @click.argument("prefix")
+@needs_database
 def revoke(prefix: str) -> None:
     """Revoke the key with PREFIX, at once."""
     try:

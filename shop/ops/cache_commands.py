@@ -15,8 +15,7 @@ from shop.extensions import cache as memo
 from shop.extensions import db
 from shop.products import service as products
 from shop.products.models import Product
-
-from .terminal import call_redis
+from shop.terminal import call_redis, needs_database
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
@@ -96,6 +95,7 @@ def _unlink(keys: list[bytes]) -> int:
     type=click.IntRange(0),
     help="How many pages of each list, of the default size.",
 )
+@needs_database
 def warm(pages: int) -> None:
     """Read everything once: all rows, and the first pages of each list."""
     call_redis(lambda client: client.ping())

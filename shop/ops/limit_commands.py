@@ -9,8 +9,7 @@ from shop.config import current_settings
 from shop.keys.caller import address
 from shop.limits import POLICIES
 from shop.limits.window import counter_key
-
-from .terminal import call_redis
+from shop.terminal import call_redis
 
 limits = AppGroup("limits", help="Show rate limits and what clients have used; reset a client.")
 
@@ -41,7 +40,8 @@ def show(client: str) -> None:
         used, left = _counter(key)
         quota = getattr(current_settings(), POLICIES[policy])
         until = f", starts anew in {left} s" if used else ""
-        click.echo(f"{policy:<8} {int(used or 0)} of {quota} used{until}   {key}")
+        count = used.decode(errors="replace") if used else "0"
+        click.echo(f"{policy:<8} {count} of {quota} used{until}   {key}")
 
 
 def _counter(key: str) -> tuple[bytes | None, int]:

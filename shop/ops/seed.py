@@ -14,6 +14,7 @@ from sqlalchemy import exists, insert, select, text
 from shop.categories.models import Category
 from shop.extensions import cache, db
 from shop.products.models import Product
+from shop.terminal import needs_database
 
 from .demo import CATALOGUE, DESCRIPTIONS, MAKERS, QUALITIES
 
@@ -45,6 +46,7 @@ OUT_OF_STOCK = 0.05
 )
 @click.option("--replace", is_flag=True, help="Delete the whole catalogue first.")
 @with_appcontext
+@needs_database
 def seed(count: int, number: int, *, replace: bool) -> None:
     """Fill an empty catalogue with demo data."""
     if replace:

@@ -1,0 +1,43 @@
+"""What operators' commands share."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import click
+from sqlalchemy.exc import OperationalError
+
+from shop.redis import RedisUnavailable, redis_connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def needs_database(command: Callable[P, R]) -> Callable[P, R]:
+    """End the program with one line where the database cannot be used."""
+
+    @wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except OperationalError as error:
+            reason = str(error.orig).strip().splitlines()[0]
+            raise click.ClickException(f"the database cannot be used: {reason}") from None
+
+    return guarded
+
+
+def call_redis(command: Callable[[Any], Any]) -> Any:
+    """Call Redis, or end the program with one line that says why it cannot be called."""
+    connection = redis_connection()
+    if not connection.enabled:
+        raise click.ClickException("Redis is switched off: REDIS_ENABLED=false")
+    try:
+        return connection.call(command)
+    except RedisUnavailable as error:
+        reason = error.__cause__ or "see the log"
+        raise click.ClickException(f"Redis does not answer: {reason}") from None
