@@ -89,6 +89,11 @@ def request_id() -> str:
     return identifier
 
 
+def elapsed() -> float:
+    """Return the seconds since the request arrived in the application."""
+    return time.perf_counter() - g.started if "started" in g else 0.0
+
+
 def init_app(app: Flask) -> None:
     app.before_request(_start)
     app.after_request(_log_access)
@@ -100,7 +105,7 @@ def _start() -> None:
 
 def _log_access(response: Response) -> Response:
     response.headers["X-Request-ID"] = request_id()
-    milliseconds = round((time.perf_counter() - g.get("started", time.perf_counter())) * 1000, 1)
+    milliseconds = round(elapsed() * 1000, 1)
     outcome = cache_outcome()
     fields = {
         "method": request.method,

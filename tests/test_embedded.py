@@ -184,6 +184,27 @@ def test_a_busy_port_is_said_in_one_line(checkout: Checkout) -> None:
     )
 
 
+def test_clean_leaves_nothing_behind(checkout: Checkout) -> None:
+    checkout.serve()
+
+    def clean() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "shop.embedded.clean"]
+        return subprocess.run(
+            command, cwd=checkout.path, capture_output=True, text=True, check=False
+        )
+
+    refused = clean()
+    assert refused.returncode == 1
+    assert "running already" in refused.stderr
+    assert checkout.get("/products").ok
+
+    assert checkout.process
+    checkout.process.terminate()
+    checkout.process.wait(60)
+    assert clean().returncode == 0
+    assert list((checkout.path / "instance").iterdir()) == []
+
+
 def test_servers_of_ones_own_are_used(checkout: Checkout, settings: dict[str, str]) -> None:
     servers = {name: settings[name] for name in ("DATABASE_URL", "REDIS_URL")}
     checkout.serve(**servers)

@@ -71,7 +71,7 @@ def test_every_answer_is_documented_with_its_headers(document: dict[str, Any]) -
 def test_the_page_brings_its_own_scripts_and_styles(a_shop: Shop) -> None:
     page = a_shop.get("/docs")
     assert page.content_type.startswith("text/html")
-    assert "http" not in re.sub(r'charset="utf-8"', "", page.text).replace("http-equiv", "")
+    assert "//" not in page.text
     addresses = re.findall(r'(?:src|href)="([^"]+)"', page.text)
     assert len(addresses) == 4
     for address in addresses:

@@ -13,6 +13,7 @@ from .home import Home
 def main() -> None:
     instance = RUNNING_ENV.parent
     home = Home.at(instance)
+    sockets = home.sockets()
     try:
         with home.exclusively(patience=1):
             for path in {instance, home.path}:
@@ -25,8 +26,8 @@ def main() -> None:
                         made.unlink()
         if home.path != instance.resolve():
             home.path.rmdir()
-        elif (elsewhere := home.sockets().parent) != home.path:
-            shutil.rmtree(elsewhere)
+        elif sockets.parent != home.path:
+            shutil.rmtree(sockets.parent)
     except EmbeddedError as error:
         raise SystemExit(f"make clean: {error}") from None
 

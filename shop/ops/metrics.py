@@ -7,10 +7,9 @@ before this module is imported.
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -22,6 +21,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from shop.extensions import limiter
+from shop.logs import elapsed
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -37,7 +37,6 @@ blueprint = Blueprint("metrics", __name__)
 
 
 def init_app(app: Flask) -> None:
-    app.before_request(_start)
     app.after_request(_count)
     app.register_blueprint(blueprint)
 
@@ -53,16 +52,11 @@ def metrics() -> Response:
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
-def _start() -> None:
-    g.metrics_started = time.perf_counter()
-
-
 def _count(response: Response) -> Response:
     route = request.url_rule.rule if request.url_rule else "unmatched"
     method = request.method if request.method in METHODS else "other"
     REQUESTS.labels(method, route, response.status_code).inc()
-    if "metrics_started" in g:
-        LATENCY.labels(method, route).observe(time.perf_counter() - g.metrics_started)
+    LATENCY.labels(method, route).observe(elapsed())
     return response
 
 
