@@ -16,6 +16,7 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 from prometheus_client import multiprocess
 
 from shop.config import SettingError, Settings
+from shop.extensions import cache
 from shop.logs import logging_config
 
 try:
@@ -33,6 +34,10 @@ keepalive = 5  # seconds
 control_socket_disable = True
 forwarder_headers = ""  # no client, on this machine either, sets SCRIPT_NAME
 logconfig_dict = logging_config(settings.log_level)
+
+
+def post_worker_init(worker: Any) -> None:
+    cache.watch(worker.wsgi)
 
 
 def child_exit(_server: Any, worker: Any) -> None:

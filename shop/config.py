@@ -17,7 +17,8 @@ from urllib.parse import quote
 from dotenv import dotenv_values
 from flask import current_app
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,8 +33,10 @@ REDIS_TIMEOUT = 0.1  # seconds, to connect and to read: Redis answers fast or no
 BODY_MAX = 1024 * 1024  # bytes of a request
 DAY = 86_400
 # Connections of a worker: one for each of its threads. Each is tried before it is used again, so
-# that a restarted PostgreSQL fails no request; a connection that cannot be had in time does.
+# that a restarted PostgreSQL fails no request; a connection that cannot be had in time does. Each
+# statement sees what was committed before it: the cache relies on that.
 DATABASE_POOL = {
+    "isolation_level": "READ COMMITTED",
     "pool_size": 4,
     "max_overflow": 2,
     "pool_timeout": 5,  # seconds
@@ -43,6 +46,9 @@ DATABASE_POOL = {
         "tcp_user_timeout": 10_000,  # milliseconds until a server that is gone is given up
     },
 }
+DATABASE_UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeoutError)
+# A transaction that does nothing for so long is rolled back by PostgreSQL: its writer is gone.
+TRANSACTION_IDLE_SECONDS = 10
 
 
 class SettingError(ValueError):
@@ -57,6 +63,7 @@ class Settings:
     redis_enabled: bool
     redis_cache_ttl: int  # seconds, products
     category_cache_ttl: int  # seconds
+    cache_stale_if_error: int  # seconds past its time to live that a document serves in need
     rate_limit_enabled: bool
     rate_limit_calls: int  # requests of one client in a period
     rate_limit_period: int  # seconds
@@ -82,6 +89,7 @@ class Settings:
             redis_enabled=read.flag("REDIS_ENABLED", default=True),
             redis_cache_ttl=read.number("REDIS_CACHE_TTL", 300, 1, DAY),
             category_cache_ttl=read.number("CATEGORY_CACHE_TTL", 3600, 1, DAY),
+            cache_stale_if_error=read.number("CACHE_STALE_IF_ERROR", 0, 0, DAY),
             rate_limit_enabled=read.flag("RATE_LIMIT_ENABLED", default=True),
             rate_limit_calls=read.number("RATE_LIMIT_CALLS", 100, 1, 1_000_000),
             rate_limit_period=read.number("RATE_LIMIT_PERIOD", 60, 1, DAY),

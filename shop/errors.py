@@ -12,10 +12,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import IntegrityError
 from werkzeug.exceptions import HTTPException
 
+from .config import DATABASE_UNAVAILABLE
 from .logs import request_id
 
 if TYPE_CHECKING:
@@ -87,9 +87,8 @@ def problem(
 def init_app(app: Flask) -> None:
     app.register_error_handler(ShopError, _shop_error)
     app.register_error_handler(HTTPException, _http_exception)
-    app.register_error_handler(OperationalError, _database_unavailable)
-    app.register_error_handler(InterfaceError, _database_unavailable)
-    app.register_error_handler(PoolTimeoutError, _database_unavailable)
+    for unavailable in DATABASE_UNAVAILABLE:
+        app.register_error_handler(unavailable, _database_unavailable)
     app.register_error_handler(IntegrityError, _conflict)
     app.register_error_handler(Exception, _fault)
 

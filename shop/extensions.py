@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, event
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.pool import Pool
 
 from .cache import Cache
+from .config import TRANSACTION_IDLE_SECONDS
 from .limits import limiter
 from .openapi import Api
 
@@ -39,6 +43,15 @@ db = SQLAlchemy(
     disable_autonaming=True,
     session_options={"expire_on_commit": False},
 )
+
+
+@event.listens_for(Pool, "connect")
+def _limit_idle_transactions(connection: Any, _record: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET idle_in_transaction_session_timeout = '{TRANSACTION_IDLE_SECONDS}s'")
+    connection.commit()
+
+
 migrate = Migrate()
-cache = Cache()
+cache = Cache(db)
 api = Api()

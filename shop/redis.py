@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from contextlib import contextmanager
 from functools import cached_property
+from hashlib import sha1
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import redis
 from flask import current_app
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge, Histogram
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from .config import REDIS_TIMEOUT, SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from flask import Flask
 
@@ -39,6 +42,12 @@ BREAKER_OPEN = Gauge(
     "Workers that do not try Redis now, because they could not reach it.",
     multiprocess_mode="livesum",
 )
+LATENCY = Histogram(
+    "shop_redis_seconds",
+    "Time of a call of Redis, failed ones included.",
+    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
+)
+ERRORS = Counter("shop_redis_errors", "Calls that Redis did not carry out, by reason.", ["reason"])
 UNREACHABLE = (
     redis.ConnectionError,
     redis.TimeoutError,
@@ -60,14 +69,29 @@ class RedisConnection:
     def __init__(self, settings: Settings) -> None:
         check(settings.redis_url)
         self.enabled = settings.redis_enabled
+        self.is_cluster = settings.redis_url.startswith("redis+cluster:")
+        self.made = 0  # connections so far; a new one may be of a Redis that was away
+        self.recover: Callable[[], object] = lambda: None  # what must succeed first, after that
         self._settings = settings
         self._open = threading.Event()
         self._lock = threading.Lock()
+        self._unanswered: list[tuple[Any, Any]] = []  # connections that timed out, their pools
+        self._doubts = 0  # blocks of `doubted` that have begun and not ended
+        self._doubted = 0  # that have ended
 
     @cached_property
     def client(self) -> Any:
         """The client; to make that of a cluster already needs the cluster."""
-        return connect(self._settings.redis_url, self._settings.redis_max_connections)
+        url, most = self._settings.redis_url, self._settings.redis_max_connections
+        return connect(url, most, self._note_made if self.is_cluster else self._make)
+
+    def _make(self, connection: Any) -> None:
+        connection.on_connect()
+        self._note_made(connection)
+
+    def _note_made(self, _connection: Any) -> None:
+        with self._lock:
+            self.made += 1
 
     @property
     def available(self) -> bool:
@@ -78,36 +102,160 @@ class RedisConnection:
         """Return `command(client)`; raise RedisUnavailable if Redis does not carry it out."""
         if not self.available:
             raise RedisUnavailable
+        return self._try(lambda: command(self.client))
+
+    def eval(
+        self,
+        script: str,
+        keys: Sequence[str],
+        arguments: Sequence[object],
+        *,
+        retry: bool = True,
+        insist: bool = False,
+    ) -> Any:
+        """Return what `script` answers; raise RedisUnavailable if Redis does not carry it out.
+
+        On a cluster all keys are in one slot. `retry`: if the connection breaks, try another once;
+        the script may then have run twice. `insist`: try even while the breaker is open.
+        """
+        if not (self.available or (insist and self.enabled)):
+            raise RedisUnavailable
+
+        def command() -> Any:
+            try:
+                return self._eval(script, keys, arguments)
+            except (redis.ConnectionError, redis.exceptions.MovedError) as error:
+                if not retry:
+                    raise
+                if isinstance(error, redis.exceptions.MovedError):
+                    self.client.nodes_manager.initialize()
+                return self._eval(script, keys, arguments)
+
+        return self._try(command)
+
+    def _eval(self, script: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:
+        pool = self._pool(keys[0])
+        connection = pool.get_connection()
+        digest = sha1(script.encode(), usedforsecurity=False).hexdigest()
         try:
-            return command(self.client)
+            try:
+                answer = _ask(connection, "EVALSHA", digest, len(keys), *keys, *arguments)
+            except redis.exceptions.NoScriptError:
+                answer = _ask(connection, "EVAL", script, len(keys), *keys, *arguments)
+        except redis.TimeoutError:
+            # Left open: what Redis was asked, it will do when it goes on, before what it is
+            # asked later. See `post`.
+            self._unanswered.append((connection, pool))
+            raise
+        except redis.ResponseError:
+            pool.release(connection)
+            raise
+        except BaseException:
+            connection.disconnect()
+            pool.release(connection)
+            raise
+        pool.release(connection)
+        return answer
+
+    def _pool(self, key: str) -> Any:
+        if self.is_cluster:
+            node = self.client.get_node_from_key(key)
+            return self.client.get_redis_connection(node).connection_pool
+        return self.client.connection_pool
+
+    def together(self, keys: Sequence[str]) -> list[Sequence[str]]:
+        """Divide keys into those that one script can have; on a cluster that is one each."""
+        return [[key] for key in keys] if self.is_cluster else [keys] if keys else []
+
+    def follow_master(self) -> None:
+        """Behind sentinels: leave the idle connections to a master that is no longer one."""
+        pool = None if self.is_cluster else self.client.connection_pool
+        if isinstance(pool, SentinelConnectionPool):
+            self._try(pool.proxy.get_master_address)
+
+    def post(self, script: str, keys: Sequence[str], arguments: Sequence[object]) -> bool:
+        """Send a script to a Redis that hangs, without waiting; tell whether that could be done.
+
+        Redis carries out what has arrived in the order of arrival: when it goes on, this comes
+        before whatever anyone sends from now on. A Redis that does not hang is not sent anything.
+        """
+        with self._lock:
+            while self._unanswered:
+                connection, pool = self._unanswered[0]
+                try:
+                    connection.send_command("EVAL", script, len(keys), *keys, *arguments)
+                except (redis.RedisError, OSError):
+                    self._unanswered.pop(0)
+                    pool.release(connection)
+                else:
+                    return True
+        return False
+
+    @contextmanager
+    def doubted(self, reason: object) -> Iterator[None]:
+        """Keep the breaker open during the block, and after it until `recover` has succeeded."""
+        with self._lock:
+            self._doubts += 1
+        self._trip(reason)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._doubts -= 1
+                self._doubted += 1
+
+    def _try(self, command: Callable[[], Answer]) -> Answer:
+        started = time.perf_counter()
+        try:
+            return command()
         except UNREACHABLE as error:
+            ERRORS.labels("unreachable").inc()
             self._trip(error)
             raise RedisUnavailable from error
         except redis.RedisError as error:
+            ERRORS.labels("refused").inc()
             raise RedisUnavailable from error
+        finally:
+            LATENCY.observe(time.perf_counter() - started)
 
-    def _trip(self, error: Exception) -> None:
+    def _trip(self, reason: object) -> None:
         with self._lock:
             if self._open.is_set():
                 return
             self._open.set()
             BREAKER_OPEN.set(1)
-        logger.warning("Redis cannot be reached, reads go to the database: %.200s", error)
+        logger.warning("Redis cannot be reached, reads go to the database: %.200s", reason)
         threading.Thread(target=self._probe, name="redis-probe", daemon=True).start()
 
     def _probe(self) -> None:
         pause = threading.Event()
-        while not self._answers():
+        while not self._recovered():
             pause.wait(PROBE_SECONDS)
-        self._open.clear()
-        BREAKER_OPEN.set(0)
         logger.warning("Redis answers again")
 
-    def _answers(self) -> bool:
+    def _recovered(self) -> bool:
+        """Close the breaker, if Redis answers and nothing came in doubt meanwhile."""
+        doubted = self._doubted
         try:
-            return bool(self.client.ping())
-        except (redis.RedisError, *UNREACHABLE):
+            self.client.ping()
+            self.recover()
+        except (redis.RedisError, RedisUnavailable, *UNREACHABLE):
             return False
+        with self._lock:
+            if self._doubts or self._doubted != doubted:
+                return False
+            unanswered, self._unanswered = self._unanswered, []
+            self._open.clear()
+            BREAKER_OPEN.set(0)
+        for connection, pool in unanswered:
+            connection.disconnect()
+            pool.release(connection)
+        return True
+
+
+def _ask(connection: Any, *command: object) -> Any:
+    connection.send_command(*command)
+    return connection.read_response(disconnect_on_error=False)
 
 
 def redis_connection(app: Flask | None = None) -> RedisConnection:
@@ -133,10 +281,11 @@ def check(url: str) -> None:
         ) from None
 
 
-def connect(url: str, max_connections: int) -> Any:
+def connect(url: str, max_connections: int, on_connect: Callable[[Any], None] | None = None) -> Any:
     """Return a client for a redis, rediss, unix, redis+sentinel or redis+cluster URL.
 
-    Nothing is connected before the first command, except to a cluster.
+    Nothing is connected before the first command, except to a cluster. `on_connect` prepares
+    each new connection; for a cluster it is called when that is done.
     """
     options: dict[str, Any] = {
         "socket_timeout": REDIS_TIMEOUT,
@@ -144,6 +293,7 @@ def connect(url: str, max_connections: int) -> Any:
         "retry": Retry(NoBackoff(), 0),
         "max_connections": max_connections,
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+        "redis_connect_func": on_connect,
     }
     if url.startswith("redis+cluster://"):
         return redis.RedisCluster.from_url(url.replace("redis+cluster", "redis", 1), **options)

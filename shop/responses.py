@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from flask import Response, request
 from sqlalchemy.exc import SQLAlchemyError
 
-from .cache import cache_outcome
+from .cache import Outcome, cache_outcome
 from .extensions import db
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ def cached_document(body: bytes) -> Response:
     response.headers["Cache-Control"] = "no-cache"
     if outcome := cache_outcome():
         response.headers["X-Cache"] = outcome.name
+        if outcome is Outcome.STALE:
+            response.headers["Warning"] = '110 - "Response is Stale"'  # RFC 5861, section 4
     if request.if_none_match.contains_weak(etag):
         response.status_code = HTTPStatus.NOT_MODIFIED
         response.data = b""

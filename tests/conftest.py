@@ -193,7 +193,9 @@ def make_shop(settings: dict[str, str], migrated: Flask, redis_cli: Any) -> Iter
         return Shop(app)
 
     with migrated.app_context():
-        db.session.execute(text("TRUNCATE products, categories, api_keys RESTART IDENTITY"))
+        db.session.execute(
+            text("TRUNCATE products, categories, api_keys, cache_outbox RESTART IDENTITY")
+        )
         db.session.commit()
     yield make
     for app in made:

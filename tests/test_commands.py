@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from conftest import Make, Shop
 
 GROUPS = {
-    ("cache",): ["clear", "show", "stats", "warm"],
+    ("cache",): ["clear", "replay", "show", "stats", "warm"],
     ("limits",): ["list", "reset", "show"],
     ("keys",): ["create", "list", "revoke"],
 }
@@ -55,7 +55,10 @@ def test_stats_tell_entries_and_the_hit_rate(a_shop: Shop) -> None:
     assert re.search(r"^products:id:\* +1 entries$", output, re.MULTILINE)
     assert re.search(r"^products:list:skip:\*:limit:\* +1 entries$", output, re.MULTILINE)
     assert re.search(r"^categories:id:\* +0 entries$", output, re.MULTILINE)
-    assert re.search(r"^hit rate +[0-9.]+%$", output, re.MULTILINE)
+    assert re.search(r"^names in the outbox +0$", output, re.MULTILINE)
+    assert re.search(r"^hit rate of the service +not known, ", output, re.MULTILINE)
+    rate = r"^hit rate of Redis +[0-9.]+% \([0-9]+ hits, [0-9]+ misses\)$"
+    assert re.search(rate, output, re.MULTILINE)
 
 
 def test_show_prints_an_entry_and_its_time(a_shop: Shop) -> None:

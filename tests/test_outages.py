@@ -153,9 +153,7 @@ def test_one_thread_probes_however_many_calls_fail(make_shop: Make) -> None:
     assert len(probes - before) == 1
 
 
-def test_a_redis_that_refuses_writes_costs_only_the_cache(
-    shop: Shop, own_redis: Redis, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_redis_that_is_full_costs_only_the_cache(shop: Shop, own_redis: Redis) -> None:
     with redis.Redis(unix_socket_path=str(own_redis.socket)) as client:
         client.flushall()
         client.config_set("maxmemory-policy", "noeviction")
@@ -164,7 +162,6 @@ def test_a_redis_that_refuses_writes_costs_only_the_cache(
         assert (product.status_code, product.headers["X-Cache"]) == (200, "MISS")
         assert shop.patch("/products/1", stock=70).status_code == 200
         assert shop.get("/products/1").get_json()["stock"] == 70
-        assert "Cache could not store products:id" in caplog.text
         client.config_set("maxmemory", "0")
         assert len(shop.get("/products").get_json()["items"]) == 1
         client.config_set("maxmemory", "1")

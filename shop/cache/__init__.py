@@ -1,5 +1,7 @@
 """The cache: JSON documents memoized in Redis, under keys that an operator can read."""
 
-from .memoize import Cache, Memoized, MemoizedMany, Outcome, cache_outcome
+from .extension import Cache
+from .memoize import Memoized, MemoizedMany
+from .reader import Outcome, cache_outcome
 
 __all__ = ["Cache", "Memoized", "MemoizedMany", "Outcome", "cache_outcome"]

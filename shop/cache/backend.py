@@ -1,94 +1,85 @@
-"""The Flask-Caching backend: JSON in Redis.
-
-An entry of a memoized function is two lines: the generation that it belongs to, and the JSON.
-Each function has one current generation, a unique value under a key of its own. Giving the
-function a new one forgets all its entries at once; a lost one costs hits, and never brings an
-old entry back.
-"""
+"""The Flask-Caching backend: the documents of memoized functions, and plain values, in Redis."""
 
 from __future__ import annotations
 
 import json
-import secrets
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import redis
 from flask_caching.backends.base import BaseCache
+from sqlalchemy.exc import SQLAlchemyError
 
 from shop.redis import RedisConnection, RedisUnavailable, redis_connection
 
+from .protocol import Entry, Protocol, State
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import timedelta
 
     from flask import Flask
 
-
-class Entries(NamedTuple):
-    """What was read: the generation to fill with, and each key's document or None."""
-
-    generation: bytes
-    documents: list[bytes | None]
+ATTEMPTS = 5
 
 
 class RedisBackend(BaseCache):
     """Documents of memoized functions, and plain values for `cache.get` and `cache.set`."""
 
-    def __init__(self, connection: RedisConnection, default_timeout: int) -> None:
-        super().__init__(default_timeout=default_timeout)
-        self._connection = connection
+    def __init__(self, connection: RedisConnection, protocol: Protocol, ttl: int) -> None:
+        super().__init__(default_timeout=ttl)
+        self.connection = connection
+        self.protocol = protocol
+        self._vouched = 0  # connections that had been made when the outbox was last seen empty
 
     @classmethod
     def factory(
         cls, app: Flask, config: dict[str, Any], _args: list[Any], _kwargs: dict[str, Any]
     ) -> RedisBackend:
-        return cls(redis_connection(app), config["CACHE_DEFAULT_TIMEOUT"])
+        connection = redis_connection(app)
+        protocol = Protocol(connection, app.config["SETTINGS"].cache_stale_if_error)
+        return cls(connection, protocol, config["CACHE_DEFAULT_TIMEOUT"])
 
-    @property
-    def enabled(self) -> bool:
-        return self._connection.enabled
+    def read(
+        self, generation: str, keys: Sequence[str], token: str, replay: Callable[[], object]
+    ) -> list[Entry]:
+        """Read entries through connections that were made before the outbox was seen empty.
 
-    # Documents. These raise RedisUnavailable.
-
-    def read(self, generation_key: str, keys: Sequence[str]) -> Entries:
-        """Read the current documents under `keys`, in one round trip."""
-        generation, *entries = self._connection.call(
-            lambda client: _get_many(client, [generation_key, *keys])
-        )
-        if generation is None:
-            return Entries(new_generation(), [None] * len(keys))
-        return Entries(generation, [_document(entry, generation) for entry in entries])
-
-    def fill(
-        self, generation_key: str, generation: bytes, documents: Mapping[str, bytes], ttl: int
-    ) -> None:
-        """Store documents read in `generation`, for `ttl` seconds, in one round trip.
-
-        If the generation has moved since, they are stored in vain: no read takes them.
+        A new connection may lead to a Redis that was away while somebody wrote: what was read
+        through it counts only once `replay` has been called. Raises RedisUnavailable.
         """
+        for _ in range(ATTEMPTS):
+            made = self.connection.made
+            if made != self._vouched:
+                try:
+                    replay()
+                except SQLAlchemyError:
+                    return self._unvouched(generation, keys, token)
+                self._vouched = made
+            entries = self.protocol.read(generation, keys, token)
+            if self.connection.made == made:
+                return entries
+        raise RedisUnavailable
 
-        def command(client: Any) -> None:
-            pipeline = client.pipeline(transaction=False)
-            pipeline.set(generation_key, generation, nx=True)
-            for key, document in documents.items():
-                pipeline.set(key, generation + b"\n" + document, ex=ttl)
-            pipeline.execute()
+    def _unvouched(self, generation: str, keys: Sequence[str], token: str) -> list[Entry]:
+        """Without the database: entries that may be served in need, but are no hits."""
+        entries = self.protocol.read(generation, keys, token)
+        return [
+            entry._replace(state=State.SUSPENDED) if entry.state is State.HIT else entry
+            for entry in entries
+        ]
 
-        self._connection.call(command)
+    def suspend(self, names: Sequence[str], writer: str) -> bool:
+        """Suspend names before a COMMIT; tell whether Redis has confirmed it.
 
-    def forget(self, key: str) -> None:
-        self._connection.call(lambda client: client.delete(key))
-
-    def forget_all(self, generation_key: str) -> None:
-        """Forget every document of the generation, however many there are, in one command."""
-
-        def command(client: Any) -> None:
-            try:
-                client.set(generation_key, new_generation())
-            except redis.OutOfMemoryError:
-                client.delete(generation_key)  # which a full Redis still does
-
-        self._connection.call(command)
+        This tries Redis even with the breaker open: others may reach it by now. A Redis that hangs
+        is left the command, and does it before it answers any reader that comes later.
+        """
+        if self.protocol.suspend_unheard(names, writer):
+            return False
+        try:
+            self.protocol.suspend(names, writer)
+        except RedisUnavailable:
+            return False
+        return True
 
     # Flask-Caching's own interface. Without Redis: nothing found, nothing stored.
 
@@ -121,22 +112,6 @@ class RedisBackend(BaseCache):
 
     def _try(self, command: Any) -> Any:
         try:
-            return self._connection.call(command)
+            return self.connection.call(command)
         except RedisUnavailable:
             return None
-
-
-def new_generation() -> bytes:
-    return secrets.token_hex(8).encode()
-
-
-def _document(entry: bytes | None, generation: bytes) -> bytes | None:
-    stamp, _, document = (entry or b"").partition(b"\n")
-    return document if stamp == generation and document else None
-
-
-def _get_many(client: Any, keys: list[str]) -> list[bytes | None]:
-    if isinstance(client, redis.RedisCluster):
-        return client.mget_nonatomic(keys)
-    values: list[bytes | None] = client.mget(keys)
-    return values

@@ -1,11 +1,26 @@
 """What the cache counts, for /metrics."""
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 READS = Counter(
-    "shop_cache_reads", "Documents asked of the cache, by result.", ["function", "result"]
+    "shop_cache_reads",
+    "Documents asked of the cache, by result: hit, miss, bypass (without Redis), stale.",
+    ["function", "result"],
+)
+WAITS = Counter(
+    "shop_cache_waits", "Documents waited for while another reader computed.", ["function"]
+)
+REFUSED_FILLS = Counter(
+    "shop_cache_refused_fills",
+    "Documents not stored, because a writer or another reader came between.",
+    ["function"],
 )
 INVALIDATIONS = Counter(
     "shop_cache_invalidations", "Documents or families forgotten.", ["function"]
 )
-ERRORS = Counter("shop_cache_errors", "Fills and invalidations that Redis refused.", ["function"])
+ERRORS = Counter("shop_cache_errors", "Fills that Redis did not carry out.", ["function"])
+OUTBOX = Gauge(
+    "shop_cache_outbox_names",
+    "Names that Redis is still to be told to forget.",
+    multiprocess_mode="mostrecent",
+)

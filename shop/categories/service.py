@@ -35,13 +35,15 @@ def page(skip: int, limit: int) -> Page:
     return Page(list(documents.values()), skip, limit, found["more"])
 
 
-@cache.memoize_many(key="categories:id:{category_id}", ttl="category_cache_ttl")
+@cache.memoize_many(key="categories:id:{category_id}", ttl="category_cache_ttl", tables=[Category])
 def category_documents(category_ids: Sequence[int]) -> dict[int, bytes]:
     rows = db.session.scalars(select(Category).where(Category.id.in_(category_ids)))
     return {row.id: dump(schema.dump(row)) for row in rows}
 
 
-@cache.memoize(key="categories:list:skip:{skip}:limit:{limit}", ttl="category_cache_ttl")
+@cache.memoize(
+    key="categories:list:skip:{skip}:limit:{limit}", ttl="category_cache_ttl", tables=[Category]
+)
 def page_ids(skip: int, limit: int) -> bytes:
     return select_page_ids(Category.id, skip, limit)
 
@@ -58,34 +60,31 @@ def forget_pages() -> None:
 def create_category(values: Mapping[str, Any]) -> tuple[int, bytes]:
     """Return the new category's id and document. Raises ConflictError for a name in use."""
     row = Category(**values)
-    with violations(_name_taken(values)):
+    with violations(_name_taken(values)), cache.transaction():
         db.session.add(row)
-        db.session.commit()
-    forget_category(row.id)
-    forget_pages()
+        db.session.flush()
+        forget_category(row.id)
+        forget_pages()
     return row.id, dump(schema.dump(row))
 
 
 def update_category(category_id: int, changes: Mapping[str, Any]) -> bytes:
     """Return the changed document. Raises NotFoundError, ConflictError for a name in use."""
-    row = _locked(category_id)
-    for name, value in changes.items():
-        setattr(row, name, value)
-    with violations(_name_taken(changes)):
-        db.session.commit()
-    forget_category(category_id)
+    with violations(_name_taken(changes)), cache.transaction():
+        row = _locked(category_id)
+        for name, value in changes.items():
+            setattr(row, name, value)
+        forget_category(category_id)
     return dump(schema.dump(row))
 
 
 def delete_category(category_id: int) -> None:
     """Raises NotFoundError, ConflictError while the category has products."""
-    row = _locked(category_id)
     in_use = ConflictError(f"Category {category_id} has products: move or delete them first.")
-    with violations({"fk_products_category_id": in_use}):
-        db.session.delete(row)
-        db.session.commit()
-    forget_category(category_id)
-    forget_pages()
+    with violations({"fk_products_category_id": in_use}), cache.transaction():
+        db.session.delete(_locked(category_id))
+        forget_category(category_id)
+        forget_pages()
 
 
 def _locked(category_id: int) -> Category:

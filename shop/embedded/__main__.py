@@ -42,7 +42,7 @@ START_SECONDS = 60
 
 # What `flask` commands in the same checkout need to know.
 SHARED = (
-    *("DATABASE_URL", "ADMIN_API_KEY_FILE"),
+    *("DATABASE_URL", "ADMIN_API_KEY_FILE", "PORT"),
     *("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_PASSWORD"),
 )
 

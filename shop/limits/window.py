@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from flask import g
 from limits.strategies import STRATEGIES, FixedWindowRateLimiter
@@ -94,8 +94,6 @@ STRATEGIES[SHARED_WINDOW] = SharedWindowRateLimiter
 
 
 def _count(key: str, quota: int, period: int, cost: int) -> tuple[bool, int, float]:
-    def command(client: Any) -> Any:
-        return client.eval(COUNT, 1, key, quota, period * 1000, cost)
-
-    passed, count, left = redis_connection().call(command)
+    connection = redis_connection()
+    passed, count, left = connection.eval(COUNT, [key], (quota, period * 1000, cost), retry=False)
     return bool(passed), int(count), left / 1000

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.request import urlopen
 
 import click
 from flask.cli import AppGroup
+from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import func, select
 
 from shop.categories import service as categories
 from shop.categories.models import Category
-from shop.config import CATEGORIES_LIMIT, PRODUCTS_LIMIT
+from shop.config import CATEGORIES_LIMIT, PRODUCTS_LIMIT, current_settings
 from shop.extensions import cache as memo
 from shop.extensions import db
 from shop.products import service as products
 from shop.products.models import Product
+from shop.redis import RedisUnavailable
 from shop.terminal import call_redis, needs_database
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 cache = AppGroup("cache", help="Look at the cache, clear it, fill it.")
 
 BATCH = 500  # keys
+SERVICE_SECONDS = 2
 FEATURES = dict.fromkeys(function.family.partition(":")[0] for function in memo.memoized)
 
 
@@ -34,19 +38,20 @@ def _entries(function: Memoized) -> list[bytes]:
     keys: list[bytes] = call_redis(
         lambda client: list(client.scan_iter(match=function.pattern, count=BATCH))
     )
-    return [key for key in keys if key != function.generation_key.encode()]
+    others = {function.generation_key.encode(), function.missing_key.encode()}
+    return [key for key in keys if key not in others]
 
 
 @cache.command()
+@needs_database
 def stats() -> None:
-    """Show what the cache holds, and Redis' hits, misses, memory and evictions."""
+    """Show what the cache holds, its hit rate, and Redis' own counts."""
     info = call_redis(lambda client: client.info())
-    hits, misses = info["keyspace_hits"], info["keyspace_misses"]
     rows = {one.pattern: f"{len(_entries(one))} entries" for one in memo.memoized}
     rows |= {
-        "hits": hits,
-        "misses": misses,
-        "hit rate": f"{hits / (hits + misses):.1%}" if hits + misses else "no reads yet",
+        "hit rate of the service": _service_rate(),
+        "names in the outbox": f"{len(memo.outbox)}",
+        "hit rate of Redis": _rate(info["keyspace_hits"], info["keyspace_misses"]),
         "evicted keys": info["evicted_keys"],
         "expired keys": info["expired_keys"],
         "memory": f"{info['used_memory_human']} of {info['maxmemory_human']}",
@@ -54,6 +59,41 @@ def stats() -> None:
     }
     for name, value in rows.items():
         click.echo(f"{name:<32} {value}")
+
+
+def _rate(hits: float, misses: float) -> str:
+    if not hits + misses:
+        return "no reads yet"
+    return f"{hits / (hits + misses):.1%} ({hits:.0f} hits, {misses:.0f} misses)"
+
+
+def _service_rate() -> str:
+    """Return the rate that the service counts itself, as all its workers on this machine do."""
+    url = f"http://127.0.0.1:{current_settings().port}/metrics"
+    try:
+        with urlopen(url, timeout=SERVICE_SECONDS) as answer:
+            families = {
+                one.name: one for one in text_string_to_metric_families(answer.read().decode())
+            }
+    except (OSError, ValueError) as error:
+        return f"not known, {url} does not answer: {error}"
+    reads = {"hit": 0.0, "other": 0.0}
+    for sample in families["shop_cache_reads"].samples if "shop_cache_reads" in families else ():
+        if sample.name.endswith("_total"):
+            reads["hit" if sample.labels["result"] == "hit" else "other"] += sample.value
+    return _rate(reads["hit"], reads["other"])
+
+
+@cache.command()
+@needs_database
+def replay() -> None:
+    """Forget in Redis what writes could not tell it. The service does this by itself."""
+    call_redis(lambda client: client.ping())
+    try:
+        click.echo(f"forgot {memo.replay()} names")
+    except RedisUnavailable as error:
+        reason = error.__cause__ or "see the log"
+        raise click.ClickException(f"Redis cannot forget: {reason}") from None
 
 
 @cache.command()

@@ -7,6 +7,7 @@ before this module is imported.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
@@ -19,8 +20,10 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
+from sqlalchemy.exc import SQLAlchemyError
 
-from shop.extensions import limiter
+from shop.cache.metrics import OUTBOX
+from shop.extensions import cache, limiter
 from shop.logs import elapsed
 
 if TYPE_CHECKING:
@@ -45,6 +48,8 @@ def init_app(app: Flask) -> None:
 @limiter.exempt
 def metrics() -> Response:
     """Answer with all metrics in Prometheus' text format."""
+    with suppress(SQLAlchemyError):  # then it is not known, and stays what it was
+        OUTBOX.set(len(cache.outbox))
     registry = REGISTRY
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()

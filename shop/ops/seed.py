@@ -49,19 +49,27 @@ OUT_OF_STOCK = 0.05
 @needs_database
 def seed(count: int, number: int, *, replace: bool) -> None:
     """Fill an empty catalogue with demo data."""
-    if replace:
-        db.session.execute(text("TRUNCATE products, categories RESTART IDENTITY"))
-    elif not catalogue_is_empty():
+    if not replace and not catalogue_is_empty():
         raise click.ClickException("the catalogue is not empty: --replace deletes it first")
-    fill(count, number)
+    fill(count, number, replace=replace)
 
 
 def catalogue_is_empty() -> bool:
     return not db.session.scalar(select(exists(select(Category))))
 
 
-def fill(count: int, number: int) -> None:
+def fill(count: int, number: int, *, replace: bool = False) -> None:
     """Add the demo catalogue, whole or not at all, and tell of the progress."""
+    with cache.transaction():
+        if replace:
+            db.session.execute(text("TRUNCATE products, categories RESTART IDENTITY"))
+        _insert(count, number)
+        for function in cache.memoized:
+            cache.delete_memoized(function)
+    click.echo(f"{len(CATALOGUE)} categories, {count} products")
+
+
+def _insert(count: int, number: int) -> None:
     names = list(CATALOGUE)
     ids = db.session.scalars(
         insert(Category).returning(Category.id, sort_by_parameter_order=True),
@@ -72,10 +80,6 @@ def fill(count: int, number: int) -> None:
         while batch := list(islice(made, BATCH)):
             db.session.execute(insert(Product), batch)
             bar.update(len(batch))
-    db.session.commit()
-    for function in cache.memoized:
-        cache.delete_memoized(function)
-    click.echo(f"{len(names)} categories, {count} products")
 
 
 def demo_products(

@@ -35,13 +35,15 @@ def page(skip: int, limit: int) -> Page:
     return Page(list(documents.values()), skip, limit, found["more"])
 
 
-@cache.memoize_many(key="products:id:{product_id}", ttl="redis_cache_ttl")
+@cache.memoize_many(key="products:id:{product_id}", ttl="redis_cache_ttl", tables=[Product])
 def product_documents(product_ids: Sequence[int]) -> dict[int, bytes]:
     rows = db.session.scalars(select(Product).where(Product.id.in_(product_ids)))
     return {row.id: dump(schema.dump(row)) for row in rows}
 
 
-@cache.memoize(key="products:list:skip:{skip}:limit:{limit}", ttl="redis_cache_ttl")
+@cache.memoize(
+    key="products:list:skip:{skip}:limit:{limit}", ttl="redis_cache_ttl", tables=[Product]
+)
 def page_ids(skip: int, limit: int) -> bytes:
     return select_page_ids(Product.id, skip, limit)
 
@@ -61,31 +63,30 @@ def create_product(values: Mapping[str, Any]) -> tuple[int, bytes]:
     Raises ConflictError for a SKU in use, InvalidError for an unknown category.
     """
     row = Product(**values)
-    with violations(_refusals(values)):
+    with violations(_refusals(values)), cache.transaction():
         db.session.add(row)
-        db.session.commit()
-    forget_product(row.id)
-    forget_pages()
+        db.session.flush()
+        forget_product(row.id)
+        forget_pages()
     return row.id, dump(schema.dump(row))
 
 
 def update_product(product_id: int, changes: Mapping[str, Any]) -> bytes:
     """Return the changed document. Raises NotFoundError, and what `create_product` raises."""
-    row = _locked(product_id)
-    for name, value in changes.items():
-        setattr(row, name, value)
-    with violations(_refusals(changes)):
-        db.session.commit()
-    forget_product(product_id)
+    with violations(_refusals(changes)), cache.transaction():
+        row = _locked(product_id)
+        for name, value in changes.items():
+            setattr(row, name, value)
+        forget_product(product_id)
     return dump(schema.dump(row))
 
 
 def delete_product(product_id: int) -> None:
     """Raises NotFoundError."""
-    db.session.delete(_locked(product_id))
-    db.session.commit()
-    forget_product(product_id)
-    forget_pages()
+    with cache.transaction():
+        db.session.delete(_locked(product_id))
+        forget_product(product_id)
+        forget_pages()
 
 
 def _locked(product_id: int) -> Product:

@@ -1,0 +1,174 @@
+"""Memoize functions that return JSON documents; forget what a write changes.
+
+    @cache.memoize_many(key="products:id:{product_id}", ttl="redis_cache_ttl", tables=[Product])
+    def product_documents(product_ids): ...      # -> {product_id: JSON bytes}
+
+    with cache.transaction():
+        row.price = price
+        cache.delete_memoized(product_documents, 7)  # forget one
+        cache.delete_memoized(product_documents)     # forget all, at once
+
+A memoized function is what it was without Redis: when Redis is off or cannot be reached, every
+call computes. A document is encoded once, when it is computed; a hit returns those bytes.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ParamSpec, cast
+
+from flask import g
+from flask_caching import Cache as FlaskCache
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+
+from shop.redis import RedisUnavailable, redis_connection
+
+from . import watch
+from .memoize import MemoizedMany, MemoizedOne
+from .outbox import Outbox
+from .transaction import Transaction, changed_tables, statement_table
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from flask import Flask
+    from flask_sqlalchemy import SQLAlchemy
+    from sqlalchemy import Table
+
+    from .backend import RedisBackend
+    from .memoize import Memoized
+
+P = ParamSpec("P")
+
+
+class Cache(FlaskCache):
+    """Flask-Caching's Cache, whose memoized functions have readable keys and JSON values."""
+
+    def __init__(self, db: SQLAlchemy) -> None:
+        super().__init__(with_jinja2_ext=False)
+        self.memoized: list[Memoized] = []
+        self.outbox = Outbox(db)
+        self.session = db.session
+        event.listen(db.session, "before_flush", lambda session, *_: self._note_flush(session))
+        event.listen(db.session, "do_orm_execute", self._note_statement)
+
+    def init_app(self, app: Flask, config: Any = None) -> None:
+        super().init_app(app, config)
+        redis_connection(app).recover = lambda: self._recover(app)
+
+    def watch(self, app: Flask) -> threading.Event:
+        """Look after the outbox in a thread of this process, until the returned event is set."""
+        return watch.start(app, self)
+
+    def _recover(self, app: Flask) -> None:
+        """Empty the outbox before the breaker closes. Raises RedisUnavailable."""
+        with app.app_context():
+            try:
+                self.replay()
+            except SQLAlchemyError as error:
+                raise RedisUnavailable from error
+
+    @property
+    def backend(self) -> RedisBackend:
+        return cast("RedisBackend", self.cache)
+
+    def memoize(  # type: ignore[override]
+        self, *, key: str, ttl: str, tables: Iterable[Any]
+    ) -> Callable[[Callable[P, bytes]], MemoizedOne[P]]:
+        """Memoize a function from arguments to one document (JSON bytes, not empty).
+
+        `key` is a template over the function's parameters, `ttl` names a setting in seconds,
+        `tables` are the models that the function reads.
+        """
+
+        def decorate(function: Callable[P, bytes]) -> MemoizedOne[P]:
+            memoized: MemoizedOne[P] = MemoizedOne(self, function, key, ttl, tables)
+            self.memoized.append(memoized)
+            return memoized
+
+        return decorate
+
+    def memoize_many(
+        self, *, key: str, ttl: str, tables: Iterable[Any]
+    ) -> Callable[[Callable[[Sequence[int]], dict[int, bytes]]], MemoizedMany]:
+        """Memoize a function from ids to their documents; an id without one is left out.
+
+        Reading many documents takes one round trip, and those missing are computed in one call.
+        That an id has none is remembered, too, for a short time.
+        """
+
+        def decorate(function: Callable[[Sequence[int]], dict[int, bytes]]) -> MemoizedMany:
+            memoized = MemoizedMany(self, function, key, ttl, tables)
+            self.memoized.append(memoized)
+            return memoized
+
+        return decorate
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what the block changes, and forget what it says; roll back if it raises.
+
+        Raises RuntimeError for a change to a memoized table of which nothing is forgotten.
+        """
+        if self.in_transaction:
+            raise RuntimeError("cache.transaction() is not to be nested")
+        g.cache_transaction = transaction = Transaction(self.backend, self.outbox)
+        try:
+            yield
+            transaction.commit(self.session())
+        except BaseException:
+            self.session.rollback()
+            raise
+        finally:
+            del g.cache_transaction
+
+    @property
+    def in_transaction(self) -> bool:
+        return "cache_transaction" in g
+
+    def delete_memoized(  # type: ignore[override]
+        self, f: Memoized, *args: Any, **kwargs: Any
+    ) -> None:
+        """Forget one document of `f`, or all of them without further arguments.
+
+        Within `transaction` that is done when it is committed, elsewhere at once.
+        """
+        if not self.in_transaction:
+            with self.transaction():
+                self.delete_memoized(f, *args, **kwargs)
+            return
+        key = f.key.format(**f.arguments(*args, **kwargs)) if args or kwargs else None
+        transaction: Transaction = g.cache_transaction
+        transaction.forget(f, key)
+
+    def replay(self) -> int:
+        """Forget what is in the outbox, and return how many names that were.
+
+        Raises RedisUnavailable, and what SQLAlchemy raises without the database.
+        """
+        try:
+            return self.outbox.replay(self.backend.protocol.release)
+        except RedisUnavailable as error:
+            with self.backend.connection.doubted(error.__cause__ or error):
+                raise
+
+    def _note_flush(self, session: Any) -> None:
+        self._note_changes(changed_tables(session))
+
+    def _note_statement(self, execution: Any) -> None:
+        table = statement_table(execution)
+        if table is not None:
+            self._note_changes({table})
+
+    def _note_changes(self, tables: set[Table]) -> None:
+        """Refuse to change what is memoized where nobody would forget it."""
+        memoized = {table for function in self.memoized for table in function.tables}
+        changed = tables & memoized
+        if not changed:
+            return
+        if not self.in_transaction:
+            names = ", ".join(sorted(table.name for table in changed))
+            raise RuntimeError(f"{names} can be changed only within cache.transaction()")
+        g.cache_transaction.changed |= changed

@@ -1,0 +1,297 @@
+r"""How readers and writers share Redis, so that no reader finds what a writer has replaced.
+
+Two kinds of names. An *entry* (`products:id:7`) holds a document; a *generation*
+(`products:list:generation`) holds a random value that all entries of a family carry in their
+stamp. A name is in one of these states:
+
+    entry       STAMP UNTIL\nDOCUMENT                 an empty document: there is no such row
+    lease       lease STAMP TOKEN UNTIL\n[DOCUMENT]   one reader computes; may hold the expired one
+    suspended   writers TOKEN=UNTIL ...              writers are about to commit, or have died
+    generation  16 hexadecimal digits
+
+STAMP is EPOCH:GENERATION. The epoch is the run id of the server that holds the entry, so that a
+server which was restarted, restored or promoted begins with nothing valid. UNTIL is in
+milliseconds of that server's clock. docs/cache.md has the proof.
+"""
+
+from __future__ import annotations
+
+import secrets
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shop.redis import RedisConnection
+
+LEASE_SECONDS = 3.0  # longer than a SELECT; the most that a reader which died holds others up
+# How long the names of a writer that died stay suspended. Longer than a transaction can still
+# be committed after it suspended them: config.TRANSACTION_IDLE_SECONDS, and the COMMIT itself.
+SUSPENSION_SECONDS = 30.0
+MISSING_SECONDS = 30.0  # that an id is known not to exist
+MISSING_MAX = 10_000  # ids of a family that are noted as missing in one such period
+
+_NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+
+# The generation under KEYS[1]; a lost one is followed by a new one, ARGV[1].
+_GENERATION = """
+local generation = redis.call('MGET', KEYS[1])[1]
+if not generation then
+  generation = ARGV[1]
+  redis.pcall('SET', KEYS[1], generation)
+end
+"""
+
+# An entry is answered only with the stamp of this moment: epoch and generation are unique values
+# and never come back. Each entry has one lease at most, of one reader and one stamp.
+# Returns the stamp, then for each entry a State and its document.
+_READ = """
+local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+local stamp = string.sub(run_id, 1, 16) .. ':' .. generation
+local suspended = string.sub(generation, 1, 8) == 'writers '
+
+local function read(key, value)
+  local known = ''
+  if suspended or (value and string.sub(value, 1, 8) == 'writers ') then
+    return 'S'
+  elseif value and string.sub(value, 1, #stamp + 1) == stamp .. ' ' then
+    local ends, document = string.match(value, '^(%d+)\\n(.*)$', #stamp + 2)
+    if ends and now < tonumber(ends) then
+      return 'H' .. document
+    end
+    known = document or ''
+  elseif value and string.sub(value, 1, #stamp + 7) == 'lease ' .. stamp .. ' ' then
+    local holder, ends, document = string.match(value, '^(%x+) (%d+)\\n(.*)$', #stamp + 8)
+    if holder and holder ~= token and now < tonumber(ends) then
+      return 'W' .. document
+    end
+    known = document or ''
+  end
+  local lease = 'lease ' .. stamp .. ' ' .. token .. ' ' .. (now + patience) .. '\\n' .. known
+  if known == '' then
+    redis.pcall('SET', key, lease, 'PX', patience)
+  else
+    redis.pcall('SET', key, lease, 'KEEPTTL')
+  end
+  return 'L' .. known
+end
+
+local values = redis.call('MGET', unpack(entries))
+local answer = {stamp}
+for i, key in ipairs(entries) do
+  answer[i + 1] = read(key, values[i])
+end
+return answer
+"""
+
+# KEYS: the generation, entries. ARGV: a new generation, token, lease in milliseconds.
+READ = f"""
+{_NOW}
+{_GENERATION}
+local entries, token, patience = {{unpack(KEYS, 2)}}, ARGV[2], ARGV[3]
+{_READ}
+"""
+
+# The same in two steps, for a cluster, where the names are on several servers.
+# KEYS: the generation. ARGV: a new generation.
+GENERATION = f"{_GENERATION} return generation"
+# KEYS: entries. ARGV: the generation, token, lease in milliseconds.
+READ_ENTRIES = f"""
+{_NOW}
+local entries, generation, token, patience = KEYS, ARGV[1], ARGV[2], ARGV[3]
+{_READ}
+"""
+
+# Only the lease of this reader becomes an entry. A writer that suspended the name since has
+# removed the lease, and so has anything that lost it.
+# KEYS: entries. ARGV: token, milliseconds to keep an expired one, then for each entry its stamp,
+# time to live in milliseconds, and document. Returns for each 1, or 0 if it was refused.
+FILL = f"""
+{_NOW}
+local values = redis.call('MGET', unpack(KEYS))
+local answer = {{}}
+for i, key in ipairs(KEYS) do
+  local stamp, ttl, document = ARGV[3 * i], ARGV[3 * i + 1], ARGV[3 * i + 2]
+  local lease = 'lease ' .. stamp .. ' ' .. ARGV[1] .. ' '
+  answer[i] = 0
+  if values[i] and string.sub(values[i], 1, #lease) == lease then
+    local entry = stamp .. ' ' .. (now + ttl) .. '\\n' .. document
+    redis.call('SET', key, entry, 'PX', ttl + ARGV[2])
+    answer[i] = 1
+  end
+end
+return answer
+"""
+
+# A lease that is given back leaves what it found: an expired entry, or nothing.
+# KEYS: entries. ARGV: token, then for each entry its stamp.
+GIVE_BACK = """
+local values = redis.call('MGET', unpack(KEYS))
+for i, key in ipairs(KEYS) do
+  local lease = 'lease ' .. ARGV[i + 1] .. ' ' .. ARGV[1] .. ' '
+  if values[i] and string.sub(values[i], 1, #lease) == lease then
+    local known = string.match(values[i], '\\n(.*)$')
+    if known == '' then
+      redis.call('DEL', key)
+    else
+      redis.call('SET', key, ARGV[i + 1] .. ' 0\\n' .. known, 'KEEPTTL')
+    end
+  end
+end
+"""
+
+# The notes on a name, but for this writer's, and those of writers that have died.
+_OTHERS = f"""
+{_NOW}
+local function others(value)
+  local notes, last = {{}}, 0
+  if value and string.sub(value, 1, 8) == 'writers ' then
+    for token, ends in string.gmatch(value, '(%x+)=(%d+)') do
+      if token ~= ARGV[1] and now < tonumber(ends) then
+        notes[#notes + 1] = token .. '=' .. ends
+        last = math.max(last, ends)
+      end
+    end
+  end
+  return notes, last
+end
+"""
+
+# A suspended name has neither a document nor a lease, and gets none. A full Redis does this, too.
+# KEYS: names. ARGV: the writer's token, milliseconds.
+SUSPEND = f"""#!lua flags=allow-oom
+{_OTHERS}
+local values = redis.call('MGET', unpack(KEYS))
+for i, key in ipairs(KEYS) do
+  local notes, last = others(values[i])
+  local ends = now + ARGV[2]
+  notes[#notes + 1] = ARGV[1] .. '=' .. ends
+  redis.call('SET', key, 'writers ' .. table.concat(notes, ' '), 'PXAT', math.max(last, ends))
+end
+"""
+
+# The name is open again when the last of its writers has gone, and empty: whatever came under it
+# while the notes were lost goes, too. A generation that is gone is followed by a new one.
+# KEYS: names. ARGV: the writer's token.
+RELEASE = f"""#!lua flags=allow-oom
+{_OTHERS}
+local values = redis.call('MGET', unpack(KEYS))
+for i, key in ipairs(KEYS) do
+  local notes, last = others(values[i])
+  if #notes > 0 then
+    redis.call('SET', key, 'writers ' .. table.concat(notes, ' '), 'PXAT', last)
+  else
+    redis.call('DEL', key)
+  end
+end
+"""
+
+# At most so many in a period, counted from the first.
+# KEYS: the counter. ARGV: how many more, the most, milliseconds. Returns 1, or 0 over the most.
+ADMIT = """
+local count = redis.call('INCRBY', KEYS[1], ARGV[1])
+if count == tonumber(ARGV[1]) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+end
+return count <= tonumber(ARGV[2]) and 1 or 0
+"""
+
+
+class State(Enum):
+    """What a reader finds under an entry's name, and what it may do."""
+
+    HIT = b"H"  # answer the document
+    LEASED = b"L"  # compute and fill
+    HELD = b"W"  # wait: another reader computes
+    SUSPENDED = b"S"  # compute, and keep it to yourself
+
+
+class Entry(NamedTuple):
+    stamp: bytes
+    state: State
+    document: bytes  # other than in a HIT, an expired one; empty if there is none
+
+
+class Protocol:
+    """The steps, each one round trip (on a cluster one for each name).
+
+    Each raises RedisUnavailable. Those of writers are tried even while the breaker is open.
+    """
+
+    def __init__(self, connection: RedisConnection, keep_expired: int) -> None:
+        """`keep_expired`: seconds that a document is kept after its time to live."""
+        self._connection = connection
+        self._keep_expired = keep_expired * 1000
+
+    def read(self, generation: str, keys: Sequence[str], token: str) -> list[Entry]:
+        """Read entries, and lease those that are missing."""
+        connection, lease = self._connection, (token, _milliseconds(LEASE_SECONDS))
+        if not connection.is_cluster:
+            return _entries(connection.eval(READ, [generation, *keys], (new_token(), *lease)))
+        current = connection.eval(GENERATION, [generation], (new_token(),))
+        return [
+            entry
+            for key in keys
+            for entry in _entries(connection.eval(READ_ENTRIES, [key], (current, *lease)))
+        ]
+
+    def fill(self, token: str, documents: Mapping[str, tuple[bytes, float, bytes]]) -> int:
+        """Store documents in place of their leases: `{key: (stamp, ttl in seconds, document)}`.
+
+        Returns how many were stored; the others were refused, because their lease is gone.
+        """
+        stored = 0
+        for keys in self._connection.together(list(documents)):
+            arguments: list[object] = [token, self._keep_expired]
+            for key in keys:
+                stamp, ttl, document = documents[key]
+                arguments += (stamp, _milliseconds(ttl), document)
+            stored += sum(self._connection.eval(FILL, keys, arguments))
+        return stored
+
+    def give_back(self, token: str, stamps: Mapping[str, bytes]) -> None:
+        """Let other readers compute at once what this one could not: `{key: stamp}`."""
+        for keys in self._connection.together(list(stamps)):
+            self._connection.eval(GIVE_BACK, keys, (token, *(stamps[key] for key in keys)))
+
+    def suspend(self, names: Sequence[str], writer: str) -> None:
+        """Drop entries and leases, and let none come, until `release`."""
+        for some in self._connection.together(names):
+            self._connection.eval(SUSPEND, some, _suspension(writer), insist=True)
+
+    def suspend_unheard(self, names: Sequence[str], writer: str) -> bool:
+        """Leave that with a Redis that hangs, to be done before what it is asked later."""
+        connection = self._connection  # a cluster has several, of which one may hang
+        return not connection.is_cluster and connection.post(SUSPEND, names, _suspension(writer))
+
+    def release(self, names: Sequence[str], writer: str) -> None:
+        """Drop what is under the names, and let readers fill them again."""
+        for some in self._connection.together(names):
+            self._connection.eval(RELEASE, some, (writer,), insist=True)
+
+    def admit_missing(self, counter: str, more: int) -> bool:
+        """Tell whether so many more rows may be noted as missing now."""
+        arguments = (more, MISSING_MAX, _milliseconds(MISSING_SECONDS))
+        return bool(self._connection.eval(ADMIT, [counter], arguments))
+
+
+def new_token() -> str:
+    """Return a value that was never used before."""
+    return secrets.token_hex(8)
+
+
+def _entries(answer: list[bytes]) -> list[Entry]:
+    stamp, *replies = answer
+    return [Entry(stamp, State(reply[:1]), reply[1:]) for reply in replies]
+
+
+def _suspension(writer: str) -> tuple[str, int]:
+    return writer, _milliseconds(SUSPENSION_SECONDS)
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

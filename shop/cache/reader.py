@@ -1,0 +1,176 @@
+"""One read of memoized documents, from the cache or from the database."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from flask import g, has_app_context
+from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
+
+from shop.config import DATABASE_UNAVAILABLE, current_settings
+from shop.redis import RedisUnavailable
+
+from .metrics import ERRORS, READS, REFUSED_FILLS, WAITS
+from .protocol import LEASE_SECONDS, MISSING_SECONDS, Entry, State, new_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from .memoize import Memoized
+
+logger = logging.getLogger("shop.cache")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.05  # seconds, between two looks at another's lease
+
+
+class Outcome(IntEnum):
+    """How a request's documents were had; the least favourable one counts."""
+
+    HIT = 1
+    MISS = 2
+    BYPASS = 3
+    STALE = 4
+
+
+def cache_outcome() -> Outcome | None:
+    """Return the outcome of the current request so far, None if it read no document."""
+    return g.get("cache_outcome") if has_app_context() else None
+
+
+class Reader:
+    """One call of a memoized function: what it has found and what it still waits for."""
+
+    def __init__(
+        self,
+        function: Memoized,
+        keys: Sequence[str],
+        compute: Callable[[list[int]], Mapping[int, bytes]],
+    ) -> None:
+        self.documents: dict[int, bytes] = {}
+        self._function = function
+        self._keys = keys
+        self._compute = compute
+        self._cache = function.cache
+        self._token = new_token()
+
+    def read(self) -> None:
+        """Find every document, or compute it; wait for those that others are computing."""
+        wanted = list(range(len(self._keys)))
+        deadline = time.monotonic() + LEASE_SECONDS
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                entries = self._entries(wanted)
+            except RedisUnavailable:
+                self._count(Outcome.BYPASS, wanted)
+                self._take(self._compute(wanted), wanted)
+                return
+            held = self._settle(entries, alone=time.monotonic() > deadline)
+            if not held:
+                return
+            if wanted != held or pause == FIRST_PAUSE:
+                WAITS.labels(self._function.name).inc(len(held))
+            wanted = held
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _entries(self, wanted: list[int]) -> dict[int, Entry]:
+        keys = [self._keys[position] for position in wanted]
+        generation = self._function.generation_key
+        read = self._cache.backend.read(generation, keys, self._token, self._cache.replay)
+        return dict(zip(wanted, read, strict=True))
+
+    def _settle(self, entries: dict[int, Entry], *, alone: bool) -> list[int]:
+        """Take the hits, compute what is missing, and return what another reader computes.
+
+        `alone` computes that, too: waiting has lasted too long.
+        """
+        hits, missing, held = [], [], []
+        for position, entry in entries.items():
+            if entry.state is State.HIT:
+                hits.append(position)
+                self.documents[position] = entry.document
+            elif entry.state is State.HELD and not alone:
+                held.append(position)
+            else:
+                missing.append(position)
+        self._count(Outcome.HIT, hits)
+        if missing:
+            self._compute_missing({position: entries[position] for position in missing})
+        return held
+
+    def _compute_missing(self, entries: dict[int, Entry]) -> None:
+        leased = [position for position, entry in entries.items() if entry.state is State.LEASED]
+        positions = list(entries)
+        try:
+            computed = self._compute(positions)
+        except BaseException as error:
+            self._give_back({self._keys[position]: entries[position].stamp for position in leased})
+            known = {position: entry.document for position, entry in entries.items()}
+            if not isinstance(error, DATABASE_UNAVAILABLE) or not all(known.values()):
+                raise
+            self._cache.session.rollback()
+            self._count(Outcome.STALE, positions)
+            self.documents |= known
+        else:
+            self._count(Outcome.MISS, positions)
+            self._take(computed, positions)
+            self._fill({position: entries[position].stamp for position in leased})
+
+    def _take(self, computed: Mapping[int, bytes], positions: list[int]) -> None:
+        self.documents |= {position: computed.get(position, b"") for position in positions}
+
+    def _fill(self, stamps: dict[int, bytes]) -> None:
+        """Store what was computed under a lease; the answer is right without it."""
+        if not stamps:
+            return
+        function, backend = self._function, self._cache.backend
+        ttl = getattr(current_settings(), function.ttl)
+        missing = sum(not self.documents[position] for position in stamps)
+        try:
+            if missing and not backend.protocol.admit_missing(function.missing_key, missing):
+                stamps = {at: stamp for at, stamp in stamps.items() if self.documents[at]}
+            entries = {
+                self._keys[at]: (
+                    stamp,
+                    _jittered(ttl if self.documents[at] else min(ttl, MISSING_SECONDS)),
+                    self.documents[at],
+                )
+                for at, stamp in stamps.items()
+            }
+            stored = backend.protocol.fill(self._token, entries)
+        except RedisUnavailable as error:
+            ERRORS.labels(function.name).inc()
+            if error.__cause__:
+                logger.warning("Cache could not store %s: %s", function.family, error.__cause__)
+        else:
+            REFUSED_FILLS.labels(function.name).inc(len(entries) - stored)
+
+    def _give_back(self, stamps: dict[str, bytes]) -> None:
+        try:
+            self._cache.backend.protocol.give_back(self._token, stamps)
+        except RedisUnavailable:
+            ERRORS.labels(self._function.name).inc()
+
+    def _count(self, outcome: Outcome, positions: Sequence[int]) -> None:
+        if not positions:
+            return
+        g.cache_outcome = max(outcome, g.get("cache_outcome", outcome))
+        READS.labels(self._function.name, outcome.name.lower()).inc(len(positions))
+        keys = [self._keys[position] for position in positions]
+        if logger.isEnabledFor(logging.DEBUG):
+            for key in keys:
+                logger.debug("Cache %s: %s", outcome.name, key)
+        signal = {Outcome.HIT: cache_memoize_hit, Outcome.MISS: cache_memoize_miss}.get(outcome)
+        if signal and signal.receivers:
+            for key in keys:
+                signal.send(self._cache, cache_key=key, f=self._function.uncached)
+
+
+def _jittered(ttl: float) -> float:
+    """Shorten a time to live by up to a tenth, so that what came together does not go together."""
+    return ttl * random.uniform(0.9, 1.0)  # noqa: S311  (not a secret)
