@@ -17,7 +17,7 @@ from urllib.parse import quote
 from dotenv import dotenv_values
 from flask import current_app
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 if TYPE_CHECKING:
@@ -190,6 +190,15 @@ def _redis_url(read: _Reader) -> str:
     password = read.secret("REDIS_PASSWORD", shortest=1)
     login = f":{quote(password, safe='')}@" if password else ""
     return f"redis://{login}{host}:{port}/{database}"
+
+
+def is_database_gone(error: BaseException) -> bool:
+    """Tell whether an error says that the database cannot be reached, by nobody."""
+    if not isinstance(error, DBAPIError):
+        return False
+    state = getattr(error.orig, "pgcode", None)  # none if it has not answered at all
+    refused = isinstance(error, (OperationalError, InterfaceError)) and state is None
+    return error.connection_invalidated or refused or str(state).startswith(("08", "57P"))
 
 
 def current_settings() -> Settings:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,12 +21,12 @@ from prometheus_client import Counter, Gauge, Histogram
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
-from redis.sentinel import Sentinel, SentinelConnectionPool
+from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
 from .config import REDIS_TIMEOUT, SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from flask import Flask
 
@@ -70,28 +69,15 @@ class RedisConnection:
         check(settings.redis_url)
         self.enabled = settings.redis_enabled
         self.is_cluster = settings.redis_url.startswith("redis+cluster:")
-        self.made = 0  # connections so far; a new one may be of a Redis that was away
-        self.recover: Callable[[], object] = lambda: None  # what must succeed first, after that
         self._settings = settings
         self._open = threading.Event()
         self._lock = threading.Lock()
-        self._unanswered: list[tuple[Any, Any]] = []  # connections that timed out, their pools
-        self._doubts = 0  # blocks of `doubted` that have begun and not ended
-        self._doubted = 0  # that have ended
+        self._master: object = None  # the address that sentinels told last
 
     @cached_property
     def client(self) -> Any:
         """The client; to make that of a cluster already needs the cluster."""
-        url, most = self._settings.redis_url, self._settings.redis_max_connections
-        return connect(url, most, self._note_made if self.is_cluster else self._make)
-
-    def _make(self, connection: Any) -> None:
-        connection.on_connect()
-        self._note_made(connection)
-
-    def _note_made(self, _connection: Any) -> None:
-        with self._lock:
-            self.made += 1
+        return connect(self._settings.redis_url, self._settings.redis_max_connections)
 
     @property
     def available(self) -> bool:
@@ -102,112 +88,9 @@ class RedisConnection:
         """Return `command(client)`; raise RedisUnavailable if Redis does not carry it out."""
         if not self.available:
             raise RedisUnavailable
-        return self._try(lambda: command(self.client))
-
-    def eval(
-        self,
-        script: str,
-        keys: Sequence[str],
-        arguments: Sequence[object],
-        *,
-        retry: bool = True,
-        insist: bool = False,
-    ) -> Any:
-        """Return what `script` answers; raise RedisUnavailable if Redis does not carry it out.
-
-        On a cluster all keys are in one slot. `retry`: if the connection breaks, try another once;
-        the script may then have run twice. `insist`: try even while the breaker is open.
-        """
-        if not (self.available or (insist and self.enabled)):
-            raise RedisUnavailable
-
-        def command() -> Any:
-            try:
-                return self._eval(script, keys, arguments)
-            except (redis.ConnectionError, redis.exceptions.MovedError) as error:
-                if not retry:
-                    raise
-                if isinstance(error, redis.exceptions.MovedError):
-                    self.client.nodes_manager.initialize()
-                return self._eval(script, keys, arguments)
-
-        return self._try(command)
-
-    def _eval(self, script: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:
-        pool = self._pool(keys[0])
-        connection = pool.get_connection()
-        digest = sha1(script.encode(), usedforsecurity=False).hexdigest()
-        try:
-            try:
-                answer = _ask(connection, "EVALSHA", digest, len(keys), *keys, *arguments)
-            except redis.exceptions.NoScriptError:
-                answer = _ask(connection, "EVAL", script, len(keys), *keys, *arguments)
-        except redis.TimeoutError:
-            # Left open: what Redis was asked, it will do when it goes on, before what it is
-            # asked later. See `post`.
-            self._unanswered.append((connection, pool))
-            raise
-        except redis.ResponseError:
-            pool.release(connection)
-            raise
-        except BaseException:
-            connection.disconnect()
-            pool.release(connection)
-            raise
-        pool.release(connection)
-        return answer
-
-    def _pool(self, key: str) -> Any:
-        if self.is_cluster:
-            node = self.client.get_node_from_key(key)
-            return self.client.get_redis_connection(node).connection_pool
-        return self.client.connection_pool
-
-    def together(self, keys: Sequence[str]) -> list[Sequence[str]]:
-        """Divide keys into those that one script can have; on a cluster that is one each."""
-        return [[key] for key in keys] if self.is_cluster else [keys] if keys else []
-
-    def follow_master(self) -> None:
-        """Behind sentinels: leave the idle connections to a master that is no longer one."""
-        pool = None if self.is_cluster else self.client.connection_pool
-        if isinstance(pool, SentinelConnectionPool):
-            self._try(pool.proxy.get_master_address)
-
-    def post(self, script: str, keys: Sequence[str], arguments: Sequence[object]) -> bool:
-        """Send a script to a Redis that hangs, without waiting; tell whether that could be done.
-
-        Redis carries out what has arrived in the order of arrival: when it goes on, this comes
-        before whatever anyone sends from now on. A Redis that does not hang is not sent anything.
-        """
-        with self._lock:
-            while self._unanswered:
-                connection, pool = self._unanswered[0]
-                try:
-                    connection.send_command("EVAL", script, len(keys), *keys, *arguments)
-                except (redis.RedisError, OSError):
-                    self._unanswered.pop(0)
-                    pool.release(connection)
-                else:
-                    return True
-        return False
-
-    @contextmanager
-    def doubted(self, reason: object) -> Iterator[None]:
-        """Keep the breaker open during the block, and after it until `recover` has succeeded."""
-        with self._lock:
-            self._doubts += 1
-        self._trip(reason)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._doubts -= 1
-                self._doubted += 1
-
-    def _try(self, command: Callable[[], Answer]) -> Answer:
         started = time.perf_counter()
         try:
-            return command()
+            return command(self.client)
         except UNREACHABLE as error:
             ERRORS.labels("unreachable").inc()
             self._trip(error)
@@ -217,6 +100,48 @@ class RedisConnection:
             raise RedisUnavailable from error
         finally:
             LATENCY.observe(time.perf_counter() - started)
+
+    def eval(
+        self,
+        script: str,
+        keys: Sequence[str],
+        arguments: Sequence[object],
+        *,
+        retry: bool = True,
+    ) -> Any:
+        """Return what `script` answers; raise RedisUnavailable if Redis does not carry it out.
+
+        On a cluster all keys are in one slot. `retry`: over a connection that breaks, or leads to
+        a replica, try another once; the script may then have run twice.
+        """
+
+        def command(client: Any) -> Any:
+            try:
+                return _eval(client, script, keys, arguments)
+            except (redis.ConnectionError, redis.ReadOnlyError):
+                if not retry:
+                    raise
+                if not self.is_cluster:  # whose client does the like by itself
+                    client.connection_pool.disconnect(inuse_connections=False)
+                return _eval(client, script, keys, arguments)
+
+        return self.call(command)
+
+    def together(self, keys: Sequence[str]) -> list[Sequence[str]]:
+        """Divide keys into those that one script can have; on a cluster that is one each."""
+        return [[key] for key in keys] if self.is_cluster else [keys] if keys else []
+
+    def follow_master(self) -> bool:
+        """Behind sentinels: leave a master that was replaced; tell whether that has happened."""
+        pool = None if self.is_cluster else self.client.connection_pool
+        if not isinstance(pool, SentinelConnectionPool):
+            return False
+        try:
+            address = pool.proxy.get_master_address()  # type: ignore[no-untyped-call]
+        except MasterNotFoundError:
+            return False
+        before, self._master = self._master, address
+        return before not in {None, address}
 
     def _trip(self, reason: object) -> None:
         with self._lock:
@@ -229,33 +154,26 @@ class RedisConnection:
 
     def _probe(self) -> None:
         pause = threading.Event()
-        while not self._recovered():
+        while not self._answers():
             pause.wait(PROBE_SECONDS)
+        self._open.clear()
+        BREAKER_OPEN.set(0)
         logger.warning("Redis answers again")
 
-    def _recovered(self) -> bool:
-        """Close the breaker, if Redis answers and nothing came in doubt meanwhile."""
-        doubted = self._doubted
+    def _answers(self) -> bool:
         try:
-            self.client.ping()
-            self.recover()
-        except (redis.RedisError, RedisUnavailable, *UNREACHABLE):
+            return bool(self.client.ping())
+        except Exception as error:  # noqa: BLE001  (whatever it is, the probe must go on)
+            logger.debug("Redis does not answer: %s", error)
             return False
-        with self._lock:
-            if self._doubts or self._doubted != doubted:
-                return False
-            unanswered, self._unanswered = self._unanswered, []
-            self._open.clear()
-            BREAKER_OPEN.set(0)
-        for connection, pool in unanswered:
-            connection.disconnect()
-            pool.release(connection)
-        return True
 
 
-def _ask(connection: Any, *command: object) -> Any:
-    connection.send_command(*command)
-    return connection.read_response(disconnect_on_error=False)
+def _eval(client: Any, script: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:
+    digest = sha1(script.encode(), usedforsecurity=False).hexdigest()
+    try:
+        return client.evalsha(digest, len(keys), *keys, *arguments)
+    except redis.exceptions.NoScriptError:
+        return client.eval(script, len(keys), *keys, *arguments)
 
 
 def redis_connection(app: Flask | None = None) -> RedisConnection:
@@ -281,11 +199,10 @@ def check(url: str) -> None:
         ) from None
 
 
-def connect(url: str, max_connections: int, on_connect: Callable[[Any], None] | None = None) -> Any:
+def connect(url: str, max_connections: int) -> Any:
     """Return a client for a redis, rediss, unix, redis+sentinel or redis+cluster URL.
 
-    Nothing is connected before the first command, except to a cluster. `on_connect` prepares
-    each new connection; for a cluster it is called when that is done.
+    Nothing is connected before the first command, except to a cluster.
     """
     options: dict[str, Any] = {
         "socket_timeout": REDIS_TIMEOUT,
@@ -293,7 +210,6 @@ def connect(url: str, max_connections: int, on_connect: Callable[[Any], None] | 
         "retry": Retry(NoBackoff(), 0),
         "max_connections": max_connections,
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
-        "redis_connect_func": on_connect,
     }
     if url.startswith("redis+cluster://"):
         return redis.RedisCluster.from_url(url.replace("redis+cluster", "redis", 1), **options)

@@ -84,7 +84,8 @@ def test_the_database_refuses_what_the_service_refuses(
     empty: Flask, statement: str, constraint: str
 ) -> None:
     flask_migrate.upgrade(MIGRATIONS)
-    db.session.execute(text("INSERT INTO categories (name) VALUES ('Garden')"))
-    db.session.execute(text(INSERT_PRODUCT.format("a")))
-    with pytest.raises(IntegrityError, match=constraint):
-        db.session.execute(text(statement))
+    with db.engine.connect() as connection:
+        connection.execute(text("INSERT INTO categories (name) VALUES ('Garden')"))
+        connection.execute(text(INSERT_PRODUCT.format("a")))
+        with pytest.raises(IntegrityError, match=constraint):
+            connection.execute(text(statement))

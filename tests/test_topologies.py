@@ -5,52 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import pytest
 import redis
 from conftest import await_true, free_port
 
-from shop.embedded import programs
-from shop.embedded.servers import Guarded
 from shop.redis import redis_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from conftest import Make, Shop
+    from conftest import Make, Shop, StartRedis
 
     from shop.embedded.home import Home
-
-    Start = Callable[..., int]
-
-
-@pytest.fixture
-def start(home: Home) -> Iterator[Callable[..., int]]:
-    """Start Redis servers on loopback ports of their own, and return their ports."""
-    started: list[Guarded] = []
-
-    def start_one(*options: str, port: int | None = None) -> int:
-        port = port or free_port()
-        place = home.directory(f"redis-{port}")
-        program = str(home.reachable(programs.redis()))
-        command = [program, *options, "--port", str(port), "--bind", "127.0.0.1"]
-        command += ["--dir", str(place), "--save", ""]
-        started.append(
-            Guarded("redis", command, account=home.account, log=place.with_suffix(".log"))
-        )
-        await_true(lambda: answers(port), place)
-        return port
-
-    yield start_one
-    for program in started:
-        program.stop()
-
-
-def answers(port: int) -> bool:
-    with redis.Redis(port=port) as client:
-        try:
-            return bool(client.ping())
-        except redis.ConnectionError:
-            return False
 
 
 def use(shop: Shop) -> None:
@@ -79,10 +42,10 @@ def use(shop: Shop) -> None:
     assert shop.get("/products").headers["X-Cache"] == "MISS"
 
 
-def test_a_cluster_is_used_like_one_server(make_shop: Make, start: Start) -> None:
+def test_a_cluster_is_used_like_one_server(make_shop: Make, start_redis: StartRedis) -> None:
     # The port of the cluster's bus is 10,000 higher: both must be below 65,536.
     port = next(port for port in iter(free_port, None) if port < 55_000)
-    start("--cluster-enabled", "yes", port=port)
+    start_redis("--cluster-enabled", "yes", port=port)
     with redis.Redis(port=port) as client:
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         await_true(lambda: client.cluster("info")["cluster_state"] == "ok")
@@ -96,12 +59,14 @@ def test_without_its_cluster_a_shop_works_on(make_shop: Make) -> None:
     assert shop.command("cache", "stats").exit_code == 1
 
 
-def test_the_master_behind_a_sentinel_is_used(make_shop: Make, start: Start, home: Home) -> None:
-    master = start()
+def test_the_master_behind_a_sentinel_is_used(
+    make_shop: Make, start_redis: StartRedis, home: Home
+) -> None:
+    master = start_redis()
     port = free_port()
     config = home.directory(f"redis-{port}") / "sentinel.conf"
     config.write_text(f"sentinel monitor main 127.0.0.1 {master} 1\n")
     if home.account:
         os.chown(config, *home.account)
-    start(str(config), "--sentinel", port=port)
+    start_redis(str(config), "--sentinel", port=port)
     use(make_shop(REDIS_URL=f"redis+sentinel://127.0.0.1:{port}/main/0"))

@@ -20,14 +20,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec, cast
 from flask import g
 from flask_caching import Cache as FlaskCache
 from sqlalchemy import event
-from sqlalchemy.exc import SQLAlchemyError
 
-from shop.redis import RedisUnavailable, redis_connection
-
-from . import watch
 from .memoize import MemoizedMany, MemoizedOne
 from .outbox import Outbox
-from .transaction import Transaction, changed_tables, statement_table
+from .transaction import Transaction, flushed_tables, written_tables
+from .watch import Watch
 
 if TYPE_CHECKING:
     import threading
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
 
     from flask import Flask
     from flask_sqlalchemy import SQLAlchemy
-    from sqlalchemy import Table
 
     from .backend import RedisBackend
     from .memoize import Memoized
@@ -51,24 +47,22 @@ class Cache(FlaskCache):
         self.memoized: list[Memoized] = []
         self.outbox = Outbox(db)
         self.session = db.session
-        event.listen(db.session, "before_flush", lambda session, *_: self._note_flush(session))
+        event.listen(db.session, "before_flush", self._note_flush)
         event.listen(db.session, "do_orm_execute", self._note_statement)
+        event.listen(db.session, "before_commit", self._check_commit)
 
     def init_app(self, app: Flask, config: Any = None) -> None:
         super().init_app(app, config)
-        redis_connection(app).recover = lambda: self._recover(app)
+        backend = self._backend(app)
+        backend.watch = Watch(backend, self.outbox, self.memoized)
 
     def watch(self, app: Flask) -> threading.Event:
-        """Look after the outbox in a thread of this process, until the returned event is set."""
-        return watch.start(app, self)
+        """Look at the outbox in a thread, so that no read has to; ends when the event is set."""
+        return self._backend(app).watch.start(app)
 
-    def _recover(self, app: Flask) -> None:
-        """Empty the outbox before the breaker closes. Raises RedisUnavailable."""
-        with app.app_context():
-            try:
-                self.replay()
-            except SQLAlchemyError as error:
-                raise RedisUnavailable from error
+    def _backend(self, app: Flask) -> RedisBackend:
+        backend: RedisBackend = app.extensions["cache"][self]
+        return backend
 
     @property
     def backend(self) -> RedisBackend:
@@ -148,27 +142,24 @@ class Cache(FlaskCache):
 
         Raises RedisUnavailable, and what SQLAlchemy raises without the database.
         """
-        try:
-            return self.outbox.replay(self.backend.protocol.release)
-        except RedisUnavailable as error:
-            with self.backend.connection.doubted(error.__cause__ or error):
-                raise
+        return self.outbox.replay(self.backend.protocol.release)
 
-    def _note_flush(self, session: Any) -> None:
-        self._note_changes(changed_tables(session))
+    def _note_flush(self, session: Any, *_: Any) -> None:
+        self._note_changes(flushed_tables(session))
 
     def _note_statement(self, execution: Any) -> None:
-        table = statement_table(execution)
-        if table is not None:
-            self._note_changes({table})
+        self._note_changes(written_tables(execution.statement))
 
-    def _note_changes(self, tables: set[Table]) -> None:
+    def _note_changes(self, tables: Iterable[str]) -> None:
         """Refuse to change what is memoized where nobody would forget it."""
-        memoized = {table for function in self.memoized for table in function.tables}
-        changed = tables & memoized
+        changed = {name for function in self.memoized for name in function.tables} & set(tables)
         if not changed:
             return
         if not self.in_transaction:
-            names = ", ".join(sorted(table.name for table in changed))
+            names = ", ".join(sorted(changed))
             raise RuntimeError(f"{names} can be changed only within cache.transaction()")
         g.cache_transaction.changed |= changed
+
+    def _check_commit(self, _session: Any) -> None:
+        if self.in_transaction and not g.cache_transaction.committing:
+            raise RuntimeError("cache.transaction() commits by itself, at its end")

@@ -13,8 +13,6 @@ from .reader import Reader
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from sqlalchemy import Table
-
     from .extension import Cache
 
 P = ParamSpec("P")
@@ -40,7 +38,7 @@ class Memoized:
         self.generation_key = f"{self.family}:generation"
         self.missing_key = f"{self.family}:missing"
         self.ttl = ttl
-        self.tables: frozenset[Table] = frozenset(model.__table__ for model in tables)
+        self.tables = frozenset(model.__tablename__ for model in tables)
         self.cache = cache
 
     def arguments(self, *args: Any, **kwargs: Any) -> dict[str, Any]:

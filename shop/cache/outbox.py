@@ -1,9 +1,4 @@
-"""What writes could not tell Redis: names, kept in the database with the write itself.
-
-A write that cannot suspend its names commits them here, in its own transaction. Whoever meets a
-Redis that it cannot vouch for (on a new connection, after an outage, once a second) forgets these
-names there before it answers from it, and deletes them here.
-"""
+"""Names that writes could not suspend in Redis, kept in the database with the writes themselves."""
 
 from __future__ import annotations
 
@@ -17,22 +12,25 @@ from sqlalchemy import (
     String,
     Table,
     delete,
+    exists,
     func,
     select,
     text,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from flask_sqlalchemy import SQLAlchemy
 
 BATCH = 500  # rows
 
-# One row for each name is enough, as long as nobody deletes it before this write is committed.
+# One row for each name and writer is enough, as long as nobody deletes it before this write is
+# committed: KEY SHARE holds it, and where that cannot be had at once, there is another row.
 ADD = text("""
     WITH kept AS (
-        SELECT id FROM cache_outbox WHERE name = :name LIMIT 1 FOR KEY SHARE SKIP LOCKED
+        SELECT id FROM cache_outbox WHERE name = :name AND writer = :writer
+        LIMIT 1 FOR KEY SHARE SKIP LOCKED
     )
     INSERT INTO cache_outbox (name, writer)
     SELECT :name, :writer WHERE NOT EXISTS (SELECT FROM kept)
@@ -40,6 +38,8 @@ ADD = text("""
 
 
 class Outbox:
+    """The table `cache_outbox`: names, and the writers that may have left a note on them."""
+
     def __init__(self, db: SQLAlchemy) -> None:
         self._db = db
         self.table = Table(
@@ -53,31 +53,40 @@ class Outbox:
             ),
         )
 
-    def add(self, names: Iterable[str], writer: str) -> None:
+    def add(self, names: Iterable[str], writer: str = "") -> None:
         """Keep names, within the session's transaction."""
         rows = [{"name": name, "writer": writer} for name in names]
-        if rows:
-            self._db.session.execute(ADD, rows)
+        self._db.session.execute(ADD, rows)
 
-    def replay(self, forget: Callable[[Sequence[str], str], object]) -> int:
-        """Call `forget(names, writer)` for all that is kept, delete it, and return how much it was.
+    def is_empty(self) -> bool:
+        engine = self._db.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            return not connection.scalar(select(exists(select(self.table.c.id))))
 
-        Waits for writers that are just committing a name again, and for others that replay: when
-        this returns, every name that was committed before it was called has been forgotten.
+    def replay(self, forget: Callable[..., None]) -> int:
+        """Call `forget(names, *writers)` for what is kept, delete it, and return how much it was.
+
+        When this returns, all names that were committed before it began have been forgotten. What
+        others hold is forgotten here, too, and deleted by them or the next time: nobody waits.
         """
         table, replayed = self.table, 0
-        while True:
+        with self._db.engine.connect() as connection:
+            last = connection.scalar(select(func.max(table.c.id))) or 0
+        first = 0
+        while first < last:
             with self._db.engine.begin() as connection:
-                oldest = select(table).order_by(table.c.id).limit(BATCH).with_for_update()
-                rows = connection.execute(oldest).all()
-                for writer in {row.writer for row in rows}:
-                    forget(list({row.name for row in rows if row.writer == writer}), writer)
-                if rows:
-                    done = table.c.id.in_([row.id for row in rows])
-                    connection.execute(delete(table).where(done))
+                batch = select(table).where(table.c.id > first).order_by(table.c.id).limit(BATCH)
+                # What is deleted is locked before it is forgotten: no writer can rely on it.
+                mine = connection.execute(batch.with_for_update(skip_locked=True)).all()
+                rows = connection.execute(batch).all()
+                if not rows:
+                    break
+                forget(list({row.name for row in rows}), *{row.writer for row in rows})
+                done = table.c.id.in_([row.id for row in mine if row.id <= rows[-1].id])
+                connection.execute(delete(table).where(done))
             replayed += len(rows)
-            if len(rows) < BATCH:
-                return replayed
+            first = rows[-1].id
+        return replayed
 
     def __len__(self) -> int:
         with self._db.engine.connect() as connection:

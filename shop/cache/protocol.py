@@ -9,9 +9,10 @@ stamp. A name is in one of these states:
     suspended   writers TOKEN=UNTIL ...              writers are about to commit, or have died
     generation  16 hexadecimal digits
 
-STAMP is EPOCH:GENERATION. The epoch is the run id of the server that holds the entry, so that a
-server which was restarted, restored or promoted begins with nothing valid. UNTIL is in
-milliseconds of that server's clock. docs/cache.md has the proof.
+STAMP is EPOCH:GENERATION. The epoch is the replication id of the server that holds the entry: a
+new one each time that it starts or becomes a master, so that one which was restarted, restored or
+promoted begins with nothing valid. UNTIL is in milliseconds of that server's clock. docs/cache.md
+has the proof.
 """
 
 from __future__ import annotations
@@ -37,6 +38,15 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
+# The life of this server. A replica is refused: it may be behind.
+_EPOCH = """
+local replication = redis.call('INFO', 'replication')
+if not string.find(replication, 'role:master', 1, true) then
+  return redis.error_reply('READONLY a replica may be behind')
+end
+local epoch = string.sub(string.match(replication, 'master_replid:(%x+)'), 1, 16)
+"""
+
 # The generation under KEYS[1]; a lost one is followed by a new one, ARGV[1].
 _GENERATION = """
 local generation = redis.call('MGET', KEYS[1])[1]
@@ -50,8 +60,7 @@ end
 # and never come back. Each entry has one lease at most, of one reader and one stamp.
 # Returns the stamp, then for each entry a State and its document.
 _READ = """
-local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-local stamp = string.sub(run_id, 1, 16) .. ':' .. generation
+local stamp = epoch .. ':' .. generation
 local suspended = string.sub(generation, 1, 8) == 'writers '
 
 local function read(key, value)
@@ -91,17 +100,24 @@ return answer
 # KEYS: the generation, entries. ARGV: a new generation, token, lease in milliseconds.
 READ = f"""
 {_NOW}
+{_EPOCH}
 {_GENERATION}
 local entries, token, patience = {{unpack(KEYS, 2)}}, ARGV[2], ARGV[3]
 {_READ}
 """
 
-# The same in two steps, for a cluster, where the names are on several servers.
+# The same in two steps, for a cluster, where the names are on several servers. The stamp then has
+# the epochs of both servers.
 # KEYS: the generation. ARGV: a new generation.
-GENERATION = f"{_GENERATION} return generation"
+GENERATION = f"""
+{_EPOCH}
+{_GENERATION}
+return string.sub(generation, 1, 8) == 'writers ' and generation or epoch .. ':' .. generation
+"""
 # KEYS: entries. ARGV: the generation, token, lease in milliseconds.
 READ_ENTRIES = f"""
 {_NOW}
+{_EPOCH}
 local entries, generation, token, patience = KEYS, ARGV[1], ARGV[2], ARGV[3]
 {_READ}
 """
@@ -120,7 +136,7 @@ for i, key in ipairs(KEYS) do
   answer[i] = 0
   if values[i] and string.sub(values[i], 1, #lease) == lease then
     local entry = stamp .. ' ' .. (now + ttl) .. '\\n' .. document
-    redis.call('SET', key, entry, 'PX', ttl + ARGV[2])
+    redis.call('SET', key, entry, 'PX', document == '' and ttl or ttl + ARGV[2])
     answer[i] = 1
   end
 end
@@ -144,14 +160,14 @@ for i, key in ipairs(KEYS) do
 end
 """
 
-# The notes on a name, but for this writer's, and those of writers that have died.
+# The notes on a name, but for those of some writers, and of the dead.
 _OTHERS = f"""
 {_NOW}
-local function others(value)
+local function others(value, writers)
   local notes, last = {{}}, 0
   if value and string.sub(value, 1, 8) == 'writers ' then
     for token, ends in string.gmatch(value, '(%x+)=(%d+)') do
-      if token ~= ARGV[1] and now < tonumber(ends) then
+      if not writers[token] and now < tonumber(ends) then
         notes[#notes + 1] = token .. '=' .. ends
         last = math.max(last, ends)
       end
@@ -167,7 +183,7 @@ SUSPEND = f"""#!lua flags=allow-oom
 {_OTHERS}
 local values = redis.call('MGET', unpack(KEYS))
 for i, key in ipairs(KEYS) do
-  local notes, last = others(values[i])
+  local notes, last = others(values[i], {{[ARGV[1]] = true}})
   local ends = now + ARGV[2]
   notes[#notes + 1] = ARGV[1] .. '=' .. ends
   redis.call('SET', key, 'writers ' .. table.concat(notes, ' '), 'PXAT', math.max(last, ends))
@@ -176,12 +192,16 @@ end
 
 # The name is open again when the last of its writers has gone, and empty: whatever came under it
 # while the notes were lost goes, too. A generation that is gone is followed by a new one.
-# KEYS: names. ARGV: the writer's token.
+# KEYS: names. ARGV: the writers' tokens.
 RELEASE = f"""#!lua flags=allow-oom
 {_OTHERS}
+local gone = {{}}
+for _, token in ipairs(ARGV) do
+  gone[token] = true
+end
 local values = redis.call('MGET', unpack(KEYS))
 for i, key in ipairs(KEYS) do
-  local notes, last = others(values[i])
+  local notes, last = others(values[i], gone)
   if #notes > 0 then
     redis.call('SET', key, 'writers ' .. table.concat(notes, ' '), 'PXAT', last)
   else
@@ -219,7 +239,7 @@ class Entry(NamedTuple):
 class Protocol:
     """The steps, each one round trip (on a cluster one for each name).
 
-    Each raises RedisUnavailable. Those of writers are tried even while the breaker is open.
+    Each raises RedisUnavailable.
     """
 
     def __init__(self, connection: RedisConnection, keep_expired: int) -> None:
@@ -260,18 +280,14 @@ class Protocol:
 
     def suspend(self, names: Sequence[str], writer: str) -> None:
         """Drop entries and leases, and let none come, until `release`."""
+        arguments = (writer, _milliseconds(SUSPENSION_SECONDS))
         for some in self._connection.together(names):
-            self._connection.eval(SUSPEND, some, _suspension(writer), insist=True)
+            self._connection.eval(SUSPEND, some, arguments)
 
-    def suspend_unheard(self, names: Sequence[str], writer: str) -> bool:
-        """Leave that with a Redis that hangs, to be done before what it is asked later."""
-        connection = self._connection  # a cluster has several, of which one may hang
-        return not connection.is_cluster and connection.post(SUSPEND, names, _suspension(writer))
-
-    def release(self, names: Sequence[str], writer: str) -> None:
-        """Drop what is under the names, and let readers fill them again."""
+    def release(self, names: Sequence[str], *writers: str) -> None:
+        """Drop what is under the names, and let readers fill them unless other writers are left."""
         for some in self._connection.together(names):
-            self._connection.eval(RELEASE, some, (writer,), insist=True)
+            self._connection.eval(RELEASE, some, writers)
 
     def admit_missing(self, counter: str, more: int) -> bool:
         """Tell whether so many more rows may be noted as missing now."""
@@ -287,10 +303,6 @@ def new_token() -> str:
 def _entries(answer: list[bytes]) -> list[Entry]:
     stamp, *replies = answer
     return [Entry(stamp, State(reply[:1]), reply[1:]) for reply in replies]
-
-
-def _suspension(writer: str) -> tuple[str, int]:
-    return writer, _milliseconds(SUSPENSION_SECONDS)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import random
 import time
+from contextlib import suppress
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from flask import g, has_app_context
 from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
 
-from shop.config import DATABASE_UNAVAILABLE, current_settings
+from shop.config import current_settings, is_database_gone
 from shop.redis import RedisUnavailable
 
 from .metrics import ERRORS, READS, REFUSED_FILLS, WAITS
@@ -81,7 +82,7 @@ class Reader:
     def _entries(self, wanted: list[int]) -> dict[int, Entry]:
         keys = [self._keys[position] for position in wanted]
         generation = self._function.generation_key
-        read = self._cache.backend.read(generation, keys, self._token, self._cache.replay)
+        read = self._cache.backend.read(generation, keys, self._token)
         return dict(zip(wanted, read, strict=True))
 
     def _settle(self, entries: dict[int, Entry], *, alone: bool) -> list[int]:
@@ -104,57 +105,59 @@ class Reader:
         return held
 
     def _compute_missing(self, entries: dict[int, Entry]) -> None:
-        leased = [position for position, entry in entries.items() if entry.state is State.LEASED]
         positions = list(entries)
+        leases = {
+            position: entry.stamp
+            for position, entry in entries.items()
+            if entry.state is State.LEASED
+        }
         try:
             computed = self._compute(positions)
         except BaseException as error:
-            self._give_back({self._keys[position]: entries[position].stamp for position in leased})
-            known = {position: entry.document for position, entry in entries.items()}
-            if not isinstance(error, DATABASE_UNAVAILABLE) or not all(known.values()):
+            self._give_back(leases)
+            expired = {position: entry.document for position, entry in entries.items()}
+            if not is_database_gone(error) or not all(expired.values()):
                 raise
             self._cache.session.rollback()
             self._count(Outcome.STALE, positions)
-            self.documents |= known
+            self.documents |= expired
         else:
             self._count(Outcome.MISS, positions)
             self._take(computed, positions)
-            self._fill({position: entries[position].stamp for position in leased})
+            self._fill(leases)
 
     def _take(self, computed: Mapping[int, bytes], positions: list[int]) -> None:
         self.documents |= {position: computed.get(position, b"") for position in positions}
 
-    def _fill(self, stamps: dict[int, bytes]) -> None:
+    def _fill(self, leases: dict[int, bytes]) -> None:
         """Store what was computed under a lease; the answer is right without it."""
-        if not stamps:
-            return
-        function, backend = self._function, self._cache.backend
+        function, protocol = self._function, self._cache.backend.protocol
         ttl = getattr(current_settings(), function.ttl)
-        missing = sum(not self.documents[position] for position in stamps)
+        missing = {position for position in leases if not self.documents[position]}
         try:
-            if missing and not backend.protocol.admit_missing(function.missing_key, missing):
-                stamps = {at: stamp for at, stamp in stamps.items() if self.documents[at]}
+            if missing and not protocol.admit_missing(function.missing_key, len(missing)):
+                self._give_back({position: leases.pop(position) for position in missing})
             entries = {
-                self._keys[at]: (
+                self._keys[position]: (
                     stamp,
-                    _jittered(ttl if self.documents[at] else min(ttl, MISSING_SECONDS)),
-                    self.documents[at],
+                    _jittered(min(ttl, MISSING_SECONDS) if position in missing else ttl),
+                    self.documents[position],
                 )
-                for at, stamp in stamps.items()
+                for position, stamp in leases.items()
             }
-            stored = backend.protocol.fill(self._token, entries)
+            stored = protocol.fill(self._token, entries)
         except RedisUnavailable as error:
             ERRORS.labels(function.name).inc()
             if error.__cause__:
                 logger.warning("Cache could not store %s: %s", function.family, error.__cause__)
+            self._give_back(leases)
         else:
             REFUSED_FILLS.labels(function.name).inc(len(entries) - stored)
 
-    def _give_back(self, stamps: dict[str, bytes]) -> None:
-        try:
+    def _give_back(self, leases: dict[int, bytes]) -> None:
+        stamps = {self._keys[position]: stamp for position, stamp in leases.items()}
+        with suppress(RedisUnavailable):  # then the leases end by themselves
             self._cache.backend.protocol.give_back(self._token, stamps)
-        except RedisUnavailable:
-            ERRORS.labels(self._function.name).inc()
 
     def _count(self, outcome: Outcome, positions: Sequence[int]) -> None:
         if not positions:

@@ -12,17 +12,22 @@ transaction. A write never fails because of Redis.
 from __future__ import annotations
 
 import logging
+import re
+import time
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import TextClause
 from sqlalchemy.exc import DBAPIError
 
 from shop.redis import RedisUnavailable
 
 from .metrics import INVALIDATIONS
 from .protocol import new_token
+from .watch import VOUCH_SECONDS
 
 if TYPE_CHECKING:
-    from sqlalchemy import Table
+    from collections.abc import Iterable
+
     from sqlalchemy.orm import Session
 
     from .backend import RedisBackend
@@ -31,69 +36,86 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("shop.cache")
 
+WRITES = re.compile(
+    r"(?:\bINSERT\s+INTO|(?<!\bFOR\s)\bUPDATE|\bDELETE\s+FROM|\bTRUNCATE)\s+([\w\s,.\"]+)",
+    re.IGNORECASE,
+)
+
 
 class Transaction:
     """What one write changes and what it forgets."""
 
     def __init__(self, backend: RedisBackend, outbox: Outbox) -> None:
-        self.changed: set[Table] = set()
+        self.changed: set[str] = set()  # names of tables
+        self.committing = False
         self._forgotten: dict[str, Memoized] = {}
-        self._families: dict[str, Memoized] = {}
         self._backend = backend
         self._outbox = outbox
         self._writer = new_token()
+        self._note = ""  # the writer's token, if there may be a note of it in Redis
 
     def forget(self, function: Memoized, key: str | None) -> None:
         """Forget one entry of a function, or all of them."""
         self._forgotten[key or function.generation_key] = function
-        self._families[function.generation_key] = function
 
     def commit(self, session: Session) -> None:
         """Commit, so that no read which begins after this finds what was there before."""
         session.flush()
         self._check()
-        names = list(self._forgotten)
-        if not names:
+        self.committing = True
+        if not self._forgotten:
             session.commit()
         elif not self._backend.connection.enabled:
-            # Whoever uses the cache later begins with these families anew.
-            self._outbox.add(self._families, self._writer)
+            # Whoever uses the cache later begins with these families anew. For each there is one
+            # row, however many writes there are: nobody may ever delete it.
+            self._outbox.add({function.generation_key for function in self._forgotten.values()})
             session.commit()
-        elif not self._backend.suspend(names, self._writer):
-            self._commit_with_outbox(session, names)
+        elif self._suspend():
+            self._commit_suspended(session)
         else:
-            self._commit_suspended(session, names)
+            self._commit_with_outbox(session)
 
     def _check(self) -> None:
-        told = {table for function in self._forgotten.values() for table in function.tables}
+        told = {name for function in self._forgotten.values() for name in function.tables}
         if untold := self.changed - told:
-            raise RuntimeError(f"nothing that reads {_names(untold)} is forgotten by this write")
+            names = ", ".join(sorted(untold))
+            raise RuntimeError(f"nothing that reads {names} is forgotten by this write")
 
-    def _commit_suspended(self, session: Session, names: list[str]) -> None:
+    def _suspend(self) -> bool:
+        if self._backend.connection.available:
+            self._note = self._writer
+        try:
+            self._backend.protocol.suspend(list(self._forgotten), self._writer)
+        except RedisUnavailable:
+            return False
+        return True
+
+    def _commit_suspended(self, session: Session) -> None:
         try:
             session.commit()
         except DBAPIError as error:
             # With its connection lost nobody knows what became of the COMMIT: then the names stay
             # suspended until that is decided, as those of a writer that has died.
             if not error.connection_invalidated:
-                self._release(names)
+                self._release()
             raise
-        if self._release(names):
+        if self._release():
             self._tell("Invalidated %s")
         else:
-            self._commit_with_outbox(session, names)
+            self._commit_with_outbox(session)
 
-    def _release(self, names: list[str]) -> bool:
+    def _release(self) -> bool:
         try:
-            self._backend.protocol.release(names, self._writer)
+            self._backend.protocol.release(list(self._forgotten), self._writer)
         except RedisUnavailable:
             return False
         return True
 
-    def _commit_with_outbox(self, session: Session, names: list[str]) -> None:
-        with self._backend.connection.doubted("a write could not tell it what to forget"):
-            self._outbox.add(names, self._writer)
-            session.commit()
+    def _commit_with_outbox(self, session: Session) -> None:
+        """Commit, and wait until every process has looked at the outbox or answers no hits."""
+        self._outbox.add(self._forgotten, self._note)
+        session.commit()
+        time.sleep(VOUCH_SECONDS)
         self._tell("Redis could not be told, and will be: %s")
 
     def _tell(self, message: str) -> None:
@@ -103,19 +125,17 @@ class Transaction:
             logger.info(message, f"every {function.family} entry" if whole else name)
 
 
-def changed_tables(session: Session) -> set[Table]:
-    """Return the tables that the session is about to write to."""
+def flushed_tables(session: Session) -> set[str]:
+    """Return the names of the tables that a flush of the session would write to."""
     changed = [*session.new, *session.deleted, *filter(session.is_modified, session.dirty)]
-    return {row.__table__ for row in changed}
+    return {row.__table__.name for row in changed}
 
 
-def statement_table(execution: Any) -> Table | None:
-    """Return the table that an INSERT, UPDATE or DELETE statement writes to."""
-    if execution.is_insert or execution.is_update or execution.is_delete:
-        table: Table = execution.statement.table
-        return table
-    return None
-
-
-def _names(tables: set[Table]) -> str:
-    return ", ".join(sorted(table.name for table in tables))
+def written_tables(statement: Any) -> Iterable[str]:
+    """Return the names of the tables that a statement writes to, as far as it shows them."""
+    if isinstance(statement, TextClause):
+        places = " ".join(WRITES.findall(statement.text))
+        return re.findall(r"\w+", places.lower())
+    if getattr(statement, "is_dml", False):
+        return [statement.table.name]
+    return []

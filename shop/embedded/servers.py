@@ -139,6 +139,10 @@ class Postgres(Server):
     def shell(self) -> str:
         return f"psql {shlex.quote(self.url)}"
 
+    @property
+    def socket(self) -> Path:
+        return self._sockets / ".s.PGSQL.5432"
+
     def _command(self) -> list[str]:
         directory, version = programs.postgres()
         data = self._home.path / f"postgresql-{version}"

@@ -1,0 +1,386 @@
+"""A black-box checker: readers and writers over HTTP, every read judged.
+
+    report = check(url, seconds=10)
+    assert report.reads and not report.stale
+
+Each field that is written has one writer, which counts it up: 1, 2, 3 ... It notes the number
+that it is about to write (`begun`), and the number that has been acknowledged (`done`). A reader
+notes what is done before it sends its request; an answer with a smaller number is stale. It also
+must not be smaller than what an earlier read, ended before this one began, has answered.
+
+Rows that come and go have one owner each: a row must be found, alone and in the list, once its
+creation is acknowledged, and must not be found once its deletion is.
+
+A read is racing if a write of what it reads was under way at some time between its beginning and
+its end. Every document in an answer is judged, and counts as one read.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import multiprocessing
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.sharedctypes import RawArray
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PRODUCTS = 6  # rows that stay, whose stock and description are counted up
+CATEGORIES = 2  # rows that stay, whose names are counted up
+CHURNS = 3  # rows that come and go, one after the other
+READER_PROCESSES = 2
+READER_THREADS = 6
+PAUSE = 0.004  # seconds between two writes of one writer
+FAULT_PAUSE = 0.8  # seconds between two faults
+LIST = "/products?skip=0&limit=100"
+
+# What is counted up: (path, field). The index is that of the shared numbers.
+COUNTERS = [
+    *((f"/products/{n}", "stock") for n in range(1, PRODUCTS + 1)),
+    *((f"/products/{n}", "description") for n in range(1, PRODUCTS + 1)),
+    *((f"/categories/{n}", "name") for n in range(1, CATEGORIES + 1)),
+]
+INDEX = {counter: i for i, counter in enumerate(COUNTERS)}
+
+# What an owner does with its row.
+CREATING, THERE, DELETING, GONE = range(4)
+
+UNREACHABLE = (OSError, http.client.HTTPException)
+context = multiprocessing.get_context("spawn")
+
+
+@dataclass
+class Report:
+    """What the readers found."""
+
+    requests: int = 0
+    reads: int = 0
+    racing: int = 0
+    writes: int = 0
+    stale: list[str] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Report) -> None:
+        self.requests += other.requests
+        self.reads += other.reads
+        self.racing += other.racing
+        self.writes += other.writes
+        self.stale += other.stale
+        self.statuses += other.statuses
+        self.outcomes += other.outcomes
+
+    def __str__(self) -> str:
+        statuses = ", ".join(f"{n} x {status}" for status, n in sorted(self.statuses.items()))
+        outcomes = ", ".join(f"{n} x {outcome}" for outcome, n in sorted(self.outcomes.items()))
+        return (
+            f"{self.reads} reads in {self.requests} requests, {self.racing} racing, "
+            f"{self.writes} writes, {len(self.stale)} stale\n"
+            f"  answers: {statuses or 'none'} (0: no answer)\n  X-Cache: {outcomes or 'none'}"
+        )
+
+
+class Shared:
+    """Numbers that all processes see; each is written by one thread."""
+
+    def __init__(self) -> None:
+        self.begun = RawArray("q", len(COUNTERS))
+        self.done = RawArray("q", len(COUNTERS))
+        self.seen = RawArray("q", len(COUNTERS))  # by reads that have ended; may lag
+        self.row = RawArray("q", CHURNS)  # the id of an owner's row
+        self.phase = RawArray("q", CHURNS)
+        self.stop = RawArray("q", 1)
+
+
+class Client:
+    """One connection to the service."""
+
+    def __init__(self, url: str, key: str, report: Report) -> None:
+        parts = urlsplit(url)
+        self._report = report
+        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        self._connection = http.client.HTTPConnection(
+            str(parts.hostname), parts.port or 80, timeout=60
+        )
+
+    def request(
+        self, method: str, path: str, fields: dict[str, Any] | None = None, etag: str | None = None
+    ) -> tuple[int, Any, str | None]:
+        """Return status, document and ETag; status 0 if there was no answer."""
+        body = None if fields is None else json.dumps(fields)
+        headers = dict(self._headers) if method != "GET" else {}
+        if etag:
+            headers["If-None-Match"] = etag
+        try:
+            self._connection.request(method, path, body, headers)
+            response = self._connection.getresponse()
+            data = response.read()
+        except UNREACHABLE:
+            self._connection.close()
+            self._report.statuses[0] += 1
+            time.sleep(0.05)
+            return 0, None, None
+        self._report.statuses[response.status] += 1
+        if outcome := response.getheader("X-Cache"):
+            self._report.outcomes[outcome] += 1
+        return response.status, json.loads(data) if data else None, response.getheader("ETag")
+
+    def persist(
+        self, method: str, path: str, fields: dict[str, Any] | None, stop: Callable[[], bool]
+    ) -> tuple[int, Any]:
+        """Repeat until the service has carried it out or refused it; 0 if it is to stop."""
+        while not stop():
+            status, document, _ = self.request(method, path, fields)
+            if status and status < 500:
+                return status, document
+            time.sleep(0.02)
+        return 0, None
+
+
+def value(path: str, field_name: str, document: dict[str, Any]) -> int:
+    number = document[field_name]
+    return int(number.partition(" ")[2] or 0) if isinstance(number, str) else int(number)
+
+
+def count_up(client: Client, shared: Shared, mine: list[int], report: Report) -> None:
+    """Write each counter of `mine` in turn, until told to stop."""
+    while not shared.stop[0]:
+        for i in mine:
+            path, name = COUNTERS[i]
+            number = shared.begun[i] + 1
+            shared.begun[i] = number
+            new: Any = number if name == "stock" else f"{path} {number}"
+            status, _ = client.persist("PATCH", path, {name: new}, lambda: bool(shared.stop[0]))
+            if status == 200:
+                shared.done[i] = number
+                report.writes += 1
+            elif status:
+                report.stale.append(f"PATCH {path}: {status}")
+            time.sleep(PAUSE)
+
+
+def come_and_go(client: Client, shared: Shared, owner: int, report: Report) -> None:
+    """Create a row, leave it there for a moment, delete it, and again."""
+
+    def stopped() -> bool:
+        return bool(shared.stop[0])
+
+    while not stopped():
+        fields = {"name": f"churn {owner}", "price": 1, "stock": 1, "category_id": 1}
+        status, document = client.persist("POST", "/products", fields, stopped)
+        if status != 201:
+            continue
+        shared.row[owner] = document["id"]
+        shared.phase[owner] = THERE
+        report.writes += 1
+        time.sleep(random.uniform(0, 0.1))
+        shared.phase[owner] = DELETING
+        status, _ = client.persist("DELETE", f"/products/{document['id']}", None, stopped)
+        if status in {204, 404}:  # 404: an attempt without an answer had deleted it
+            shared.phase[owner] = GONE
+            report.writes += 1
+        time.sleep(random.uniform(0, 0.02))
+        if not stopped():
+            shared.phase[owner] = CREATING
+
+
+class Reader:
+    """Reads, and judges what it gets."""
+
+    def __init__(self, client: Client, shared: Shared, report: Report) -> None:
+        self._client = client
+        self._shared = shared
+        self._report = report
+        self._known: dict[str, tuple[str, dict[str, Any]]] = {}  # path: ETag, document
+
+    def read_forever(self) -> None:
+        reads = [self.read_counter] * 6 + [self.read_list] * 3 + [self.read_churn] * 3
+        while not self._shared.stop[0]:
+            random.choice(reads)()
+
+    def read_counter(self) -> None:
+        path = random.choice(COUNTERS)[0]
+        floors = self._floors()
+        etag, known = self._known.get(path, (None, {}))
+        if random.random() < 0.5:
+            etag = None
+        status, document, new_etag = self._client.request("GET", path, etag=etag)
+        self._report.requests += 1
+        if status == 304:
+            document = known
+        elif status == 200:
+            self._known[path] = (str(new_etag), document)
+        elif not status or status >= 500:
+            return
+        else:
+            self._report.stale.append(f"GET {path}: {status}")
+            return
+        self._judge(path, document, floors)
+
+    def read_list(self) -> None:
+        shared = self._shared
+        floors = self._floors()
+        churns = [(shared.row[o], shared.phase[o]) for o in range(CHURNS)]
+        status, page, _ = self._client.request("GET", LIST)
+        after = [(shared.row[o], shared.phase[o]) for o in range(CHURNS)]
+        self._report.requests += 1
+        if status != 200:
+            return
+        rows = {row["id"]: row for row in page["items"]}
+        for n in range(1, PRODUCTS + 1):
+            if n in rows:
+                self._judge(f"/products/{n}", rows[n], floors)
+            else:
+                self._report.stale.append(f"{n} is not in the list")
+        for before, later in zip(churns, after, strict=True):
+            self._judge_churn(before, later, "list", found=before[0] in rows)
+
+    def read_churn(self) -> None:
+        """Read a row that comes and goes; sometimes the next id, which may come."""
+        shared = self._shared
+        owner = random.randrange(CHURNS)
+        before = (shared.row[owner], shared.phase[owner])
+        if not before[0]:
+            return
+        if random.random() < 0.3:
+            self._client.request("GET", f"/products/{max(shared.row) + random.randint(1, 2)}")
+            return
+        status, _, _ = self._client.request("GET", f"/products/{before[0]}")
+        after = (shared.row[owner], shared.phase[owner])
+        self._report.requests += 1
+        if status in {200, 404}:
+            self._judge_churn(before, after, "item", found=status == 200)
+
+    def _floors(self) -> list[tuple[int, int, bool]]:
+        """Return for each counter what a read must show, and whether a write is under way."""
+        shared = self._shared
+        return [
+            (max(shared.done[i], shared.seen[i]), shared.begun[i], shared.begun[i] > shared.done[i])
+            for i in range(len(COUNTERS))
+        ]
+
+    def _judge(
+        self, path: str, document: dict[str, Any], floors: list[tuple[int, int, bool]]
+    ) -> None:
+        shared, racing = self._shared, False
+        for name in ("stock", "description", "name"):
+            i = INDEX.get((path, name))
+            if i is None:
+                continue
+            floor, begun, under_way = floors[i]
+            found = value(path, name, document)
+            racing = racing or under_way or shared.begun[i] > begun
+            if not floor <= found <= shared.begun[i]:
+                self._report.stale.append(f"{path} {name}: {found}, {floor} was known")
+            elif found > shared.seen[i]:
+                shared.seen[i] = found
+        self._report.reads += 1
+        self._report.racing += racing
+
+    def _judge_churn(
+        self, before: tuple[int, int], after: tuple[int, int], where: str, *, found: bool
+    ) -> None:
+        row, phase = before
+        if not row:
+            return
+        self._report.reads += 1
+        self._report.racing += phase in {CREATING, DELETING} or before != after
+        # A row that was there may be deleted meanwhile; one that is gone never comes back.
+        if phase in {GONE, CREATING} and found:
+            self._report.stale.append(f"{row} is deleted, and in the {where}")
+        elif before == after and phase == THERE and not found:
+            self._report.stale.append(f"{row} is created, and not in the {where}")
+
+
+def run_process(
+    service: tuple[str, str], shared: Shared, readers: int, writers: list[Any], results: Any
+) -> None:
+    """Run threads of readers and writers; send the report when told to stop."""
+    url, key = service
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    reports: list[Report] = []
+    threads: list[threading.Thread] = []
+
+    def start(work: Callable[..., None], *arguments: Any) -> None:
+        report = Report()
+        reports.append(report)
+        client = Client(url, key, report)
+        threads.append(threading.Thread(target=work, args=[client, shared, *arguments, report]))
+
+    for _ in range(readers):
+        start(lambda client, shared, report: Reader(client, shared, report).read_forever())
+    for work, argument in writers:
+        start(count_up if work == "count" else come_and_go, argument)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    whole = Report()
+    for report in reports:
+        whole.add(report)
+    results.put(whole)
+
+
+def prepare(url: str, key: str) -> None:
+    """Make the rows that stay, in an empty catalogue."""
+    client = Client(url, key, Report())
+    for n in range(1, CATEGORIES + 1):
+        assert client.request("POST", "/categories", {"name": f"category {n}"})[0] == 201
+    for n in range(1, PRODUCTS + 1):
+        fields = {"name": f"product {n}", "price": 1, "stock": 0, "category_id": 1}
+        assert client.request("POST", "/products", fields)[0] == 201
+    for i, (path, name) in enumerate(COUNTERS):
+        new = 0 if name == "stock" else f"{path} 0"
+        assert client.request("PATCH", path, {name: new})[0] == 200, i
+
+
+def check(
+    url: str,
+    key: str,
+    seconds: float,
+    faults: Callable[[], str] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Race readers and writers for a time, with a fault every now and then, and judge."""
+    prepare(url, key)
+    shared = Shared()
+    results = context.Queue()
+    half = len(COUNTERS) // 2
+    counters = [list(range(half))[0::2], list(range(half))[1::2]]
+    counters += [list(range(half, len(COUNTERS)))[0::2], list(range(half, len(COUNTERS)))[1::2]]
+    writers = [("count", mine) for mine in counters] + [("churn", o) for o in range(CHURNS)]
+    jobs = [(0, writers), *[(READER_THREADS, [])] * READER_PROCESSES]
+    processes = [
+        context.Process(target=run_process, args=((url, key), shared, readers, work, results))
+        for readers, work in jobs
+    ]
+    for process in processes:
+        process.start()
+    done: Counter[str] = Counter()
+    try:
+        ends = time.monotonic() + seconds
+        while (left := ends - time.monotonic()) > 0:
+            time.sleep(min(left, FAULT_PAUSE))
+            if faults and left > 2 * FAULT_PAUSE:
+                done[faults()] += 1
+            tell(f"{seconds - left:.0f} s")
+    finally:
+        shared.stop[0] = 1
+        report = Report()
+        for _ in processes:
+            report.add(results.get(timeout=90))
+        for process in processes:
+            with suppress(ValueError):
+                process.join()
+    for name, times in sorted(done.items()):
+        tell(f"fault: {times} x {name}")
+    return report

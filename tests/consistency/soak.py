@@ -1,0 +1,51 @@
+"""`make soak`: the checker, with faults, for ten minutes; first the positive control.
+
+python tests/consistency/soak.py [SECONDS]
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+
+from checker import check
+from stage import FAULTS, KEY, PLAIN, stage
+
+CONTROL_SECONDS = 15
+
+
+def say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+def main(seconds: float) -> int:
+    say(f"plain Flask-Caching memoize, {CONTROL_SECONDS} s without faults:")
+    with stage(PLAIN) as here:
+        control = check(here.url, KEY, CONTROL_SECONDS)
+    say(f"  {control}\n")
+
+    say(f"shop, {CONTROL_SECONDS} s without faults:")
+    with stage() as here:
+        quiet = check(here.url, KEY, CONTROL_SECONDS)
+    say(f"  {quiet}\n")
+
+    say(f"shop, {seconds:.0f} s with faults:")
+    began = time.monotonic()
+    with stage() as here:
+
+        def fault() -> str:
+            name = random.choice(list(FAULTS))
+            say(f"  {time.monotonic() - began:6.1f} s  {name}")
+            FAULTS[name](here)
+            return name
+
+        report = check(here.url, KEY, seconds, fault)
+    say(f"  {report}")
+    for line in (quiet.stale + report.stale)[:20]:
+        say(f"  STALE: {line}")
+    return 0 if control.stale and not quiet.stale and not report.stale else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 600))

@@ -1,0 +1,427 @@
+"""The protocol of readers and writers, every step alone and in every order.
+
+The state machine plays readers, writers and faults on a real Redis against a model: two entries
+and their generation, each with the number that was last committed. What Redis answers as a hit
+must be that number; only where a fault has removed the notes of a writer that is still at work
+may it be the one that was last acknowledged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+from conftest import await_true
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from shop.cache import protocol as protocol_module
+from shop.cache.protocol import LEASE_SECONDS, Entry, Protocol, State, new_token
+from shop.config import Settings
+from shop.redis import RedisConnection, RedisUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import StartRedis
+
+GENERATION = "things:generation"
+KEY = "things:1"
+NAMES = [KEY, GENERATION]  # to forget the generation is to forget every entry
+TTL = 100.0
+
+
+@pytest.fixture(scope="session")
+def debuggable(start_redis: StartRedis) -> int:
+    """The port of a Redis that can be given a new life without a restart."""
+    return start_redis("--enable-debug-command", "yes")
+
+
+@pytest.fixture
+def client(debuggable: int) -> Iterator[Any]:
+    with redis.Redis(port=debuggable, decode_responses=True) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def protocol(debuggable: int, client: Any) -> Iterator[Protocol]:
+    connection = connect(debuggable)
+    yield Protocol(connection, 0)
+    connection.client.close()
+
+
+def connect(port: int) -> RedisConnection:
+    values = {"DATABASE_URL": "postgresql://", "REDIS_URL": f"redis://127.0.0.1:{port}"}
+    return RedisConnection(Settings.from_environment(values))
+
+
+def read(protocol: Protocol, token: str | None = None) -> Entry:
+    [entry] = protocol.read(GENERATION, [KEY], token or new_token())
+    return entry
+
+
+def fill(protocol: Protocol, entry: Entry, token: str, document: bytes = b"1") -> int:
+    return protocol.fill(token, {KEY: (entry.stamp, TTL, document)})
+
+
+def filled(protocol: Protocol, document: bytes = b"1") -> None:
+    token = new_token()
+    assert fill(protocol, read(protocol, token), token, document) == 1
+    assert read(protocol) == (read(protocol).stamp, State.HIT, document)
+
+
+def new_life(client: Any) -> None:
+    """Let Redis be as after a restart that kept all data."""
+    client.execute_command("DEBUG", "CHANGE-REPL-ID")
+
+
+# Each dangerous interleaving, step by step.
+
+
+@pytest.mark.parametrize("name", [KEY, GENERATION])
+def test_a_reader_that_selected_before_a_write_cannot_store_after_it(
+    protocol: Protocol, name: str
+) -> None:
+    token = new_token()
+    entry = read(protocol, token)  # and selects the old row
+    protocol.suspend([name], "a")  # commits
+    assert read(protocol).state is State.SUSPENDED
+    protocol.release([name], "a")
+    fill(protocol, entry, token, b"old")
+    assert read(protocol).state is not State.HIT
+
+
+@pytest.mark.parametrize("name", [KEY, GENERATION])
+def test_between_suspension_and_commit_nothing_is_stored(protocol: Protocol, name: str) -> None:
+    filled(protocol)
+    protocol.suspend([name], "a")
+    token = new_token()
+    entry = read(protocol, token)
+    assert entry.state is State.SUSPENDED
+    fill(protocol, entry, token, b"old")
+    assert read(protocol).state is State.SUSPENDED
+
+
+@pytest.mark.parametrize("name", [KEY, GENERATION])
+def test_a_name_is_suspended_until_its_last_writer_has_gone(protocol: Protocol, name: str) -> None:
+    for writer in ("a", "b", "c"):
+        protocol.suspend([name], writer)
+    for writer in ("b", "a"):
+        protocol.release([name], writer)
+        assert read(protocol).state is State.SUSPENDED
+    protocol.release([name], "c")
+    filled(protocol)
+
+
+def test_the_names_of_a_dead_writer_open_again_by_themselves(
+    protocol: Protocol, client: Any
+) -> None:
+    protocol.suspend(NAMES, "a")
+    for name in NAMES:
+        assert 29_000 < client.pttl(name) <= 30_000
+        client.pexpire(name, 1)
+    while client.exists(*NAMES):
+        pass
+    filled(protocol)
+
+
+def test_a_dead_writer_holds_a_name_no_longer_than_its_own_time(
+    protocol: Protocol, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol_module, "SUSPENSION_SECONDS", 0.001)
+    protocol.suspend([KEY], "a")
+    monkeypatch.undo()
+    protocol.suspend([KEY], "b")
+    passed = client.time()[1]
+    await_true(lambda: abs(client.time()[1] - passed) > 5000)  # microseconds
+    protocol.release([KEY], "b")
+    assert not client.exists(KEY)
+
+
+def test_a_release_empties_what_came_while_the_note_was_lost(
+    protocol: Protocol, client: Any
+) -> None:
+    protocol.suspend(NAMES, "a")
+    client.flushall()
+    filled(protocol, b"old")
+    protocol.release(NAMES, "a")
+    assert read(protocol).state is State.LEASED
+
+
+def test_one_reader_computes_and_the_others_wait(protocol: Protocol, client: Any) -> None:
+    token = new_token()
+    first = read(protocol, token)
+    assert first.state is State.LEASED
+    assert read(protocol).state is State.HELD
+    assert read(protocol, token).state is State.LEASED  # asked again, over a new connection
+    assert client.pttl(KEY) <= LEASE_SECONDS * 1000
+    fill(protocol, first, token)
+    assert read(protocol).state is State.HIT
+
+
+def test_a_lease_that_was_taken_over_is_void(protocol: Protocol, client: Any) -> None:
+    mine, other = new_token(), new_token()
+    first = read(protocol, token=mine)
+    client.delete(KEY)  # it has expired
+    second = read(protocol, token=other)
+    assert fill(protocol, first, mine, b"late") == 0
+    assert fill(protocol, second, other, b"new") == 1
+    assert fill(protocol, first, mine, b"late") == 0
+    assert read(protocol).document == b"new"
+
+
+def test_a_lease_that_is_given_back_is_free_at_once(protocol: Protocol) -> None:
+    token = new_token()
+    entry = read(protocol, token)
+    protocol.give_back(new_token(), {KEY: entry.stamp})
+    assert read(protocol).state is State.HELD
+    protocol.give_back(token, {KEY: entry.stamp})
+    assert read(protocol).state is State.LEASED
+
+
+@pytest.mark.parametrize("what", ["entry", "lease"])
+def test_a_redis_in_a_new_life_has_nothing_valid(
+    protocol: Protocol, client: Any, what: str
+) -> None:
+    token = new_token()
+    entry = read(protocol, token)
+    if what == "entry":
+        fill(protocol, entry, token)
+    new_life(client)
+    if what == "lease":
+        fill(protocol, entry, token)
+    assert read(protocol).state is State.LEASED
+
+
+def test_suspended_names_stay_so_in_a_new_life(protocol: Protocol, client: Any) -> None:
+    protocol.suspend([KEY], "a")
+    new_life(client)
+    assert read(protocol).state is State.SUSPENDED
+
+
+def test_a_replica_answers_nothing(debuggable: int, protocol: Protocol, client: Any) -> None:
+    filled(protocol)
+    client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    try:
+        with pytest.raises(RedisUnavailable):
+            read(protocol)
+    finally:
+        client.execute_command("REPLICAOF", "NO", "ONE")
+    assert read(protocol).state is State.LEASED
+
+
+def test_a_lost_generation_forgets_every_entry(protocol: Protocol, client: Any) -> None:
+    filled(protocol)
+    before = client.get(GENERATION)
+    client.delete(GENERATION)
+    assert read(protocol).state is State.LEASED
+    assert client.get(GENERATION) != before
+
+
+def test_a_full_redis_still_suspends(protocol: Protocol, client: Any) -> None:
+    filled(protocol)
+    client.config_set("maxmemory-policy", "noeviction")
+    client.config_set("maxmemory", "1")
+    try:
+        protocol.suspend(NAMES, "a")
+        assert read(protocol).state is State.SUSPENDED
+        protocol.suspend(NAMES, "b")
+        protocol.release(NAMES, "a")
+        assert read(protocol).state is State.SUSPENDED
+        protocol.release(NAMES, "b")
+        entry = read(protocol)  # a lease cannot be stored, and so its document cannot
+        assert entry.state is State.LEASED
+    finally:
+        client.config_set("maxmemory", "0")
+
+
+@pytest.mark.parametrize("name", [KEY, GENERATION])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "x", "\n", "writers", "writers ", "writers x", "writers =1 a=b", "lease"),
+        *("{stamp}", "{stamp} ", "{stamp} 9", "{stamp} x\n1", "{stamp} 99999999999999"),
+        *("lease {stamp} ", "lease {stamp} x\n", "lease {stamp} abc\n"),
+    ],
+)
+def test_whatever_is_under_a_name_does_no_harm(
+    protocol: Protocol, client: Any, name: str, value: str
+) -> None:
+    filled(protocol)
+    client.set(name, value.replace("{stamp}", read(protocol).stamp.decode()), ex=5)
+    assert read(protocol).state is not State.HIT
+    protocol.suspend(NAMES, "a")
+    protocol.release(NAMES, "a")
+    filled(protocol)
+
+
+def test_expired_documents_are_kept_for_the_time_that_is_asked(
+    debuggable: int, protocol: Protocol, client: Any
+) -> None:
+    keeping = Protocol(connect(debuggable), 60)
+    token = new_token()
+    keeping.fill(token, {KEY: (read(keeping, token).stamp, 0, b"old")})
+    leased = read(keeping, token)
+    assert (leased.state, leased.document) == (State.LEASED, b"old")
+    waiting = read(keeping)
+    assert (waiting.state, waiting.document) == (State.HELD, b"old")
+    keeping.give_back(token, {KEY: leased.stamp})
+    assert 58_000 < client.pttl(KEY) <= 60_001
+    again = read(keeping, token)
+    assert (again.state, again.document) == (State.LEASED, b"old")
+    keeping.suspend([KEY], "a")
+    keeping.release([KEY], "a")
+    assert read(keeping).document == b""
+
+
+def test_only_so_many_ids_are_noted_as_missing(protocol: Protocol, client: Any) -> None:
+    assert protocol.admit_missing("things:missing", 9_990)
+    assert protocol.admit_missing("things:missing", 10)
+    assert not protocol.admit_missing("things:missing", 1)
+    assert 29_000 < client.pttl("things:missing") <= 30_000
+
+
+# All of them, in any order.
+
+
+@dataclass(eq=False)
+class Read:
+    """A reader on its way: its lease, and what it has selected."""
+
+    token: str
+    stamp: bytes
+    selected: bytes
+
+
+@dataclass(eq=False)
+class Write:
+    """A writer on its way."""
+
+    name: str
+    token: str
+    committed: bool = False
+    bare: bool = False  # a fault has removed its note
+
+
+class ReadersAndWriters(RuleBasedStateMachine):
+    port: int
+
+    @initialize()
+    def begin(self) -> None:
+        self.client = redis.Redis(port=self.port)
+        self.client.flushall()
+        self.connection = connect(self.port)
+        self.protocol = Protocol(self.connection, 0)
+        self.committed = 0  # what the database holds
+        self.acknowledged = 0
+        self.reads: list[Read] = []
+        self.writes: list[Write] = []
+        self.unsure = False  # a bare writer has died after its commit
+        self.copy: dict[bytes, Any] = {}
+
+    def teardown(self) -> None:
+        self.client.close()
+        self.connection.client.close()
+
+    @precondition(lambda self: len(self.reads) < 2)
+    @rule()
+    def read(self) -> None:
+        """Read, and on a miss select at once: the older the selected, the worse."""
+        token = new_token()
+        entry = read(self.protocol, token)
+        if entry.state is not State.HIT:
+            self.reads.append(Read(token, entry.stamp, b"%d" % self.committed))
+        elif self.unsure or any(write.bare for write in self.writes):
+            assert self.acknowledged <= int(entry.document) <= self.committed
+        else:
+            assert int(entry.document) == self.committed
+
+    @precondition(lambda self: self.reads)
+    @rule(first=st.booleans(), back=st.sampled_from([False] * 7 + [True]))
+    def fill(self, *, first: bool, back: bool) -> None:
+        """Fill, or give the lease back. Whoever holds none, or no longer does, tries, too."""
+        one = self.reads.pop(0 if first else -1)
+        if back:
+            self.protocol.give_back(one.token, {KEY: one.stamp})
+        else:
+            self.protocol.fill(one.token, {KEY: (one.stamp, TTL, one.selected)})
+
+    @precondition(lambda self: len(self.writes) < 2)
+    @rule(name=st.sampled_from(NAMES))
+    def suspend(self, name: str) -> None:
+        self.writes.append(Write(name, new_token()))
+        self.protocol.suspend([name], self.writes[-1].token)
+
+    @precondition(lambda self: not all(write.committed for write in self.writes))
+    @rule(first=st.booleans())
+    def commit(self, *, first: bool) -> None:
+        write = [write for write in self.writes if not write.committed][0 if first else -1]
+        write.committed = True
+        self.committed += 1
+
+    @precondition(lambda self: self.writes)
+    @rule(first=st.booleans(), die=st.sampled_from([False] * 3 + [True]))
+    def end(self, *, first: bool, die: bool) -> None:
+        """Release, after COMMIT, which is then acknowledged, or after ROLLBACK; or die.
+
+        The note of a dead writer ends later, as if it were evicted.
+        """
+        write = self.writes.pop(0 if first else -1)
+        if die:
+            self.unsure = self.unsure or (write.bare and write.committed)
+            return
+        self.protocol.release([write.name], write.token)
+        if write.committed:
+            self.acknowledged = self.committed
+            self.unsure = False
+
+    @rule(fault=st.sampled_from(["evict", "flush", "restart", "copy", "restore"]), data=st.data())
+    def fault(self, fault: str, data: st.DataObject) -> None:
+        """Something happens to Redis.
+
+        Eviction is also what happens to leases and notes at the end of their time. A restart keeps
+        all data; what is restored is older: a lost tail, a replica, a backup.
+        """
+        if fault == "evict":
+            name = data.draw(st.sampled_from(NAMES))
+            self.client.delete(name)
+            self._bare(name)
+        elif fault == "flush":
+            self.client.flushall()
+            self._bare(*NAMES)
+        elif fault == "copy":
+            self.copy = {key: self.client.dump(key) for key in self.client.scan_iter()}
+        else:
+            new_life(self.client)
+        if fault == "restore":
+            self.client.flushall()
+            for key, dumped in self.copy.items():
+                self.client.restore(key, 60_000, dumped)
+            self._bare(*NAMES)
+
+    def _bare(self, *names: str) -> None:
+        for write in self.writes:
+            write.bare = write.bare or write.name in names
+
+
+def test_no_order_of_steps_and_faults_gives_a_stale_hit(debuggable: int) -> None:
+    ReadersAndWriters.port = debuggable
+    run_state_machine_as_test(
+        ReadersAndWriters,
+        settings=settings(
+            max_examples=400,
+            stateful_step_count=50,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
