@@ -5,8 +5,9 @@
 
 Each field that is written has one writer, which counts it up: 1, 2, 3 ... It notes the number
 that it is about to write (`begun`), and the number that has been acknowledged (`done`). A reader
-notes what is done before it sends its request; an answer with a smaller number is stale. It also
-must not be smaller than what an earlier read, ended before this one began, has answered.
+notes what is done before it sends its request; an answer with a smaller number is stale. One that
+is smaller than what an earlier read has answered, which had ended when this one began, went back:
+a write that is not acknowledged yet was seen, and then not. Without faults that does not happen.
 
 Rows that come and go have one owner each: a row must be found, alone and in the list, once its
 creation is acknowledged, and must not be found once its deletion is.
@@ -28,7 +29,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.sharedctypes import RawArray
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Report:
     racing: int = 0
     writes: int = 0
     stale: list[str] = field(default_factory=list)
+    back: list[str] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
 
@@ -76,6 +78,7 @@ class Report:
         self.racing += other.racing
         self.writes += other.writes
         self.stale += other.stale
+        self.back += other.back
         self.statuses += other.statuses
         self.outcomes += other.outcomes
 
@@ -84,9 +87,17 @@ class Report:
         outcomes = ", ".join(f"{n} x {outcome}" for outcome, n in sorted(self.outcomes.items()))
         return (
             f"{self.reads} reads in {self.requests} requests, {self.racing} racing, "
-            f"{self.writes} writes, {len(self.stale)} stale\n"
+            f"{self.writes} writes, {len(self.stale)} stale, {len(self.back)} went back\n"
             f"  answers: {statuses or 'none'} (0: no answer)\n  X-Cache: {outcomes or 'none'}"
         )
+
+
+class Floor(NamedTuple):
+    """What was known of a counter before a read."""
+
+    done: int
+    seen: int
+    begun: int
 
 
 class Shared:
@@ -260,27 +271,25 @@ class Reader:
         if status in {200, 404}:
             self._judge_churn(before, after, "item", found=status == 200)
 
-    def _floors(self) -> list[tuple[int, int, bool]]:
-        """Return for each counter what a read must show, and whether a write is under way."""
+    def _floors(self) -> list[Floor]:
         shared = self._shared
         return [
-            (max(shared.done[i], shared.seen[i]), shared.begun[i], shared.begun[i] > shared.done[i])
-            for i in range(len(COUNTERS))
+            Floor(shared.done[i], shared.seen[i], shared.begun[i]) for i in range(len(COUNTERS))
         ]
 
-    def _judge(
-        self, path: str, document: dict[str, Any], floors: list[tuple[int, int, bool]]
-    ) -> None:
+    def _judge(self, path: str, document: dict[str, Any], floors: list[Floor]) -> None:
         shared, racing = self._shared, False
         for name in ("stock", "description", "name"):
             i = INDEX.get((path, name))
             if i is None:
                 continue
-            floor, begun, under_way = floors[i]
-            found = value(path, name, document)
-            racing = racing or under_way or shared.begun[i] > begun
-            if not floor <= found <= shared.begun[i]:
-                self._report.stale.append(f"{path} {name}: {found}, {floor} was known")
+            floor, found = floors[i], value(path, name, document)
+            racing = racing or floor.begun > floor.done or shared.begun[i] > floor.begun
+            text = f"{time.strftime('%T')} {path} {name}: {found}, {floor}, {shared.begun[i]} begun"
+            if not floor.done <= found <= shared.begun[i]:
+                self._report.stale.append(text)
+            elif found < floor.seen:
+                self._report.back.append(text)
             elif found > shared.seen[i]:
                 shared.seen[i] = found
         self._report.reads += 1

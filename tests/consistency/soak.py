@@ -31,12 +31,11 @@ def main(seconds: float) -> int:
     say(f"  {quiet}\n")
 
     say(f"shop, {seconds:.0f} s with faults:")
-    began = time.monotonic()
     with stage() as here:
 
         def fault() -> str:
             name = random.choice(list(FAULTS))
-            say(f"  {time.monotonic() - began:6.1f} s  {name}")
+            say(f"  {time.strftime('%T')}  {name}")
             FAULTS[name](here)
             return name
 
@@ -44,6 +43,8 @@ def main(seconds: float) -> int:
     say(f"  {report}")
     for line in (quiet.stale + report.stale)[:20]:
         say(f"  STALE: {line}")
+    for line in report.back[:20]:
+        say(f"  went back: {line}")
     return 0 if control.stale and not quiet.stale and not report.stale else 1
 
 
