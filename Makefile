@@ -26,6 +26,10 @@ run: install  ## Serve the API on port 8000, with PostgreSQL, Redis and demo dat
 test: install  ## Run all tests, on a PostgreSQL and a Redis of their own
 	@$(BIN)/pytest --numprocesses auto
 
+.PHONY: soak
+soak: install  ## Race readers and writers for ten minutes, with faults (SECONDS=600)
+	@PYTHONPATH=. $(BIN)/python tests/consistency/soak.py $(or $(SECONDS),600)
+
 .PHONY: check
 check: install  ## Check format, lint, types, the Dockerfile and the compose file
 	$(BIN)/ruff format --check .

@@ -35,11 +35,12 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PRODUCTS = 6  # rows that stay, whose stock and description are counted up
+PRODUCTS = 20  # rows that stay, whose stock and description are counted up
 CATEGORIES = 2  # rows that stay, whose names are counted up
 CHURNS = 3  # rows that come and go, one after the other
+WRITERS = 8  # that count up
 READER_PROCESSES = 2
-READER_THREADS = 6
+READER_THREADS = 8
 PAUSE = 0.004  # seconds between two writes of one writer
 FAULT_PAUSE = 0.8  # seconds between two faults
 LIST = "/products?skip=0&limit=100"
@@ -214,7 +215,7 @@ class Reader:
         self._known: dict[str, tuple[str, dict[str, Any]]] = {}  # path: ETag, document
 
     def read_forever(self) -> None:
-        reads = [self.read_counter] * 6 + [self.read_list] * 3 + [self.read_churn] * 3
+        reads = [self.read_counter] * 4 + [self.read_list] * 5 + [self.read_churn] * 3
         while not self._shared.stop[0]:
             random.choice(reads)()
 
@@ -363,10 +364,8 @@ def check(
     prepare(url, key)
     shared = Shared()
     results = context.Queue()
-    half = len(COUNTERS) // 2
-    counters = [list(range(half))[0::2], list(range(half))[1::2]]
-    counters += [list(range(half, len(COUNTERS)))[0::2], list(range(half, len(COUNTERS)))[1::2]]
-    writers = [("count", mine) for mine in counters] + [("churn", o) for o in range(CHURNS)]
+    shares = [list(range(len(COUNTERS)))[first::WRITERS] for first in range(WRITERS)]
+    writers = [("count", mine) for mine in shares] + [("churn", o) for o in range(CHURNS)]
     jobs = [(0, writers), *[(READER_THREADS, [])] * READER_PROCESSES]
     processes = [
         context.Process(target=run_process, args=((url, key), shared, readers, work, results))
