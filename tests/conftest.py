@@ -6,9 +6,10 @@ import os
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ ROOT = Path(__file__).parent.parent
 ADMIN_KEY = "an-admin-key-for-the-tests"
 
 Make = Callable[..., "Shop"]
+MakeRelay = Callable[[Path], "Relay"]
 StartRedis = Callable[..., int]
 
 
@@ -121,6 +123,71 @@ class Service:
     def write(self, method: str, path: str, **fields: Any) -> requests.Response:
         headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
         return requests.request(method, self.url + path, json=fields, headers=headers, timeout=30)
+
+
+class Relay:
+    """A port on the loopback address that leads to a server's socket, until it is closed."""
+
+    def __init__(self, target: Path) -> None:
+        self.port = free_port()
+        self._target = target
+        self._ends: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self.open()
+
+    def open(self) -> None:
+        listener = socket.create_server(("127.0.0.1", self.port))
+        self._ends.append(listener)
+        self._start(self._accept, listener)
+
+    def close(self) -> None:
+        """Refuse connections from now on, and cut those that there are."""
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for end in self._ends:
+            end.close()
+        self._ends.clear()
+        self._threads.clear()
+
+    def _start(self, work: Callable[..., None], *arguments: socket.socket) -> None:
+        self._threads.append(threading.Thread(target=work, args=arguments, daemon=True))
+        self._threads[-1].start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.socket(socket.AF_UNIX)
+                self._ends += [client, server]
+                server.connect(str(self._target))
+                self._start(self._pass, client, server)
+                self._start(self._pass, server, client)
+
+    @staticmethod
+    def _pass(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def relay() -> Iterator[MakeRelay]:
+    """Make relays to the sockets of servers."""
+    made: list[Relay] = []
+
+    def make(target: Path) -> Relay:
+        made.append(Relay(target))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

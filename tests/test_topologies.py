@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import redis
 from conftest import await_true, free_port
 
+from shop.extensions import cache
 from shop.redis import redis_connection
 
 if TYPE_CHECKING:
@@ -57,6 +58,35 @@ def test_without_its_cluster_a_shop_works_on(make_shop: Make) -> None:
     shop.create_product()
     assert shop.get("/products").headers["X-Cache"] == "BYPASS"
     assert shop.command("cache", "stats").exit_code == 1
+
+
+def test_a_new_master_is_given_new_generations(
+    make_shop: Make, start_redis: StartRedis, home: Home
+) -> None:
+    """Others may have filled it while we still wrote to the old one, which lives on."""
+    old, new, port = start_redis(), start_redis(), free_port()
+    config = home.directory(f"redis-{port}") / "sentinel.conf"
+    config.write_text(
+        f"sentinel monitor main 127.0.0.1 {old} 1\nsentinel failover-timeout main 1000\n"
+    )
+    if home.account:
+        os.chown(config, *home.account)
+    start_redis(str(config), "--sentinel", port=port)
+    behind = make_shop(REDIS_URL=f"redis+sentinel://127.0.0.1:{port}/main/0")
+    ahead = make_shop(REDIS_URL=f"redis://127.0.0.1:{new}/0")
+    behind.create_product(stock=3)
+    assert [behind.get("/products/1").headers["X-Cache"] for _ in range(2)] == ["MISS", "HIT"]
+    assert ahead.get("/products/1").get_json()["stock"] == 3  # a worker that has moved on
+    assert behind.patch("/products/1", stock=9).status_code == 200  # told to the old master
+    with redis.Redis(port=port) as sentinel:
+        sentinel.execute_command("SENTINEL", "REMOVE", "main")
+        sentinel.execute_command("SENTINEL", "MONITOR", "main", "127.0.0.1", new, 1)
+    with behind.app.app_context():
+        cache.backend.watch.look()
+    assert ahead.get("/products/1").get_json()["stock"] == 9
+    assert behind.get("/products/1").headers["X-Cache"] == "HIT"
+    behind.patch("/products/1", stock=10)
+    assert ahead.get("/products/1").get_json()["stock"] == 10
 
 
 def test_the_master_behind_a_sentinel_is_used(

@@ -26,14 +26,14 @@ import signal
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from multiprocessing.sharedctypes import RawArray
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 PRODUCTS = 20  # rows that stay, whose stock and description are counted up
 CATEGORIES = 2  # rows that stay, whose names are counted up
@@ -145,6 +145,9 @@ class Client:
         if outcome := response.getheader("X-Cache"):
             self._report.outcomes[outcome] += 1
         return response.status, json.loads(data) if data else None, response.getheader("ETag")
+
+    def close(self) -> None:
+        self._connection.close()
 
     def persist(
         self, method: str, path: str, fields: dict[str, Any] | None, stop: Callable[[], bool]
@@ -342,25 +345,24 @@ def run_process(
 
 def prepare(url: str, key: str) -> None:
     """Make the rows that stay, in an empty catalogue."""
-    client = Client(url, key, Report())
-    for n in range(1, CATEGORIES + 1):
-        assert client.request("POST", "/categories", {"name": f"category {n}"})[0] == 201
-    for n in range(1, PRODUCTS + 1):
-        fields = {"name": f"product {n}", "price": 1, "stock": 0, "category_id": 1}
-        assert client.request("POST", "/products", fields)[0] == 201
-    for i, (path, name) in enumerate(COUNTERS):
-        new = 0 if name == "stock" else f"{path} 0"
-        assert client.request("PATCH", path, {name: new})[0] == 200, i
+    with closing(Client(url, key, Report())) as client:
+        for n in range(1, CATEGORIES + 1):
+            assert client.request("POST", "/categories", {"name": f"category {n}"})[0] == 201
+        for n in range(1, PRODUCTS + 1):
+            fields = {"name": f"product {n}", "price": 1, "stock": 0, "category_id": 1}
+            assert client.request("POST", "/products", fields)[0] == 201
+        for path, name in COUNTERS:
+            new = 0 if name == "stock" else f"{path} 0"
+            assert client.request("PATCH", path, {name: new})[0] == 200
 
 
 def check(
     url: str,
     key: str,
     seconds: float,
-    faults: Callable[[], str] | None = None,
-    tell: Callable[[str], None] = lambda _: None,
+    faults: Iterator[Callable[[], None]] | None = None,
 ) -> Report:
-    """Race readers and writers for a time, with a fault every now and then, and judge."""
+    """Race readers and writers for so long, and until there are no more faults, and judge."""
     prepare(url, key)
     shared = Shared()
     results = context.Queue()
@@ -373,14 +375,12 @@ def check(
     ]
     for process in processes:
         process.start()
-    done: Counter[str] = Counter()
+    ends = time.monotonic() + seconds
     try:
-        ends = time.monotonic() + seconds
-        while (left := ends - time.monotonic()) > 0:
-            time.sleep(min(left, FAULT_PAUSE))
-            if faults and left > 2 * FAULT_PAUSE:
-                done[faults()] += 1
-            tell(f"{seconds - left:.0f} s")
+        for fault in faults or ():
+            fault()
+            time.sleep(FAULT_PAUSE)
+        time.sleep(max(0, ends - time.monotonic()))
     finally:
         shared.stop[0] = 1
         report = Report()
@@ -389,6 +389,4 @@ def check(
         for process in processes:
             with suppress(ValueError):
                 process.join()
-    for name, times in sorted(done.items()):
-        tell(f"fault: {times} x {name}")
     return report

@@ -8,15 +8,29 @@ from __future__ import annotations
 import random
 import sys
 import time
+from functools import partial
+from typing import TYPE_CHECKING
 
 from checker import check
-from stage import FAULTS, KEY, PLAIN, stage
+from stage import FAULTS, KEY, PLAIN, Stage, stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 CONTROL_SECONDS = 15
+QUIET_SECONDS = 3
 
 
 def say(text: str) -> None:
     print(text, flush=True)  # noqa: T201
+
+
+def faults(here: Stage, ends: float) -> Iterator[Callable[[], None]]:
+    """Draw faults until the time is over, but for a moment in which all is well again."""
+    while time.monotonic() < ends - QUIET_SECONDS:
+        name = random.choice(list(FAULTS))
+        say(f"  {time.strftime('%T')}  {name}")
+        yield partial(FAULTS[name], here)
 
 
 def main(seconds: float) -> int:
@@ -32,14 +46,7 @@ def main(seconds: float) -> int:
 
     say(f"shop, {seconds:.0f} s with faults:")
     with stage() as here:
-
-        def fault() -> str:
-            name = random.choice(list(FAULTS))
-            say(f"  {time.strftime('%T')}  {name}")
-            FAULTS[name](here)
-            return name
-
-        report = check(here.url, KEY, seconds, fault)
+        report = check(here.url, KEY, seconds, faults(here, time.monotonic() + seconds))
     say(f"  {report}")
     for line in (quiet.stale + report.stale)[:20]:
         say(f"  STALE: {line}")

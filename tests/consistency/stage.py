@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
+import psycopg2
 import redis
 
 from shop.embedded.home import Home
@@ -112,6 +113,14 @@ class Stage:
         with redis.Redis(unix_socket_path=str(self.redis.socket)) as client:
             yield client
 
+    def empty(self) -> None:
+        """Delete the catalogue, and what Redis knows of it."""
+        with psycopg2.connect(self.postgres.url) as connection, connection.cursor() as cursor:
+            cursor.execute("TRUNCATE products, categories, cache_outbox RESTART IDENTITY")
+        connection.close()
+        with self.client() as client:
+            client.flushall()
+
     # Faults. Each returns when it is over.
 
     def kill_a_worker(self) -> None:
@@ -174,8 +183,7 @@ class Stage:
         self.postgres.start()
 
 
-FAULTS: dict[str, Callable[[Stage], None]] = {
-    "worker killed": Stage.kill_a_worker,
+FAULTS_OF_REDIS: dict[str, Callable[[Stage], None]] = {
     "Redis killed, back with its file": Stage.kill_redis,
     "Redis flushed": Stage.flush_redis,
     "Redis paused": Stage.pause_redis,
@@ -183,6 +191,9 @@ FAULTS: dict[str, Callable[[Stage], None]] = {
     "connections to Redis cut": Stage.cut_connections,
     "Redis unreachable for all": Stage.hide_redis,
     "Redis out of room": Stage.squeeze_redis,
+}
+FAULTS = FAULTS_OF_REDIS | {
+    "worker killed": Stage.kill_a_worker,
     "PostgreSQL restarted": Stage.restart_postgres,
 }
 

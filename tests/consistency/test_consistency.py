@@ -1,0 +1,61 @@
+"""The checker, on the service and on what the service is not."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from checker import Report, check
+from stage import FAULTS, FAULTS_OF_REDIS, KEY, PLAIN, Stage, stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECONDS = 5
+ROUNDS = 12  # at most, until the positive control has found what it must find
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Stage]:
+    with stage() as here:
+        yield here
+
+
+def test_the_checker_finds_stale_reads_of_plain_memoize() -> None:
+    """Otherwise it would prove nothing."""
+    found = Report()
+    with stage(PLAIN) as here:
+        for _ in range(ROUNDS):
+            here.empty()
+            found.add(check(here.url, KEY, SECONDS))
+            if found.stale:
+                return
+    pytest.fail(f"not one in {found}")
+
+
+def test_without_faults_no_read_is_stale_or_goes_back(shop: Stage) -> None:
+    shop.empty()
+    report = check(shop.url, KEY, SECONDS)
+    assert report.racing > 0
+    assert (report.stale, report.back) == ([], [])
+    assert set(report.statuses) <= {200, 201, 204, 304, 404}
+    assert {"HIT", "MISS"} <= set(report.outcomes)
+
+
+def test_whatever_happens_to_redis_no_read_is_stale_and_none_fails(shop: Stage) -> None:
+    shop.empty()
+    faults = (partial(fault, shop) for fault in FAULTS_OF_REDIS.values())
+    report = check(shop.url, KEY, SECONDS, faults)
+    assert report.racing > 0
+    assert report.stale == []
+    assert set(report.statuses) <= {200, 201, 204, 304, 404}
+
+
+def test_when_workers_and_the_database_go_no_read_is_stale(shop: Stage) -> None:
+    shop.empty()
+    others = [fault for name, fault in FAULTS.items() if name not in FAULTS_OF_REDIS]
+    report = check(shop.url, KEY, SECONDS, (partial(fault, shop) for fault in others * 2))
+    assert report.racing > 0
+    assert report.stale == []
+    assert set(report.statuses) <= {0, 200, 201, 204, 304, 404, 503}

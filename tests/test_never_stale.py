@@ -1,0 +1,584 @@
+"""Each thing that could leave an old entry behind, step by step, with the whole service."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import pytest
+from conftest import ADMIN_KEY, ROOT, await_true
+from sqlalchemy import insert, text, update
+
+from shop.cache import protocol as protocol_module
+from shop.cache import reader as reader_module
+from shop.cache.outbox import ADD
+from shop.cache.protocol import Protocol, State, new_token
+from shop.categories.models import Category
+from shop.extensions import cache, db
+from shop.products import service as products
+from shop.products.models import Product
+from shop.redis import redis_connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Make, MakeRelay, Relay, Service, Shop
+
+    from shop.embedded.servers import Postgres, Redis
+
+KEY, PAGES = "products:id:1", "products:list:generation"
+
+
+def stock(shop: Shop) -> Any:
+    return shop.get("/products/1").get_json()["stock"]
+
+
+def outcome(shop: Shop, path: str = "/products/1") -> str | None:
+    return shop.get(path).headers["X-Cache"]
+
+
+def outbox(shop: Shop) -> int:
+    with shop.app.app_context():
+        return len(cache.outbox)
+
+
+# A writer that dies.
+
+STEPS = {
+    "before it suspends": ("shop.cache.protocol.Protocol.suspend", "before"),
+    "before the commit": ("shop.cache.protocol.Protocol.suspend", "after"),
+    "after the commit": ("shop.cache.protocol.Protocol.release", "before"),
+    "after the release": ("shop.cache.protocol.Protocol.release", "after"),
+}
+DIE = """
+import os, pkgutil, signal, sys
+sys.path.insert(0, "tests")
+import shop.config
+shop.config.FILES.clear()
+from shop import create_app
+
+place, when, method, path, key = sys.argv[1:]
+owner, _, name = place.rpartition(".")
+owner = pkgutil.resolve_name(owner.replace("protocol.P", "protocol:P"))
+step = getattr(owner, name)
+
+def dying(*arguments):
+    if when == "after":
+        step(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(owner, name, dying)
+create_app().test_client().open(path, method=method, json={"stock": 77, "name": "New",
+    "price": 1, "category_id": 1}, headers={"Authorization": f"Bearer {key}"})
+"""
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_a_writer_that_dies_leaves_nothing_stale(
+    a_shop: Shop, settings: dict[str, str], redis_cli: Any, step: str, method: str
+) -> None:
+    a_shop.create_product(stock=3)
+    for path in ("/products/1", "/products"):
+        a_shop.get(path)
+        assert outcome(a_shop, path) == "HIT"
+    path = "/products/1" if method == "PUT" else "/products"
+    dead = subprocess.run(
+        [sys.executable, "-c", DIE, *STEPS[step], method, path, ADMIN_KEY],
+        cwd=ROOT,
+        env=os.environ | settings,
+        check=False,
+        timeout=60,
+    )
+    assert dead.returncode == -signal.SIGKILL
+    committed = step.startswith("after")
+    await_true(lambda: not _others(settings["DATABASE_URL"]), "its transaction has ended")
+    for _ in range(3):
+        if method == "PUT":
+            assert stock(a_shop) == (77 if committed else 3)
+        else:
+            assert len(a_shop.get("/products").get_json()["items"]) == (2 if committed else 1)
+    for name in redis_cli.scan_iter("products:*"):
+        if redis_cli.get(name).startswith("writers"):
+            redis_cli.pexpire(name, 1)  # as it will by itself
+    await_true(lambda: outcome(a_shop, path) == "HIT")
+
+
+def _others(url: str) -> int:
+    """Count the transactions that are open."""
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE xact_start IS NOT NULL"
+            " AND pid <> pg_backend_pid() AND datname = current_database()"
+        )
+        [[count]] = cursor.fetchall()
+        return int(count)
+
+
+def test_a_commit_of_which_nobody_knows_leaves_its_names_suspended(
+    a_shop: Shop, postgres: Postgres, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_shop.create_product(stock=3)
+    suspend = Protocol.suspend
+
+    def suspend_and_lose(self: Protocol, *arguments: Any) -> None:
+        suspend(self, *arguments)
+        with psycopg2.connect(postgres.url) as other, other.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE state = 'idle in transaction' AND pid <> pg_backend_pid()"
+            )
+
+    monkeypatch.setattr(Protocol, "suspend", suspend_and_lose)
+    assert a_shop.patch("/products/1", stock=9).status_code == 503
+    monkeypatch.undo()
+    assert redis_cli.get(KEY).startswith("writers ")
+    assert stock(a_shop) == 3
+    assert outcome(a_shop) == "MISS"  # nothing is stored
+    assert a_shop.patch("/products/1", stock=9).status_code == 200
+    assert redis_cli.get(KEY).startswith("writers ")  # of the first
+    assert stock(a_shop) == 9
+
+
+def test_a_refused_write_releases_what_it_suspended(
+    a_shop: Shop, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule that is checked at COMMIT, as deferred constraints are."""
+    a_shop.create_product(stock=3)
+    suspend = Protocol.suspend
+
+    def suspend_and_break(self: Protocol, *arguments: Any) -> None:
+        suspend(self, *arguments)
+        db.session.execute(
+            text("CREATE TEMP TABLE t (a int UNIQUE DEFERRABLE INITIALLY DEFERRED) ON COMMIT DROP")
+        )
+        db.session.execute(text("INSERT INTO t VALUES (1), (1)"))
+
+    monkeypatch.setattr(Protocol, "suspend", suspend_and_break)
+    assert a_shop.patch("/products/1", stock=9).status_code == 409
+    monkeypatch.undo()
+    assert not redis_cli.exists(KEY)
+    assert stock(a_shop) == 3
+    assert outcome(a_shop) == "HIT"
+
+
+# A Redis that the writer cannot reach.
+
+
+@pytest.fixture
+def two(make_shop: Make, relay: MakeRelay, redis_server: Redis) -> tuple[Shop, Shop, Relay]:
+    """A shop whose way to Redis can be cut, and another, which has cached a product."""
+    way = relay(redis_server.socket)
+    cut, other = make_shop(REDIS_URL=f"redis://127.0.0.1:{way.port}"), make_shop()
+    cut.create_product(stock=3)
+    for shop in (cut, other):
+        assert stock(shop) == 3
+        shop.get("/products")
+    assert outcome(other) == "HIT"
+    return cut, other, way
+
+
+def test_what_a_worker_without_redis_writes_the_others_answer(
+    two: tuple[Shop, Shop, Relay],
+) -> None:
+    cut, other, way = two
+    way.close()
+    for number in range(10, 13):
+        assert cut.patch("/products/1", stock=number).status_code == 200
+        assert stock(other) == number
+        assert stock(cut) == number
+    created = cut.create_product(name="Broom")
+    assert created in other.get("/products").get_json()["items"]
+    assert outbox(cut) == 0  # the other has forgotten and deleted everything
+    assert outcome(other) == "HIT"
+
+
+def test_what_was_written_without_redis_is_not_found_when_it_is_back(
+    two: tuple[Shop, Shop, Relay], redis_cli: Any
+) -> None:
+    cut, _, way = two
+    way.close()
+    assert cut.patch("/products/1", stock=10).status_code == 200
+    assert outbox(cut) == 1
+    assert '"stock":3,' in redis_cli.get(KEY)
+    way.open()
+    await_true(lambda: redis_connection(cut.app).available)
+    assert stock(cut) == 10
+    assert outbox(cut) == 0
+    assert outcome(cut) == "HIT"
+
+
+@pytest.mark.parametrize("lost", ["suspend", "release"])
+def test_a_redis_that_is_lost_during_a_write_is_told_later(
+    two: tuple[Shop, Shop, Relay], monkeypatch: pytest.MonkeyPatch, redis_cli: Any, lost: str
+) -> None:
+    """Also if it has lost the note meanwhile, and an older entry was stored."""
+    cut, other, way = two
+    step = getattr(Protocol, lost)
+
+    with other.app.app_context():
+        others = cache.backend.protocol
+
+    def lose(self: Protocol, *arguments: Any) -> None:
+        if self is others:
+            return step(self, *arguments)  # type: ignore[no-any-return]
+        way.close()
+        if lost == "release":
+            redis_cli.flushall()
+            token = new_token()
+            [entry] = others.read("products:id:generation", [KEY], token)
+            others.fill(token, {KEY: (entry.stamp, 100, b'{"id":1,"stock":3}')})
+        return step(self, *arguments)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(Protocol, lost, lose)
+    assert cut.patch("/products/1", stock=10).status_code == 200
+    monkeypatch.undo()
+    assert stock(other) == 10
+    assert outbox(other) == 0
+
+
+def test_a_hanging_redis_goes_on_with_nothing_stale(
+    two: tuple[Shop, Shop, Relay], redis_cli: Any
+) -> None:
+    """The other shop is idle while Redis hangs, and asks it the moment that it goes on."""
+    cut, other, _ = two
+    process = redis_cli.info("server")["process_id"]
+    for number in range(20, 23):
+        assert outcome(other) in {"HIT", "MISS"}
+        os.kill(process, signal.SIGSTOP)
+        try:
+            assert cut.patch("/products/1", stock=number).status_code == 200
+        finally:
+            os.kill(process, signal.SIGCONT)
+        assert stock(other) == number
+        await_true(lambda: redis_connection(cut.app).available)
+
+
+def test_what_is_written_with_redis_switched_off_is_forgotten_before_it_is_used(
+    make_shop: Make,
+) -> None:
+    shop, off = make_shop(), make_shop(REDIS_ENABLED="false")
+    shop.create_product(stock=3)
+    for path in ("/products/1", "/products"):
+        shop.get(path)
+    for number in range(10):
+        off.patch("/products/1", stock=number)
+        off.create_product(name=f"Broom {number}", category_id=1)
+    assert outbox(off) == 2  # one row for each family
+    later = make_shop()
+    assert stock(later) == 9
+    assert len(later.get("/products?limit=100").get_json()["items"]) == 11
+    assert outbox(later) == 0
+
+
+def test_nobody_waits_for_a_writer_to_replay_and_nothing_is_lost(a_shop: Shop) -> None:
+    a_shop.create_product()
+    with a_shop.app.app_context():
+        with db.engine.begin() as connection:
+            connection.execute(ADD, [{"name": KEY, "writer": ""}])
+        with db.engine.connect() as writer:
+            writer.execute(ADD, [{"name": KEY, "writer": ""}])  # relies on the same row
+            assert cache.replay() == 1
+            assert len(cache.outbox) == 1
+            writer.commit()
+        assert cache.replay() == 1
+        assert len(cache.outbox) == 0
+
+
+def test_the_replay_command_empties_the_outbox(
+    make_shop: Make, relay: MakeRelay, redis_server: Redis, redis_cli: Any
+) -> None:
+    way = relay(redis_server.socket)
+    shop = make_shop(REDIS_URL=f"redis://127.0.0.1:{way.port}")
+    shop.create_product()
+    shop.get("/products/1")
+    way.close()
+    shop.patch("/products/1", stock=10)
+    result = shop.command("cache", "replay")
+    assert (result.exit_code, outbox(shop)) == (1, 1)
+    assert "Redis does not answer" in result.stderr
+    way.open()
+    await_true(lambda: redis_connection(shop.app).available)
+    assert shop.command("cache", "replay").output == "forgot 1 names\n"
+    assert not redis_cli.exists(KEY)
+    assert shop.command("cache", "replay").output == "forgot 0 names\n"
+
+
+def test_an_outbox_of_any_length_is_emptied(a_shop: Shop, redis_cli: Any) -> None:
+    a_shop.create_product()
+    with a_shop.app.app_context():
+        with db.engine.begin() as connection:
+            rows = [{"name": f"products:id:{n}", "writer": new_token()} for n in range(1200)]
+            connection.execute(ADD, rows)
+        assert cache.replay() == 1200
+        assert len(cache.outbox) == 0
+
+
+# Forgetting to forget.
+
+
+def test_a_change_outside_a_transaction_of_the_cache_is_refused(a_shop: Shop) -> None:
+    a_shop.create_product()
+    changes: list[Callable[[], Any]] = [
+        lambda: db.session.add(Category(name="Kitchen")),
+        lambda: db.session.delete(db.session.get(Product, 1)),
+        lambda: setattr(db.session.get(Product, 1), "stock", 9),
+        lambda: db.session.execute(update(Product).values(stock=9)),
+        lambda: db.session.execute(insert(Category).values(name="Kitchen")),
+        lambda: db.session.execute(text("UPDATE products SET stock = 9")),
+        lambda: db.session.execute(text("TRUNCATE TABLE categories, products")),
+        lambda: db.session.execute(text('DELETE FROM "products" WHERE id = 1')),
+    ]
+
+    def commit(change: Callable[[], Any]) -> None:
+        change()
+        db.session.commit()
+
+    for change in changes:
+        with a_shop.app.app_context():
+            with pytest.raises(RuntimeError, match=r"only within cache.transaction\(\)"):
+                commit(change)
+            db.session.rollback()
+    with a_shop.app.app_context():
+        db.session.execute(text("SELECT * FROM products FOR UPDATE"))
+        db.session.get(Product, 1)
+        db.session.commit()
+    assert stock(a_shop) == 3
+
+
+def test_a_write_must_forget_something_that_reads_what_it_changes(a_shop: Shop) -> None:
+    a_shop.create_product()
+
+    def forget_too_little() -> None:
+        with cache.transaction():
+            db.session.add(Category(name="Kitchen"))
+            cache.delete_memoized(products.page_ids)
+
+    def commit_too_early() -> None:
+        with cache.transaction():
+            db.session.get_one(Product, 1).stock = 9
+            db.session.commit()
+
+    def nest() -> None:
+        with cache.transaction(), cache.transaction():
+            pass
+
+    for write, error in (
+        (forget_too_little, "nothing that reads categories is forgotten"),
+        (commit_too_early, "commits by itself"),
+        (nest, "not to be nested"),
+    ):
+        with a_shop.app.app_context(), pytest.raises(RuntimeError, match=error):
+            write()
+    assert stock(a_shop) == 3
+    assert len(a_shop.get("/categories").get_json()["items"]) == 1
+
+
+def test_what_a_transaction_reads_of_its_own_is_not_cached(a_shop: Shop, redis_cli: Any) -> None:
+    a_shop.create_product(stock=3)
+    redis_cli.delete(KEY)
+
+    def read_and_fail() -> None:
+        with cache.transaction():
+            db.session.get_one(Product, 1).stock = 9
+            assert b'"stock":9' in products.product(1)
+            raise ZeroDivisionError
+
+    with a_shop.app.app_context(), pytest.raises(ZeroDivisionError):
+        read_and_fail()
+    assert not redis_cli.exists(KEY)
+    assert stock(a_shop) == 3
+
+
+# One reader computes.
+
+
+def test_two_hundred_first_readers_send_one_select(
+    serve: Callable[..., Service], a_shop: Shop, postgres: Postgres
+) -> None:
+    a_shop.create_product()
+    service = serve(WEB_CONCURRENCY="4", LOG_LEVEL="DEBUG")
+    for _ in range(20):
+        service.get("/categories")
+    answers: list[int] = []
+    begin = threading.Barrier(200)
+
+    def read() -> None:
+        begin.wait()
+        answers.append(service.get("/products/1").json()["stock"])
+
+    threads = [threading.Thread(target=read) for _ in range(200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [3] * 200
+    assert service.log.read_text().count("Cache MISS: products:id:1") == 1
+    assert service.log.read_text().count("Cache BYPASS: products:id:1") == 0
+
+
+def test_a_reader_that_died_holds_others_up_for_its_lease_only(
+    a_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_shop.create_product()
+    stock(a_shop)
+    a_shop.patch("/products/1", stock=4)
+    monkeypatch.setattr(protocol_module, "LEASE_SECONDS", 0.3)
+    with a_shop.app.app_context():
+        dead = cache.backend.protocol.read("products:id:generation", [KEY], new_token())
+    assert dead[0].state is State.LEASED
+    assert stock(a_shop) == 4
+    assert outcome(a_shop) == "HIT"  # the one that waited has stored it
+
+
+def test_a_reader_waits_no_longer_than_a_lease(
+    a_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if each holder is followed by another one that dies."""
+    a_shop.create_product()
+    stock(a_shop)
+    a_shop.patch("/products/1", stock=4)
+    with a_shop.app.app_context():
+        cache.backend.protocol.read("products:id:generation", [KEY], new_token())
+    monkeypatch.setattr(reader_module, "LEASE_SECONDS", 0.05)
+    assert stock(a_shop) == 4
+    assert outcome(a_shop) == "MISS"
+
+
+def test_a_reader_that_fails_gives_its_lease_back(
+    a_shop: Shop, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_shop.create_product()
+    redis_cli.delete(KEY)
+
+    def fail(_ids: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(products.product_documents, "uncached", fail)
+    assert a_shop.get("/products/1").status_code == 500
+    assert not redis_cli.exists(KEY)
+
+
+# Ids that do not exist.
+
+
+def test_that_an_id_is_unknown_is_remembered_until_it_is_created(
+    a_shop: Shop, redis_cli: Any
+) -> None:
+    a_shop.create_category()
+    assert a_shop.get("/products/1").status_code == 404
+    with a_shop.statements() as sent:
+        assert a_shop.get("/products/1").status_code == 404
+    assert not sent
+    assert 0 < redis_cli.ttl(KEY) <= 30
+    a_shop.create_product()
+    assert a_shop.get("/products/1").status_code == 200
+    a_shop.delete("/products/1")
+    assert a_shop.get("/products/1").status_code == 404
+
+
+def test_unknown_ids_cannot_fill_redis(
+    a_shop: Shop, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol_module, "MISSING_MAX", 5)
+    for number in range(1, 21):
+        assert a_shop.get(f"/products/{number}").status_code == 404
+    assert len(redis_cli.keys("products:id:[0-9]*")) == 5
+    with a_shop.statements() as sent:
+        assert a_shop.get("/products/20").status_code == 404  # not held up by a lease either
+    assert len(sent) == 1
+
+
+# Without the database.
+
+
+@pytest.fixture
+def way(relay: MakeRelay, postgres: Postgres) -> Relay:
+    """A way to the database that can be cut."""
+    return relay(postgres.socket)
+
+
+def shop_by(way: Relay, make_shop: Make, **changes: str) -> Shop:
+    shop = make_shop(DATABASE_URL=f"postgresql://shop@127.0.0.1:{way.port}/shop", **changes)
+    shop.create_product(stock=3)
+    for path in ("/products/1", "/products"):
+        assert shop.get(path).status_code == 200
+    return shop
+
+
+def expire(redis_cli: Any) -> None:
+    """Wait until the documents that are kept have passed their time to live."""
+
+    def expired() -> bool:
+        seconds, _ = redis_cli.time()
+        entry = redis_cli.get(KEY)
+        return entry is None or int(entry.split("\n")[0].split()[1]) < seconds * 1000
+
+    await_true(expired)
+
+
+def test_without_the_database_a_known_document_is_still_a_hit(make_shop: Make, way: Relay) -> None:
+    shop = shop_by(way, make_shop)
+    way.close()
+    for _ in range(3):
+        assert outcome(shop) == "HIT"
+        assert outcome(shop, "/products") == "HIT"
+    unknown = shop.get("/products/2")
+    assert (unknown.status_code, unknown.headers["Retry-After"]) == (503, "1")
+    way.open()
+    assert shop.get("/products/2").status_code == 404
+
+
+def test_without_the_database_an_expired_document_serves_if_that_is_allowed(
+    make_shop: Make, way: Relay, redis_cli: Any
+) -> None:
+    shop = shop_by(way, make_shop, REDIS_CACHE_TTL="1", CACHE_STALE_IF_ERROR="1000")
+    expire(redis_cli)
+    way.close()
+    for path in ("/products/1", "/products"):
+        for _ in range(2):
+            response = shop.get(path)
+            assert (response.status_code, response.headers["X-Cache"]) == (200, "STALE")
+            assert response.headers["Warning"] == '110 - "Response is Stale"'
+    assert shop.get("/products/2").status_code == 503
+    way.open()
+    assert outcome(shop) == "MISS"
+    assert outcome(shop) == "HIT"
+
+
+def test_without_the_database_an_expired_document_is_503_by_default(
+    make_shop: Make, way: Relay, redis_cli: Any
+) -> None:
+    shop = shop_by(way, make_shop, REDIS_CACHE_TTL="1")
+    expire(redis_cli)
+    way.close()
+    response = shop.get("/products/1")
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+
+
+def test_what_was_forgotten_is_not_served_even_without_the_database(
+    make_shop: Make, way: Relay
+) -> None:
+    shop = shop_by(way, make_shop, CACHE_STALE_IF_ERROR="1000")
+    shop.patch("/products/1", stock=4)
+    way.close()
+    assert shop.get("/products/1").status_code == 503
+
+
+def test_a_statement_that_the_database_refuses_is_not_a_lost_database(
+    make_shop: Make, way: Relay, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = shop_by(way, make_shop, REDIS_CACHE_TTL="1", CACHE_STALE_IF_ERROR="1000")
+    expire(redis_cli)
+
+    def slow(_ids: Any) -> Any:
+        db.session.execute(text("SET LOCAL statement_timeout = 1"))
+        db.session.execute(text("SELECT pg_sleep(5)"))
+
+    monkeypatch.setattr(products.product_documents, "uncached", slow)
+    assert shop.get("/products/1").status_code == 503
