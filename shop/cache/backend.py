@@ -41,7 +41,7 @@ class RedisBackend(BaseCache):
 
     def read(self, generation: str, keys: Sequence[str], token: str) -> list[Entry]:
         """Read entries, and lease those that are missing. Raises RedisUnavailable."""
-        if self.connection.available and not self.watch.vouches():
+        if not (self.connection.available and self.watch.vouches()):
             raise RedisUnavailable
         return self.protocol.read(generation, keys, token)
 

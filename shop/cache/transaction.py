@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import TextClause
+import redis
+from sqlalchemy import TextClause, func, select
 from sqlalchemy.exc import DBAPIError
 
 from shop.redis import RedisUnavailable
@@ -52,7 +52,7 @@ class Transaction:
         self._backend = backend
         self._outbox = outbox
         self._writer = new_token()
-        self._note = ""  # the writer's token, if there may be a note of it in Redis
+        self._note = ""  # the writer's token, if Redis may have a note of it
 
     def forget(self, function: Memoized, key: str | None) -> None:
         """Forget one entry of a function, or all of them."""
@@ -86,7 +86,9 @@ class Transaction:
             self._note = self._writer
         try:
             self._backend.protocol.suspend(list(self._forgotten), self._writer)
-        except RedisUnavailable:
+        except RedisUnavailable as error:
+            if isinstance(error.__cause__, redis.ResponseError):
+                self._note = ""
             return False
         return True
 
@@ -112,10 +114,14 @@ class Transaction:
         return True
 
     def _commit_with_outbox(self, session: Session) -> None:
-        """Commit, and wait until every process has looked at the outbox or answers no hits."""
+        """Commit, and wait until every process has looked at the outbox or answers no hits.
+
+        Without the database they cannot look: if it goes meanwhile, this raises.
+        """
         self._outbox.add(self._forgotten, self._note)
         session.commit()
-        time.sleep(VOUCH_SECONDS)
+        session.execute(select(func.pg_sleep(VOUCH_SECONDS)))
+        session.rollback()
         self._tell("Redis could not be told, and will be: %s")
 
     def _tell(self, message: str) -> None:

@@ -1,9 +1,11 @@
 """Whether the cache may answer: only while the outbox is known to have nothing to forget.
 
 A write that could not suspend its names in Redis commits them to the outbox, and is acknowledged
-VOUCH_SECONDS after that. A process answers from the cache only if it has begun to look at the
-outbox, and found it empty or emptied it, within the last VOUCH_SECONDS. So a read that begins
-after the acknowledgement is answered by a process that has looked after the commit.
+when the database has been there for VOUCH_SECONDS after that. A process answers from the cache
+only if it has begun to look at the outbox, and found it empty or emptied it, within the last
+VOUCH_SECONDS. So a read that begins after the acknowledgement is answered by a process that has
+looked after the commit. A look that finds no database counts as well, if it follows in time on
+one that counts: nothing is committed without it.
 
 A thread looks often enough that requests need not. In a process without it (a command, a test)
 a read looks by itself.
@@ -45,22 +47,20 @@ class Watch:
         self._backend = backend
         self._outbox = outbox
         self._functions = functions
-        self._clear = float("-inf")  # when the last look began that left nothing to forget
+        self._clear = float("-inf")  # when the last look began that counts
         self._looking = threading.Lock()
-        self._gone = False  # the database, when it was last looked for
         self._moved = False  # to another master, which has not been told so far
+        self._trouble = ""  # that has been logged
 
     def vouches(self) -> bool:
         """Tell whether the cache may answer; needs an application context."""
-        if self._gone and self._looking.locked():
-            return True  # a look for a lost database can take long
         if self._age() > VOUCH_SECONDS and self._looking.acquire(timeout=VOUCH_SECONDS):
             try:
                 if self._age() > VOUCH_SECONDS:  # nobody else has looked meanwhile
                     self._look()
             finally:
                 self._looking.release()
-        return self._gone or self._age() <= VOUCH_SECONDS
+        return self._age() <= VOUCH_SECONDS
 
     def _age(self) -> float:
         return time.monotonic() - self._clear
@@ -71,18 +71,23 @@ class Watch:
             self._look()
 
     def _look(self) -> None:
-        began = time.monotonic()
+        began, trouble = time.monotonic(), ""
         try:
             self._greet_master()
             if not self._outbox.is_empty():
                 replayed = self._outbox.replay(self._backend.protocol.release)
                 logger.info("Invalidated %s names from the outbox", replayed)
         except RedisUnavailable as error:
-            logger.warning("The outbox cannot be emptied: %s", error.__cause__ or "no Redis")
+            trouble = f"The outbox cannot be emptied: {error.__cause__ or 'no Redis'}"
         except SQLAlchemyError as error:
-            self._gone = is_database_gone(error)  # then nobody writes, and what is known stays true
+            trouble = f"The outbox cannot be read: {getattr(error, 'orig', error)}"
+            if is_database_gone(error) and began - self._clear <= VOUCH_SECONDS:
+                self._clear = began  # without a database nobody writes
         else:
-            self._clear, self._gone = began, False
+            self._clear = began
+        if trouble and trouble != self._trouble:
+            logger.warning("%s", trouble)
+        self._trouble = trouble
 
     def _greet_master(self) -> None:
         """Forget all in a new master, which others may have filled while we wrote to the old."""
@@ -103,9 +108,8 @@ class Watch:
 
     def _watch(self, app: Flask, stop: threading.Event) -> None:
         while not stop.wait(WATCH_SECONDS):
-            if self._backend.connection.available:
-                try:
-                    with app.app_context():
-                        self.look()
-                except Exception:  # whatever it is, the watch must go on
-                    logger.exception("The outbox could not be looked at")
+            try:
+                with app.app_context():
+                    self.look()
+            except Exception:  # whatever it is, the watch must go on
+                logger.exception("The outbox could not be looked at")
