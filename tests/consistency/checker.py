@@ -35,14 +35,14 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PRODUCTS = 20  # rows that stay, whose stock and description are counted up
+PRODUCTS = 32  # rows that stay, whose stock and description are counted up
 CATEGORIES = 2  # rows that stay, whose names are counted up
 CHURNS = 3  # rows that come and go, one after the other
-WRITERS = 8  # that count up
+WRITERS = 20  # that count up
 READER_PROCESSES = 2
-READER_THREADS = 8
+READER_THREADS = 12
 PAUSE = 0.004  # seconds between two writes of one writer
-FAULT_PAUSE = 0.8  # seconds between two faults
+FAULT_PAUSE = 1.0  # seconds between two faults
 LIST = "/products?skip=0&limit=100"
 
 # What is counted up: (path, field). The index is that of the shared numbers.
@@ -218,7 +218,7 @@ class Reader:
         self._known: dict[str, tuple[str, dict[str, Any]]] = {}  # path: ETag, document
 
     def read_forever(self) -> None:
-        reads = [self.read_counter] * 4 + [self.read_list] * 5 + [self.read_churn] * 3
+        reads = [self.read_counter] * 3 + [self.read_list] * 7 + [self.read_churn] * 2
         while not self._shared.stop[0]:
             random.choice(reads)()
 
