@@ -17,7 +17,7 @@ from urllib.parse import quote
 from dotenv import dotenv_values
 from flask import current_app
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 if TYPE_CHECKING:
@@ -194,11 +194,14 @@ def _redis_url(read: _Reader) -> str:
 
 def is_database_gone(error: BaseException) -> bool:
     """Tell whether an error says that the database cannot be reached, by nobody."""
-    if not isinstance(error, DBAPIError):
+    if not isinstance(error, (OperationalError, InterfaceError)):
         return False
-    state = getattr(error.orig, "pgcode", None)  # none if it has not answered at all
-    refused = isinstance(error, (OperationalError, InterfaceError)) and state is None
-    return error.connection_invalidated or refused or str(state).startswith(("08", "57P"))
+    state = getattr(error.orig, "pgcode", None)  # none where a connection could not be made
+    if state is None:
+        # A server that is there and refuses this login, or one connection more, says FATAL.
+        text = str(error.orig)
+        return "FATAL" not in text or "the database system is" in text
+    return error.connection_invalidated or state.startswith(("08", "57P"))
 
 
 def current_settings() -> Settings:

@@ -92,7 +92,7 @@ LIMITED = (
     "RateLimit-Policy",
     "RateLimit",
 )
-CACHED = ("X-Cache", "ETag", "Cache-Control")
+CACHED = ("X-Cache", "ETag", "Cache-Control", "Warning")
 
 INTEGER = {"type": "integer", "minimum": 0}
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -106,7 +106,11 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "RateLimit": ("Every policy: what remains (r), and for t seconds.", {"type": "string"}),
     "Retry-After": ("Seconds to wait.", INTEGER),
-    "X-Cache": ("How the documents were had.", {"enum": ["HIT", "MISS", "BYPASS"]}),
+    "X-Cache": ("How the documents were had.", {"enum": ["HIT", "MISS", "BYPASS", "STALE"]}),
+    "Warning": (
+        "110 with X-Cache: STALE, where CACHE_STALE_IF_ERROR allows it.",
+        {"type": "string"},
+    ),
     "ETag": ("The version of the body, for If-None-Match.", {"type": "string"}),
     "Cache-Control": ("no-cache: ask again each time.", {"type": "string"}),
     "Link": ("Neighbouring pages: rel=prev, rel=next (RFC 8288).", {"type": "string"}),

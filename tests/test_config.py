@@ -146,9 +146,10 @@ def test_the_example_of_a_production_environment_is_complete_and_valid() -> None
     example: dict[str, Any] = dict(dotenv_values(ROOT / ".env.production.example"))
     settings = {
         "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_PASSWORD", "REDIS_MAX_CONNECTIONS",
-        "REDIS_ENABLED", "REDIS_CACHE_TTL", "CATEGORY_CACHE_TTL", "RATE_LIMIT_ENABLED",
-        "RATE_LIMIT_CALLS", "RATE_LIMIT_PERIOD", "WRITE_LIMIT_CALLS", "TRUSTED_PROXIES",
-        "ADMIN_API_KEY", "SECRET_KEY", "PORT", "WEB_CONCURRENCY", "LOG_LEVEL",
+        "REDIS_ENABLED", "REDIS_CACHE_TTL", "CATEGORY_CACHE_TTL", "CACHE_STALE_IF_ERROR",
+        "RATE_LIMIT_ENABLED", "RATE_LIMIT_CALLS", "RATE_LIMIT_PERIOD", "WRITE_LIMIT_CALLS",
+        "TRUSTED_PROXIES", "ADMIN_API_KEY", "SECRET_KEY", "PORT", "WEB_CONCURRENCY",
+        "LOG_LEVEL",
     }  # fmt: skip
     assert settings <= set(example)
     Settings.from_environment({**example, **DATABASE})

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import pytest
 from conftest import ADMIN_KEY, ROOT, await_true
-from sqlalchemy import insert, text, update
+from sqlalchemy import create_engine, insert, text, update
+from sqlalchemy.exc import OperationalError
 
 from shop.cache import protocol as protocol_module
 from shop.cache import reader as reader_module
 from shop.cache.outbox import ADD
 from shop.cache.protocol import Protocol, State, new_token
 from shop.categories.models import Category
+from shop.config import is_database_gone
 from shop.extensions import cache, db
 from shop.products import service as products
 from shop.products.models import Product
@@ -468,13 +470,17 @@ def test_a_reader_that_fails_gives_its_lease_back(
 
 
 def test_that_an_id_is_unknown_is_remembered_until_it_is_created(
-    a_shop: Shop, redis_cli: Any
+    make_shop: Make, a_shop: Shop, redis_cli: Any
 ) -> None:
     a_shop.create_category()
     assert a_shop.get("/products/1").status_code == 404
     with a_shop.statements() as sent:
         assert a_shop.get("/products/1").status_code == 404
     assert not sent
+    assert 0 < redis_cli.ttl(KEY) <= 30
+    with make_shop(CACHE_STALE_IF_ERROR="1000").app.app_context():
+        redis_cli.delete(KEY)
+        assert products.product_documents([1]) == {}
     assert 0 < redis_cli.ttl(KEY) <= 30
     a_shop.create_product()
     assert a_shop.get("/products/1").status_code == 200
@@ -581,6 +587,22 @@ def test_what_was_forgotten_is_not_served_even_without_the_database(
     shop.patch("/products/1", stock=4)
     way.close()
     assert shop.get("/products/1").status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("change", "gone"),
+    [({"port": 1, "host": "127.0.0.1"}, True), ({"user": "stranger"}, False)],
+)
+def test_a_database_that_refuses_a_login_is_not_gone(
+    postgres: Postgres, change: dict[str, Any], *, gone: bool
+) -> None:
+    """Others may be writing to it all the while."""
+    engine = create_engine(
+        postgres.url.replace("postgresql:", "postgresql+psycopg2:"), connect_args=change
+    )
+    with pytest.raises(OperationalError) as error:
+        engine.connect()
+    assert is_database_gone(error.value) == gone
 
 
 def test_a_statement_that_the_database_refuses_is_not_a_lost_database(

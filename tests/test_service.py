@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
-from conftest import ADMIN_KEY, await_true
+from conftest import ADMIN_KEY, ROOT, await_true
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +45,46 @@ def test_metrics_count_all_workers_together(serve: Callable[..., Service], a_sho
         assert sample(service, f'shop_http_request_seconds_count{{method="GET",{route}}}') == 30
         assert sample(service, "shop_redis_breaker_open") == 0
     assert service.get("/metrics").headers["Content-Type"].startswith("text/plain; version=")
+
+
+def test_metrics_tell_what_the_cache_does(serve: Callable[..., Service], a_shop: Shop) -> None:
+    a_shop.create_product()
+    service = serve(WEB_CONCURRENCY="2")
+    for path in ("/products/1", "/products/1", "/products/7", "/products/7"):
+        service.get(path)
+    assert service.write("PATCH", "/products/1", stock=9).ok
+    function = 'function="products.product_documents"'
+    for name, least in (
+        (f'shop_cache_reads_total{{{function},result="hit"}}', 2),
+        (f'shop_cache_reads_total{{{function},result="miss"}}', 2),
+        (f"shop_cache_invalidations_total{{{function}}}", 1),
+        ("shop_redis_seconds_count", 10),
+    ):
+        assert sample(service, name) >= least, name
+    assert "shop_cache_outbox_names 0.0" in service.get("/metrics").text
+    for name in ("waits", "refused_fills", "errors"):
+        assert f"shop_cache_{name}_total{{{function}}}" in service.get("/metrics").text
+    away = serve(REDIS_URL="redis://127.0.0.1:1/0")
+    assert away.write("PATCH", "/products/1", stock=8).ok
+    assert sample(away, 'shop_redis_errors_total{reason="unreachable"}') >= 1
+    await_true(lambda: sample(service, "shop_cache_outbox_names") == 0)
+
+
+def test_the_stats_command_asks_the_service(
+    serve: Callable[..., Service], a_shop: Shop, settings: dict[str, str]
+) -> None:
+    a_shop.create_product()
+    service = serve(WEB_CONCURRENCY="2")
+    for _ in range(4):
+        service.get("/products/1")
+    port = service.url.rpartition(":")[2]
+    shown = subprocess.check_output(
+        [Path(sys.executable).with_name("flask"), "cache", "stats"],
+        cwd=ROOT,
+        env=os.environ | settings | {"PORT": port},
+        text=True,
+    )
+    assert re.search(r"^hit rate of the service +75.0% \(3 hits, 1 misses\)$", shown, re.MULTILINE)
 
 
 def test_metrics_tell_how_many_workers_cannot_reach_redis(serve: Callable[..., Service]) -> None:

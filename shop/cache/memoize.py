@@ -8,6 +8,7 @@ import re
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec
 
+from .metrics import ERRORS, INVALIDATIONS, REFUSED_FILLS, WAITS
 from .reader import Reader
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Memoized:
         self.ttl = ttl
         self.tables = frozenset(model.__tablename__ for model in tables)
         self.cache = cache
+        for counter in (WAITS, REFUSED_FILLS, INVALIDATIONS, ERRORS):
+            counter.labels(self.name)  # which shows 0 from the start
 
     def arguments(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Name the arguments of one document as the key's template does."""

@@ -18,7 +18,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shop.config import is_database_gone
 from shop.redis import RedisUnavailable
@@ -36,6 +36,8 @@ logger = logging.getLogger("shop.cache")
 
 VOUCH_SECONDS = 0.25
 WATCH_SECONDS = 0.1
+PATIENCE_SECONDS = 1.0  # that a read waits for another's look
+LOOKS = 2  # of one read: the first may have taken so long that it does not count
 
 
 class Watch:
@@ -54,12 +56,15 @@ class Watch:
 
     def vouches(self) -> bool:
         """Tell whether the cache may answer; needs an application context."""
-        if self._age() > VOUCH_SECONDS and self._looking.acquire(timeout=VOUCH_SECONDS):
-            try:
-                if self._age() > VOUCH_SECONDS:  # nobody else has looked meanwhile
-                    self._look()
-            finally:
-                self._looking.release()
+        for _ in range(LOOKS):
+            if self._age() <= VOUCH_SECONDS:
+                return True
+            if self._looking.acquire(timeout=PATIENCE_SECONDS):
+                try:
+                    if self._age() > VOUCH_SECONDS:  # nobody else has looked meanwhile
+                        self._look()
+                finally:
+                    self._looking.release()
         return self._age() <= VOUCH_SECONDS
 
     def _age(self) -> float:
@@ -74,9 +79,7 @@ class Watch:
         began, trouble = time.monotonic(), ""
         try:
             self._greet_master()
-            if not self._outbox.is_empty():
-                replayed = self._outbox.replay(self._backend.protocol.release)
-                logger.info("Invalidated %s names from the outbox", replayed)
+            self._empty_outbox()
         except RedisUnavailable as error:
             trouble = f"The outbox cannot be emptied: {error.__cause__ or 'no Redis'}"
         except SQLAlchemyError as error:
@@ -88,6 +91,16 @@ class Watch:
         if trouble and trouble != self._trouble:
             logger.warning("%s", trouble)
         self._trouble = trouble
+
+    def _empty_outbox(self) -> None:
+        try:
+            empty = self._outbox.is_empty()
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            empty = self._outbox.is_empty()  # was it that connection, or is it the database?
+        if not empty and (replayed := self._outbox.replay(self._backend.protocol.release)):
+            logger.info("Invalidated %s names from the outbox", replayed)
 
     def _greet_master(self) -> None:
         """Forget all in a new master, which others may have filled while we wrote to the old."""

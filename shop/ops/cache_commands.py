@@ -109,8 +109,10 @@ def show(key: str) -> None:
 
 @cache.command()
 @click.argument("what", type=click.Choice([*FEATURES, "all"]))
+@needs_database
 def clear(what: str) -> None:
     """Forget all entries of WHAT, at once, then free their memory."""
+    call_redis(lambda client: client.ping())
     removed = 0
     for function in memo.memoized:
         if what in ("all", function.family.partition(":")[0]):

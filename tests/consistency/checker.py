@@ -35,12 +35,12 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PRODUCTS = 32  # rows that stay, whose stock and description are counted up
+PRODUCTS = 36  # rows that stay, whose stock and description are counted up
 CATEGORIES = 2  # rows that stay, whose names are counted up
 CHURNS = 3  # rows that come and go, one after the other
 WRITERS = 20  # that count up
 READER_PROCESSES = 2
-READER_THREADS = 12
+READER_THREADS = 14
 PAUSE = 0.004  # seconds between two writes of one writer
 FAULT_PAUSE = 1.0  # seconds between two faults
 LIST = "/products?skip=0&limit=100"
