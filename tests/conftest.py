@@ -24,7 +24,7 @@ from shop import create_app
 from shop.embedded import programs
 from shop.embedded.home import Home
 from shop.embedded.servers import Guarded, Postgres, Redis
-from shop.extensions import db
+from shop.extensions import cache, db
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -305,6 +305,15 @@ def make_shop(settings: dict[str, str], migrated: Flask, redis_cli: Any) -> Iter
 @pytest.fixture
 def a_shop(make_shop: Make) -> Shop:
     return make_shop()
+
+
+@pytest.fixture
+def watched() -> Iterator[Callable[[Shop], None]]:
+    """Let the cache of shops look at the outbox all the time, as in a worker."""
+    ends: list[threading.Event] = []
+    yield lambda shop: ends.append(cache.watch(shop.app))
+    for end in ends:
+        end.set()
 
 
 @pytest.fixture

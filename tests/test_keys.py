@@ -12,10 +12,13 @@ from shop.extensions import db
 from shop.keys.models import ApiKey
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import Make, Shop
+    from conftest import Make, MakeRelay, Shop
     from werkzeug.test import TestResponse
+
+    from shop.embedded.servers import Postgres
 
 WRITES = [
     ("POST", "/products"), ("PUT", "/products/1"), ("PATCH", "/products/1"),
@@ -92,14 +95,17 @@ def test_a_made_key_writes_until_it_is_revoked(a_shop: Shop) -> None:
 
 
 def test_without_the_database_a_read_with_a_key_is_answered_from_the_cache(
-    a_shop: Shop, make_shop: Make
+    make_shop: Make, relay: MakeRelay, postgres: Postgres, watched: Callable[[Shop], None]
 ) -> None:
-    product = a_shop.create_product()
-    a_shop.get("/products/1")
-    headers = {"Authorization": f"Bearer {made_key(a_shop)}"}
-    without = make_shop(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
-    assert without.get("/products/1", headers=headers).get_json() == product
-    assert without.client.delete("/products/1", headers=headers).status_code == 503
+    way = relay(postgres.socket)
+    shop = make_shop(DATABASE_URL=f"postgresql://shop@127.0.0.1:{way.port}/shop")
+    product = shop.create_product()
+    headers = {"Authorization": f"Bearer {made_key(shop)}"}
+    shop.get("/products/1")
+    watched(shop)
+    way.close()
+    assert shop.get("/products/1", headers=headers).get_json() == product
+    assert shop.client.delete("/products/1", headers=headers).status_code == 503
 
 
 def test_a_key_without_the_scope_is_403(a_shop: Shop) -> None:

@@ -27,7 +27,7 @@ from shop.products.models import Product
 from shop.redis import redis_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from conftest import Make, MakeRelay, Relay, Service, Shop
 
@@ -526,15 +526,6 @@ def expire(redis_cli: Any) -> None:
         return entry is None or int(entry.split("\n")[0].split()[1]) < seconds * 1000
 
     await_true(expired)
-
-
-@pytest.fixture
-def watched() -> Iterator[Callable[[Shop], None]]:
-    """Let the cache of shops look at the outbox all the time, as in a worker."""
-    ends: list[threading.Event] = []
-    yield lambda shop: ends.append(cache.watch(shop.app))
-    for end in ends:
-        end.set()
 
 
 def test_without_the_database_a_known_document_is_still_a_hit(
