@@ -47,6 +47,7 @@ DATABASE_POOL = {
     },
 }
 DATABASE_UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeoutError)
+DATABASE_STARTS = ("starting up", "in recovery mode", "not yet accepting connections")
 # A transaction that does nothing for so long is rolled back by PostgreSQL: its writer is gone.
 TRANSACTION_IDLE_SECONDS = 10
 
@@ -193,15 +194,15 @@ def _redis_url(read: _Reader) -> str:
 
 
 def is_database_gone(error: BaseException) -> bool:
-    """Tell whether an error says that the database cannot be reached, by nobody."""
-    if not isinstance(error, (OperationalError, InterfaceError)):
+    """Tell whether an error says that the database cannot be reached, by nobody.
+
+    A connection could not be made, and not because a server that is there refused this one.
+    """
+    if not isinstance(error, OperationalError) or error.connection_invalidated:
         return False
-    state = getattr(error.orig, "pgcode", None)  # none where a connection could not be made
-    if state is None:
-        # A server that is there and refuses this login, or one connection more, says FATAL.
-        text = str(error.orig)
-        return "FATAL" not in text or "the database system is" in text
-    return error.connection_invalidated or state.startswith(("08", "57P"))
+    text = str(error.orig)
+    refused = "FATAL" in text and not any(state in text for state in DATABASE_STARTS)
+    return getattr(error.orig, "pgcode", None) is None and not refused
 
 
 def current_settings() -> Settings:

@@ -21,7 +21,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
-from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from .config import REDIS_TIMEOUT, SettingError
 
@@ -107,23 +107,23 @@ class RedisConnection:
         keys: Sequence[str],
         arguments: Sequence[object],
         *,
-        retry: bool = True,
+        again: Sequence[object] | None = None,
     ) -> Any:
         """Return what `script` answers; raise RedisUnavailable if Redis does not carry it out.
 
-        On a cluster all keys are in one slot. `retry`: over a connection that breaks, or leads to
-        a replica, try another once; the script may then have run twice.
+        On a cluster all keys are in one slot. `again`: arguments of a second attempt, over another
+        connection, if the first one breaks or leads to a replica. Both may run, in any order.
         """
 
         def command(client: Any) -> Any:
             try:
                 return _eval(client, script, keys, arguments)
             except (redis.ConnectionError, redis.ReadOnlyError):
-                if not retry:
+                if again is None:
                     raise
                 if not self.is_cluster:  # whose client does the like by itself
                     client.connection_pool.disconnect(inuse_connections=False)
-                return _eval(client, script, keys, arguments)
+                return _eval(client, script, keys, again)
 
         return self.call(command)
 
@@ -138,8 +138,8 @@ class RedisConnection:
             return False
         try:
             address = pool.proxy.get_master_address()  # type: ignore[no-untyped-call]
-        except MasterNotFoundError:
-            return False
+        except (redis.RedisError, OSError):
+            return False  # sentinels that do not know are no reason to leave it
         before, self._master = self._master, address
         return before not in {None, address}
 
@@ -162,7 +162,7 @@ class RedisConnection:
 
     def _answers(self) -> bool:
         try:
-            return bool(self.client.ping())
+            return bool(self.client.eval("return 1", 0))  # which waits where writes have to
         except Exception as error:  # noqa: BLE001  (whatever it is, the probe must go on)
             logger.debug("Redis does not answer: %s", error)
             return False

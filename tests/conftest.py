@@ -21,10 +21,11 @@ from sqlalchemy import event, text
 
 import shop.config
 from shop import create_app
+from shop.cache import watch
 from shop.embedded import programs
 from shop.embedded.home import Home
 from shop.embedded.servers import Guarded, Postgres, Redis
-from shop.extensions import cache, db
+from shop.extensions import db
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -308,12 +309,9 @@ def a_shop(make_shop: Make) -> Shop:
 
 
 @pytest.fixture
-def watched() -> Iterator[Callable[[Shop], None]]:
-    """Let the cache of shops look at the outbox all the time, as in a worker."""
-    ends: list[threading.Event] = []
-    yield lambda shop: ends.append(cache.watch(shop.app))
-    for end in ends:
-        end.set()
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a look at the outbox count for a minute: no pause of the machine decides a test."""
+    monkeypatch.setattr(watch, "VOUCH_SECONDS", 60)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from shop.extensions import db
 from shop.keys.models import ApiKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from conftest import Make, MakeRelay, Shop
@@ -95,14 +94,13 @@ def test_a_made_key_writes_until_it_is_revoked(a_shop: Shop) -> None:
 
 
 def test_without_the_database_a_read_with_a_key_is_answered_from_the_cache(
-    make_shop: Make, relay: MakeRelay, postgres: Postgres, watched: Callable[[Shop], None]
+    make_shop: Make, relay: MakeRelay, postgres: Postgres, unhurried: None
 ) -> None:
     way = relay(postgres.socket)
     shop = make_shop(DATABASE_URL=f"postgresql://shop@127.0.0.1:{way.port}/shop")
     product = shop.create_product()
     headers = {"Authorization": f"Bearer {made_key(shop)}"}
     shop.get("/products/1")
-    watched(shop)
     way.close()
     assert shop.get("/products/1", headers=headers).get_json() == product
     assert shop.client.delete("/products/1", headers=headers).status_code == 503

@@ -27,7 +27,7 @@ from shop.products.models import Product
 from shop.redis import redis_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from conftest import Make, MakeRelay, Relay, Service, Shop
 
@@ -232,9 +232,8 @@ def test_a_redis_that_is_lost_during_a_write_is_told_later(
         way.close()
         if lost == "release":
             redis_cli.flushall()
-            token = new_token()
-            [entry] = others.read("products:id:generation", [KEY], token)
-            others.fill(token, {KEY: (entry.stamp, 100, b'{"id":1,"stock":3}')})
+            [entry] = others.read("products:id:generation", [KEY])
+            others.fill({KEY: (entry.lease, 100, b'{"id":1,"stock":3}')})
         return step(self, *arguments)  # type: ignore[no-any-return]
 
     monkeypatch.setattr(Protocol, lost, lose)
@@ -432,7 +431,7 @@ def test_a_reader_that_died_holds_others_up_for_its_lease_only(
     a_shop.patch("/products/1", stock=4)
     monkeypatch.setattr(protocol_module, "LEASE_SECONDS", 0.3)
     with a_shop.app.app_context():
-        dead = cache.backend.protocol.read("products:id:generation", [KEY], new_token())
+        dead = cache.backend.protocol.read("products:id:generation", [KEY])
     assert dead[0].state is State.LEASED
     assert stock(a_shop) == 4
     assert outcome(a_shop) == "HIT"  # the one that waited has stored it
@@ -446,7 +445,7 @@ def test_a_reader_waits_no_longer_than_a_lease(
     stock(a_shop)
     a_shop.patch("/products/1", stock=4)
     with a_shop.app.app_context():
-        cache.backend.protocol.read("products:id:generation", [KEY], new_token())
+        cache.backend.protocol.read("products:id:generation", [KEY])
     monkeypatch.setattr(reader_module, "LEASE_SECONDS", 0.05)
     assert stock(a_shop) == 4
     assert outcome(a_shop) == "MISS"
@@ -509,8 +508,8 @@ def way(relay: MakeRelay, postgres: Postgres) -> Relay:
     return relay(postgres.socket)
 
 
-def shop_by(way: Relay, make_shop: Make, **changes: str) -> Shop:
-    shop = make_shop(DATABASE_URL=f"postgresql://shop@127.0.0.1:{way.port}/shop", **changes)
+def shop_by(way: Relay, make_shop: Make, user: str = "shop", **changes: str) -> Shop:
+    shop = make_shop(DATABASE_URL=f"postgresql://{user}@127.0.0.1:{way.port}/shop", **changes)
     shop.create_product(stock=3)
     for path in ("/products/1", "/products"):
         assert shop.get(path).status_code == 200
@@ -528,13 +527,18 @@ def expire(redis_cli: Any) -> None:
     await_true(expired)
 
 
+def look(shop: Shop) -> None:
+    with shop.app.app_context():
+        cache.backend.watch.look()
+
+
 def test_without_the_database_a_known_document_is_still_a_hit(
-    make_shop: Make, way: Relay, watched: Callable[[Shop], None]
+    make_shop: Make, way: Relay, unhurried: None
 ) -> None:
     shop = shop_by(way, make_shop)
-    watched(shop)
     way.close()
-    for _ in range(30):
+    for _ in range(3):
+        look(shop)
         assert outcome(shop) == "HIT"
         assert outcome(shop, "/products") == "HIT"
     unknown = shop.get("/products/2")
@@ -543,11 +547,79 @@ def test_without_the_database_a_known_document_is_still_a_hit(
     assert shop.get("/products/2").status_code == 404
 
 
+def test_without_the_database_nothing_is_known_that_was_not_known_before(
+    make_shop: Make, way: Relay, unhurried: None
+) -> None:
+    """Somebody may have written between the last look that counts and the end of the database."""
+    shop = shop_by(way, make_shop)
+    with shop.app.app_context():
+        cache.backend.watch._clear -= 100
+    way.close()
+    look(shop)
+    assert shop.get("/products/1").status_code == 503
+
+
+def test_a_look_that_was_slow_until_the_database_was_gone_does_not_count(
+    make_shop: Make, way: Relay, unhurried: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = shop_by(way, make_shop)
+    with shop.app.app_context():
+        watch = cache.backend.watch
+
+    def slow() -> bool:
+        watch._clear -= 100  # so much later it is when the database turns out to be gone
+        way.close()
+        return is_empty()
+
+    is_empty = cache.outbox.is_empty
+    monkeypatch.setattr(cache.outbox, "is_empty", slow)
+    look(shop)
+    monkeypatch.undo()
+    assert shop.get("/products/1").status_code == 503
+
+
+@pytest.fixture
+def guest(postgres: Postgres) -> Iterator[Callable[[str], None]]:
+    """Change a role of PostgreSQL."""
+    connection = psycopg2.connect(postgres.url)
+    connection.autocommit = True
+
+    def execute(statement: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+
+    execute("CREATE ROLE guest SUPERUSER LOGIN")
+    yield execute
+    execute("DROP ROLE guest")
+    connection.close()
+
+
+def test_a_database_that_refuses_a_worker_is_not_gone(
+    make_shop: Make,
+    way: Relay,
+    relay: MakeRelay,
+    redis_server: Redis,
+    guest: Callable[[str], None],
+) -> None:
+    """Others write to it, and what they could not tell Redis this worker cannot know."""
+    way_of_writer = relay(redis_server.socket)
+    writer = make_shop(REDIS_URL=f"redis://127.0.0.1:{way_of_writer.port}")
+    shop = shop_by(way, make_shop, user="guest")
+    assert outcome(shop) == "HIT"
+    way_of_writer.close()
+    guest("ALTER ROLE guest NOLOGIN")
+    way.close()
+    way.open()
+    assert writer.patch("/products/1", stock=4).status_code == 200
+    for _ in range(3):
+        look(shop)
+        assert shop.get("/products/1").status_code == 503
+
+
 def test_without_the_database_an_expired_document_serves_if_that_is_allowed(
-    make_shop: Make, way: Relay, redis_cli: Any, watched: Callable[[Shop], None]
+    make_shop: Make, way: Relay, redis_cli: Any, unhurried: None
 ) -> None:
     shop = shop_by(way, make_shop, REDIS_CACHE_TTL="1", CACHE_STALE_IF_ERROR="1000")
-    watched(shop)
     expire(redis_cli)
     way.close()
     for path in ("/products/1", "/products"):

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 )
 
 from shop.cache import protocol as protocol_module
-from shop.cache.protocol import LEASE_SECONDS, Entry, Protocol, State, new_token
+from shop.cache.protocol import LEASE_SECONDS, READ, Entry, Protocol, State, new_token
 from shop.config import Settings
 from shop.redis import RedisConnection, RedisUnavailable
 
@@ -65,19 +65,18 @@ def connect(port: int) -> RedisConnection:
     return RedisConnection(Settings.from_environment(values))
 
 
-def read(protocol: Protocol, token: str | None = None) -> Entry:
-    [entry] = protocol.read(GENERATION, [KEY], token or new_token())
+def read(protocol: Protocol) -> Entry:
+    [entry] = protocol.read(GENERATION, [KEY])
     return entry
 
 
-def fill(protocol: Protocol, entry: Entry, token: str, document: bytes = b"1") -> int:
-    return protocol.fill(token, {KEY: (entry.stamp, TTL, document)})
+def fill(protocol: Protocol, entry: Entry, document: bytes = b"1") -> int:
+    return protocol.fill({KEY: (entry.lease, TTL, document)})
 
 
 def filled(protocol: Protocol, document: bytes = b"1") -> None:
-    token = new_token()
-    assert fill(protocol, read(protocol, token), token, document) == 1
-    assert read(protocol) == (read(protocol).stamp, State.HIT, document)
+    assert fill(protocol, read(protocol), document) == 1
+    assert read(protocol)[1:] == (State.HIT, document)
 
 
 def new_life(client: Any) -> None:
@@ -92,12 +91,11 @@ def new_life(client: Any) -> None:
 def test_a_reader_that_selected_before_a_write_cannot_store_after_it(
     protocol: Protocol, name: str
 ) -> None:
-    token = new_token()
-    entry = read(protocol, token)  # and selects the old row
+    entry = read(protocol)  # and selects the old row
     protocol.suspend([name], "a")  # commits
     assert read(protocol).state is State.SUSPENDED
     protocol.release([name], "a")
-    fill(protocol, entry, token, b"old")
+    fill(protocol, entry, b"old")
     assert read(protocol).state is not State.HIT
 
 
@@ -105,10 +103,9 @@ def test_a_reader_that_selected_before_a_write_cannot_store_after_it(
 def test_between_suspension_and_commit_nothing_is_stored(protocol: Protocol, name: str) -> None:
     filled(protocol)
     protocol.suspend([name], "a")
-    token = new_token()
-    entry = read(protocol, token)
+    entry = read(protocol)
     assert entry.state is State.SUSPENDED
-    fill(protocol, entry, token, b"old")
+    fill(protocol, entry, b"old")
     assert read(protocol).state is State.SUSPENDED
 
 
@@ -159,33 +156,50 @@ def test_a_release_empties_what_came_while_the_note_was_lost(
 
 
 def test_one_reader_computes_and_the_others_wait(protocol: Protocol, client: Any) -> None:
-    token = new_token()
-    first = read(protocol, token)
+    first = read(protocol)
     assert first.state is State.LEASED
     assert read(protocol).state is State.HELD
-    assert read(protocol, token).state is State.LEASED  # asked again, over a new connection
     assert client.pttl(KEY) <= LEASE_SECONDS * 1000
-    fill(protocol, first, token)
+    fill(protocol, first)
     assert read(protocol).state is State.HIT
 
 
+def test_a_second_attempt_takes_over_and_a_late_first_one_brings_nothing_back(
+    protocol: Protocol, debuggable: int
+) -> None:
+    """The connection broke under the first, and what was sent arrives all the same."""
+    connection = connect(debuggable)
+
+    def attempt(token: str, before: str) -> Entry:
+        arguments = (new_token(), token, 3000, before)
+        lease, reply = connection.eval(READ, [GENERATION, KEY], arguments)
+        return Entry(lease, State(reply[:1]), reply[1:])
+
+    assert attempt("a1", "").state is State.LEASED
+    second = attempt("a2", "a1")
+    assert second.state is State.LEASED  # and selects the old row
+    protocol.suspend([KEY], "b")
+    protocol.release([KEY], "b")
+    assert attempt("a1", "").state is State.LEASED
+    assert fill(protocol, second, b"old") == 0
+    connection.client.close()
+
+
 def test_a_lease_that_was_taken_over_is_void(protocol: Protocol, client: Any) -> None:
-    mine, other = new_token(), new_token()
-    first = read(protocol, token=mine)
+    first = read(protocol)
     client.delete(KEY)  # it has expired
-    second = read(protocol, token=other)
-    assert fill(protocol, first, mine, b"late") == 0
-    assert fill(protocol, second, other, b"new") == 1
-    assert fill(protocol, first, mine, b"late") == 0
+    second = read(protocol)
+    assert fill(protocol, first, b"late") == 0
+    assert fill(protocol, second, b"new") == 1
+    assert fill(protocol, first, b"late") == 0
     assert read(protocol).document == b"new"
 
 
 def test_a_lease_that_is_given_back_is_free_at_once(protocol: Protocol) -> None:
-    token = new_token()
-    entry = read(protocol, token)
-    protocol.give_back(new_token(), {KEY: entry.stamp})
+    entry, other = read(protocol), read(protocol)
+    protocol.give_back({KEY: other.lease})
     assert read(protocol).state is State.HELD
-    protocol.give_back(token, {KEY: entry.stamp})
+    protocol.give_back({KEY: entry.lease})
     assert read(protocol).state is State.LEASED
 
 
@@ -193,13 +207,12 @@ def test_a_lease_that_is_given_back_is_free_at_once(protocol: Protocol) -> None:
 def test_a_redis_in_a_new_life_has_nothing_valid(
     protocol: Protocol, client: Any, what: str
 ) -> None:
-    token = new_token()
-    entry = read(protocol, token)
+    entry = read(protocol)
     if what == "entry":
-        fill(protocol, entry, token)
+        fill(protocol, entry)
     new_life(client)
     if what == "lease":
-        fill(protocol, entry, token)
+        fill(protocol, entry)
     assert read(protocol).state is State.LEASED
 
 
@@ -258,7 +271,7 @@ def test_whatever_is_under_a_name_does_no_harm(
     protocol: Protocol, client: Any, name: str, value: str
 ) -> None:
     filled(protocol)
-    client.set(name, value.replace("{stamp}", read(protocol).stamp.decode()), ex=5)
+    client.set(name, value.replace("{stamp}", read(protocol).lease.decode().split()[0]), ex=5)
     assert read(protocol).state is not State.HIT
     protocol.suspend(NAMES, "a")
     protocol.release(NAMES, "a")
@@ -269,16 +282,13 @@ def test_expired_documents_are_kept_for_the_time_that_is_asked(
     debuggable: int, protocol: Protocol, client: Any
 ) -> None:
     keeping = Protocol(connect(debuggable), 60)
-    token = new_token()
-    keeping.fill(token, {KEY: (read(keeping, token).stamp, 0, b"old")})
-    leased = read(keeping, token)
-    assert (leased.state, leased.document) == (State.LEASED, b"old")
-    waiting = read(keeping)
-    assert (waiting.state, waiting.document) == (State.HELD, b"old")
-    keeping.give_back(token, {KEY: leased.stamp})
+    keeping.fill({KEY: (read(keeping).lease, 0, b"old")})
+    leased = read(keeping)
+    assert leased[1:] == (State.LEASED, b"old")
+    assert read(keeping)[1:] == (State.HELD, b"old")
+    keeping.give_back({KEY: leased.lease})
     assert 58_000 < client.pttl(KEY) <= 60_001
-    again = read(keeping, token)
-    assert (again.state, again.document) == (State.LEASED, b"old")
+    assert read(keeping)[1:] == (State.LEASED, b"old")
     keeping.suspend([KEY], "a")
     keeping.release([KEY], "a")
     assert read(keeping).document == b""
@@ -298,8 +308,7 @@ def test_only_so_many_ids_are_noted_as_missing(protocol: Protocol, client: Any) 
 class Read:
     """A reader on its way: its lease, and what it has selected."""
 
-    token: str
-    stamp: bytes
+    lease: bytes
     selected: bytes
 
 
@@ -337,10 +346,9 @@ class ReadersAndWriters(RuleBasedStateMachine):
     @rule()
     def read(self) -> None:
         """Read, and on a miss select at once: the older the selected, the worse."""
-        token = new_token()
-        entry = read(self.protocol, token)
+        entry = read(self.protocol)
         if entry.state is not State.HIT:
-            self.reads.append(Read(token, entry.stamp, b"%d" % self.committed))
+            self.reads.append(Read(entry.lease, b"%d" % self.committed))
         elif self.unsure or any(write.bare for write in self.writes):
             assert self.acknowledged <= int(entry.document) <= self.committed
         else:
@@ -352,9 +360,9 @@ class ReadersAndWriters(RuleBasedStateMachine):
         """Fill, or give the lease back. Whoever holds none, or no longer does, tries, too."""
         one = self.reads.pop(0 if first else -1)
         if back:
-            self.protocol.give_back(one.token, {KEY: one.stamp})
+            self.protocol.give_back({KEY: one.lease})
         else:
-            self.protocol.fill(one.token, {KEY: (one.stamp, TTL, one.selected)})
+            self.protocol.fill({KEY: (one.lease, TTL, one.selected)})
 
     @precondition(lambda self: len(self.writes) < 2)
     @rule(name=st.sampled_from(NAMES))

@@ -39,11 +39,11 @@ class RedisBackend(BaseCache):
         protocol = Protocol(connection, app.config["SETTINGS"].cache_stale_if_error)
         return cls(connection, protocol, config["CACHE_DEFAULT_TIMEOUT"])
 
-    def read(self, generation: str, keys: Sequence[str], token: str) -> list[Entry]:
+    def read(self, generation: str, keys: Sequence[str]) -> list[Entry]:
         """Read entries, and lease those that are missing. Raises RedisUnavailable."""
         if not (self.connection.available and self.watch.vouches()):
             raise RedisUnavailable
-        return self.protocol.read(generation, keys, token)
+        return self.protocol.read(generation, keys)
 
     # Flask-Caching's own interface. Without Redis: nothing found, nothing stored.
 

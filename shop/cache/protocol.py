@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import secrets
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,8 +57,9 @@ end
 """
 
 # An entry is answered only with the stamp of this moment: epoch and generation are unique values
-# and never come back. Each entry has one lease at most, of one reader and one stamp.
-# Returns the stamp, then for each entry a State and its document.
+# and never come back. Each entry has one lease at most, of one reader and one stamp, and no token
+# is sent twice: a copy that arrives late must not renew a lease that a writer has removed.
+# Returns the lease (STAMP TOKEN), then for each entry a State and its document.
 _READ = """
 local stamp = epoch .. ':' .. generation
 local suspended = string.sub(generation, 1, 8) == 'writers '
@@ -75,7 +76,7 @@ local function read(key, value)
     known = document or ''
   elseif value and string.sub(value, 1, #stamp + 7) == 'lease ' .. stamp .. ' ' then
     local holder, ends, document = string.match(value, '^(%x+) (%d+)\\n(.*)$', #stamp + 8)
-    if holder and holder ~= token and now < tonumber(ends) then
+    if holder and holder ~= before and now < tonumber(ends) then
       return 'W' .. document
     end
     known = document or ''
@@ -90,19 +91,20 @@ local function read(key, value)
 end
 
 local values = redis.call('MGET', unpack(entries))
-local answer = {stamp}
+local answer = {stamp .. ' ' .. token}
 for i, key in ipairs(entries) do
   answer[i + 1] = read(key, values[i])
 end
 return answer
 """
 
-# KEYS: the generation, entries. ARGV: a new generation, token, lease in milliseconds.
+# KEYS: the generation, entries. ARGV: a new generation, token, lease in milliseconds, the token of
+# an attempt before this one.
 READ = f"""
 {_NOW}
 {_EPOCH}
 {_GENERATION}
-local entries, token, patience = {{unpack(KEYS, 2)}}, ARGV[2], ARGV[3]
+local entries, token, patience, before = {{unpack(KEYS, 2)}}, ARGV[2], ARGV[3], ARGV[4]
 {_READ}
 """
 
@@ -114,29 +116,28 @@ GENERATION = f"""
 {_GENERATION}
 return string.sub(generation, 1, 8) == 'writers ' and generation or epoch .. ':' .. generation
 """
-# KEYS: entries. ARGV: the generation, token, lease in milliseconds.
+# KEYS: entries. ARGV: the generation, and the others.
 READ_ENTRIES = f"""
 {_NOW}
 {_EPOCH}
-local entries, generation, token, patience = KEYS, ARGV[1], ARGV[2], ARGV[3]
+local entries, generation, token, patience, before = KEYS, ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 {_READ}
 """
 
 # Only the lease of this reader becomes an entry. A writer that suspended the name since has
 # removed the lease, and so has anything that lost it.
-# KEYS: entries. ARGV: token, milliseconds to keep an expired one, then for each entry its stamp,
-# time to live in milliseconds, and document. Returns for each 1, or 0 if it was refused.
+# KEYS: entries. ARGV: milliseconds to keep an expired one, then for each entry its lease, time to
+# live in milliseconds, and document. Returns for each 1, or 0 if it was refused.
 FILL = f"""
 {_NOW}
 local values = redis.call('MGET', unpack(KEYS))
 local answer = {{}}
 for i, key in ipairs(KEYS) do
-  local stamp, ttl, document = ARGV[3 * i], ARGV[3 * i + 1], ARGV[3 * i + 2]
-  local lease = 'lease ' .. stamp .. ' ' .. ARGV[1] .. ' '
+  local lease, ttl, document = 'lease ' .. ARGV[3 * i - 1] .. ' ', ARGV[3 * i], ARGV[3 * i + 1]
   answer[i] = 0
   if values[i] and string.sub(values[i], 1, #lease) == lease then
-    local entry = stamp .. ' ' .. (now + ttl) .. '\\n' .. document
-    redis.call('SET', key, entry, 'PX', document == '' and ttl or ttl + ARGV[2])
+    local entry = string.match(lease, ' (%S+)') .. ' ' .. (now + ttl) .. '\\n' .. document
+    redis.call('SET', key, entry, 'PX', document == '' and ttl or ttl + ARGV[1])
     answer[i] = 1
   end
 end
@@ -144,17 +145,17 @@ return answer
 """
 
 # A lease that is given back leaves what it found: an expired entry, or nothing.
-# KEYS: entries. ARGV: token, then for each entry its stamp.
+# KEYS: entries. ARGV: for each entry its lease.
 GIVE_BACK = """
 local values = redis.call('MGET', unpack(KEYS))
 for i, key in ipairs(KEYS) do
-  local lease = 'lease ' .. ARGV[i + 1] .. ' ' .. ARGV[1] .. ' '
+  local lease = 'lease ' .. ARGV[i] .. ' '
   if values[i] and string.sub(values[i], 1, #lease) == lease then
     local known = string.match(values[i], '\\n(.*)$')
     if known == '' then
       redis.call('DEL', key)
     else
-      redis.call('SET', key, ARGV[i + 1] .. ' 0\\n' .. known, 'KEEPTTL')
+      redis.call('SET', key, string.match(lease, ' (%S+)') .. ' 0\\n' .. known, 'KEEPTTL')
     end
   end
 end
@@ -231,7 +232,7 @@ class State(Enum):
 
 
 class Entry(NamedTuple):
-    stamp: bytes
+    lease: bytes  # to fill it with, if it is LEASED
     state: State
     document: bytes  # other than in a HIT, an expired one; empty if there is none
 
@@ -247,62 +248,68 @@ class Protocol:
         self._connection = connection
         self._keep_expired = keep_expired * 1000
 
-    def read(self, generation: str, keys: Sequence[str], token: str) -> list[Entry]:
+    def read(self, generation: str, keys: Sequence[str]) -> list[Entry]:
         """Read entries, and lease those that are missing."""
-        connection, lease = self._connection, (token, _milliseconds(LEASE_SECONDS))
+        connection = self._connection
         if not connection.is_cluster:
-            return _entries(connection.eval(READ, [generation, *keys], (new_token(), *lease)))
-        current = connection.eval(GENERATION, [generation], (new_token(),))
-        return [
-            entry
-            for key in keys
-            for entry in _entries(connection.eval(READ_ENTRIES, [key], (current, *lease)))
-        ]
+            return self._read(READ, [generation, *keys], new_token())
+        current = connection.eval(GENERATION, [generation], [new_token()])
+        return [entry for key in keys for entry in self._read(READ_ENTRIES, [key], current)]
 
-    def fill(self, token: str, documents: Mapping[str, tuple[bytes, float, bytes]]) -> int:
-        """Store documents in place of their leases: `{key: (stamp, ttl in seconds, document)}`.
+    def _read(self, script: str, keys: Sequence[str], generation: str | bytes) -> list[Entry]:
+        first, second = new_token(), new_token()
+        patience = _milliseconds(LEASE_SECONDS)
+        lease, *replies = self._connection.eval(
+            script,
+            keys,
+            (generation, first, patience, ""),
+            again=(generation, second, patience, first),
+        )
+        return [Entry(lease, State(reply[:1]), reply[1:]) for reply in replies]
+
+    def fill(self, documents: Mapping[str, tuple[bytes, float, bytes]]) -> int:
+        """Store documents in place of leases: `{key: (lease, ttl in seconds, document)}`.
 
         Returns how many were stored; the others were refused, because their lease is gone.
         """
         stored = 0
         for keys in self._connection.together(list(documents)):
-            arguments: list[object] = [token, self._keep_expired]
+            arguments: list[object] = [self._keep_expired]
             for key in keys:
-                stamp, ttl, document = documents[key]
-                arguments += (stamp, _milliseconds(ttl), document)
-            stored += sum(self._connection.eval(FILL, keys, arguments))
+                lease, ttl, document = documents[key]
+                arguments += (lease, _milliseconds(ttl), document)
+            stored += sum(self._eval(FILL, keys, arguments))
         return stored
 
-    def give_back(self, token: str, stamps: Mapping[str, bytes]) -> None:
-        """Let other readers compute at once what this one could not: `{key: stamp}`."""
-        for keys in self._connection.together(list(stamps)):
-            self._connection.eval(GIVE_BACK, keys, (token, *(stamps[key] for key in keys)))
+    def give_back(self, leases: Mapping[str, bytes]) -> None:
+        """Let other readers compute at once what this one could not: `{key: lease}`."""
+        for keys in self._connection.together(list(leases)):
+            self._eval(GIVE_BACK, keys, [leases[key] for key in keys])
 
     def suspend(self, names: Sequence[str], writer: str) -> None:
         """Drop entries and leases, and let none come, until `release`."""
         arguments = (writer, _milliseconds(SUSPENSION_SECONDS))
         for some in self._connection.together(names):
-            self._connection.eval(SUSPEND, some, arguments)
+            self._eval(SUSPEND, some, arguments)
 
     def release(self, names: Sequence[str], *writers: str) -> None:
         """Drop what is under the names, and let readers fill them unless other writers are left."""
         for some in self._connection.together(names):
-            self._connection.eval(RELEASE, some, writers)
+            self._eval(RELEASE, some, writers)
 
     def admit_missing(self, counter: str, more: int) -> bool:
         """Tell whether so many more rows may be noted as missing now."""
         arguments = (more, MISSING_MAX, _milliseconds(MISSING_SECONDS))
-        return bool(self._connection.eval(ADMIT, [counter], arguments))
+        return bool(self._eval(ADMIT, [counter], arguments))
+
+    def _eval(self, script: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:
+        """Run a script that does no harm if it runs twice, or late."""
+        return self._connection.eval(script, keys, arguments, again=arguments)
 
 
 def new_token() -> str:
     """Return a value that was never used before."""
     return secrets.token_hex(8)
-
-
-def _entries(answer: list[bytes]) -> list[Entry]:
-    stamp, *replies = answer
-    return [Entry(stamp, State(reply[:1]), reply[1:]) for reply in replies]
 
 
 def _milliseconds(seconds: float) -> int:

@@ -16,7 +16,7 @@ from shop.config import current_settings, is_database_gone
 from shop.redis import RedisUnavailable
 
 from .metrics import ERRORS, READS, REFUSED_FILLS, WAITS
-from .protocol import LEASE_SECONDS, MISSING_SECONDS, Entry, State, new_token
+from .protocol import LEASE_SECONDS, MISSING_SECONDS, Entry, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +56,6 @@ class Reader:
         self._keys = keys
         self._compute = compute
         self._cache = function.cache
-        self._token = new_token()
 
     def read(self) -> None:
         """Find every document, or compute it; wait for those that others are computing."""
@@ -82,7 +81,7 @@ class Reader:
     def _entries(self, wanted: list[int]) -> dict[int, Entry]:
         keys = [self._keys[position] for position in wanted]
         generation = self._function.generation_key
-        read = self._cache.backend.read(generation, keys, self._token)
+        read = self._cache.backend.read(generation, keys)
         return dict(zip(wanted, read, strict=True))
 
     def _settle(self, entries: dict[int, Entry], *, alone: bool) -> list[int]:
@@ -107,7 +106,7 @@ class Reader:
     def _compute_missing(self, entries: dict[int, Entry]) -> None:
         positions = list(entries)
         leases = {
-            position: entry.stamp
+            position: entry.lease
             for position, entry in entries.items()
             if entry.state is State.LEASED
         }
@@ -139,13 +138,13 @@ class Reader:
                 self._give_back({position: leases.pop(position) for position in missing})
             entries = {
                 self._keys[position]: (
-                    stamp,
+                    lease,
                     _jittered(min(ttl, MISSING_SECONDS) if position in missing else ttl),
                     self.documents[position],
                 )
-                for position, stamp in leases.items()
+                for position, lease in leases.items()
             }
-            stored = protocol.fill(self._token, entries)
+            stored = protocol.fill(entries)
         except RedisUnavailable as error:
             ERRORS.labels(function.name).inc()
             if error.__cause__:
@@ -155,9 +154,9 @@ class Reader:
             REFUSED_FILLS.labels(function.name).inc(len(entries) - stored)
 
     def _give_back(self, leases: dict[int, bytes]) -> None:
-        stamps = {self._keys[position]: stamp for position, stamp in leases.items()}
+        given = {self._keys[position]: lease for position, lease in leases.items()}
         with suppress(RedisUnavailable):  # then the leases end by themselves
-            self._cache.backend.protocol.give_back(self._token, stamps)
+            self._cache.backend.protocol.give_back(given)
 
     def _count(self, outcome: Outcome, positions: Sequence[int]) -> None:
         if not positions:

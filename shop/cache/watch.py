@@ -84,8 +84,10 @@ class Watch:
             trouble = f"The outbox cannot be emptied: {error.__cause__ or 'no Redis'}"
         except SQLAlchemyError as error:
             trouble = f"The outbox cannot be read: {getattr(error, 'orig', error)}"
-            if is_database_gone(error) and began - self._clear <= VOUCH_SECONDS:
-                self._clear = began  # without a database nobody writes
+            # Without a database nobody writes. If it is gone so soon after a look that counts, no
+            # write that this one would have seen is acknowledged either.
+            if is_database_gone(error) and self._age() <= VOUCH_SECONDS:
+                self._clear = began
         else:
             self._clear = began
         if trouble and trouble != self._trouble:
@@ -99,7 +101,11 @@ class Watch:
             if not error.connection_invalidated:
                 raise
             empty = self._outbox.is_empty()  # was it that connection, or is it the database?
-        if not empty and (replayed := self._outbox.replay(self._backend.protocol.release)):
+        if empty:
+            return
+        if not self._backend.connection.available:
+            raise RedisUnavailable
+        if replayed := self._outbox.replay(self._backend.protocol.release):
             logger.info("Invalidated %s names from the outbox", replayed)
 
     def _greet_master(self) -> None:
@@ -114,9 +120,10 @@ class Watch:
     def start(self, app: Flask) -> threading.Event:
         """Look all the time, in a thread, until the returned event is set."""
         stop = threading.Event()
-        threading.Thread(
-            target=self._watch, args=[app, stop], name="cache-watch", daemon=True
-        ).start()
+        if self._backend.connection.enabled:
+            threading.Thread(
+                target=self._watch, args=[app, stop], name="cache-watch", daemon=True
+            ).start()
         return stop
 
     def _watch(self, app: Flask, stop: threading.Event) -> None:

@@ -37,7 +37,8 @@ def page(skip: int, limit: int) -> Page:
 
 @cache.memoize_many(key="categories:id:{category_id}", ttl="category_cache_ttl", tables=[Category])
 def category_documents(category_ids: Sequence[int]) -> dict[int, bytes]:
-    rows = db.session.scalars(select(Category).where(Category.id.in_(category_ids)))
+    found = select(Category).where(Category.id.in_(category_ids))
+    rows = db.session.scalars(found.execution_options(populate_existing=True))
     return {row.id: dump(schema.dump(row)) for row in rows}
 
 

@@ -95,5 +95,5 @@ STRATEGIES[SHARED_WINDOW] = SharedWindowRateLimiter
 
 def _count(key: str, quota: int, period: int, cost: int) -> tuple[bool, int, float]:
     connection = redis_connection()
-    passed, count, left = connection.eval(COUNT, [key], (quota, period * 1000, cost), retry=False)
+    passed, count, left = connection.eval(COUNT, [key], (quota, period * 1000, cost))
     return bool(passed), int(count), left / 1000

@@ -37,7 +37,8 @@ def page(skip: int, limit: int) -> Page:
 
 @cache.memoize_many(key="products:id:{product_id}", ttl="redis_cache_ttl", tables=[Product])
 def product_documents(product_ids: Sequence[int]) -> dict[int, bytes]:
-    rows = db.session.scalars(select(Product).where(Product.id.in_(product_ids)))
+    found = select(Product).where(Product.id.in_(product_ids))
+    rows = db.session.scalars(found.execution_options(populate_existing=True))
     return {row.id: dump(schema.dump(row)) for row in rows}
 
 
