@@ -41,6 +41,7 @@ class RedisBackend(BaseCache):
 
     def read(self, generation: str, keys: Sequence[str]) -> list[Entry]:
         """Read entries, and lease those that are missing. Raises RedisUnavailable."""
+        # Without asking the watch nothing is read, not even if the breaker closes at this moment.
         if not (self.connection.available and self.watch.vouches()):
             raise RedisUnavailable
         return self.protocol.read(generation, keys)

@@ -68,7 +68,7 @@ class Transaction:
             session.commit()
         elif not self._backend.connection.enabled:
             # Whoever uses the cache later begins with these families anew. For each there is one
-            # row, however many writes there are: nobody may ever delete it.
+            # row, however many writes there are: that may be long from now, or never.
             self._outbox.add({function.generation_key for function in self._forgotten.values()})
             session.commit()
         elif self._suspend():
@@ -123,7 +123,7 @@ class Transaction:
         session.commit()
         committed = time.monotonic()
         session.execute(select(func.pg_sleep(VOUCH_SECONDS)))
-        session.rollback()
+        session.commit()  # a rollback would expire what this write is answered with
         time.sleep(max(0, committed + VOUCH_SECONDS - time.monotonic()))  # if its clock was set
         self._tell("Redis could not be told, and will be: %s")
 
