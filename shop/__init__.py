@@ -13,6 +13,7 @@ from .config import BODY_MAX, DATABASE_POOL, Settings
 from .extensions import api, cache, db, migrate
 from .keys import auth
 from .keys import commands as key_commands
+from .limits import routes as rate_limit
 from .ops import cache_commands, health, limit_commands, metrics, seed
 from .products import routes as products
 from .redis import RedisConnection
@@ -52,6 +53,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     app.register_blueprint(health.blueprint)
     api.register_blueprint(categories.blueprint)
     api.register_blueprint(products.blueprint)
+    api.register_blueprint(rate_limit.blueprint)
 
     for commands in (cache_commands.cache, limit_commands.limits, key_commands.keys, seed.seed):
         app.cli.add_command(commands)

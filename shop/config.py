@@ -32,6 +32,8 @@ CATEGORIES_LIMIT = (100, 1000)
 REDIS_TIMEOUT = 0.1  # seconds, to connect and to read: Redis answers fast or not at all
 BODY_MAX = 1024 * 1024  # bytes of a request
 DAY = 86_400
+CALLS_MAX = 1_000_000  # of any quota
+TIERS = ("standard", "partner", "unlimited")  # of API keys; a client without one is standard
 # Connections of a worker: one for each of its threads. Each is tried before it is used again, so
 # that a restarted PostgreSQL fails no request; a connection that cannot be had in time does. Each
 # statement sees what was committed before it: the cache relies on that.
@@ -66,9 +68,13 @@ class Settings:
     category_cache_ttl: int  # seconds
     cache_stale_if_error: int  # seconds past its time to live that a document serves in need
     rate_limit_enabled: bool
+    rate_limit_mode: str  # enforce, or shadow: counts and refuses nothing
     rate_limit_calls: int  # requests of one client in a period
     rate_limit_period: int  # seconds
     write_limit_calls: int  # writes of one client in a period
+    partner_rate_limit_calls: int  # the same two of a key of the tier partner
+    partner_write_limit_calls: int
+    unknown_key_limit_calls: int  # requests of one address in a period with keys that nobody has
     trusted_proxies: int  # proxies in front that append to X-Forwarded-For
     admin_api_key: str | None
     secret_key: str | None
@@ -92,9 +98,13 @@ class Settings:
             category_cache_ttl=read.number("CATEGORY_CACHE_TTL", 3600, 1, DAY),
             cache_stale_if_error=read.number("CACHE_STALE_IF_ERROR", 0, 0, DAY),
             rate_limit_enabled=read.flag("RATE_LIMIT_ENABLED", default=True),
-            rate_limit_calls=read.number("RATE_LIMIT_CALLS", 100, 1, 1_000_000),
+            rate_limit_mode=read.choice("RATE_LIMIT_MODE", "enforce", ("enforce", "shadow")),
+            rate_limit_calls=read.number("RATE_LIMIT_CALLS", 100, 1, CALLS_MAX),
             rate_limit_period=read.number("RATE_LIMIT_PERIOD", 60, 1, DAY),
-            write_limit_calls=read.number("WRITE_LIMIT_CALLS", 30, 1, 1_000_000),
+            write_limit_calls=read.number("WRITE_LIMIT_CALLS", 30, 1, CALLS_MAX),
+            partner_rate_limit_calls=read.number("PARTNER_RATE_LIMIT_CALLS", 1000, 1, CALLS_MAX),
+            partner_write_limit_calls=read.number("PARTNER_WRITE_LIMIT_CALLS", 300, 1, CALLS_MAX),
+            unknown_key_limit_calls=read.number("UNKNOWN_KEY_LIMIT_CALLS", 10, 1, CALLS_MAX),
             trusted_proxies=read.number("TRUSTED_PROXIES", 0, 0, 10),
             admin_api_key=read.secret("ADMIN_API_KEY", shortest=16),
             secret_key=read.secret("SECRET_KEY", shortest=16),
@@ -134,10 +144,11 @@ class _Reader:
         return known[text.lower()]
 
     def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
-        text = (self.text(name) or default).upper()
-        if text not in allowed:
+        text = self.text(name) or default
+        known = {choice.lower(): choice for choice in allowed}
+        if text.lower() not in known:
             raise SettingError(f"{name} must be one of {', '.join(allowed)}, not {text}")
-        return text
+        return known[text.lower()]
 
     def secret(self, name: str, *, shortest: int) -> str | None:
         value, path = self.text(name), self.text(f"{name}_FILE")

@@ -67,10 +67,15 @@ def problem(
     detail: str,
     *,
     errors: list[dict[str, str]] | None = None,
+    members: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Answer with a problem document; `errors` has one entry for each wrong field."""
-    document = {
+    """Answer with a problem document.
+
+    `errors` has one entry for each wrong field; `members` are those of a problem with a type of
+    its own, which is one of them.
+    """
+    document: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
@@ -80,6 +85,7 @@ def problem(
     }
     if errors:
         document["errors"] = errors
+    document |= members or {}
     body = json.dumps(document, separators=(",", ":"))
     return Response(body, status, headers, content_type="application/problem+json")
 

@@ -55,6 +55,12 @@ class ProblemSchema(Schema):
     errors = fields.List(fields.Nested(FieldErrorSchema))
 
 
+class QuotaExceededSchema(ProblemSchema):
+    """A problem of the type quota-exceeded (draft-ietf-httpapi-ratelimit-headers-10)."""
+
+    violated_policies = fields.List(fields.String(), data_key="violated-policies", required=True)
+
+
 class JSONParser(FlaskParser):
     """Read a body as JSON whose numbers stay exact."""
 
@@ -99,12 +105,15 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "X-Request-ID": ("The request's id, also in the logs.", {"type": "string"}),
     "X-RateLimit-Limit": ("The quota of the policy nearest to it.", INTEGER),
     "X-RateLimit-Remaining": ("What is left of it.", INTEGER),
-    "X-RateLimit-Reset": ("Seconds until its window starts anew.", INTEGER),
+    "X-RateLimit-Reset": ("Seconds until some of what is used is free again.", INTEGER),
     "RateLimit-Policy": (
         "Every policy: its quota (q) in a window of w seconds.",
         {"type": "string"},
     ),
-    "RateLimit": ("Every policy: what remains (r), and for t seconds.", {"type": "string"}),
+    "RateLimit": (
+        "Every policy: what remains (r), and the seconds until there is more (t).",
+        {"type": "string"},
+    ),
     "Retry-After": ("Seconds to wait.", INTEGER),
     "X-Cache": ("How the documents were had.", {"enum": ["HIT", "MISS", "BYPASS", "STALE"]}),
     "Warning": (
@@ -122,6 +131,7 @@ PROBLEM_HEADERS = {
     429: ("Retry-After",),
     503: ("Retry-After",),
 }
+PROBLEM_SCHEMAS = {429: QuotaExceededSchema}
 IF_NONE_MATCH = {
     "name": "If-None-Match",
     "in": "header",
@@ -185,7 +195,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         }:
             responses[status] = {
                 "description": HTTPStatus(status).phrase,
-                "content": {PROBLEM: {"schema": ProblemSchema}},
+                "content": {PROBLEM: {"schema": PROBLEM_SCHEMAS.get(status, ProblemSchema)}},
                 "headers": _refer(*PROBLEM_HEADERS.get(status, ())),
             }
         for response in responses.values():

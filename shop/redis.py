@@ -70,6 +70,7 @@ class RedisConnection:
         self.enabled = settings.redis_enabled
         self.is_cluster = settings.redis_url.startswith("redis+cluster:")
         self._settings = settings
+        self.when_back: list[Callable[[], None]] = []  # called each time that it answers again
         self._open = threading.Event()
         self._lock = threading.Lock()
         self._master: object = None  # the address that sentinels told last
@@ -159,6 +160,8 @@ class RedisConnection:
         self._open.clear()
         BREAKER_OPEN.set(0)
         logger.warning("Redis answers again")
+        for work in self.when_back:
+            work()
 
     def _answers(self) -> bool:
         try:

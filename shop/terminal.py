@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -11,7 +12,9 @@ from sqlalchemy.exc import OperationalError
 from shop.redis import RedisUnavailable, redis_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from shop.redis import RedisConnection
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,13 +34,19 @@ def needs_database(command: Callable[P, R]) -> Callable[P, R]:
     return guarded
 
 
-def call_redis(command: Callable[[Any], Any]) -> Any:
-    """Call Redis, or end the program with one line that says why it cannot be called."""
+@contextmanager
+def needs_redis() -> Iterator[RedisConnection]:
+    """End the program with one line where Redis cannot be called."""
     connection = redis_connection()
     if not connection.enabled:
         raise click.ClickException("Redis is switched off: REDIS_ENABLED=false")
     try:
-        return connection.call(command)
+        yield connection
     except RedisUnavailable as error:
         reason = error.__cause__ or "see the log"
         raise click.ClickException(f"Redis does not answer: {reason}") from None
+
+
+def call_redis(command: Callable[[Any], Any]) -> Any:
+    with needs_redis() as connection:
+        return connection.call(command)

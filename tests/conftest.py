@@ -250,6 +250,17 @@ def _redis_answers(port: int) -> bool:
             return False
 
 
+@pytest.fixture
+def own_redis(home: Home, tmp_path: Path) -> Iterator[Redis]:
+    """A Redis to stop and to hang."""
+    own = type(home)(home.directory(tmp_path.name), home.account)
+    own.path.chmod(0o755)
+    server = Redis(own, durable=False)
+    server.start()
+    yield server
+    server.stop()
+
+
 @pytest.fixture(scope="session")
 def settings(postgres: Postgres, redis_server: Redis) -> dict[str, str]:
     """The environment of a shop in the tests; limits are out of the way."""
@@ -259,6 +270,7 @@ def settings(postgres: Postgres, redis_server: Redis) -> dict[str, str]:
         "ADMIN_API_KEY": ADMIN_KEY,
         "RATE_LIMIT_CALLS": "100000",
         "WRITE_LIMIT_CALLS": "100000",
+        "UNKNOWN_KEY_LIMIT_CALLS": "100000",
         "WEB_CONCURRENCY": "2",
         "LOG_LEVEL": "DEBUG",
     }

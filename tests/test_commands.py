@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 GROUPS = {
     ("cache",): ["clear", "replay", "show", "stats", "warm"],
-    ("limits",): ["list", "reset", "show"],
+    ("limits",): ["list", "reset", "show", "top"],
     ("keys",): ["create", "list", "revoke"],
 }
 
@@ -140,19 +140,80 @@ def test_seed_is_seen_by_the_next_read(a_shop: Shop) -> None:
     assert len(a_shop.get("/products").get_json()["items"]) == 3
 
 
-def test_limits_are_listed_shown_and_reset(make_shop: Make) -> None:
+def test_limits_are_listed_with_every_route(make_shop: Make) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="3", WRITE_LIMIT_CALLS="2", RATE_LIMIT_PERIOD="50")
-    assert run(shop, "limits", "list") == (
-        "default  3 requests per 50 s\nwrite    2 requests per 50 s\n"
-    )
+    lines = [" ".join(line.split()) for line in run(shop, "limits", "list").splitlines()]
+    for line in (
+        "POLICY standard partner",
+        "default 3 1000",
+        "write 2 300",
+        "unknown_key 100000 -",
+        "in 50 s; the tier unlimited has no limit",
+        "GET /products default (costs 1 for each 50 rows), unknown_key (such a key)",
+        "POST /products default, unknown_key (such a key), write",
+        "GET /rate_limit default (free), unknown_key (such a key), write (free)",
+        "GET /health_check -",
+        "GET /metrics -",
+    ):
+        assert line in lines
+    routes = [line for line in lines if re.match("[A-Z,]+ /", line)]
+    assert len(routes) == len(list(shop.app.url_map.iter_rules()))
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"RATE_LIMIT_ENABLED": "false"}, "switched off: RATE_LIMIT_ENABLED=false"),
+        ({"RATE_LIMIT_MODE": "shadow"}, "nothing is refused: RATE_LIMIT_MODE=shadow"),
+    ],
+)
+def test_limits_that_refuse_nothing_are_listed_as_such(
+    make_shop: Make, change: dict[str, str], line: str
+) -> None:
+    assert run(make_shop(**change), "limits", "list").splitlines()[0] == line
+
+
+def test_what_a_client_has_used_is_shown_and_reset(make_shop: Make) -> None:
+    shop = make_shop(RATE_LIMIT_CALLS="3", WRITE_LIMIT_CALLS="2", RATE_LIMIT_PERIOD="50")
+    assert run(shop, "limits", "show", "127.0.0.1") == "rate_limit:127.0.0.1\nnothing is used\n"
     assert [shop.get("/products").status_code for _ in range(4)] == [200, 200, 200, 429]
-    shown = run(shop, "limits", "show", "127.0.0.1").splitlines()
     assert re.fullmatch(
-        r"default  3 of 3 used, starts anew in [0-9]+ s   rate_limit:127\.0\.0\.1", shown[0]
+        r"rate_limit:127\.0\.0\.1\n"
+        r"default       3 of 3 in 50 s, more free in (50|49) s; 1 refused\n",
+        run(shop, "limits", "show", "127.0.0.1"),
     )
-    assert shown[1] == "write    0 of 2 used   rate_limit:127.0.0.1:write"
-    assert run(shop, "limits", "reset", "127.0.0.1") == "reset 127.0.0.1: 1 counters\n"
+    assert run(shop, "limits", "reset", "127.0.0.1") == "reset rate_limit:127.0.0.1\n"
     assert shop.get("/products").status_code == 200
+    run(shop, "limits", "reset", "127.0.0.1")
+    again = run(shop, "limits", "reset", "rate_limit:127.0.0.1")  # as the key is written
+    assert again == "rate_limit:127.0.0.1: nothing is used\n"
+
+
+def test_top_shows_who_uses_most_and_who_is_refused_most(make_shop: Make, redis_cli: Any) -> None:
+    shop = make_shop(RATE_LIMIT_CALLS="10", WRITE_LIMIT_CALLS="2", TRUSTED_PROXIES="1")
+    shop.key = None
+    for client, reads, writes in (("192.0.2.1", 4, 0), ("192.0.2.2", 12, 0), ("192.0.2.3", 0, 5)):
+        headers = {"X-Forwarded-For": client}
+        for _ in range(reads):
+            shop.get("/products", headers=headers)
+        for _ in range(writes):
+            shop.request("POST", "/products", headers=headers)
+    redis_cli.rpush("rate_limit:of another kind", "x")
+    lines = run(shop, "limits", "top", "--count", "2").splitlines()
+    assert lines[:3] == ["4 clients", "", "used most"]
+    shown = [line.split()[:4] for line in lines]
+    assert shown[3:5] == [
+        ["192.0.2.2", "default", "10", "of"],
+        ["192.0.2.3", "write", "2", "of"],
+    ]
+    assert lines[6] == "refused most"
+    assert [line.split()[0] for line in lines[7:]] == ["192.0.2.3", "192.0.2.2"]
+    assert lines[7].endswith("; 3 refused")
+    assert lines[8].endswith("; 2 refused")
+
+
+def test_top_of_nobody_is_empty(a_shop: Shop) -> None:
+    assert run(a_shop, "limits", "top") == "0 clients\n\nused most\n\nrefused most\n"
 
 
 def test_a_client_can_be_a_key_or_an_address_of_either_kind(a_shop: Shop) -> None:
@@ -180,7 +241,7 @@ def test_commands_that_need_the_database_say_so_in_one_line(make_shop: Make) -> 
 
 def test_counters_and_entries_of_another_kind_are_no_fault(a_shop: Shop, redis_cli: Any) -> None:
     redis_cli.set("rate_limit:127.0.0.1", "abc")
-    assert "abc of 100000 used" in run(a_shop, "limits", "show", "127.0.0.1")
+    assert "nothing is used" in run(a_shop, "limits", "show", "127.0.0.1")
     redis_cli.hset("products:id:7", "a", "b")
     result = a_shop.command("cache", "show", "products:id:7")
     assert result.exit_code == 1

@@ -30,6 +30,9 @@ def test_defaults() -> None:
     assert settings.rate_limit_enabled
     assert (settings.rate_limit_calls, settings.rate_limit_period) == (100, 60)
     assert (settings.write_limit_calls, settings.trusted_proxies) == (30, 0)
+    assert settings.rate_limit_mode == "enforce"
+    assert (settings.partner_rate_limit_calls, settings.partner_write_limit_calls) == (1000, 300)
+    assert settings.unknown_key_limit_calls == 10
     assert (settings.admin_api_key, settings.secret_key) == (None, None)
     assert (settings.port, settings.log_level) == (8000, "INFO")
     assert settings.web_concurrency == os.cpu_count()
@@ -44,6 +47,8 @@ def test_an_empty_value_is_not_set() -> None:
     [
         ("REDIS_CACHE_TTL", "0"), ("REDIS_CACHE_TTL", "-5"), ("REDIS_CACHE_TTL", "5 minutes"),
         ("REDIS_CACHE_TTL", "1e3"), ("REDIS_CACHE_TTL", "9" * 5000), ("REDIS_CACHE_TTL", "٣"),
+        ("RATE_LIMIT_MODE", "off"), ("PARTNER_RATE_LIMIT_CALLS", "0"),
+        ("PARTNER_WRITE_LIMIT_CALLS", "x"), ("UNKNOWN_KEY_LIMIT_CALLS", "-1"),
         ("RATE_LIMIT_CALLS", "0"), ("RATE_LIMIT_PERIOD", "x"), ("WRITE_LIMIT_CALLS", "1.5"),
         ("REDIS_ENABLED", "maybe"), ("RATE_LIMIT_ENABLED", "2"), ("TRUSTED_PROXIES", "-1"),
         ("PORT", "70000"), ("WEB_CONCURRENCY", "0"), ("LOG_LEVEL", "LOUD"),
@@ -148,6 +153,8 @@ def test_the_example_of_a_production_environment_is_complete_and_valid() -> None
         "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_PASSWORD", "REDIS_MAX_CONNECTIONS",
         "REDIS_ENABLED", "REDIS_CACHE_TTL", "CATEGORY_CACHE_TTL", "CACHE_STALE_IF_ERROR",
         "RATE_LIMIT_ENABLED", "RATE_LIMIT_CALLS", "RATE_LIMIT_PERIOD", "WRITE_LIMIT_CALLS",
+        "RATE_LIMIT_MODE", "PARTNER_RATE_LIMIT_CALLS", "PARTNER_WRITE_LIMIT_CALLS",
+        "UNKNOWN_KEY_LIMIT_CALLS",
         "TRUSTED_PROXIES", "ADMIN_API_KEY", "SECRET_KEY", "PORT", "WEB_CONCURRENCY",
         "LOG_LEVEL",
     }  # fmt: skip

@@ -131,9 +131,21 @@ def test_only_the_hash_of_a_key_is_kept(a_shop: Shop) -> None:
     assert secret not in listed
 
 
+def test_a_key_can_be_for_a_larger_quota_alone(a_shop: Shop) -> None:
+    made = a_shop.command("keys", "create", "--name", "partner shop", "--tier", "partner")
+    assert made.exit_code == 0
+    a_shop.key = made.stdout.strip()
+    assert a_shop.post("/categories", name="Garden").status_code == 403
+    headers = {"Authorization": f"Bearer {a_shop.key}"}
+    assert a_shop.get("/rate_limit", headers=headers).get_json()["tier"] == "partner"
+    listed = a_shop.command("keys", "list").output
+    assert re.search(r"^[0-9a-f]{12} +active +partner +- .* partner shop$", listed, re.MULTILINE)
+
+
 def test_commands_refuse_what_is_wrong(a_shop: Shop) -> None:
     for arguments in (
-        ("keys", "create", "--name", "tests"),
+        ("keys", "create", "--scope", "catalog:write"),
+        ("keys", "create", "--name", "tests", "--tier", "gold"),
         ("keys", "create", "--name", "tests", "--scope", "everything"),
         ("keys", "create", "--name", " ", "--scope", "catalog:write"),
         ("keys", "create", "--name", "x" * 101, "--scope", "catalog:write"),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import ADMIN_KEY
+from prometheus_client import REGISTRY
 
 from shop.keys import service as keys
+from shop.limits import limit, limiter
+from shop.limits.policies import POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,9 +33,19 @@ def limited(make_shop: Make) -> Shop:
     return shop
 
 
-def key_of(shop: Shop) -> str:
+def key_of(shop: Shop, tier: str = "standard") -> str:
     with shop.app.app_context():
-        return keys.create_key("tests", ["catalog:write"])
+        return keys.create_key("tests", ["catalog:write"], tier)
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def used(redis_cli: Any, client: str = "127.0.0.1") -> dict[str, str]:
+    """Return what Redis keeps of a client: `{policy: "used/quota"}`."""
+    record = redis_cli.get(f"rate_limit:{client}") or ""
+    return dict(line.split(" ", 2)[:2] for line in record.splitlines())
 
 
 def test_a_client_has_its_quota_and_then_429(limited: Shop) -> None:
@@ -41,7 +57,9 @@ def test_a_client_has_its_quota_and_then_429(limited: Shop) -> None:
     assert response.status_code == 429
     assert response.content_type == "application/problem+json"
     problem = response.get_json()
-    assert (problem["status"], problem["title"]) == (429, "Too Many Requests")
+    assert problem["type"] == "https://iana.org/assignments/http-problem-types#quota-exceeded"
+    assert (problem["status"], problem["title"]) == (429, "Quota Exceeded")
+    assert problem["violated-policies"] == ["default"]
     assert problem["detail"] == "More than 5 requests in 60 seconds (policy default)."
     assert response.headers["X-RateLimit-Remaining"] == "0"
     assert 1 <= int(response.headers["Retry-After"]) <= 60
@@ -74,14 +92,6 @@ def test_writes_have_a_smaller_quota_and_reads_go_on(make_shop: Make) -> None:
     assert len(shop.get("/categories").get_json()["items"]) == 2
 
 
-def test_writes_without_a_valid_key_are_counted_too(make_shop: Make) -> None:
-    """Guessing keys is limited, by address."""
-    shop = make_shop(RATE_LIMIT_CALLS="50", WRITE_LIMIT_CALLS="2")
-    shop.key = "shop_000000000000_" + "x" * 43
-    statuses = [shop.post("/categories", name="Garden").status_code for _ in range(3)]
-    assert statuses == [401, 401, 429]
-
-
 @pytest.mark.parametrize("path", ["/health_check", "/metrics"])
 def test_exempt_routes_are_not_counted(limited: Shop, path: str) -> None:
     for _ in range(10):
@@ -110,14 +120,203 @@ def test_switched_off_nothing_is_limited(make_shop: Make) -> None:
     assert "X-RateLimit-Limit" not in responses[0].headers
 
 
+def test_a_request_is_charged_by_all_policies_or_by_none(make_shop: Make, redis_cli: Any) -> None:
+    shop = make_shop(RATE_LIMIT_CALLS="4", WRITE_LIMIT_CALLS="2")
+    shop.key = key_of(shop)
+    client = f"key:{shop.key.split('_')[1]}"
+    for n in range(5):
+        answer = shop.post("/categories", name=f"Category {n}")
+    assert answer.get_json()["violated-policies"] == ["write"]
+    assert answer.headers["RateLimit"].startswith('"default";r=2;t=60, "write";r=0;t=')
+    assert used(redis_cli, client) == {"default": "2/4", "write": "2/2"}
+    for _ in range(2):
+        assert shop.get("/categories", headers=bearer(shop.key)).status_code == 200
+    refused = shop.post("/categories", name="One more")
+    assert refused.get_json()["violated-policies"] == ["default", "write"]
+    assert used(redis_cli, client) == {"default": "4/4", "write": "2/2"}
+
+
+def test_writes_without_a_key_are_counted_too(make_shop: Make) -> None:
+    shop = make_shop(RATE_LIMIT_CALLS="50", WRITE_LIMIT_CALLS="2")
+    shop.key = None
+    statuses = [shop.post("/categories", name="Garden").status_code for _ in range(3)]
+    assert statuses == [401, 401, 429]
+
+
+@pytest.mark.parametrize("sent", ["wrong", "shop_000000000000_" + "x" * 43])
+def test_guessing_keys_is_limited_by_address_and_stricter(
+    make_shop: Make, redis_cli: Any, sent: str
+) -> None:
+    shop = make_shop(RATE_LIMIT_CALLS="50", UNKNOWN_KEY_LIMIT_CALLS="3")
+    guesses = [f"{sent[:-1]}{n}" for n in range(4)]
+    answers = [shop.get("/products", headers=bearer(key)) for key in guesses]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert answers[0].headers["RateLimit"] == '"default";r=49;t=60, "unknown_key";r=2;t=60'
+    assert answers[3].get_json()["violated-policies"] == ["unknown_key"]
+    assert shop.get("/rate_limit", headers=bearer("one more")).status_code == 429
+    assert shop.post("/categories", name="Garden").status_code == 201  # who has a key
+    assert shop.get("/products").status_code == 200  # who sends none
+    assert redis_cli.keys("rate_limit:*") == ["rate_limit:127.0.0.1"]
+    assert used(redis_cli) == {"default": "4/50", "unknown_key": "3/3"}
+
+
+@pytest.mark.parametrize(
+    ("tier", "quotas"),
+    [("standard", ["4", "2"]), ("partner", ["8", "6"]), ("unlimited", [])],
+)
+def test_the_tier_of_a_key_says_how_much_it_may_send(
+    make_shop: Make, tier: str, quotas: list[str]
+) -> None:
+    shop = make_shop(
+        RATE_LIMIT_CALLS="4",
+        WRITE_LIMIT_CALLS="2",
+        PARTNER_RATE_LIMIT_CALLS="8",
+        PARTNER_WRITE_LIMIT_CALLS="6",
+    )
+    shop.key = key_of(shop, tier)
+    answer = shop.post("/categories", name="Garden")
+    assert answer.status_code == 201
+    assert re.findall(r"q=(\d+)", answer.headers.get("RateLimit-Policy", "")) == quotas
+    statuses = [
+        shop.get("/categories", headers=bearer(shop.key)).status_code
+        for _ in range(int(quotas[0]) if quotas else 20)
+    ]
+    assert statuses[:-1] == [200] * (len(statuses) - 1)
+    assert statuses[-1] == (429 if quotas else 200)
+
+
+def test_rate_limit_tells_what_is_left_and_costs_nothing(make_shop: Make, redis_cli: Any) -> None:
+    shop = make_shop(**LIMITS)
+    assert shop.get("/rate_limit").get_json() == {
+        "client": "127.0.0.1",
+        "tier": "standard",
+        "policies": [
+            {"policy": "default", "quota": 5, "window": 60, "remaining": 5, "reset": 0},
+            {"policy": "write", "quota": 2, "window": 60, "remaining": 2, "reset": 0},
+        ],
+    }
+    assert not redis_cli.keys("rate_limit:*")
+    for _ in range(7):
+        shop.get("/products")
+    for _ in range(9):
+        answer = shop.get("/rate_limit")
+        assert answer.status_code == 200
+    left = {one["policy"]: one["remaining"] for one in answer.get_json()["policies"]}
+    assert left == {"default": 0, "write": 2}
+    assert used(redis_cli) == {"default": "5/5"}
+
+
+def test_rate_limit_tells_every_policy(make_shop: Make) -> None:
+    told = make_shop().get("/rate_limit", headers=bearer("wrong")).get_json()["policies"]
+    assert {one["policy"] for one in told} == set(POLICIES)
+
+
+def test_who_has_no_limit_is_told_so(make_shop: Make) -> None:
+    told = make_shop().get("/rate_limit", headers=bearer(ADMIN_KEY)).get_json()
+    assert told == {"client": "admin", "tier": "unlimited", "policies": []}
+    off = make_shop(RATE_LIMIT_ENABLED="false").get("/rate_limit").get_json()
+    assert off["policies"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "cost"),
+    [
+        ("/products/1", 1),
+        ("/products", 1),
+        ("/products?limit=50", 1),
+        ("/products?limit=51", 2),
+        ("/products?limit=100", 2),
+        ("/products?limit=0000100", 2),
+        ("/products?limit=101", 1),  # refused: 422
+        ("/products?limit=99999999999999999999", 1),
+        ("/products?limit=x", 1),
+        ("/products?limit=1&limit=100", 1),
+        ("/categories", 1),
+        ("/categories?limit=1000", 10),
+        ("/nothing", 1),
+    ],
+)
+def test_a_large_page_costs_more_than_one_request(
+    make_shop: Make, redis_cli: Any, path: str, cost: int
+) -> None:
+    make_shop(RATE_LIMIT_CALLS="50").get(path)
+    assert used(redis_cli) == {"default": f"{cost}/50"}
+
+
+def test_a_cost_above_the_quota_takes_the_whole_quota(make_shop: Make) -> None:
+    shop = make_shop(RATE_LIMIT_CALLS="4")
+    answers = [shop.get("/categories?limit=1000") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert answers[0].headers["X-RateLimit-Remaining"] == "0"
+
+
+def test_in_the_shadow_nothing_is_refused_and_all_is_told(
+    make_shop: Make, redis_cli: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = make_shop(RATE_LIMIT_MODE="shadow", RATE_LIMIT_CALLS="2")
+    before = counted("default", "would refuse"), counted("default", "refused")
+    with caplog.at_level("INFO", logger="shop.limits"):
+        answers = [shop.get("/products") for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert [a.headers["X-RateLimit-Remaining"] for a in answers] == ["1", "0", "0", "0", "0"]
+    assert not [answer for answer in answers if "Retry-After" in answer.headers]
+    assert caplog.messages.count("Would refuse 127.0.0.1: default") == 3
+    assert counted("default", "would refuse") == before[0] + 3
+    assert counted("default", "refused") == before[1]
+    assert redis_cli.get("rate_limit:127.0.0.1").startswith("default 2/2 in 60 s, 0000003 refused")
+
+
+def test_what_is_allowed_and_refused_is_counted_by_policy(make_shop: Make) -> None:
+    shop = make_shop(RATE_LIMIT_CALLS="9", WRITE_LIMIT_CALLS="2")
+    shop.key = key_of(shop)
+    states = [(p, r) for p in ("default", "write") for r in ("allowed", "refused")]
+    before = [counted(*state) for state in states]
+    for n in range(5):
+        shop.post("/categories", name=f"Category {n}")
+    shop.get("/rate_limit", headers=bearer(shop.key))
+    after = [counted(*state) for state in states]
+    assert [b - a for a, b in zip(before, after, strict=True)] == [2, 0, 2, 3]
+
+
+def counted(policy: str, result: str) -> float:
+    labels = {"policy": policy, "result": result}
+    return REGISTRY.get_sample_value("shop_rate_limit_requests_total", labels) or 0
+
+
+def test_all_limits_of_a_request_take_one_round_trip(make_shop: Make, redis_cli: Any) -> None:
+    """Three policies; the answer of a write without a valid key comes from nowhere else."""
+    shop = make_shop(UNKNOWN_KEY_LIMIT_CALLS="2", WRITE_LIMIT_CALLS="9")
+    shop.key = "wrong"
+    shop.post("/categories", name="Garden")  # loads the script
+    for status in (401, 429):
+        redis_cli.config_resetstat()
+        answer = shop.post("/categories", name="Garden")
+        assert (answer.status_code, answer.headers["RateLimit"].count(";r=")) == (status, 3)
+        calls = {name: stats["calls"] for name, stats in redis_cli.info("commandstats").items()}
+        own = {"cmdstat_evalsha", "cmdstat_time", "cmdstat_get", "cmdstat_set", "cmdstat_setrange"}
+        assert set(calls) <= own | {"cmdstat_config|resetstat", "cmdstat_info"}
+        assert calls["cmdstat_evalsha"] == 1
+
+
+def test_a_limit_that_would_not_be_decided_with_the_others_is_refused(a_shop: Shop) -> None:
+    """Flask-Limiter's own ways around a view, and what the counter does not know."""
+    view = limiter.limit("1 per minute")(lambda: "")
+    a_shop.app.add_url_rule("/unnamed", view_func=view, endpoint="unnamed")
+    assert a_shop.get("/unnamed").status_code == 500
+    with a_shop.app.test_request_context("/products"), pytest.raises(RuntimeError, match="no view"):
+        limit("write")(lambda: "")()
+    with pytest.raises(ValueError, match="none of the policies"):
+        limit("serach")
+
+
 def test_counters_are_readable_and_expire(make_shop: Make, redis_cli: Any) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="10", WRITE_LIMIT_CALLS="5", RATE_LIMIT_PERIOD="3000")
     for _ in range(3):
         shop.get("/products")
-    shop.key = "wrong"
+    shop.key = None
     shop.post("/categories", name="Garden")
-    assert redis_cli.get("rate_limit:127.0.0.1") == "4"
-    assert redis_cli.get("rate_limit:127.0.0.1:write") == "1"
+    assert redis_cli.keys("rate_limit:*") == ["rate_limit:127.0.0.1"]
+    assert used(redis_cli) == {"default": "4/10", "write": "1/5"}
     assert 0 < redis_cli.ttl("rate_limit:127.0.0.1") <= 3000
 
 
@@ -125,22 +324,25 @@ def test_a_refused_request_is_not_counted(make_shop: Make, redis_cli: Any) -> No
     shop = make_shop(RATE_LIMIT_CALLS="3")
     for _ in range(9):
         shop.get("/products")
-    assert redis_cli.get("rate_limit:127.0.0.1") == "3"
+    assert used(redis_cli) == {"default": "3/3"}
 
 
-def test_the_window_starts_anew_when_it_has_expired(make_shop: Make, redis_cli: Any) -> None:
-    shop = make_shop(RATE_LIMIT_CALLS="1")
-    assert [shop.get("/products").status_code for _ in range(2)] == [200, 429]
-    redis_cli.pexpire("rate_limit:127.0.0.1", 1)
-    while redis_cli.exists("rate_limit:127.0.0.1"):
-        pass
-    assert [shop.get("/products").status_code for _ in range(2)] == [200, 429]
+def test_after_retry_after_a_request_passes(make_shop: Make) -> None:
+    shop = make_shop(RATE_LIMIT_CALLS="2", RATE_LIMIT_PERIOD="1")
+    assert [shop.get("/products").status_code for _ in range(2)] == [200, 200]
+    refused = shop.get("/products")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+    time.sleep(int(refused.headers["Retry-After"]))  # what a client does
+    assert shop.get("/products").status_code == 200
 
 
-def test_a_counter_that_lost_its_expiry_gets_one(make_shop: Make, redis_cli: Any) -> None:
+@pytest.mark.parametrize("value", ["5", "", "default 9/", "\x00\xff", "default 5/5 in 60 s, x\n"])
+def test_a_value_that_is_no_record_counts_as_none(
+    make_shop: Make, redis_cli: Any, value: str
+) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="5")
-    redis_cli.set("rate_limit:127.0.0.1", 5)
-    assert shop.get("/products").status_code == 429
+    redis_cli.set("rate_limit:127.0.0.1", value)
+    assert shop.get("/products").headers["X-RateLimit-Remaining"] == "4"
     assert redis_cli.ttl("rate_limit:127.0.0.1") > 0
 
 

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 if TYPE_CHECKING:
     from conftest import Make, Shop
 
-OPERATIONS = {
+CATALOGUE = {
     (method, path)
     for collection, one in (
         ("/products", "/products/{product_id}"),
@@ -28,6 +28,7 @@ OPERATIONS = {
         ("GET", one), ("PUT", one), ("PATCH", one), ("DELETE", one),
     )
 }  # fmt: skip
+OPERATIONS = CATALOGUE | {("GET", "/rate_limit")}
 
 
 @pytest.fixture
@@ -57,7 +58,9 @@ def test_every_answer_is_documented_with_its_headers(document: dict[str, Any]) -
         for status, response in responses.items():
             if int(status) >= 400:
                 assert set(response["content"]) == {"application/problem+json"}
-        if method == "GET":
+        if path == "/rate_limit":
+            assert operation["security"] == [{}, {"key": []}]
+        elif method == "GET":
             assert {"200", "304"} <= set(responses)
             assert {"ETag", "X-Cache", "Cache-Control"} < set(responses["200"]["headers"])
         else:

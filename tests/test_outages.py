@@ -12,27 +12,15 @@ import pytest
 import redis
 from conftest import await_true
 
-from shop.embedded.servers import Redis
 from shop.redis import RedisUnavailable, connect, redis_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from conftest import Make, Shop
 
     from shop.embedded.home import Home
-
-
-@pytest.fixture
-def own_redis(home: Home, tmp_path: Path) -> Iterator[Redis]:
-    """A Redis to stop and to hang."""
-    own = type(home)(home.directory(tmp_path.name), home.account)
-    own.path.chmod(0o755)
-    server = Redis(own, durable=False)
-    server.start()
-    yield server
-    server.stop()
+    from shop.embedded.servers import Redis
 
 
 @pytest.fixture

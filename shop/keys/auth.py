@@ -14,7 +14,7 @@ from shop.extensions import db
 from shop.openapi import Blueprint
 
 from . import service
-from .caller import caller
+from .caller import caller, stranger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ def init_app(app: Flask) -> None:
 def _identify_caller() -> None:
     if key := _bearer():
         try:
-            g.caller = service.identify(key)
+            g.caller = service.identify(key) or stranger()
         except OperationalError:
             # A read needs no key: without the database it may still be answered from the cache.
             if request.method not in SAFE_METHODS:

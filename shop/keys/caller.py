@@ -21,13 +21,21 @@ class Caller:
     client: str
     scopes: frozenset[str] = frozenset()
     authenticated: bool = False
-    unlimited: bool = False
+    tier: str = "standard"
+    sent_unknown_key: bool = False
 
 
 def caller() -> Caller:
     """Return the request's caller; without a valid key, its address."""
-    found: Caller | None = g.get("caller")
-    return found or Caller(address(_sender()))
+    if "caller" not in g:
+        g.caller = Caller(address(_sender()))
+    found: Caller = g.caller
+    return found
+
+
+def stranger() -> Caller:
+    """Return the caller of a request with a key that nobody has: its address, which may guess."""
+    return Caller(address(_sender()), sent_unknown_key=True)
 
 
 def _sender() -> str:

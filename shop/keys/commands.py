@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 from flask.cli import AppGroup
 
+from shop.config import TIERS
 from shop.errors import NotFoundError
 from shop.terminal import needs_database
 
 from . import service
 
-keys = AppGroup("keys", help="Make, list and revoke the API keys that writes need.")
+keys = AppGroup("keys", help="Make, list and revoke API keys: for writes, and larger quotas.")
 
 NAME_MAX = 100
 
@@ -21,16 +22,22 @@ NAME_MAX = 100
     "--scope",
     "scopes",
     multiple=True,
-    required=True,
     type=click.Choice(service.SCOPES),
-    help="What the key may do; give it several times for several scopes.",
+    help="What the key may do; give it several times for several scopes. Without one it reads.",
+)
+@click.option(
+    "--tier",
+    type=click.Choice(TIERS),
+    default=TIERS[0],
+    show_default=True,
+    help="How much its holder may send: see `flask limits list`.",
 )
 @needs_database
-def create(name: str, scopes: tuple[str, ...]) -> None:
+def create(name: str, scopes: tuple[str, ...], tier: str) -> None:
     """Make a key and print it, once: only its hash is kept."""
     if not name.strip() or len(name) > NAME_MAX or not name.isprintable():
         raise click.BadParameter(f"1 to {NAME_MAX} printable characters", param_hint="--name")
-    key = service.create_key(name, scopes)
+    key = service.create_key(name, scopes, tier)
     click.echo("This key is shown only now:", err=True)
     click.echo(key)
 
@@ -39,12 +46,13 @@ def create(name: str, scopes: tuple[str, ...]) -> None:
 @needs_database
 def list_() -> None:
     """List all keys, by prefix, without their secrets."""
-    row = "{:<14} {:<8} {:<20} {:<17} {}"
-    click.echo(row.format("PREFIX", "STATE", "SCOPES", "CREATED (UTC)", "NAME"))
+    row = "{:<14} {:<8} {:<10} {:<20} {:<17} {}"
+    click.echo(row.format("PREFIX", "STATE", "TIER", "SCOPES", "CREATED (UTC)", "NAME"))
     for key in service.list_keys():
         state = "revoked" if key.revoked_at else "active"
         created = f"{key.created_at:%Y-%m-%d %H:%M}"
-        click.echo(row.format(key.prefix, state, ",".join(key.scopes), created, key.name))
+        scopes = ",".join(key.scopes) or "-"
+        click.echo(row.format(key.prefix, state, key.tier, scopes, created, key.name))
 
 
 @keys.command()

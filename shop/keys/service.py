@@ -33,7 +33,7 @@ def identify(key: str) -> Caller | None:
     """Return who holds `key`, None if nobody does."""
     admin = current_settings().admin_api_key
     if admin and hmac.compare_digest(admin.encode(), key.encode("latin-1", "replace")):
-        return Caller("admin", frozenset(SCOPES), authenticated=True, unlimited=True)
+        return Caller("admin", frozenset(SCOPES), authenticated=True, tier="unlimited")
     parts = KEY.fullmatch(key)
     if not parts:
         return None
@@ -43,7 +43,8 @@ def identify(key: str) -> Caller | None:
     known_hash = found.secret_hash if found else ""
     if not hmac.compare_digest(known_hash, _hash(parts[2])) or not found:
         return None
-    return Caller(f"key:{found.prefix}", frozenset(found.scopes), authenticated=True)
+    scopes = frozenset(found.scopes)
+    return Caller(f"key:{found.prefix}", scopes, authenticated=True, tier=found.tier)
 
 
 def any_key() -> bool:
@@ -53,12 +54,12 @@ def any_key() -> bool:
     return bool(db.session.scalar(select(ApiKey.id).where(ApiKey.revoked_at.is_(None)).limit(1)))
 
 
-def create_key(name: str, scopes: Sequence[str]) -> str:
+def create_key(name: str, scopes: Sequence[str], tier: str = "standard") -> str:
     """Make a key and return it; it cannot be shown again."""
     prefix, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    db.session.add(
-        ApiKey(name=name, prefix=prefix, secret_hash=_hash(secret), scopes=sorted(set(scopes)))
-    )
+    row = ApiKey(name=name, prefix=prefix, secret_hash=_hash(secret), tier=tier)
+    row.scopes = sorted(set(scopes))
+    db.session.add(row)
     db.session.commit()
     return f"shop_{prefix}_{secret}"
 

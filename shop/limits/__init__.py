@@ -1,56 +1,80 @@
-"""Named rate limits: declared with Flask-Limiter, counted in Redis.
+"""Named rate limits: declared with Flask-Limiter, counted in Redis by all workers together.
 
-    default   every request of a client, over the whole API
-    write     its writes besides; a route adds it with @write_limit
+    @blueprint.route("")
+    @limit("default", cost=2)   # what the route costs in the policy that every route has
+    @limit("write")             # one more policy
 
-The numbers are settings. A client is `caller().client`: its key, else its address.
+The policies are in `policies.py`, their numbers in `shop.config`. A client is `caller().client`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from flask import request
-from flask_limiter import ApplicationLimit, Limiter, RateLimitExceeded
+from flask_limiter import ApplicationLimit
+from flask_limiter.util import get_qualified_name
 
 from shop.config import current_settings
 from shop.keys.caller import caller
 
 from . import headers
-from .window import SHARED_WINDOW
+from .costs import PerRows
+from .limiter import Limiter
+from .policies import POLICIES, quota
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flask import Flask
 
-__all__ = ["POLICIES", "init_app", "limiter", "write_limit"]
+    from .costs import Cost
 
-# A policy's name, and the setting that holds its quota for one RATE_LIMIT_PERIOD.
-POLICIES = {"default": "rate_limit_calls", "write": "write_limit_calls"}
+__all__ = ["PerRows", "init_app", "limit", "limiter"]
 
 
-def _limit(policy: str) -> Callable[[], str]:
-    def limit() -> str:
+def _numbers(policy: str) -> Callable[[], str]:
+    """Return what Flask-Limiter asks for a policy's numbers; none are no limit."""
+
+    def numbers() -> str:
         settings = current_settings()
-        return f"{getattr(settings, POLICIES[policy])} per {settings.rate_limit_period} second"
+        calls = quota(settings, policy, caller().tier)
+        return f"{calls} per {settings.rate_limit_period} second" if calls else ""
 
-    return limit
+    return numbers
 
 
 limiter = Limiter(
     lambda: caller().client,
-    application_limits=[ApplicationLimit(_limit("default"), scope="default")],
-    strategy=SHARED_WINDOW,
-    storage_uri="memory://",  # for a worker that counts alone
-    request_identifier=lambda: request.endpoint or "unmatched",
+    application_limits=[
+        ApplicationLimit(_numbers("default"), scope="default"),
+        ApplicationLimit(
+            _numbers("unknown_key"),
+            scope="unknown_key",
+            exempt_when=lambda: not caller().sent_unknown_key,
+        ),
+    ],
+    storage_uri="memory://",  # of the library's own counters, which are not used
 )
-limiter.request_filter(lambda: caller().unlimited)
-write_limit = limiter.shared_limit(_limit("write"), scope="write", override_defaults=False)
+
+
+def limit(policy: str, *, cost: Cost = 1) -> Callable[[Any], Any]:
+    """Limit a route by a policy, or say what it costs in `default`, which every route has.
+
+    `cost` is a number of requests, or a function of the current request that returns one; 0 is
+    free. A cost above the quota takes the whole quota.
+    """
+    if policy not in POLICIES:
+        raise ValueError(f"{policy} is none of the policies {', '.join(POLICIES)}")
+
+    def declare(view: Any) -> Any:
+        limiter.costs[get_qualified_name(view), policy] = cost
+        if policy == "default":
+            return view
+        return limiter.shared_limit(_numbers(policy), scope=policy, override_defaults=False)(view)
+
+    return declare
 
 
 def init_app(app: Flask) -> None:
-    app.config["RATELIMIT_ENABLED"] = app.config["SETTINGS"].rate_limit_enabled
     limiter.init_app(app)
     app.after_request(headers.add)
-    app.register_error_handler(RateLimitExceeded, headers.refuse)

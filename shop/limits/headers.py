@@ -1,7 +1,8 @@
-"""The headers of a limited response.
+"""The headers of a limited response, and the answer that refuses a request.
 
-X-RateLimit-* tell the policy that is nearest to its quota. RateLimit-Policy and RateLimit tell
-every policy (draft-ietf-httpapi-ratelimit-headers-10). Retry-After comes with 429 alone.
+X-RateLimit-* tell the policy that is nearest to its quota; RateLimit-Policy and RateLimit tell
+every policy (draft-ietf-httpapi-ratelimit-headers-10). Seconds are rounded up, so that nobody is
+told to come back too early.
 """
 
 from __future__ import annotations
@@ -12,31 +13,42 @@ from typing import TYPE_CHECKING
 
 from shop.errors import problem
 
-from .window import Usage, usages
+from .decision import usages
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flask import Response
-    from flask_limiter import RateLimitExceeded
+
+    from .decision import Usage
+
+# The same draft, section 5.1.
+QUOTA_EXCEEDED = {
+    "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
+    "title": "Quota Exceeded",
+}
 
 
-def refuse(_error: RateLimitExceeded) -> Response:
-    """Answer 429 with the policy that was exceeded."""
-    usage = _nearest(usages())
+def refuse(refusing: Sequence[Usage]) -> Response:
+    """Answer 429 with the policies that were exceeded."""
+    exceeded = ", ".join(
+        f"{usage.quota} requests in {usage.period} seconds (policy {usage.policy})"
+        for usage in refusing
+    )
+    wait = math.ceil(max(usage.wait for usage in refusing))
     return problem(
         HTTPStatus.TOO_MANY_REQUESTS,
-        f"More than {usage.quota} requests in {usage.period} seconds (policy {usage.policy}).",
+        f"More than {exceeded}.",
+        members=QUOTA_EXCEEDED | {"violated-policies": [usage.policy for usage in refusing]},
+        headers={"Retry-After": str(wait)},
     )
-
-
-def _nearest(used: list[Usage]) -> Usage:
-    return min(used, key=lambda usage: (usage.passed, usage.remaining, -usage.reset))
 
 
 def add(response: Response) -> Response:
     used = usages()
     if not used:
         return response
-    nearest = _nearest(used)
+    nearest = min(used, key=lambda usage: (usage.passes, usage.remaining, -usage.reset))
     headers = response.headers
     headers["X-RateLimit-Limit"] = str(nearest.quota)
     headers["X-RateLimit-Remaining"] = str(nearest.remaining)
@@ -47,6 +59,4 @@ def add(response: Response) -> Response:
     headers["RateLimit"] = ", ".join(
         f'"{usage.policy}";r={usage.remaining};t={math.ceil(usage.reset)}' for usage in used
     )
-    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-        headers["Retry-After"] = str(math.ceil(nearest.reset) or 1)
     return response

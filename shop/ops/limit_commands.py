@@ -1,57 +1,134 @@
-"""`flask limits`: the policies, and what a client has used."""
+"""`flask limits`: which route has which limits, and what clients have used."""
 
 from __future__ import annotations
 
+import math
+from heapq import nlargest
+from typing import TYPE_CHECKING
+
 import click
+from flask import current_app, g
 from flask.cli import AppGroup
 
-from shop.config import current_settings
-from shop.keys.caller import address
-from shop.limits import POLICIES
-from shop.limits.window import counter_key
-from shop.terminal import call_redis
+from shop.config import TIERS, current_settings
+from shop.keys.caller import Caller, address
+from shop.limits import limiter, record
+from shop.limits.policies import POLICIES, QUOTAS, quota
+from shop.terminal import call_redis, needs_redis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from werkzeug.routing import Rule
+
+    from shop.limits.limiter import Declared
+    from shop.limits.record import Line
 
 limits = AppGroup("limits", help="Show rate limits and what clients have used; reset a client.")
 
 CLIENT_HELP = "CLIENT is an address, or key:PREFIX for the holder of an API key."
-
-
-def _counters(client: str) -> dict[str, str]:
-    named = client if client.startswith("key:") else address(client.removesuffix("/64"))
-    if named == "unknown":
-        raise click.BadParameter(f"{client} is neither an address nor key:PREFIX")
-    return {policy: counter_key(named, policy) for policy in POLICIES}
+BATCH = 500  # keys that are read together
 
 
 @limits.command("list")
 def list_() -> None:
-    """List the policies: what one client may send in a period."""
+    """List the policies with their quotas, and every route with its policies."""
     settings = current_settings()
-    state = "" if settings.rate_limit_enabled else "  (switched off: RATE_LIMIT_ENABLED=false)"
-    for policy, setting in POLICIES.items():
-        calls, period = getattr(settings, setting), settings.rate_limit_period
-        click.echo(f"{policy:<8} {calls} requests per {period} s{state}")
+    if not settings.rate_limit_enabled:
+        click.echo("switched off: RATE_LIMIT_ENABLED=false")
+    if settings.rate_limit_mode == "shadow":
+        click.echo("nothing is refused: RATE_LIMIT_MODE=shadow")
+    tiers = [tier for tier in TIERS if QUOTAS[tier]]
+    click.echo(f"{'POLICY':<14}" + "".join(f"{tier:<12}" for tier in tiers))
+    for policy in POLICIES:
+        quotas = [quota(settings, policy, tier) or "-" for tier in tiers]
+        click.echo(f"{policy:<14}" + "".join(f"{calls:<12}" for calls in quotas))
+    click.echo(f"in {settings.rate_limit_period} s; the tier unlimited has no limit\n")
+    click.echo(f"{'METHODS':<14}{'ROUTE':<34}POLICIES")
+    for rule in sorted(current_app.url_map.iter_rules(), key=lambda rule: rule.rule):
+        methods = ",".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
+        click.echo(f"{methods:<14}{rule.rule:<34}{_policies(rule)}")
+
+
+def _policies(rule: Rule) -> str:
+    with current_app.test_request_context():
+        g.caller = Caller("", tier=TIERS[0])
+        found = limiter.declared(rule.endpoint, TIERS[0])
+    return ", ".join(map(_policy, found)) or "-"
+
+
+def _policy(declared: Declared) -> str:
+    if declared.policy == "unknown_key":
+        return "unknown_key (such a key)"
+    if declared.cost == 0:
+        return f"{declared.policy} (free)"
+    if declared.cost == 1:
+        return declared.policy
+    return f"{declared.policy} (costs {declared.cost})"
 
 
 @limits.command(help=f"Show what CLIENT has used of each policy. {CLIENT_HELP}")
 @click.argument("client")
 def show(client: str) -> None:
-    for policy, key in _counters(client).items():
-        used, left = _counter(key)
-        quota = getattr(current_settings(), POLICIES[policy])
-        until = f", starts anew in {left} s" if used else ""
-        count = used.decode(errors="replace") if used else "0"
-        click.echo(f"{policy:<8} {count} of {quota} used{until}   {key}")
-
-
-def _counter(key: str) -> tuple[bytes | None, int]:
-    used, left = call_redis(lambda redis: (redis.get(key), redis.ttl(key)))
-    return used, left
+    named = _named(client)
+    click.echo(record.key(named))
+    [(_, lines)] = _look([record.key(named)])
+    for line in lines:
+        click.echo(f"{line.policy:<14}{_usage(line)}")
+    if not lines:
+        click.echo("nothing is used")
 
 
 @limits.command(help=f"Give CLIENT its whole quota again. {CLIENT_HELP}")
 @click.argument("client")
 def reset(client: str) -> None:
-    counters = _counters(client).values()
-    removed = call_redis(lambda redis: redis.unlink(*counters))
-    click.echo(f"reset {client}: {removed} counters")
+    key = record.key(_named(client))
+    removed = call_redis(lambda redis: redis.unlink(key))
+    click.echo(f"reset {key}" if removed else f"{key}: nothing is used")
+
+
+@limits.command()
+@click.option(
+    "--count", default=10, show_default=True, type=click.IntRange(1, 1000), help="Clients to show."
+)
+def top(count: int) -> None:
+    """Show the clients that use most of a quota, and those that are refused most."""
+    keys = call_redis(lambda redis: list(redis.scan_iter(match=f"{record.PREFIX}*", count=BATCH)))
+    used: list[tuple[str, Line]] = []
+    refused: list[tuple[str, Line]] = []
+    for start in range(0, len(keys), BATCH):
+        found = _look([key.decode() for key in keys[start : start + BATCH]])
+        rows = [(client, line) for client, lines in found for line in lines]
+        used = nlargest(count, used + rows, key=lambda row: row[1].used / row[1].quota)
+        refused = nlargest(count, refused + rows, key=lambda row: row[1].refused)
+    click.echo(f"{len(keys)} clients\n\nused most")
+    _table((client, line) for client, line in used if line.used)
+    click.echo("\nrefused most")
+    _table((client, line) for client, line in refused if line.refused)
+
+
+def _table(rows: Iterable[tuple[str, Line]]) -> None:
+    for client, line in rows:
+        click.echo(f"  {client:<28}{line.policy:<14}{_usage(line)}")
+
+
+def _usage(line: Line) -> str:
+    free = f", more free in {math.ceil(line.reset)} s" if line.used else ""
+    return f"{line.used} of {line.quota} in {line.period} s{free}; {line.refused} refused"
+
+
+def _look(keys: list[str]) -> Iterator[tuple[str, list[Line]]]:
+    """Look at records, and yield each client with what it has used."""
+    with needs_redis() as connection:
+        for some in connection.together(keys):
+            now, *records = connection.eval(record.LOOK, some, [])
+            for key, found in zip(some, records, strict=True):
+                yield key.removeprefix(record.PREFIX), record.read(found, int(now))
+
+
+def _named(client: str) -> str:
+    client = client.removeprefix(record.PREFIX)
+    named = client if client.startswith("key:") else address(client.removesuffix("/64"))
+    if named == "unknown" != client:
+        raise click.BadParameter(f"{client} is neither an address nor key:PREFIX")
+    return named

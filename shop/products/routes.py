@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from shop.config import PRODUCTS_LIMIT
 from shop.keys.auth import require_scope
-from shop.limits import write_limit
+from shop.limits import PerRows, limit
 from shop.openapi import Blueprint
 from shop.pages import page_query
 from shop.responses import cached_document, cached_page, document
@@ -22,6 +22,7 @@ SCOPE = "catalog:write"
 
 
 @blueprint.route("")
+@limit("default", cost=PerRows(50, *PRODUCTS_LIMIT))
 @blueprint.arguments(page_query(*PRODUCTS_LIMIT), location="query")
 @blueprint.cached(ProductPageSchema, "Link")
 def list_products(query: dict[str, int]) -> Response:
@@ -38,7 +39,7 @@ def get_product(product_id: int) -> Response:
 
 
 @blueprint.route("", methods=["POST"])
-@write_limit
+@limit("write")
 @require_scope(SCOPE)
 @blueprint.arguments(ProductInput)
 @blueprint.response(201, ProductSchema, headers={"Location": "Location"})
@@ -50,7 +51,7 @@ def create_product(values: dict[str, Any]) -> Response:
 
 
 @blueprint.route(ONE, methods=["PUT"])
-@write_limit
+@limit("write")
 @require_scope(SCOPE)
 @blueprint.arguments(ProductInput)
 @blueprint.response(200, ProductSchema)
@@ -61,7 +62,7 @@ def replace_product(values: dict[str, Any], product_id: int) -> Response:
 
 
 @blueprint.route(ONE, methods=["PATCH"])
-@write_limit
+@limit("write")
 @require_scope(SCOPE)
 @blueprint.arguments(ProductChanges)
 @blueprint.response(200, ProductSchema)
@@ -72,7 +73,7 @@ def change_product(values: dict[str, Any], product_id: int) -> Response:
 
 
 @blueprint.route(ONE, methods=["DELETE"])
-@write_limit
+@limit("write")
 @require_scope(SCOPE)
 @blueprint.response(204)
 @blueprint.problems(401, 403, 404)

@@ -1,0 +1,84 @@
+"""Who counts: Redis for all workers and hosts together, else this worker for itself."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from shop.redis import RedisUnavailable
+
+from . import record
+from .alone import Alone
+from .decision import Charge, Usage
+from .window import SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shop.redis import RedisConnection
+
+logger = logging.getLogger(__name__)
+
+
+class Counter:
+    def __init__(self, connection: RedisConnection, workers: int) -> None:
+        self._connection = connection
+        self._alone = Alone(workers)
+        connection.when_back.append(self._settle)
+
+    def decide(self, client: str, charges: Sequence[Charge]) -> list[Usage]:
+        """Decide all policies of a request together, in one round trip.
+
+        Without Redis this worker decides, by its share of each quota.
+        """
+        try:
+            if self._alone.counted(client):
+                self._pay(client)
+            usages = self._ask(client, charges)
+        except RedisUnavailable as error:
+            if error.__cause__:
+                logger.warning("Redis did not count %s: %s", client, error.__cause__)
+            return self._alone.decide(client, charges)
+        self._alone.saw(client, usages)
+        return usages
+
+    def _ask(self, client: str, charges: Sequence[Charge]) -> list[Usage]:
+        arguments = [value for charge in charges for value in charge]
+        answer = self._connection.eval(record.DECIDE, [record.key(client)], arguments)
+        return [
+            Usage(
+                policy=charge.policy,
+                quota=charge.quota,
+                period=charge.period,
+                used=used,
+                reset=reset / SECOND,
+                passes=bool(passes),
+                wait=wait / SECOND,
+            )
+            for charge, passes, used, reset, wait in zip(
+                charges, answer[::4], answer[1::4], answer[2::4], answer[3::4], strict=True
+            )
+        ]
+
+    def _settle(self) -> None:
+        """Tell Redis, which is back, what this worker has allowed without it."""
+        try:
+            for client in self._alone.debtors():
+                self._pay(client)
+        except RedisUnavailable as error:
+            logger.debug("Redis is gone again: %s", error)
+
+    def _pay(self, client: str) -> None:
+        debts = self._alone.take_debts(client)
+        arguments = [
+            value
+            for charge, age in debts
+            for value in (*charge[:3], age, min(charge.cost, charge.quota))
+        ]
+        try:
+            if debts:
+                self._connection.eval(record.PAY, [record.key(client)], arguments)
+        except RedisUnavailable:
+            self._alone.return_debts(client, debts)
+            raise
+        self._alone.forget(client)

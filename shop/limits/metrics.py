@@ -1,0 +1,11 @@
+"""What is counted of the limits, for `/metrics`."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter
+
+REQUESTS = Counter(
+    "shop_rate_limit_requests",
+    "Requests by policy: allowed, refused, or would refuse (RATE_LIMIT_MODE=shadow).",
+    ["policy", "result"],
+)

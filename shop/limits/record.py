@@ -1,0 +1,229 @@
+"""What Redis keeps of a client: one record, with a window for each policy.
+
+    rate_limit:127.0.0.1
+
+    default 42/100 in 60 s, 0000003 refused: 1795460923155123:0000001 1795460924001000:0000003 …
+    write 3/30 in 60 s, 0000000 refused: 1795460923155123:0000003
+
+A line has the policy, what was used of its quota when something was last charged, and how often
+it refused since the record began. Then come the entries of its window (`window.py`), each with
+its time, in microseconds of that server's clock, and its cost. The record expires with its last
+entry. It is one key, so that one script decides all policies of a request, on a cluster too.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from .window import CELLS, SECOND, Window
+
+PREFIX = "rate_limit:"
+
+NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+"""
+
+_READ = f"""
+{NOW}
+local names, policies, changed = {{}}, {{}}, false
+local WIDTH = 25
+
+local function policy(name)
+  if not policies[name] then
+    policies[name] = {{used = 0, refused = 0, log = ''}}
+    names[#names + 1] = name
+  end
+  return policies[name]
+end
+
+local record, at = redis.call('GET', KEYS[1]) or '', 1
+while true do
+  local ends = string.find(record, '\\n', at, true)
+  local name, used, quota, period, place, refused, log =
+    string.match(record, '^(%S+) (%d+)/(%d+) in (%d+) s, ()(%d+) refused: ()', at)
+  if not (ends and name) then
+    break
+  end
+  local p = policy(name)
+  p.used, p.quota, p.period = tonumber(used), tonumber(quota), period * {SECOND}
+  p.place, p.refused, p.log = place - 1, tonumber(refused), string.sub(record, log, ends - 1)
+  at = ends + 1
+end
+
+local function entry(log, at)
+  return tonumber(string.sub(log, at, at + 15)), tonumber(string.sub(log, at + 17, at + 23))
+end
+
+local function write_entry(stamp, cost)
+  return string.format('%016d:%07d ', stamp, cost)
+end
+
+local function advance(p)
+  local from = 1
+  while from < #p.log do
+    local stamp, cost = entry(p.log, from)
+    if stamp + p.period > now then
+      break
+    end
+    p.used, from = p.used - cost, from + WIDTH
+  end
+  if from > 1 then
+    p.log = string.sub(p.log, from)
+  end
+  -- A clock that was set back, or that of a new master, makes no charge stay for longer.
+  local newest = entry(p.log, #p.log - WIDTH + 1)
+  if newest and newest > now then
+    p.log = string.gsub(p.log, '(%d+):', function(stamp)
+      return string.format('%016d:', math.min(stamp, now))
+    end)
+    changed = true
+  end
+end
+
+local function save()
+  local lines, ends = {{}}, now
+  for _, name in ipairs(names) do
+    local p = policies[name]
+    advance(p)
+    if p.log ~= '' then
+      ends = math.max(ends, entry(p.log, #p.log - WIDTH + 1) + p.period)
+      lines[#lines + 1] = string.format('%s %d/%d in %d s, %07d refused: %s\\n',
+        name, p.used, p.quota, p.period / {SECOND}, p.refused, p.log)
+    end
+  end
+  if #lines > 0 then
+    redis.call('SET', KEYS[1], table.concat(lines), 'PX', math.ceil((ends - now) / 1000))
+  end
+end
+"""
+
+# All policies of a request together: what one refuses, none is charged for. A cost above the
+# quota is charged as the whole quota. What costs nothing always passes, and tells what is left.
+# KEYS: the record. ARGV: for each policy its name, quota, period in seconds, and cost.
+# Returns for each: 1 if it lets the request pass, what is used now, the microseconds until
+# something of it is dropped, and those until the request would pass.
+DECIDE = f"""
+{_READ}
+local asked, passes = {{}}, true
+for i = 1, #ARGV, 4 do
+  local p = policy(ARGV[i])
+  p.quota, p.period = tonumber(ARGV[i + 1]), ARGV[i + 2] * {SECOND}
+  advance(p)
+  p.cost = math.min(ARGV[i + 3], p.quota)
+  p.passes = p.cost == 0 or p.used + p.cost <= p.quota
+  passes = passes and p.passes
+  asked[#asked + 1] = p
+end
+
+local function charge(p)
+  local cell, cost = p.period / {CELLS}, p.cost
+  local newest, before = entry(p.log, #p.log - WIDTH + 1)
+  if newest and math.floor(newest / cell) == math.floor(now / cell) then
+    p.log, cost = string.sub(p.log, 1, -WIDTH - 1), cost + before
+  end
+  p.log, p.used = p.log .. write_entry(now, cost), p.used + p.cost
+end
+
+local function wait(p)
+  local excess, at, wait = p.used + p.cost - p.quota, 1, 0
+  while excess > 0 do
+    local stamp, cost = entry(p.log, at)
+    wait, excess, at = stamp + p.period - now, excess - cost, at + WIDTH
+  end
+  return wait
+end
+
+for _, p in ipairs(asked) do
+  if passes and p.cost > 0 then
+    charge(p)
+    changed = true
+  elseif not p.passes then
+    p.refused = math.min(p.refused + 1, 9999999)
+    redis.call('SETRANGE', KEYS[1], p.place, string.format('%07d', p.refused))
+  end
+end
+if changed then
+  save()
+end
+
+local answer = {{}}
+for _, p in ipairs(asked) do
+  answer[#answer + 1] = p.passes and 1 or 0
+  answer[#answer + 1] = p.used
+  answer[#answer + 1] = p.log ~= '' and entry(p.log, 1) + p.period - now or 0
+  answer[#answer + 1] = p.passes and 0 or wait(p)
+end
+return answer
+"""
+
+# What a worker has let pass alone, while it could not reach Redis. It counts, whatever the quota.
+# KEYS: the record. ARGV: for each charge its policy, quota, period in seconds, age in microseconds,
+# and cost.
+PAY = f"""
+{_READ}
+for i = 1, #ARGV, 5 do
+  local p = policy(ARGV[i])
+  p.quota, p.period = tonumber(ARGV[i + 1]), ARGV[i + 2] * {SECOND}
+  p.log = p.log .. write_entry(now - ARGV[i + 3], ARGV[i + 4])
+  p.used, p.paid = p.used + ARGV[i + 4], true
+end
+for _, name in ipairs(names) do
+  local p = policies[name]
+  if p.paid then
+    local entries = {{}}
+    for at = 1, #p.log, WIDTH do
+      entries[#entries + 1] = string.sub(p.log, at, at + WIDTH - 1)
+    end
+    table.sort(entries)
+    p.log = table.concat(entries)
+  end
+end
+save()
+"""
+
+
+# What several clients have used. What is no record is left out.
+# KEYS: records. Returns the server's time, then each record, or an empty text.
+LOOK = f"""
+{NOW}
+local answer = {{string.format('%d', now)}}
+for i, key in ipairs(KEYS) do
+  local record = redis.pcall('GET', key)
+  answer[i + 1] = type(record) == 'string' and record or ''
+end
+return answer
+"""
+
+
+class Line(NamedTuple):
+    """What a client has used of a policy now."""
+
+    policy: str
+    used: int
+    quota: int
+    period: int  # seconds
+    reset: float  # seconds until some of it is free again; 0 if nothing is used
+    refused: int  # since the client last paused for a whole period
+
+
+_LINE = re.compile(rb"(\S+) \d+/(\d+) in (\d+) s, (\d+) refused: ([0-9: ]*)\n")
+_ENTRY = re.compile(rb"(\d{16}):(\d{7}) ")
+
+
+def key(client: str) -> str:
+    return f"{PREFIX}{client}"
+
+
+def read(record: bytes, now: int) -> list[Line]:
+    """Read what LOOK has found; what is no record has no lines."""
+    lines = []
+    for policy, quota, period, refused, log in _LINE.findall(record):
+        entries = [(int(stamp), int(cost)) for stamp, cost in _ENTRY.findall(log)]
+        window = Window(int(period) * SECOND, entries)
+        window.advance(now)
+        reset = window.reset(now) / SECOND
+        numbers = (window.used, int(quota), int(period), reset, int(refused))
+        lines.append(Line(policy.decode(), *numbers))
+    return lines

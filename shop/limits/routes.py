@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from shop.keys.caller import caller
+from shop.openapi import Blueprint
+
+from . import limit
+from .decision import usages
+from .schemas import RateLimitSchema
+
+blueprint = Blueprint("limits", __name__)
+
+
+@blueprint.route("/rate_limit")
+@limit("default", cost=0)
+@limit("write", cost=0)
+@blueprint.response(200, RateLimitSchema)
+@blueprint.doc(security=[{}, {"key": []}])
+def rate_limit() -> dict[str, Any]:
+    """Tell what the caller has left, by policy. It costs nothing."""
+    return {
+        "client": caller().client,
+        "tier": caller().tier,
+        "policies": [
+            {
+                "policy": usage.policy,
+                "quota": usage.quota,
+                "window": usage.period,
+                "remaining": usage.remaining,
+                "reset": math.ceil(usage.reset),
+            }
+            for usage in usages()
+        ],
+    }

@@ -1,0 +1,230 @@
+"""The sliding window, held to an exact model: in Redis as a script, and in a worker alone.
+
+The model keeps every charge. An implementation may let a request pass only where the model has
+room for it, and must do so where the model, with a period that is 1 % longer, still has.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shop.limits import alone, record
+from shop.limits.decision import Charge
+from shop.limits.window import CELLS, SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+PERIOD = 10  # seconds
+LENGTH = PERIOD * SECOND
+CELL = LENGTH // CELLS
+START = 1_795_460_923_000_000
+QUOTAS = {"default": 7, "write": 3, "search": 40}
+ON_THE_CLOCK = "local now = tonumber(table.remove(ARGV))"
+
+
+class Answer(NamedTuple):
+    passes: bool
+    used: int
+    reset: int  # microseconds, as the next
+    wait: int
+
+
+Decide = Any  # (now, charges) -> list[Answer]
+
+
+@pytest.fixture(params=["redis", "worker"])
+def make_decide(
+    request: pytest.FixtureRequest, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Decide]:
+    """Make a decider that has counted nothing, on a clock that the test sets."""
+    if request.param == "worker":
+
+        def in_worker() -> Decide:
+            counter = alone.Alone(1)
+
+            def decide(now: int, charges: Sequence[Charge]) -> list[Answer]:
+                monkeypatch.setattr(alone, "_now", lambda: now)
+                return [
+                    Answer(u.passes, u.used, round(u.reset * SECOND), round(u.wait * SECOND))
+                    for u in counter.decide("x", charges)
+                ]
+
+            return decide
+
+        return in_worker
+
+    script = redis_cli.register_script(record.DECIDE.replace(record.NOW, ON_THE_CLOCK))
+
+    def in_redis() -> Decide:
+        redis_cli.delete("rate_limit:x")
+
+        def decide(now: int, charges: Sequence[Charge]) -> list[Answer]:
+            arguments = [value for charge in charges for value in charge]
+            found = script(keys=["rate_limit:x"], args=[*arguments, now])
+            assert len(re.findall(r"\d{16}:", redis_cli.get("rate_limit:x") or "")) <= (
+                (CELLS + 1) * len(QUOTAS)
+            )
+            return [Answer(bool(found[i]), *found[i + 1 : i + 4]) for i in range(0, len(found), 4)]
+
+        return decide
+
+    return in_redis
+
+
+class Model:
+    """Every charge, with its time."""
+
+    def __init__(self) -> None:
+        self.charged: list[tuple[int, str, int]] = []
+
+    def used(self, policy: str, now: int, length: int) -> int:
+        return sum(
+            cost for time, name, cost in self.charged if name == policy and time > now - length
+        )
+
+
+GAPS = st.one_of(
+    st.integers(0, 2000),
+    st.integers(0, CELL * 3),
+    st.integers(0, LENGTH // 2),
+    st.sampled_from([CELL, CELL - 1, CELL + 1, LENGTH - 1, LENGTH, LENGTH + 1, LENGTH + CELL]),
+)
+COSTS = st.one_of(st.just(1), st.integers(0, 9))
+REQUESTS = st.lists(
+    st.tuples(
+        GAPS, st.lists(st.sampled_from(sorted(QUOTAS)), min_size=1, max_size=3, unique=True), COSTS
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+def charges(policies: Sequence[str], cost: int) -> list[Charge]:
+    return [Charge(policy, QUOTAS[policy], PERIOD, cost) for policy in policies]
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(requests=REQUESTS)
+def test_any_arrivals_are_decided_as_the_exact_model_would(
+    make_decide: Callable[[], Decide], requests: list[tuple[int, list[str], int]]
+) -> None:
+    decide, model, now = make_decide(), Model(), START
+    for gap, policies, cost in requests:
+        now += gap
+        answers: list[Answer] = decide(now, charges(policies, cost))
+        charged = all(answer.passes for answer in answers)
+        for policy, answer in zip(policies, answers, strict=True):
+            price = min(cost, QUOTAS[policy])
+            used = model.used(policy, now, LENGTH)
+            at_most = model.used(policy, now, LENGTH + CELL)
+            if answer.passes:
+                assert price == 0 or used + price <= QUOTAS[policy]
+                assert answer.wait == 0
+            else:
+                assert at_most + price > QUOTAS[policy]
+                assert answer.wait > 0
+            if charged:
+                model.charged.append((now, policy, price))
+            more = price if charged else 0
+            assert used + more <= answer.used <= at_most + more
+            assert 0 <= answer.reset <= LENGTH
+            assert bool(answer.reset) == bool(answer.used)
+
+
+@settings(
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(requests=REQUESTS, cost=st.integers(1, 50))
+def test_the_wait_of_a_refused_request_is_exact(
+    make_decide: Callable[[], Decide], requests: list[tuple[int, list[str], int]], cost: int
+) -> None:
+    decide, now = make_decide(), START
+    for gap, policies, some in requests:
+        now += gap
+        decide(now, charges(policies, some))
+    asked = charges(sorted(QUOTAS), cost)
+    answers: list[Answer] = decide(now, asked)
+    wait = max(answer.wait for answer in answers)
+    if wait:
+        assert not all(answer.passes for answer in decide(now + wait - 1, asked))
+        assert all(answer.passes for answer in decide(now + wait, asked))
+
+
+def test_what_one_policy_refuses_is_charged_to_none(make_decide: Callable[[], Decide]) -> None:
+    decide = make_decide()
+    both = charges(["default", "write"], 1)
+    passed = [all(answer.passes for answer in decide(START, both)) for _ in range(9)]
+    assert passed == [True] * 3 + [False] * 6
+    assert [answer.used for answer in decide(START, charges(["default", "write"], 0))] == [3, 3]
+
+
+def test_a_quota_that_was_lowered_refuses_until_there_is_room(
+    make_decide: Callable[[], Decide],
+) -> None:
+    decide = make_decide()
+    for _ in range(7):
+        decide(START, charges(["default"], 1))
+    lower = [Charge("default", 2, PERIOD, 1)]
+    assert decide(START + 1, lower) == [
+        Answer(passes=False, used=7, reset=LENGTH - 1, wait=LENGTH - 1)
+    ]
+    assert decide(START + 1, [Charge("default", 2, PERIOD, 0)])[0].passes
+    assert decide(START + LENGTH, lower) == [Answer(passes=True, used=1, reset=LENGTH, wait=0)]
+
+
+def test_a_clock_that_is_set_back_holds_nobody_for_longer_than_a_period(redis_cli: Any) -> None:
+    """Such as that of a new master."""
+    script = redis_cli.register_script(record.DECIDE.replace(record.NOW, ON_THE_CLOCK))
+
+    def decide(now: int) -> list[int]:
+        found: list[int] = script(keys=["rate_limit:x"], args=["default", 7, PERIOD, 1, now])
+        return found
+
+    for second in range(7):
+        decide(START + second * SECOND)
+    back = START - 3600 * SECOND
+    assert decide(back) == [0, 7, LENGTH, LENGTH]
+    assert decide(back + SECOND) == [0, 7, LENGTH - SECOND, LENGTH - SECOND]
+    assert decide(back + LENGTH) == [1, 1, LENGTH, 0]
+
+
+def test_a_payment_is_charged_at_its_own_time(redis_cli: Any) -> None:
+    """Among charges that came later, and above the quota."""
+    decide = redis_cli.register_script(record.DECIDE.replace(record.NOW, ON_THE_CLOCK))
+    pay = redis_cli.register_script(record.PAY.replace(record.NOW, ON_THE_CLOCK))
+    name, now = "rate_limit:x", START + 8 * SECOND
+    for second in (0, 6):
+        decide(keys=[name], args=["default", 7, PERIOD, 2, START + second * SECOND])
+    debts = [("default", 7, PERIOD, age * SECOND, 2) for age in (11, 5, 1)]
+    pay(keys=[name], args=[value for debt in debts for value in debt] + [now])
+    free = ["default", 7, PERIOD, 0]
+    assert decide(keys=[name], args=[*free, now]) == [1, 8, 2 * SECOND, 0]
+    ages = [decide(keys=[name], args=[*free, now + s * SECOND])[1] for s in (1, 2, 5, 8, 9)]
+    assert ages == [8, 6, 4, 2, 0]
+
+
+def test_a_refusal_is_noted_without_writing_the_record_anew(redis_cli: Any) -> None:
+    script = redis_cli.register_script(record.DECIDE)
+    for _ in range(5):
+        script(keys=["rate_limit:x"], args=["default", 2, PERIOD, 1])
+    stored = redis_cli.get("rate_limit:x")
+    assert re.fullmatch(
+        r"default 2/2 in 10 s, 0000003 refused: (\d{16}:000000[12] ){1,2}\n", stored
+    )
+    assert 9_000 < redis_cli.pttl("rate_limit:x") <= 10_000
