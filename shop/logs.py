@@ -75,9 +75,13 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        """Show what is not printable by its code: a path may hold a newline, or an escape."""
-        line = super().formatMessage(record)
-        return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in line)
+        """A path may hold a newline, or an escape."""
+        return shown(super().formatMessage(record))
+
+
+def shown(text: str) -> str:
+    """Return a text for a terminal: what is not printable by its code."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 def request_id() -> str:

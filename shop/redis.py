@@ -56,6 +56,7 @@ UNREACHABLE = (
 )
 
 Answer = TypeVar("Answer")
+Key = TypeVar("Key", str, bytes)
 
 
 class RedisUnavailable(Exception):  # noqa: N818  (a state, always caught)
@@ -105,7 +106,7 @@ class RedisConnection:
     def eval(
         self,
         script: str,
-        keys: Sequence[str],
+        keys: Sequence[Key],
         arguments: Sequence[object],
         *,
         again: Sequence[object] | None = None,
@@ -128,7 +129,7 @@ class RedisConnection:
 
         return self.call(command)
 
-    def together(self, keys: Sequence[str]) -> list[Sequence[str]]:
+    def together(self, keys: Sequence[Key]) -> list[Sequence[Key]]:
         """Divide keys into those that one script can have; on a cluster that is one each."""
         return [[key] for key in keys] if self.is_cluster else [keys] if keys else []
 
@@ -171,7 +172,7 @@ class RedisConnection:
             return False
 
 
-def _eval(client: Any, script: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:
+def _eval(client: Any, script: str, keys: Sequence[Key], arguments: Sequence[object]) -> Any:
     digest = sha1(script.encode(), usedforsecurity=False).hexdigest()
     try:
         return client.evalsha(digest, len(keys), *keys, *arguments)

@@ -248,6 +248,25 @@ def test_counters_and_entries_of_another_kind_are_no_fault(a_shop: Shop, redis_c
     assert "WRONGTYPE" in result.stderr
 
 
+def test_commands_for_limits_survive_what_others_wrote(a_shop: Shop, redis_cli: Any) -> None:
+    good = "1795460923000000:0000001 "
+    odd: dict[bytes, str | bytes] = {
+        b"\xff": "x",
+        b"\x1b[2Jx": f"default 1/9 in 86400 s, 0000000 refused: {good}\n",
+        b"zero": f"default 1/0 in 60 s, 0000000 refused: {good}\n",
+        b"long": f"default 1/{'9' * 5000} in 60 s, 0000000 refused: {good}\n",
+        b"bytes": b"\xff\xfe 1/9 in 60 s, 0000000 refused: \n",
+    }
+    for client, value in odd.items():
+        redis_cli.set(b"rate_limit:" + client, value)
+    top = run(a_shop, "limits", "top")
+    assert top.startswith("5 clients")
+    assert "\x1b" not in top
+    for named in ("key:a\nb", "key:\udcff", "192.0.2.1/64", "somebody", ""):
+        for command in ("show", "reset"):
+            assert a_shop.command("limits", command, named).exit_code == 2
+
+
 def test_the_flask_program_finds_the_commands(settings: dict[str, str]) -> None:
     def flask(*arguments: str) -> str:
         program = Path(sys.executable).with_name("flask")

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from shop.limits import alone, record
@@ -100,8 +100,8 @@ REQUESTS = st.lists(
     st.tuples(
         GAPS, st.lists(st.sampled_from(sorted(QUOTAS)), min_size=1, max_size=3, unique=True), COSTS
     ),
-    min_size=1,
-    max_size=60,
+    min_size=40,  # enough to fill windows, and to see them end
+    max_size=120,
 )
 
 
@@ -114,6 +114,7 @@ def charges(policies: Sequence[str], cost: int) -> list[Charge]:
     deadline=None,
     derandomize=True,
     database=None,
+    phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(requests=REQUESTS)
@@ -148,6 +149,7 @@ def test_any_arrivals_are_decided_as_the_exact_model_would(
     deadline=None,
     derandomize=True,
     database=None,
+    phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(requests=REQUESTS, cost=st.integers(1, 50))
@@ -212,7 +214,8 @@ def test_a_payment_is_charged_at_its_own_time(redis_cli: Any) -> None:
     for second in (0, 6):
         decide(keys=[name], args=["default", 7, PERIOD, 2, START + second * SECOND])
     debts = [("default", 7, PERIOD, age * SECOND, 2) for age in (11, 5, 1)]
-    pay(keys=[name], args=[value for debt in debts for value in debt] + [now])
+    for _ in range(2):  # the second one is the same payment
+        pay(keys=[name], args=["5e1f", *[value for debt in debts for value in debt], now])
     free = ["default", 7, PERIOD, 0]
     assert decide(keys=[name], args=[*free, now]) == [1, 8, 2 * SECOND, 0]
     ages = [decide(keys=[name], args=[*free, now + s * SECOND])[1] for s in (1, 2, 5, 8, 9)]
@@ -228,3 +231,43 @@ def test_a_refusal_is_noted_without_writing_the_record_anew(redis_cli: Any) -> N
         r"default 2/2 in 10 s, 0000003 refused: (\d{16}:000000[12] ){1,2}\n", stored
     )
     assert 9_000 < redis_cli.pttl("rate_limit:x") <= 10_000
+
+
+@pytest.mark.parametrize("left", range(0, 120, 7))
+def test_a_record_that_was_cut_is_counted_as_far_as_it_is_whole(redis_cli: Any, left: int) -> None:
+    """And is whole again with the next charge."""
+    script = redis_cli.register_script(record.DECIDE.replace(record.NOW, ON_THE_CLOCK))
+    asked = ["default", 9, PERIOD, 1, "write", 9, PERIOD, 1]
+    for second in range(3):
+        script(keys=["rate_limit:x"], args=[*asked, START + second * SECOND])
+    redis_cli.set("rate_limit:x", redis_cli.get("rate_limit:x")[:left])
+    for _ in range(9):
+        answer = script(keys=["rate_limit:x"], args=[*asked, START + 3 * SECOND])
+        assert len(answer) == 8
+    assert redis_cli.pttl("rate_limit:x") > 0
+    assert script(keys=["rate_limit:x"], args=[*asked, START + 13 * SECOND])[:2] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "default 1000/5 in 10 s, 0000000 refused: ",
+        "default 5/5 in 10 s, 1 refused: 1795460923000000:0000005 ",
+        "default 5/5 in 10 s, 0000000 refused: 17954x0923000000:0000005 ",
+        "default 5/5 in 10 s, 0000000 refused: 1795460923000000:0000005",
+        "paid: 5e1f ",
+    ],
+)
+def test_a_line_that_was_changed_by_hand_refuses_nobody(redis_cli: Any, line: str) -> None:
+    script = redis_cli.register_script(record.DECIDE.replace(record.NOW, ON_THE_CLOCK))
+    redis_cli.set("rate_limit:x", f"{line}\n")
+    assert script(keys=["rate_limit:x"], args=["default", 5, PERIOD, 1, START])[:2] == [1, 1]
+
+
+def test_a_clock_that_is_set_back_again_and_again_makes_no_more_entries(redis_cli: Any) -> None:
+    script = redis_cli.register_script(record.DECIDE.replace(record.NOW, ON_THE_CLOCK))
+    for step in range(300):
+        script(keys=["rate_limit:x"], args=["default", 500, PERIOD, 1, START - step * CELL])
+    stored = redis_cli.get("rate_limit:x")
+    assert stored.startswith("default 300/500 in 10 s")
+    assert len(re.findall(r"\d{16}:", stored)) <= CELLS + 1

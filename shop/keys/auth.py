@@ -6,10 +6,10 @@ from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from flask import g, request
-from sqlalchemy.exc import OperationalError
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
+from shop.config import DATABASE_UNAVAILABLE
 from shop.extensions import db
 from shop.openapi import Blueprint
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 NO_KEYS = (
     "Nobody can write yet: set ADMIN_API_KEY, or make a key with "
     "`flask keys create --name NAME --scope catalog:write`."
@@ -39,10 +38,10 @@ def _identify_caller() -> None:
     if key := _bearer():
         try:
             g.caller = service.identify(key) or stranger()
-        except OperationalError:
+        except DATABASE_UNAVAILABLE as error:
             # A read needs no key: without the database it may still be answered from the cache.
-            if request.method not in SAFE_METHODS:
-                raise
+            # What needs one is refused when the limits of the address have been charged.
+            g.unidentified = error
             db.session.rollback()
 
 
@@ -57,6 +56,8 @@ def require_scope(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            if "unidentified" in g:
+                raise g.unidentified
             if not caller().authenticated:
                 _refuse()
             if scope not in caller().scopes:

@@ -19,7 +19,7 @@ from shop.keys.caller import caller
 
 from . import headers
 from .costs import PerRows
-from .limiter import Limiter
+from .extension import Limiter
 from .policies import POLICIES, quota
 
 if TYPE_CHECKING:

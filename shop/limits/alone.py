@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
+from secrets import token_hex
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from .decision import Charge, Usage
@@ -23,17 +24,25 @@ CLIENTS_MAX = 10_000  # that a worker remembers: those that it saw last
 T = TypeVar("T")
 
 
+class Payment(NamedTuple):
+    """What Redis is to be told of a client, once: it remembers the identifier."""
+
+    identifier: str
+    debts: dict[str, Debt]
+
+
 class Debt(NamedTuple):
-    charge: Charge
-    time: int  # microseconds of this process's clock
+    charge: Charge  # the last one under a policy
+    window: Window
 
 
 class Client:
-    """What a worker has counted of a client, and not yet told Redis."""
+    """What a worker has counted of a client, and what of that Redis was not told."""
 
     def __init__(self) -> None:
-        self.windows: dict[str, Window] = {}  # by policy
-        self.debts: deque[Debt] = deque()
+        self.windows: dict[str, Window] = {}  # by policy, as the next
+        self.debts: dict[str, Debt] = {}
+        self.payment: Payment | None = None  # that was not acknowledged
 
 
 class Share(NamedTuple):
@@ -99,44 +108,43 @@ class Alone:
         window.advance(now)
         return Share(charge, window, max(1, charge.quota // self._workers))
 
-    def debtors(self) -> list[str]:
-        with self._lock:
-            return [client for client, known in self._clients.items() if known.debts]
-
-    def counted(self, client: str) -> bool:
-        """Tell whether something of this client may not have been told to Redis."""
+    def knows(self, client: str) -> bool:
+        """Tell whether a client was counted here, and perhaps not by Redis since."""
         return client in self._clients
 
-    def take_debts(self, client: str) -> list[tuple[Charge, int]]:
-        """Return what a client was allowed and is not paid, each with its age in microseconds."""
-        now = _now()
+    def clients(self) -> list[str]:
+        with self._lock:
+            return list(self._clients)
+
+    def payment(self, client: str) -> Payment | None:
+        """Return what Redis is to be told next: the same until it is `paid`."""
         with self._lock:
             known = self._clients.get(client) or Client()
-            debts = [(debt.charge, now - debt.time) for debt in known.debts]
-            known.debts.clear()
-        return debts
+            if known.debts and not known.payment:
+                known.payment, known.debts = Payment(token_hex(8), known.debts), {}
+            return known.payment
 
-    def return_debts(self, client: str, debts: list[tuple[Charge, int]]) -> None:
-        """Owe again what could not be paid."""
-        now = _now()
+    def paid(self, client: str) -> None:
         with self._lock:
-            known = self._clients.setdefault(client, Client())
-            known.debts.extendleft(Debt(charge, now - age) for charge, age in reversed(debts))
+            if known := self._clients.get(client):
+                known.payment = None
 
     def forget(self, client: str) -> None:
-        """Forget a client that is counted by Redis again."""
+        """Forget a client that Redis has counted, if nothing is owed."""
         with self._lock:
             known = self._clients.get(client)
-            if known and not known.debts:
+            if known and not (known.debts or known.payment):
                 del self._clients[client]
 
 
 def _charge(known: Client, share: Share, now: int) -> None:
-    if share.cost:
-        share.window.charge(now, share.cost)
-        while known.debts and known.debts[0].time + share.window.period <= now:
-            known.debts.popleft()
-        known.debts.append(Debt(share.charge, now))
+    if not share.cost:
+        return
+    share.window.charge(now, share.cost)
+    charge = share.charge
+    debt = known.debts.setdefault(charge.policy, Debt(charge, Window(share.window.period)))
+    debt.window.advance(now)
+    debt.window.charge(now, min(charge.cost, charge.quota))
 
 
 def _remember(clients: OrderedDict[str, T], client: str, value: T) -> None:
@@ -148,3 +156,8 @@ def _remember(clients: OrderedDict[str, T], client: str, value: T) -> None:
 
 def _now() -> int:
     return time.monotonic_ns() // 1000
+
+
+def age(time: int) -> int:
+    """Return how many microseconds ago a time was."""
+    return _now() - time

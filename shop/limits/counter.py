@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 from shop.redis import RedisUnavailable
 
 from . import record
-from .alone import Alone
+from .alone import Alone, age
 from .decision import Charge, Usage
 from .window import SECOND
 
@@ -24,6 +25,7 @@ class Counter:
     def __init__(self, connection: RedisConnection, workers: int) -> None:
         self._connection = connection
         self._alone = Alone(workers)
+        self._paying = threading.Lock()  # one payment at a time
         connection.when_back.append(self._settle)
 
     def decide(self, client: str, charges: Sequence[Charge]) -> list[Usage]:
@@ -32,7 +34,7 @@ class Counter:
         Without Redis this worker decides, by its share of each quota.
         """
         try:
-            if self._alone.counted(client):
+            if self._alone.knows(client) and self._connection.available:
                 self._pay(client)
             usages = self._ask(client, charges)
         except RedisUnavailable as error:
@@ -40,6 +42,7 @@ class Counter:
                 logger.warning("Redis did not count %s: %s", client, error.__cause__)
             return self._alone.decide(client, charges)
         self._alone.saw(client, usages)
+        self._alone.forget(client)
         return usages
 
     def _ask(self, client: str, charges: Sequence[Charge]) -> list[Usage]:
@@ -62,23 +65,23 @@ class Counter:
 
     def _settle(self) -> None:
         """Tell Redis, which is back, what this worker has allowed without it."""
-        try:
-            for client in self._alone.debtors():
+        for client in self._alone.clients():
+            try:
                 self._pay(client)
-        except RedisUnavailable as error:
-            logger.debug("Redis is gone again: %s", error)
+            except RedisUnavailable as error:
+                logger.warning("Redis was not told what %s has used: %s", client, error.__cause__)
+                if not self._connection.available:
+                    return
 
     def _pay(self, client: str) -> None:
-        debts = self._alone.take_debts(client)
-        arguments = [
-            value
-            for charge, age in debts
-            for value in (*charge[:3], age, min(charge.cost, charge.quota))
-        ]
-        try:
-            if debts:
-                self._connection.eval(record.PAY, [record.key(client)], arguments)
-        except RedisUnavailable:
-            self._alone.return_debts(client, debts)
-            raise
-        self._alone.forget(client)
+        key = record.key(client)
+        with self._paying:
+            while payment := self._alone.payment(client):
+                arguments = [
+                    value
+                    for debt in payment.debts.values()
+                    for time, cost in debt.window.entries
+                    for value in (*debt.charge[:3], age(time), cost)
+                ]
+                self._connection.eval(record.PAY, [key], [payment.identifier, *arguments])
+                self._alone.paid(client)

@@ -8,7 +8,8 @@
 A line has the policy, what was used of its quota when something was last charged, and how often
 it refused since the record began. Then come the entries of its window (`window.py`), each with
 its time, in microseconds of that server's clock, and its cost. The record expires with its last
-entry. It is one key, so that one script decides all policies of a request, on a cluster too.
+entry. After an outage a last line has the identifiers of payments. It is one key, so that one
+script decides all policies of a request, on a cluster too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import NamedTuple
 from .window import CELLS, SECOND, Window
 
 PREFIX = "rate_limit:"
+PAYMENTS = 32  # that a record remembers: more than workers that pay at a time, and pay again
 
 NOW = """
 local time = redis.call('TIME')
@@ -27,8 +29,8 @@ local now = time[1] * 1000000 + time[2]
 
 _READ = f"""
 {NOW}
+local WIDTH = 25  -- of an entry
 local names, policies, changed = {{}}, {{}}, false
-local WIDTH = 25
 
 local function policy(name)
   if not policies[name] then
@@ -38,6 +40,7 @@ local function policy(name)
   return policies[name]
 end
 
+-- A line that was cut or changed by hand is left out.
 local record, at = redis.call('GET', KEYS[1]) or '', 1
 while true do
   local ends = string.find(record, '\\n', at, true)
@@ -46,18 +49,55 @@ while true do
   if not (ends and name) then
     break
   end
-  local p = policy(name)
-  p.used, p.quota, p.period = tonumber(used), tonumber(quota), period * {SECOND}
-  p.place, p.refused, p.log = place - 1, tonumber(refused), string.sub(record, log, ends - 1)
+  if #refused == 7 and (ends - log) % WIDTH == 0 then
+    local p = policy(name)
+    p.used, p.quota, p.period = tonumber(used), tonumber(quota), period * {SECOND}
+    p.place, p.refused, p.log = place - 1, tonumber(refused), string.sub(record, log, ends - 1)
+  end
   at = ends + 1
 end
+local paid = string.match(record, '^paid: ([%x ]+)\\n', at) or ''
 
 local function entry(log, at)
-  return tonumber(string.sub(log, at, at + 15)), tonumber(string.sub(log, at + 17, at + 23))
+  local stamp, cost = string.sub(log, at, at + 15), string.sub(log, at + 17, at + 23)
+  return tonumber(stamp) or 0, tonumber(cost) or 0
+end
+
+local function newest(p)
+  return entry(p.log, #p.log - WIDTH + 1)
 end
 
 local function write_entry(stamp, cost)
   return string.format('%016d:%07d ', stamp, cost)
+end
+
+local function same_cell(p, one, other)
+  local cell = p.period / {CELLS}
+  return math.floor(one / cell) == math.floor(other / cell)
+end
+
+-- Put entries in order, one for each cell, and none in the future.
+local function tidy(p)
+  local entries, kept = {{}}, {{}}
+  for at = 1, #p.log, WIDTH do
+    local stamp, cost = entry(p.log, at)
+    entries[#entries + 1] = {{math.min(stamp, now), cost}}
+  end
+  table.sort(entries, function(one, other) return one[1] < other[1] end)
+  p.used = 0
+  for _, one in ipairs(entries) do
+    local last = kept[#kept]
+    if last and same_cell(p, last[1], one[1]) then
+      last[1], last[2] = one[1], last[2] + one[2]
+    else
+      kept[#kept + 1] = one
+    end
+    p.used = p.used + one[2]
+  end
+  for i, one in ipairs(kept) do
+    kept[i] = write_entry(one[1], one[2])
+  end
+  p.log, changed = table.concat(kept), true
 end
 
 local function advance(p)
@@ -72,13 +112,10 @@ local function advance(p)
   if from > 1 then
     p.log = string.sub(p.log, from)
   end
-  -- A clock that was set back, or that of a new master, makes no charge stay for longer.
-  local newest = entry(p.log, #p.log - WIDTH + 1)
-  if newest and newest > now then
-    p.log = string.gsub(p.log, '(%d+):', function(stamp)
-      return string.format('%016d:', math.min(stamp, now))
-    end)
-    changed = true
+  if p.log == '' then
+    p.used = 0
+  elseif newest(p) > now then  -- a clock that was set back, or that of a new master
+    tidy(p)
   end
 end
 
@@ -88,12 +125,13 @@ local function save()
     local p = policies[name]
     advance(p)
     if p.log ~= '' then
-      ends = math.max(ends, entry(p.log, #p.log - WIDTH + 1) + p.period)
+      ends = math.max(ends, newest(p) + p.period)
       lines[#lines + 1] = string.format('%s %d/%d in %d s, %07d refused: %s\\n',
         name, p.used, p.quota, p.period / {SECOND}, p.refused, p.log)
     end
   end
   if #lines > 0 then
+    lines[#lines + 1] = paid ~= '' and 'paid: ' .. paid .. '\\n' or ''
     redis.call('SET', KEYS[1], table.concat(lines), 'PX', math.ceil((ends - now) / 1000))
   end
 end
@@ -118,9 +156,8 @@ for i = 1, #ARGV, 4 do
 end
 
 local function charge(p)
-  local cell, cost = p.period / {CELLS}, p.cost
-  local newest, before = entry(p.log, #p.log - WIDTH + 1)
-  if newest and math.floor(newest / cell) == math.floor(now / cell) then
+  local cost, last, before = p.cost, newest(p)
+  if same_cell(p, last, now) then
     p.log, cost = string.sub(p.log, 1, -WIDTH - 1), cost + before
   end
   p.log, p.used = p.log .. write_entry(now, cost), p.used + p.cost
@@ -128,7 +165,7 @@ end
 
 local function wait(p)
   local excess, at, wait = p.used + p.cost - p.quota, 1, 0
-  while excess > 0 do
+  while excess > 0 and at < #p.log do
     local stamp, cost = entry(p.log, at)
     wait, excess, at = stamp + p.period - now, excess - cost, at + WIDTH
   end
@@ -158,31 +195,29 @@ end
 return answer
 """
 
-# What a worker has let pass alone, while it could not reach Redis. It counts, whatever the quota.
-# KEYS: the record. ARGV: for each charge its policy, quota, period in seconds, age in microseconds,
-# and cost.
+# What a worker has let pass alone, while it could not reach Redis. It counts, whatever the quota,
+# and once: a payment whose answer was lost is made again.
+# KEYS: the record. ARGV: the payment's identifier; for each charge its policy, quota, period in
+# seconds, age in microseconds, and cost.
 PAY = f"""
 {_READ}
-for i = 1, #ARGV, 5 do
+if string.find(paid, ARGV[1], 1, true) then
+  return
+end
+paid = string.sub(paid .. ARGV[1] .. ' ', -17 * {PAYMENTS})
+local logs = {{}}
+for i = 2, #ARGV, 5 do
   local p = policy(ARGV[i])
   p.quota, p.period = tonumber(ARGV[i + 1]), ARGV[i + 2] * {SECOND}
-  p.log = p.log .. write_entry(now - ARGV[i + 3], ARGV[i + 4])
-  p.used, p.paid = p.used + ARGV[i + 4], true
+  logs[p] = logs[p] or {{p.log}}
+  table.insert(logs[p], write_entry(now - ARGV[i + 3], ARGV[i + 4]))
 end
-for _, name in ipairs(names) do
-  local p = policies[name]
-  if p.paid then
-    local entries = {{}}
-    for at = 1, #p.log, WIDTH do
-      entries[#entries + 1] = string.sub(p.log, at, at + WIDTH - 1)
-    end
-    table.sort(entries)
-    p.log = table.concat(entries)
-  end
+for p, log in pairs(logs) do
+  p.log = table.concat(log)
+  tidy(p)
 end
 save()
 """
-
 
 # What several clients have used. What is no record is left out.
 # KEYS: records. Returns the server's time, then each record, or an empty text.
@@ -208,7 +243,9 @@ class Line(NamedTuple):
     refused: int  # since the client last paused for a whole period
 
 
-_LINE = re.compile(rb"(\S+) \d+/(\d+) in (\d+) s, (\d+) refused: ([0-9: ]*)\n")
+_LINE = re.compile(
+    rb"([!-~]+) \d+/(0*[1-9]\d{0,8}) in (\d{1,9}) s, (\d{7}) refused: ((?:\d{16}:\d{7} )*)\n"
+)
 _ENTRY = re.compile(rb"(\d{16}):(\d{7}) ")
 
 

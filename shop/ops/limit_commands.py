@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from heapq import nlargest
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from shop.config import TIERS, current_settings
 from shop.keys.caller import Caller, address
 from shop.limits import limiter, record
 from shop.limits.policies import POLICIES, QUOTAS, quota
+from shop.logs import shown
 from shop.terminal import call_redis, needs_redis
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from werkzeug.routing import Rule
 
-    from shop.limits.limiter import Declared
+    from shop.limits.extension import Declared
     from shop.limits.record import Line
 
 limits = AppGroup("limits", help="Show rate limits and what clients have used; reset a client.")
@@ -72,7 +74,7 @@ def _policy(declared: Declared) -> str:
 def show(client: str) -> None:
     named = _named(client)
     click.echo(record.key(named))
-    [(_, lines)] = _look([record.key(named)])
+    [(_, lines)] = _look([record.key(named).encode()])
     for line in lines:
         click.echo(f"{line.policy:<14}{_usage(line)}")
     if not lines:
@@ -93,11 +95,12 @@ def reset(client: str) -> None:
 )
 def top(count: int) -> None:
     """Show the clients that use most of a quota, and those that are refused most."""
-    keys = call_redis(lambda redis: list(redis.scan_iter(match=f"{record.PREFIX}*", count=BATCH)))
+    pattern = f"{record.PREFIX}*"
+    keys = call_redis(lambda redis: sorted(set(redis.scan_iter(match=pattern, count=BATCH))))
     used: list[tuple[str, Line]] = []
     refused: list[tuple[str, Line]] = []
     for start in range(0, len(keys), BATCH):
-        found = _look([key.decode() for key in keys[start : start + BATCH]])
+        found = _look(keys[start : start + BATCH])
         rows = [(client, line) for client, lines in found for line in lines]
         used = nlargest(count, used + rows, key=lambda row: row[1].used / row[1].quota)
         refused = nlargest(count, refused + rows, key=lambda row: row[1].refused)
@@ -117,18 +120,21 @@ def _usage(line: Line) -> str:
     return f"{line.used} of {line.quota} in {line.period} s{free}; {line.refused} refused"
 
 
-def _look(keys: list[str]) -> Iterator[tuple[str, list[Line]]]:
+def _look(keys: list[bytes]) -> Iterator[tuple[str, list[Line]]]:
     """Look at records, and yield each client with what it has used."""
     with needs_redis() as connection:
         for some in connection.together(keys):
             now, *records = connection.eval(record.LOOK, some, [])
             for key, found in zip(some, records, strict=True):
-                yield key.removeprefix(record.PREFIX), record.read(found, int(now))
+                client = key.decode(errors="backslashreplace").removeprefix(record.PREFIX)
+                yield shown(client), record.read(found, int(now))
 
 
 def _named(client: str) -> str:
     client = client.removeprefix(record.PREFIX)
-    named = client if client.startswith("key:") else address(client.removesuffix("/64"))
-    if named == "unknown" != client:
-        raise click.BadParameter(f"{client} is neither an address nor key:PREFIX")
+    if client == "unknown" or re.fullmatch("key:[0-9a-f]+", client):
+        return client
+    named = address(client.removesuffix("/64") if ":" in client else client)
+    if named == "unknown":
+        raise click.BadParameter(f"{shown(client)} is neither an address nor key:PREFIX")
     return named

@@ -1,0 +1,308 @@
+"""Limits over several workers: bursts, the edges of windows, and a Redis that goes and returns."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+import redis
+import requests
+from conftest import await_true
+
+from shop.keys import service as keys
+from shop.limits.decision import Charge
+from shop.redis import redis_connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from conftest import Make, MakeRelay, Relay, Service, Shop
+
+    from shop.embedded.servers import Redis
+
+WORKERS = 4
+Serve = Any  # Callable[..., Service]
+
+
+class Shot(NamedTuple):
+    """A request, and when it can have been counted: between `sent` and `received`."""
+
+    client: str
+    status: int
+    sent: float
+    received: float
+
+
+def shoot(service: Service, client: str = "127.0.0.1", path: str = "/products/1") -> Shot:
+    sent = time.monotonic()
+    answer = service.get(path, headers={"X-Forwarded-For": client})
+    return Shot(client, answer.status_code, sent, time.monotonic())
+
+
+def most_in_a_period(shots: Iterable[Shot], seconds: float) -> int:
+    """Return how many requests have surely passed within one period, at the worst moment."""
+    passed = [shot for shot in shots if shot.status != 429]
+    return max(
+        sum(first.sent <= shot.sent and shot.received < first.sent + seconds for shot in passed)
+        for first in passed
+    )
+
+
+def passed(shots: Iterable[Shot]) -> Counter[str]:
+    return Counter(shot.client for shot in shots if shot.status != 429)
+
+
+def test_of_150_requests_at_once_over_four_workers_100_pass(serve: Serve) -> None:
+    service = serve(RATE_LIMIT_CALLS="100", WEB_CONCURRENCY=str(WORKERS))
+    with ThreadPoolExecutor(30) as pool:
+        answers = list(pool.map(lambda _: service.get("/products"), range(150)))
+    assert Counter(answer.status_code for answer in answers) == {200: 100, 429: 50}
+    left = sorted(int(a.headers["X-RateLimit-Remaining"]) for a in answers if a.ok)
+    assert left == list(range(100))
+
+
+def test_hundreds_of_clients_at_once_have_each_their_quota(serve: Serve) -> None:
+    service = serve(RATE_LIMIT_CALLS="5", TRUSTED_PROXIES="1", WEB_CONCURRENCY=str(WORKERS))
+    clients = [f"192.0.2.{n}" for n in range(250)]
+    with ThreadPoolExecutor(60) as pool:
+        shots = list(pool.map(lambda client: shoot(service, client), clients * 7))
+    assert passed(shots) == dict.fromkeys(clients, 5)
+
+
+def test_two_limits_together_let_pass_what_both_allow(serve: Serve, a_shop: Shop) -> None:
+    service = serve(RATE_LIMIT_CALLS="50", WRITE_LIMIT_CALLS="30", WEB_CONCURRENCY=str(WORKERS))
+    with a_shop.app.app_context():
+        headers = {"Authorization": f"Bearer {keys.create_key('tests', ['catalog:write'])}"}
+
+    def use(n: int) -> int:
+        body = {"name": f"Category {n}"}
+        method = "POST" if n % 2 else "GET"
+        answer = requests.request(
+            method, service.url + "/categories", json=body, headers=headers, timeout=30
+        )
+        return answer.status_code
+
+    with ThreadPoolExecutor(30) as pool:
+        writes = Counter(pool.map(use, range(1, 120, 2)))
+        reads = Counter(pool.map(use, range(0, 60, 2)))
+    assert writes == {201: 30, 429: 30}
+    assert reads == {200: 20, 429: 10}
+
+
+def test_around_the_edge_of_a_window_no_more_than_the_quota_passes(serve: Serve) -> None:
+    """Bursts half a period apart, each of more than the quota."""
+    quota, period = 40, 2
+    service = serve(
+        RATE_LIMIT_CALLS=str(quota), RATE_LIMIT_PERIOD=str(period), WEB_CONCURRENCY=str(WORKERS)
+    )
+    shots: list[Shot] = []
+    with ThreadPoolExecutor(20) as pool:
+        for burst in range(7):
+            started = time.monotonic()
+            shots += pool.map(lambda _: shoot(service), range(60))
+            if burst % 2:
+                time.sleep(max(0.0, started + period / 2 - time.monotonic()))
+    assert most_in_a_period(shots, period) <= quota
+    assert len([shot for shot in shots if shot.status != 429]) >= 2 * quota
+
+
+@pytest.fixture
+def workers(make_shop: Make, relay: MakeRelay, own_redis: Redis) -> Iterator[Workers]:
+    """Two workers that reach a Redis of their own by one way, which can be cut."""
+    way = relay(own_redis.socket)
+    shops = [
+        make_shop(
+            REDIS_URL=f"redis://127.0.0.1:{way.port}/0", RATE_LIMIT_CALLS="10", WEB_CONCURRENCY="2"
+        )
+        for _ in range(2)
+    ]
+    with redis.Redis(unix_socket_path=str(own_redis.socket), decode_responses=True) as client:
+        yield Workers(way, shops, client)
+
+
+class Workers(NamedTuple):
+    way: Relay
+    shops: list[Shop]
+    redis: Any
+
+    def get(self, worker: int) -> int:
+        return self.shops[worker].get("/products").status_code
+
+    def until_429(self, worker: int) -> int:
+        """Send requests until one is refused, and return how many passed."""
+        return next(n for n in range(99) if self.get(worker) == 429)
+
+    def used(self) -> str:
+        return (self.redis.get("rate_limit:127.0.0.1") or " 0/10").split(" ", 2)[1]
+
+    def cut(self) -> None:
+        self.way.close()
+
+    def mend(self) -> None:
+        self.way.open()
+        await_true(lambda: all(redis_connection(shop.app).available for shop in self.shops))
+
+
+def test_a_client_does_not_get_its_quota_again_when_redis_goes(workers: Workers) -> None:
+    assert [workers.get(n % 2) for n in range(6)] == [200] * 6
+    workers.cut()
+    assert [workers.until_429(0), workers.until_429(1)] == [2, 2]
+
+
+def test_nor_when_redis_returns_which_is_told_at_once(workers: Workers) -> None:
+    workers.cut()
+    assert [workers.until_429(0), workers.until_429(1)] == [5, 5]
+    workers.mend()
+    await_true(lambda: workers.used() == "10/10", "both workers have paid")
+    assert [workers.get(0), workers.get(1)] == [429, 429]
+    assert workers.used() == "10/10"
+
+
+def test_what_was_counted_before_and_during_an_outage_adds_up(workers: Workers) -> None:
+    assert workers.get(0) == 200
+    workers.cut()
+    assert [workers.get(0), workers.get(1), workers.get(1)] == [200] * 3
+    workers.mend()
+    await_true(lambda: workers.used() == "4/10")
+    assert workers.shops[0].get("/products").headers["X-RateLimit-Remaining"] == "5"
+    workers.cut()  # and what was paid is not paid again
+    workers.mend()
+    assert workers.shops[1].get("/products").headers["X-RateLimit-Remaining"] == "4"
+
+
+def test_what_could_not_be_paid_is_still_owed(workers: Workers) -> None:
+    workers.cut()
+    assert [workers.get(0) for _ in range(3)] == [200] * 3
+    workers.redis.rpush("rate_limit:127.0.0.1", "in the way")
+    workers.mend()
+    assert [workers.get(0) for _ in range(4)] == [200, 200, 429, 429]
+    workers.redis.delete("rate_limit:127.0.0.1")
+    assert workers.shops[0].get("/products").headers["X-RateLimit-Remaining"] == "4"
+    assert workers.used() == "6/10"
+
+
+def test_clocks_of_hosts_do_not_matter(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [workers.get(0) for _ in range(6)] == [200] * 6
+    ahead = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: ahead)
+    monkeypatch.setattr(time, "time_ns", lambda: int(ahead * 1e9))
+    assert workers.until_429(1) == 4
+
+
+def test_a_redis_that_is_killed_and_returns_in_a_burst_costs_no_answer(
+    serve: Serve, own_redis: Redis
+) -> None:
+    """Its data are lost, so that a client has at most its quota thrice: before, alone, after."""
+    service = serve(
+        REDIS_URL=own_redis.url,
+        RATE_LIMIT_CALLS="20",
+        TRUSTED_PROXIES="1",
+        WEB_CONCURRENCY=str(WORKERS),
+    )
+    clients = [f"192.0.2.{n}" for n in range(8)]
+    shots: dict[str, list[Shot]] = defaultdict(list)
+    over = threading.Event()
+
+    def use(client: str) -> None:
+        while not over.is_set():
+            shots[client].append(shoot(service, client, "/categories"))
+
+    def wait_for_more() -> None:
+        seen = {client: len(shots[client]) for client in clients}
+        await_true(lambda: all(len(shots[client]) > seen[client] + 30 for client in clients))
+
+    threads = [threading.Thread(target=use, args=(client,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_for_more()
+        own_redis.stop()
+        wait_for_more()
+        own_redis.start()
+        with redis.Redis(unix_socket_path=str(own_redis.socket)) as client:
+            await_true(lambda: len(client.keys("rate_limit:*")) == len(clients), "counts again")
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert {shot.status for some in shots.values() for shot in some} == {200, 429}
+    for client in clients:
+        assert 20 <= passed(shots[client])[client] <= 60
+
+
+@pytest.mark.parametrize("denied", ["maxmemory", "wrongtype", "off", "gone"])
+def test_without_counts_in_redis_threads_of_a_worker_count_together(
+    make_shop: Make, own_redis: Redis, denied: str
+) -> None:
+    """While Redis refuses to count, is switched off, or is not there."""
+    url = "redis://127.0.0.1:1/0" if denied == "gone" else own_redis.url
+    shop = make_shop(
+        REDIS_URL=url,
+        REDIS_ENABLED="false" if denied == "off" else "true",
+        RATE_LIMIT_CALLS="40",
+        WEB_CONCURRENCY="2",
+    )
+    with redis.Redis(unix_socket_path=str(own_redis.socket)) as client:
+        if denied == "maxmemory":
+            client.config_set("maxmemory-policy", "noeviction")
+            client.config_set("maxmemory", "1")
+        if denied == "wrongtype":
+            client.rpush("rate_limit:127.0.0.1", "x")
+        with ThreadPoolExecutor(8) as pool:
+            statuses = Counter(
+                pool.map(lambda _: shop.app.test_client().get("/nothing").status_code, range(300))
+            )
+        client.config_set("maxmemory", "0")
+    assert statuses == {404: 20, 429: 280}
+
+
+def test_a_redis_that_comes_and_goes_gives_no_new_share(workers: Workers) -> None:
+    passed = 0
+    for _ in range(4):
+        workers.cut()
+        passed += workers.until_429(0)
+        workers.mend()
+        await_true(lambda: workers.used() == "5/10")
+    assert passed == 5
+
+
+def test_one_record_in_the_way_keeps_no_other_from_being_paid(
+    make_shop: Make, relay: MakeRelay, own_redis: Redis
+) -> None:
+    way = relay(own_redis.socket)
+    shop = make_shop(REDIS_URL=f"redis://127.0.0.1:{way.port}/0", TRUSTED_PROXIES="1")
+    way.close()
+    clients = [f"192.0.2.{n}" for n in range(3)]
+    for client in clients:
+        shop.get("/products", headers={"X-Forwarded-For": client})
+    with redis.Redis(unix_socket_path=str(own_redis.socket)) as server:
+        server.rpush(f"rate_limit:{clients[0]}", "x")
+        way.open()
+        await_true(lambda: len(server.keys("rate_limit:*")) == 3)
+
+
+def test_a_payment_whose_answer_is_lost_is_made_once(workers: Workers) -> None:
+    workers.cut()
+    assert workers.get(0) == 200
+    counter = workers.shops[0].app.extensions["shop.limits"].counter
+    payment = counter._alone.payment("127.0.0.1")
+    workers.mend()
+    await_true(lambda: workers.used() == "1/10")
+    counter._alone._clients["127.0.0.1"].payment = payment  # as if it had not heard
+    assert workers.shops[0].get("/products").headers["X-RateLimit-Remaining"] == "8"
+
+
+def test_years_of_debts_are_paid_in_a_hundred_entries(own_redis: Redis, make_shop: Make) -> None:
+    shop = make_shop(REDIS_URL=own_redis.url)
+    counter = shop.app.extensions["shop.limits"].counter
+    for _ in range(50_000):
+        counter._alone.decide("x", [Charge("default", 1_000_000, 60, 1)])
+    counter._settle()
+    with redis.Redis(unix_socket_path=str(own_redis.socket)) as client:
+        record = client.get("rate_limit:x")
+    assert record.startswith(b"default 50000/1000000 in 60 s")
+    assert len(record) < 4000
