@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from conftest import Make, MakeRelay, Relay, Service, Shop
 
     from shop.embedded.servers import Redis
+    from shop.limits.counter import Counter as LimitCounter
 
 WORKERS = 4
 Serve = Any  # Callable[..., Service]
@@ -124,6 +125,11 @@ def workers(make_shop: Make, relay: MakeRelay, own_redis: Redis) -> Iterator[Wor
         yield Workers(way, shops, client)
 
 
+def counter_of(shop: Shop) -> LimitCounter:
+    found: LimitCounter = shop.app.extensions["shop.limits"].counter
+    return found
+
+
 class Workers(NamedTuple):
     way: Relay
     shops: list[Shop]
@@ -143,8 +149,12 @@ class Workers(NamedTuple):
         self.way.close()
 
     def mend(self) -> None:
+        """Open the way again, and wait until the workers leave the count to Redis."""
+        alone = [shop for shop in self.shops if not redis_connection(shop.app).available]
+        counters = [counter_of(shop) for shop in alone]
+        opened = time.monotonic()
         self.way.open()
-        await_true(lambda: all(redis_connection(shop.app).available for shop in self.shops))
+        await_true(lambda: all(opened < c._alone_until < time.monotonic() for c in counters))
 
 
 def test_a_client_does_not_get_its_quota_again_when_redis_goes(workers: Workers) -> None:
@@ -172,6 +182,18 @@ def test_what_was_counted_before_and_during_an_outage_adds_up(workers: Workers) 
     workers.cut()  # and what was paid is not paid again
     workers.mend()
     assert workers.shops[1].get("/products").headers["X-RateLimit-Remaining"] == "4"
+
+
+def test_a_worker_that_finds_redis_first_waits_for_the_others(workers: Workers) -> None:
+    workers.cut()
+    assert [workers.get(0), workers.until_429(1)] == [200, 5]
+    counter = counter_of(workers.shops[1])
+    workers.mend()
+    await_true(lambda: workers.used() == "6/10")
+    counter._alone_until = time.monotonic() + 60  # as at the moment that Redis was back
+    assert [workers.get(1), workers.get(0)] == [429, 200]
+    counter._alone_until = 0
+    assert [workers.get(1) for _ in range(4)] == [200, 200, 200, 429]
 
 
 def test_what_could_not_be_paid_is_still_owed(workers: Workers) -> None:
@@ -288,7 +310,7 @@ def test_one_record_in_the_way_keeps_no_other_from_being_paid(
 def test_a_payment_whose_answer_is_lost_is_made_once(workers: Workers) -> None:
     workers.cut()
     assert workers.get(0) == 200
-    counter = workers.shops[0].app.extensions["shop.limits"].counter
+    counter = counter_of(workers.shops[0])
     payment = counter._alone.payment("127.0.0.1")
     workers.mend()
     await_true(lambda: workers.used() == "1/10")
@@ -298,7 +320,7 @@ def test_a_payment_whose_answer_is_lost_is_made_once(workers: Workers) -> None:
 
 def test_years_of_debts_are_paid_in_a_hundred_entries(own_redis: Redis, make_shop: Make) -> None:
     shop = make_shop(REDIS_URL=own_redis.url)
-    counter = shop.app.extensions["shop.limits"].counter
+    counter = counter_of(shop)
     for _ in range(50_000):
         counter._alone.decide("x", [Charge("default", 1_000_000, 60, 1)])
     counter._settle()

@@ -158,6 +158,6 @@ def _now() -> int:
     return time.monotonic_ns() // 1000
 
 
-def age(time: int) -> int:
-    """Return how many microseconds ago a time was."""
-    return _now() - time
+def age(moment: int) -> int:
+    """Return how many microseconds ago a time of an entry was."""
+    return _now() - moment

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING
 
-from shop.redis import RedisUnavailable
+from shop.redis import PROBE_SECONDS, RedisUnavailable
 
 from . import record
 from .alone import Alone, age
@@ -26,6 +27,7 @@ class Counter:
         self._connection = connection
         self._alone = Alone(workers)
         self._paying = threading.Lock()  # one payment at a time
+        self._alone_until = 0.0
         connection.when_back.append(self._settle)
 
     def decide(self, client: str, charges: Sequence[Charge]) -> list[Usage]:
@@ -34,8 +36,11 @@ class Counter:
         Without Redis this worker decides, by its share of each quota.
         """
         try:
-            if self._alone.knows(client) and self._connection.available:
-                self._pay(client)
+            if self._alone.knows(client):
+                if time.monotonic() < self._alone_until:
+                    return self._alone.decide(client, charges)
+                if self._connection.available:
+                    self._pay(client)
             usages = self._ask(client, charges)
         except RedisUnavailable as error:
             if error.__cause__:
@@ -64,7 +69,11 @@ class Counter:
         ]
 
     def _settle(self) -> None:
-        """Tell Redis, which is back, what this worker has allowed without it."""
+        """Tell Redis, which is back, what this worker has allowed without it.
+
+        Its clients are counted alone until the other workers have found Redis and told it, too.
+        """
+        self._alone_until = time.monotonic() + PROBE_SECONDS
         for client in self._alone.clients():
             try:
                 self._pay(client)
@@ -80,8 +89,8 @@ class Counter:
                 arguments = [
                     value
                     for debt in payment.debts.values()
-                    for time, cost in debt.window.entries
-                    for value in (*debt.charge[:3], age(time), cost)
+                    for moment, cost in debt.window.entries
+                    for value in (*debt.charge[:3], age(moment), cost)
                 ]
                 self._connection.eval(record.PAY, [key], [payment.identifier, *arguments])
                 self._alone.paid(client)

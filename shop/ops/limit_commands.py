@@ -45,7 +45,8 @@ def list_() -> None:
     for policy in POLICIES:
         quotas = [quota(settings, policy, tier) or "-" for tier in tiers]
         click.echo(f"{policy:<14}" + "".join(f"{calls:<12}" for calls in quotas))
-    click.echo(f"in {settings.rate_limit_period} s; the tier unlimited has no limit\n")
+    click.echo(f"in {settings.rate_limit_period} s; the tier unlimited has no limit")
+    click.echo("unknown_key is for requests with a key that nobody has, on each limited route\n")
     click.echo(f"{'METHODS':<14}{'ROUTE':<34}POLICIES")
     for rule in sorted(current_app.url_map.iter_rules(), key=lambda rule: rule.rule):
         methods = ",".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
@@ -56,12 +57,10 @@ def _policies(rule: Rule) -> str:
     with current_app.test_request_context():
         g.caller = Caller("", tier=TIERS[0])
         found = limiter.declared(rule.endpoint, TIERS[0])
-    return ", ".join(map(_policy, found)) or "-"
+    return ", ".join(_policy(one) for one in found if one.policy != "unknown_key") or "-"
 
 
 def _policy(declared: Declared) -> str:
-    if declared.policy == "unknown_key":
-        return "unknown_key (such a key)"
     if declared.cost == 0:
         return f"{declared.policy} (free)"
     if declared.cost == 1:
