@@ -35,6 +35,8 @@ def use(shop: Shop) -> None:
         ("cache", "stats"),
         ("cache", "show", "products:id:1"),
         ("cache", "clear", "all"),
+        ("limits", "list"),
+        ("limits", "top"),
         ("limits", "show", "127.0.0.1"),
         ("limits", "reset", "127.0.0.1"),
     ):

@@ -26,7 +26,10 @@ SCOPE = "catalog:write"
 @blueprint.arguments(page_query(*CATEGORIES_LIMIT), location="query")
 @blueprint.cached(CategoryPageSchema, "Link")
 def list_categories(query: dict[str, int]) -> Response:
-    """List categories, in id order."""
+    """List categories, in id order.
+
+    A page costs one request for each 100 rows that it asks for.
+    """
     return cached_page(service.page(**query))
 
 

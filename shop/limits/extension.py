@@ -115,7 +115,7 @@ class Limiter(flask_limiter.Limiter):
         refusing = [usage for usage in usages if not usage.passes]
         shadow = current_settings().rate_limit_mode == "shadow"
         for usage in refusing:
-            REQUESTS.labels(usage.policy, "would refuse" if shadow else "refused").inc()
+            REQUESTS.labels(usage.policy, "would_refuse" if shadow else "refused").inc()
         if not refusing:
             for charge in charges:
                 if charge.cost:

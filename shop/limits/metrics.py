@@ -6,6 +6,6 @@ from prometheus_client import Counter
 
 REQUESTS = Counter(
     "shop_rate_limit_requests",
-    "Requests by policy: allowed, refused, or would refuse (RATE_LIMIT_MODE=shadow).",
+    "Requests by policy: allowed, refused, or would_refuse (RATE_LIMIT_MODE=shadow).",
     ["policy", "result"],
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from http import HTTPStatus
 from typing import Any
 
 from shop.keys.caller import caller
@@ -18,9 +19,9 @@ blueprint = Blueprint("limits", __name__)
 @limit("write", cost=0)
 @blueprint.response(200, RateLimitSchema)
 @blueprint.doc(security=[{}, {"key": []}])
-def rate_limit() -> dict[str, Any]:
+def rate_limit() -> tuple[dict[str, Any], int, dict[str, str]]:
     """Tell what the caller has left, by policy. It costs nothing."""
-    return {
+    document = {
         "client": caller().client,
         "tier": caller().tier,
         "policies": [
@@ -34,3 +35,4 @@ def rate_limit() -> dict[str, Any]:
             for usage in usages()
         ],
     }
+    return document, HTTPStatus.OK, {"Cache-Control": "no-store"}

@@ -26,7 +26,10 @@ SCOPE = "catalog:write"
 @blueprint.arguments(page_query(*PRODUCTS_LIMIT), location="query")
 @blueprint.cached(ProductPageSchema, "Link")
 def list_products(query: dict[str, int]) -> Response:
-    """List products, in id order."""
+    """List products, in id order.
+
+    A page costs one request for each 50 rows that it asks for.
+    """
     return cached_page(service.page(**query))
 
 
