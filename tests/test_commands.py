@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, free_port
 
 if TYPE_CHECKING:
     from conftest import Make, Shop
@@ -47,11 +47,12 @@ def test_every_command_has_a_help_text(a_shop: Shop, group: tuple[str]) -> None:
     assert "--products" in run(a_shop, "seed", "--help")
 
 
-def test_stats_tell_entries_and_the_hit_rate(a_shop: Shop) -> None:
-    a_shop.create_product()
-    a_shop.get("/products")
-    a_shop.get("/products")
-    output = run(a_shop, "cache", "stats")
+def test_stats_tell_entries_and_the_hit_rate(make_shop: Make) -> None:
+    shop = make_shop(PORT=str(free_port()))  # where nothing answers
+    shop.create_product()
+    shop.get("/products")
+    shop.get("/products")
+    output = run(shop, "cache", "stats")
     assert re.search(r"^products:id:\* +1 entries$", output, re.MULTILINE)
     assert re.search(r"^products:list:skip:\*:limit:\* +1 entries$", output, re.MULTILINE)
     assert re.search(r"^categories:id:\* +0 entries$", output, re.MULTILINE)
