@@ -178,8 +178,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
         def decorate(view: Any) -> Any:
             view = self.response(200, schema, headers=names)(view)
-            view = self.alt_response(304, headers=names, success=True)(view)
-            return self.doc(parameters=[IF_NONE_MATCH])(view)
+            return self.alt_response(304, headers=names, success=True)(view)
 
         return decorate
 
@@ -187,6 +186,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
     def _complete(doc: dict[str, Any], _info: dict[str, Any], **_context: Any) -> dict[str, Any]:
         """Add what any call can answer, as problem documents, and the headers that all have."""
         responses = doc.setdefault("responses", {})
+        if HTTPStatus.NOT_MODIFIED in map(int, responses):
+            doc.setdefault("parameters", []).append(IF_NONE_MATCH)
         statuses = {429, 500, 503}
         if "requestBody" in doc:
             statuses |= {400, 413, 415}

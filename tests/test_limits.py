@@ -153,6 +153,7 @@ def test_guessing_keys_is_limited_by_address_and_stricter(
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert answers[0].headers["RateLimit"] == '"default";r=49;t=60, "unknown_key";r=2;t=60'
     assert answers[3].get_json()["violated-policies"] == ["unknown_key"]
+    assert "3 requests with a key that nobody has" in answers[3].get_json()["detail"]
     assert shop.get("/rate_limit", headers=bearer("one more")).status_code == 429
     assert shop.post("/categories", name="Garden").status_code == 201  # who has a key
     assert shop.get("/products").status_code == 200  # who sends none
@@ -248,6 +249,9 @@ def test_a_cost_above_the_quota_takes_the_whole_quota(make_shop: Make) -> None:
     answers = [shop.get("/categories?limit=1000") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 429]
     assert answers[0].headers["X-RateLimit-Remaining"] == "0"
+    assert answers[1].get_json()["detail"] == (
+        "More than 4 requests in 60 seconds (policy default), of which this one costs 10."
+    )
 
 
 def test_in_the_shadow_nothing_is_refused_and_all_is_told(
@@ -276,6 +280,16 @@ def test_what_is_allowed_and_refused_is_counted_by_policy(make_shop: Make) -> No
     shop.get("/rate_limit", headers=bearer(shop.key))
     after = [counted(*state) for state in states]
     assert [b - a for a, b in zip(before, after, strict=True)] == [2, 0, 2, 3]
+
+
+def test_the_log_says_which_policy_refused(
+    make_shop: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = make_shop(RATE_LIMIT_CALLS="1")
+    with caplog.at_level("INFO", logger="shop.limits"):
+        statuses = [shop.get("/products").status_code for _ in range(2)]
+    assert statuses == [200, 429]
+    assert caplog.messages.count("Refused 127.0.0.1: default") == 1
 
 
 def counted(policy: str, result: str) -> float:

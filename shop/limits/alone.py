@@ -91,6 +91,7 @@ class Alone:
                     period=share.charge.period,
                     used=share.window.used,
                     reset=share.window.reset(now) / SECOND,
+                    cost=share.charge.cost,
                     passes=share.charge.policy not in refused,
                     wait=share.window.wait(now, refused.get(share.charge.policy, 0)) / SECOND,
                 )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from shop.redis import RedisConnection
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("shop.limits")
 
 
 class Counter:
@@ -60,6 +60,7 @@ class Counter:
                 period=charge.period,
                 used=used,
                 reset=reset / SECOND,
+                cost=charge.cost,
                 passes=bool(passes),
                 wait=wait / SECOND,
             )

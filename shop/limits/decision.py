@@ -22,6 +22,7 @@ class Usage(NamedTuple):
     period: int  # seconds
     used: int
     reset: float  # seconds until some of what is used is free again; 0 if nothing is
+    cost: int  # of the request
     passes: bool
     wait: float  # seconds until the request would pass; 0 if it does
 

@@ -23,12 +23,15 @@ from .decision import Charge
 from .metrics import REQUESTS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from flask import Flask, Response
     from flask_limiter._limits import RuntimeLimit
 
     from .costs import Cost
+    from .decision import Usage
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("shop.limits")
 
 
 class Declared(NamedTuple):
@@ -113,19 +116,22 @@ class Limiter(flask_limiter.Limiter):
             return None
         g.rate_limit_usages = usages = _state().counter.decide(who.client, charges)
         refusing = [usage for usage in usages if not usage.passes]
-        shadow = current_settings().rate_limit_mode == "shadow"
-        for usage in refusing:
-            REQUESTS.labels(usage.policy, "would_refuse" if shadow else "refused").inc()
         if not refusing:
-            for charge in charges:
-                if charge.cost:
-                    REQUESTS.labels(charge.policy, "allowed").inc()
+            _count("allowed", [usage for usage in usages if usage.cost])
             return None
-        if shadow:
-            names = ", ".join(usage.policy for usage in refusing)
+        names = ", ".join(usage.policy for usage in refusing)
+        if current_settings().rate_limit_mode == "shadow":
+            _count("would_refuse", refusing)
             logger.info("Would refuse %s: %s", who.client, names)
             return None
+        _count("refused", refusing)
+        logger.info("Refused %s: %s", who.client, names)
         return headers.refuse(refusing)
+
+
+def _count(result: str, usages: Iterable[Usage]) -> None:
+    for usage in usages:
+        REQUESTS.labels(usage.policy, result).inc()
 
 
 def _view_name(endpoint: str | None) -> str:

@@ -31,10 +31,7 @@ QUOTA_EXCEEDED = {
 
 def refuse(refusing: Sequence[Usage]) -> Response:
     """Answer 429 with the policies that were exceeded."""
-    exceeded = ", ".join(
-        f"{usage.quota} requests in {usage.period} seconds (policy {usage.policy})"
-        for usage in refusing
-    )
+    exceeded = ", ".join(map(_exceeded, refusing))
     wait = math.ceil(max(usage.wait for usage in refusing))
     return problem(
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -42,6 +39,12 @@ def refuse(refusing: Sequence[Usage]) -> Response:
         members=QUOTA_EXCEEDED | {"violated-policies": [usage.policy for usage in refusing]},
         headers={"Retry-After": str(wait)},
     )
+
+
+def _exceeded(usage: Usage) -> str:
+    key = " with a key that nobody has" if usage.policy == "unknown_key" else ""
+    cost = f", of which this one costs {usage.cost}" if usage.cost > 1 else ""
+    return f"{usage.quota} requests{key} in {usage.period} seconds (policy {usage.policy}){cost}"
 
 
 def add(response: Response) -> Response:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
+
+from shop.config import TIERS
 
 
 class PolicySchema(Schema):
@@ -16,7 +18,11 @@ class PolicySchema(Schema):
 
 class RateLimitSchema(Schema):
     client = fields.String(
-        required=True, metadata={"description": "Who is counted: an address, or key:PREFIX."}
+        required=True,
+        metadata={
+            "description": "Who is counted: an address, key:PREFIX, admin, or unknown for whom a "
+            "proxy names no address."
+        },
     )
-    tier = fields.String(required=True)
+    tier = fields.String(required=True, validate=validate.OneOf(TIERS))
     policies = fields.List(fields.Nested(PolicySchema), required=True)

@@ -71,9 +71,9 @@ def _policy(declared: Declared) -> str:
 @limits.command(help=f"Show what CLIENT has used of each policy. {CLIENT_HELP}")
 @click.argument("client")
 def show(client: str) -> None:
-    named = _named(client)
-    click.echo(record.key(named))
-    [(_, lines)] = _look([record.key(named).encode()])
+    key = record.key(_named(client))
+    [(_, lines)] = _look([key.encode()])
+    click.echo(key)
     for line in lines:
         click.echo(f"{line.policy:<14}{_usage(line)}")
     if not lines:
@@ -90,7 +90,7 @@ def reset(client: str) -> None:
 
 @limits.command()
 @click.option(
-    "--count", default=10, show_default=True, type=click.IntRange(1, 1000), help="Clients to show."
+    "--count", default=10, show_default=True, type=click.IntRange(1, 1000), help="Lines of each."
 )
 def top(count: int) -> None:
     """Show the clients that use most of a quota, and those that are refused most."""
@@ -103,7 +103,7 @@ def top(count: int) -> None:
         rows = [(client, line) for client, lines in found for line in lines]
         used = nlargest(count, used + rows, key=lambda row: row[1].used / row[1].quota)
         refused = nlargest(count, refused + rows, key=lambda row: row[1].refused)
-    click.echo(f"{len(keys)} clients\n\nused most")
+    click.echo(f"clients: {len(keys)}\n\nused most")
     _table((client, line) for client, line in used if line.used)
     click.echo("\nrefused most")
     _table((client, line) for client, line in refused if line.refused)
@@ -131,8 +131,10 @@ def _look(keys: list[bytes]) -> Iterator[tuple[str, list[Line]]]:
 
 def _named(client: str) -> str:
     client = client.removeprefix(record.PREFIX)
-    if client == "unknown" or re.fullmatch("key:[0-9a-f]+", client):
+    if client == "unknown":
         return client
+    if key := re.fullmatch("(?:key:)?([0-9a-f]{12})", client):
+        return f"key:{key[1]}"
     named = address(client.removesuffix("/64") if ":" in client else client)
     if named == "unknown":
         raise click.BadParameter(f"{shown(client)} is neither an address nor key:PREFIX")
