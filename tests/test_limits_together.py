@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections import Counter, defaultdict
@@ -14,7 +15,9 @@ import requests
 from conftest import await_true
 
 from shop.keys import service as keys
-from shop.limits.decision import Charge
+from shop.limits import alone, counter
+from shop.limits.decision import Charge, Usage
+from shop.limits.window import SECOND
 from shop.redis import redis_connection
 
 if TYPE_CHECKING:
@@ -145,16 +148,17 @@ class Workers(NamedTuple):
     def used(self) -> str:
         return (self.redis.get("rate_limit:127.0.0.1") or " 0/10").split(" ", 2)[1]
 
+    def mend_later(self) -> None:
+        """Wait until Redis, which is back, counts for both."""
+        await_true(lambda: not any(counter_of(shop).is_alone for shop in self.shops))
+
     def cut(self) -> None:
         self.way.close()
 
     def mend(self) -> None:
-        """Open the way again, and wait until the workers leave the count to Redis."""
-        alone = [shop for shop in self.shops if not redis_connection(shop.app).available]
-        counters = [counter_of(shop) for shop in alone]
-        opened = time.monotonic()
+        """Open the way again, and wait until Redis counts for both."""
         self.way.open()
-        await_true(lambda: all(opened < c._alone_until < time.monotonic() for c in counters))
+        self.mend_later()
 
 
 def test_a_client_does_not_get_its_quota_again_when_redis_goes(workers: Workers) -> None:
@@ -184,27 +188,64 @@ def test_what_was_counted_before_and_during_an_outage_adds_up(workers: Workers) 
     assert workers.shops[1].get("/products").headers["X-RateLimit-Remaining"] == "4"
 
 
-def test_a_worker_that_finds_redis_first_waits_for_the_others(workers: Workers) -> None:
+def test_a_worker_that_finds_redis_first_waits_for_the_others(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any client's requests: it may have been counted by others alone."""
+    monkeypatch.setattr(counter, "PROBE_SECONDS", 3)
     workers.cut()
     assert [workers.get(0), workers.until_429(1)] == [200, 5]
-    counter = counter_of(workers.shops[1])
-    workers.mend()
-    await_true(lambda: workers.used() == "6/10")
-    counter._alone_until = time.monotonic() + 60  # as at the moment that Redis was back
+    workers.way.open()
+    await_true(lambda: workers.used() == "6/10", "both have paid")
+    assert [counter_of(shop).is_alone for shop in workers.shops] == [True, True]
     assert [workers.get(1), workers.get(0)] == [429, 200]
-    counter._alone_until = 0
+    answer = workers.shops[0].get("/products", environ_base={"REMOTE_ADDR": "192.0.2.1"})
+    assert answer.headers["X-RateLimit-Limit"] == "5"
+    workers.mend_later()
+    assert workers.used() == "7/10"
     assert [workers.get(1) for _ in range(4)] == [200, 200, 200, 429]
 
 
-def test_what_could_not_be_paid_is_still_owed(workers: Workers) -> None:
+def test_while_redis_refuses_what_it_is_told_it_is_owed(workers: Workers) -> None:
     workers.cut()
     assert [workers.get(0) for _ in range(3)] == [200] * 3
-    workers.redis.rpush("rate_limit:127.0.0.1", "in the way")
-    workers.mend()
+    workers.redis.config_set("maxmemory-policy", "noeviction")
+    workers.redis.config_set("maxmemory", "1")
+    workers.way.open()
+    await_true(lambda: redis_connection(workers.shops[0].app).available)
     assert [workers.get(0) for _ in range(4)] == [200, 200, 429, 429]
-    workers.redis.delete("rate_limit:127.0.0.1")
+    workers.redis.config_set("maxmemory", "0")
+    await_true(lambda: not counter_of(workers.shops[0]).is_alone)
+    assert workers.used() == "5/10"
     assert workers.shops[0].get("/products").headers["X-RateLimit-Remaining"] == "4"
-    assert workers.used() == "6/10"
+
+
+def test_no_policy_is_forgotten_for_another(workers: Workers) -> None:
+    """A read after writes and guesses, and an outage after that."""
+    other = {"REMOTE_ADDR": "192.0.2.1"}
+    wrong = {"Authorization": "Bearer wrong"}
+
+    def use() -> list[int]:
+        shop = workers.shops[0]
+        shop.key = None
+        write = shop.request("POST", "/products", environ_base=other).status_code
+        guess = shop.get("/products", headers=wrong, environ_base=other).status_code
+        assert shop.get("/products", environ_base=other).status_code == 200
+        return [write, guess]
+
+    for shop in workers.shops:
+        shop.app.config["SETTINGS"] = dataclasses.replace(
+            shop.app.config["SETTINGS"],
+            rate_limit_calls=1000,
+            write_limit_calls=2,
+            unknown_key_limit_calls=2,
+        )
+    assert [use() for _ in range(3)] == [[401, 200], [401, 200], [429, 429]]
+    for _ in range(2):
+        workers.cut()
+        assert use() == [429, 429]
+        workers.mend()
+        assert use() == [429, 429]
 
 
 def test_clocks_of_hosts_do_not_matter(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +297,7 @@ def test_a_redis_that_is_killed_and_returns_in_a_burst_costs_no_answer(
         assert 20 <= passed(shots[client])[client] <= 60
 
 
-@pytest.mark.parametrize("denied", ["maxmemory", "wrongtype", "off", "gone"])
+@pytest.mark.parametrize("denied", ["maxmemory", "readonly", "off", "gone"])
 def test_without_counts_in_redis_threads_of_a_worker_count_together(
     make_shop: Make, own_redis: Redis, denied: str
 ) -> None:
@@ -272,8 +313,8 @@ def test_without_counts_in_redis_threads_of_a_worker_count_together(
         if denied == "maxmemory":
             client.config_set("maxmemory-policy", "noeviction")
             client.config_set("maxmemory", "1")
-        if denied == "wrongtype":
-            client.rpush("rate_limit:127.0.0.1", "x")
+        if denied == "readonly":
+            client.execute_command("REPLICAOF", "127.0.0.1", "1")
         with ThreadPoolExecutor(8) as pool:
             statuses = Counter(
                 pool.map(lambda _: shop.app.test_client().get("/nothing").status_code, range(300))
@@ -292,7 +333,7 @@ def test_a_redis_that_comes_and_goes_gives_no_new_share(workers: Workers) -> Non
     assert passed == 5
 
 
-def test_one_record_in_the_way_keeps_no_other_from_being_paid(
+def test_a_value_in_the_way_of_a_record_makes_place(
     make_shop: Make, relay: MakeRelay, own_redis: Redis
 ) -> None:
     way = relay(own_redis.socket)
@@ -304,27 +345,68 @@ def test_one_record_in_the_way_keeps_no_other_from_being_paid(
     with redis.Redis(unix_socket_path=str(own_redis.socket)) as server:
         server.rpush(f"rate_limit:{clients[0]}", "x")
         way.open()
-        await_true(lambda: len(server.keys("rate_limit:*")) == 3)
+        await_true(lambda: not counter_of(shop).is_alone)
+        assert [server.type(f"rate_limit:{client}") for client in clients] == [b"string"] * 3
 
 
 def test_a_payment_whose_answer_is_lost_is_made_once(workers: Workers) -> None:
     workers.cut()
     assert workers.get(0) == 200
-    counter = counter_of(workers.shops[0])
-    payment = counter._alone.payment("127.0.0.1")
+    alone = counter_of(workers.shops[0])._alone
+    payment = alone.payment("127.0.0.1")
     workers.mend()
-    await_true(lambda: workers.used() == "1/10")
-    counter._alone._clients["127.0.0.1"].payment = payment  # as if it had not heard
-    assert workers.shops[0].get("/products").headers["X-RateLimit-Remaining"] == "8"
+    assert workers.used() == "1/10"
+    workers.cut()
+    assert workers.get(0) == 200
+    alone._clients["127.0.0.1"].payment = payment  # as if it had not heard
+    workers.mend()
+    assert workers.used() == "2/10"
 
 
-def test_years_of_debts_are_paid_in_a_hundred_entries(own_redis: Redis, make_shop: Make) -> None:
-    shop = make_shop(REDIS_URL=own_redis.url)
-    counter = counter_of(shop)
+def test_a_day_of_debts_is_paid_in_a_hundred_entries(workers: Workers) -> None:
+    limits = counter_of(workers.shops[0])
     for _ in range(50_000):
-        counter._alone.decide("x", [Charge("default", 1_000_000, 60, 1)])
-    counter._settle()
-    with redis.Redis(unix_socket_path=str(own_redis.socket)) as client:
-        record = client.get("rate_limit:x")
-    assert record.startswith(b"default 50000/1000000 in 60 s")
-    assert len(record) < 4000
+        limits._alone.decide("x", [Charge("default", 1_000_000, 60, 1)])
+    assert limits._pay()
+    stored = workers.redis.get("rate_limit:x")
+    assert stored.startswith("default 50000/1000000 in 60 s")
+    assert len(stored) < 4000
+
+
+def test_what_a_worker_counts_alone_is_bounded_and_the_latest_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(alone, "CLIENTS_MAX", 2)
+    counted = alone.Alone(1)
+    charge = [Charge("default", 5, 60, 1)]
+    for client in ("a", "b", "a", "c"):
+        counted.decide(client, charge)
+    assert counted.debtors() == ["c", "a"]
+    assert [counted.decide(client, charge)[0].used for client in ("a", "b")] == [3, 1]
+
+
+def test_what_a_worker_saw_is_used_until_it_is_a_period_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted = alone.Alone(4)
+    charge = Charge("default", 100, 60, 1)
+    monkeypatch.setattr(alone, "_now", lambda: 0)
+    seen = Usage("default", 100, 60, used=90, reset=1, cost=1, passes=True, wait=0)
+    counted.saw("a", [seen])
+    for second, used in ((59, 24), (60, 2), (119, 2)):
+        monkeypatch.setattr(alone, "_now", lambda: second * SECOND)  # noqa: B023
+        assert counted.decide("a", [charge])[0].used == used
+
+
+def test_a_worker_owes_what_a_request_costs_and_not_its_share_of_that() -> None:
+    counted = alone.Alone(4)
+    assert counted.decide("a", [Charge("default", 8, 60, 5)])[0].used == 2
+    payment = counted.payment("a")
+    assert payment
+    assert payment.debts["default"].window.used == 5
+
+
+def test_without_a_redis_nothing_is_owed(make_shop: Make) -> None:
+    shop = make_shop(REDIS_ENABLED="false")
+    shop.get("/products")
+    assert counter_of(shop)._alone.debtors() == []

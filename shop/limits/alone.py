@@ -32,8 +32,17 @@ class Payment(NamedTuple):
 
 
 class Debt(NamedTuple):
-    charge: Charge  # the last one under a policy
+    """What was allowed under a policy."""
+
+    charge: Charge  # the first one
     window: Window
+
+
+class Seen(NamedTuple):
+    """What Redis had counted under a policy."""
+
+    time: int  # microseconds of this process's clock
+    used: int
 
 
 class Client:
@@ -62,16 +71,25 @@ class Share(NamedTuple):
 
 
 class Alone:
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, *, owing: bool = True) -> None:
+        """`owing`: whether there is a Redis that will be told."""
         self._workers = workers
+        self._owing = owing
         self._lock = threading.Lock()
         self._clients: OrderedDict[str, Client] = OrderedDict()
-        self._seen: OrderedDict[str, tuple[int, list[Usage]]] = OrderedDict()
+        self._seen: OrderedDict[str, dict[str, Seen]] = OrderedDict()
 
     def saw(self, client: str, usages: list[Usage]) -> None:
-        """Remember what Redis has counted."""
+        """Remember what Redis has counted: it knows more than this worker alone."""
+        now = _now()
         with self._lock:
-            _remember(self._seen, client, (_now(), usages))
+            seen = self._seen.get(client) or {}
+            seen |= {usage.policy: Seen(now, usage.used) for usage in usages}
+            _remember(self._seen, client, seen)
+            if known := self._clients.get(client):
+                for usage in usages:
+                    known.windows.pop(usage.policy, None)
+                self._forget_empty(client, known)
 
     def decide(self, client: str, charges: Sequence[Charge]) -> list[Usage]:
         """Decide all policies of a request together, as Redis would."""
@@ -83,7 +101,7 @@ class Alone:
             refused = {share.charge.policy: share.excess for share in shares if share.excess > 0}
             if not refused:
                 for share in shares:
-                    _charge(known, share, now)
+                    self._charge(known, share, now)
             return [
                 Usage(
                     policy=share.charge.policy,
@@ -102,20 +120,31 @@ class Alone:
         window = known.windows.get(charge.policy)
         if window is None:
             window = known.windows[charge.policy] = Window(charge.period * SECOND)
-            seen, usages = self._seen.get(client, (0, []))
-            for usage in usages:
-                if usage.policy == charge.policy and usage.used:
-                    window.charge(seen, -(-usage.used // self._workers))
+            seen = self._seen.get(client, {}).get(charge.policy)
+            if seen and seen.used:
+                window.charge(seen.time, -(-seen.used // self._workers))
         window.advance(now)
         return Share(charge, window, max(1, charge.quota // self._workers))
 
-    def knows(self, client: str) -> bool:
-        """Tell whether a client was counted here, and perhaps not by Redis since."""
-        return client in self._clients
+    def _charge(self, known: Client, share: Share, now: int) -> None:
+        if not share.cost:
+            return
+        share.window.charge(now, share.cost)
+        if not self._owing:
+            return
+        charge = share.charge
+        debt = known.debts.setdefault(charge.policy, Debt(charge, Window(share.window.period)))
+        debt.window.advance(now)
+        debt.window.charge(now, min(charge.cost, charge.quota))
 
-    def clients(self) -> list[str]:
+    def debtors(self) -> list[str]:
+        """Return the clients of which Redis is to be told, the latest first."""
         with self._lock:
-            return list(self._clients)
+            return [
+                client
+                for client, known in reversed(self._clients.items())
+                if known.debts or known.payment
+            ]
 
     def payment(self, client: str) -> Payment | None:
         """Return what Redis is to be told next: the same until it is `paid`."""
@@ -125,27 +154,16 @@ class Alone:
                 known.payment, known.debts = Payment(token_hex(8), known.debts), {}
             return known.payment
 
-    def paid(self, client: str) -> None:
-        with self._lock:
-            if known := self._clients.get(client):
-                known.payment = None
-
-    def forget(self, client: str) -> None:
-        """Forget a client that Redis has counted, if nothing is owed."""
+    def paid(self, client: str, payment: Payment) -> None:
         with self._lock:
             known = self._clients.get(client)
-            if known and not (known.debts or known.payment):
-                del self._clients[client]
+            if known and known.payment is payment:
+                known.payment = None
+                self._forget_empty(client, known)
 
-
-def _charge(known: Client, share: Share, now: int) -> None:
-    if not share.cost:
-        return
-    share.window.charge(now, share.cost)
-    charge = share.charge
-    debt = known.debts.setdefault(charge.policy, Debt(charge, Window(share.window.period)))
-    debt.window.advance(now)
-    debt.window.charge(now, min(charge.cost, charge.quota))
+    def _forget_empty(self, client: str, known: Client) -> None:
+        if not (known.windows or known.debts or known.payment):
+            del self._clients[client]
 
 
 def _remember(clients: OrderedDict[str, T], client: str, value: T) -> None:

@@ -1,4 +1,9 @@
-"""Who counts: Redis for all workers and hosts together, else this worker for itself."""
+"""Who counts: Redis for all workers and hosts together, else this worker for itself.
+
+A worker counts alone from the first request that Redis did not count. When Redis is back, the
+worker tells it what it has allowed meanwhile, and goes on alone until the other workers have done
+the same. Then Redis counts again.
+"""
 
 from __future__ import annotations
 
@@ -25,30 +30,30 @@ logger = logging.getLogger("shop.limits")
 class Counter:
     def __init__(self, connection: RedisConnection, workers: int) -> None:
         self._connection = connection
-        self._alone = Alone(workers)
-        self._paying = threading.Lock()  # one payment at a time
-        self._alone_until = 0.0
-        connection.when_back.append(self._settle)
+        self._alone = Alone(workers, owing=connection.enabled)
+        self._lock = threading.Lock()
+        self._is_alone = not connection.enabled
+        self._back = threading.Event()
+        connection.when_back.append(self._back.set)
+
+    @property
+    def is_alone(self) -> bool:
+        return self._is_alone
 
     def decide(self, client: str, charges: Sequence[Charge]) -> list[Usage]:
         """Decide all policies of a request together, in one round trip.
 
         Without Redis this worker decides, by its share of each quota.
         """
-        try:
-            if self._alone.knows(client):
-                if time.monotonic() < self._alone_until:
-                    return self._alone.decide(client, charges)
-                if self._connection.available:
-                    self._pay(client)
-            usages = self._ask(client, charges)
-        except RedisUnavailable as error:
-            if error.__cause__:
-                logger.warning("Redis did not count %s: %s", client, error.__cause__)
-            return self._alone.decide(client, charges)
-        self._alone.saw(client, usages)
-        self._alone.forget(client)
-        return usages
+        if not self._is_alone:
+            try:
+                usages = self._ask(client, charges)
+            except RedisUnavailable as error:
+                self._begin_alone(error)
+            else:
+                self._alone.saw(client, usages)
+                return usages
+        return self._alone.decide(client, charges)
 
     def _ask(self, client: str, charges: Sequence[Charge]) -> list[Usage]:
         arguments = [value for charge in charges for value in charge]
@@ -69,29 +74,44 @@ class Counter:
             )
         ]
 
-    def _settle(self) -> None:
-        """Tell Redis, which is back, what this worker has allowed without it.
+    def _begin_alone(self, error: RedisUnavailable) -> None:
+        with self._lock:
+            if self._is_alone:
+                return
+            self._is_alone = True
+        logger.warning("This worker counts alone: %s", error.__cause__ or "Redis is away")
+        self._back.clear()
+        threading.Thread(target=self._end_alone, name="limits-return", daemon=True).start()
 
-        Its clients are counted alone until the other workers have found Redis and told it, too.
+    def _end_alone(self) -> None:
+        while not (self._connection.available and self._pay()):
+            self._back.wait(PROBE_SECONDS)
+            self._back.clear()
+        time.sleep(PROBE_SECONDS)  # in which the other workers find Redis, and pay
+        self._is_alone = False
+        logger.warning("Redis counts again")
+        self._pay()
+        time.sleep(PROBE_SECONDS)  # in which the last requests that began alone have ended
+        self._pay()
+
+    def _pay(self) -> bool:
+        """Tell Redis what this worker has allowed alone; tell whether it has heard all of it.
+
+        Whose last request is the latest comes first.
         """
-        self._alone_until = time.monotonic() + PROBE_SECONDS
-        for client in self._alone.clients():
-            try:
-                self._pay(client)
-            except RedisUnavailable as error:
-                logger.warning("Redis was not told what %s has used: %s", client, error.__cause__)
-                if not self._connection.available:
-                    return
-
-    def _pay(self, client: str) -> None:
-        key = record.key(client)
-        with self._paying:
-            while payment := self._alone.payment(client):
-                arguments = [
-                    value
-                    for debt in payment.debts.values()
-                    for moment, cost in debt.window.entries
-                    for value in (*debt.charge[:3], age(moment), cost)
-                ]
-                self._connection.eval(record.PAY, [key], [payment.identifier, *arguments])
-                self._alone.paid(client)
+        try:
+            for client in self._alone.debtors():
+                while payment := self._alone.payment(client):
+                    arguments = [
+                        value
+                        for debt in payment.debts.values()
+                        for moment, cost in debt.window.entries
+                        for value in (*debt.charge[:3], age(moment), cost)
+                    ]
+                    key = record.key(client)
+                    self._connection.eval(record.PAY, [key], [payment.identifier, *arguments])
+                    self._alone.paid(client, payment)
+        except RedisUnavailable as error:
+            logger.debug("Redis was not told what clients have used: %s", error.__cause__)
+            return False
+        return True

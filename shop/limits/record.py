@@ -40,8 +40,9 @@ local function policy(name)
   return policies[name]
 end
 
--- A line that was cut or changed by hand is left out.
-local record, at = redis.call('GET', KEYS[1]) or '', 1
+-- A line that was cut or changed by hand is left out, and so is a value of another type.
+local record, at = redis.pcall('GET', KEYS[1]), 1
+record = type(record) == 'string' and record or ''
 while true do
   local ends = string.find(record, '\\n', at, true)
   local name, used, quota, period, place, refused, log =
@@ -257,7 +258,7 @@ def read(record: bytes, now: int) -> list[Line]:
     """Read what LOOK has found; what is no record has no lines."""
     lines = []
     for policy, quota, period, refused, log in _LINE.findall(record):
-        entries = [(int(stamp), int(cost)) for stamp, cost in _ENTRY.findall(log)]
+        entries = [(min(int(stamp), now), int(cost)) for stamp, cost in _ENTRY.findall(log)]
         window = Window(int(period) * SECOND, entries)
         window.advance(now)
         reset = window.reset(now) / SECOND
