@@ -133,6 +133,8 @@ def test_a_request_is_charged_by_all_policies_or_by_none(make_shop: Make, redis_
         assert shop.get("/categories", headers=bearer(shop.key)).status_code == 200
     refused = shop.post("/categories", name="One more")
     assert refused.get_json()["violated-policies"] == ["default", "write"]
+    record = redis_cli.get(f"rate_limit:{client}")
+    assert re.findall(r"(\d+) refused", record) == ["0000001", "0000004"]
     assert used(redis_cli, client) == {"default": "4/4", "write": "2/2"}
 
 
@@ -184,6 +186,14 @@ def test_the_tier_of_a_key_says_how_much_it_may_send(
     ]
     assert statuses[:-1] == [200] * (len(statuses) - 1)
     assert statuses[-1] == (429 if quotas else 200)
+
+
+def test_each_request_has_the_tier_of_its_own_caller(make_shop: Make) -> None:
+    shop = make_shop(RATE_LIMIT_CALLS="1", PARTNER_RATE_LIMIT_CALLS="2")
+    partner = bearer(key_of(shop, "partner"))
+    for headers, quota in ((bearer(ADMIN_KEY), None), ({}, "1"), (partner, "2"), ({}, "1")):
+        answer = shop.get("/products", headers=headers)
+        assert answer.headers.get("X-RateLimit-Limit") == quota
 
 
 def test_rate_limit_tells_what_is_left_and_costs_nothing(make_shop: Make, redis_cli: Any) -> None:
@@ -348,6 +358,24 @@ def test_after_retry_after_a_request_passes(make_shop: Make) -> None:
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
     time.sleep(int(refused.headers["Retry-After"]))  # what a client does
     assert shop.get("/products").status_code == 200
+
+
+def test_retry_after_is_that_of_the_policy_that_refuses_for_longest(
+    make_shop: Make, redis_cli: Any
+) -> None:
+    shop = make_shop(RATE_LIMIT_CALLS="1", WRITE_LIMIT_CALLS="1")
+    shop.key = None
+    seconds, _ = redis_cli.time()
+    redis_cli.set(
+        "rate_limit:127.0.0.1",
+        "".join(
+            f"{policy} 1/1 in 60 s, 0000000 refused: {seconds - ago}000000:0000001 \n"
+            for policy, ago in (("default", 20), ("write", 50))
+        ),
+    )
+    refused = shop.post("/categories", name="Garden")
+    assert refused.get_json()["violated-policies"] == ["default", "write"]
+    assert 35 <= int(refused.headers["Retry-After"]) <= 40
 
 
 @pytest.mark.parametrize("value", ["5", "", "default 9/", "\x00\xff", "default 5/5 in 60 s, x\n"])

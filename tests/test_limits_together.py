@@ -363,6 +363,16 @@ def test_a_payment_whose_answer_is_lost_is_made_once(workers: Workers) -> None:
     assert workers.used() == "2/10"
 
 
+def test_what_is_paid_keeps_its_time(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    workers.cut()
+    assert workers.get(0) == 200
+    [debt] = counter_of(workers.shops[0])._alone._clients["127.0.0.1"].debts.values()
+    moment, cost = debt.window.entries.pop()
+    debt.window.entries.append((moment - 40 * SECOND, cost))
+    workers.mend()
+    assert 10 < workers.redis.pttl("rate_limit:127.0.0.1") / 1000 <= 20
+
+
 def test_a_day_of_debts_is_paid_in_a_hundred_entries(workers: Workers) -> None:
     limits = counter_of(workers.shops[0])
     for _ in range(50_000):

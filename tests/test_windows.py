@@ -222,6 +222,36 @@ def test_a_payment_is_charged_at_its_own_time(redis_cli: Any) -> None:
     assert ages == [8, 6, 4, 2, 0]
 
 
+def test_charges_of_one_cell_stay_as_long_as_the_last_of_them(redis_cli: Any) -> None:
+    decide = redis_cli.register_script(record.DECIDE.replace(record.NOW, ON_THE_CLOCK))
+    pay = redis_cli.register_script(record.PAY.replace(record.NOW, ON_THE_CLOCK))
+    name, now = "rate_limit:x", START + SECOND
+    debts = [("default", 7, PERIOD, age, 1) for age in (SECOND - CELL // 2, SECOND)]
+    pay(keys=[name], args=["5e1f", *[value for debt in debts for value in debt], now])
+    free = ["default", 7, PERIOD, 0]
+    last = START + CELL // 2 + LENGTH
+    assert [decide(keys=[name], args=[*free, now])[1] for now in (last - 1, last)] == [2, 0]
+
+
+def test_a_payment_is_known_as_long_as_its_record_lives(redis_cli: Any) -> None:
+    decide = redis_cli.register_script(record.DECIDE)
+    pay = redis_cli.register_script(record.PAY)
+    for identifier in ("5e1f", "ab01", "5e1f"):
+        pay(keys=["rate_limit:x"], args=[identifier, "default", 7, PERIOD, 0, 1])
+        used = decide(keys=["rate_limit:x"], args=["default", 7, PERIOD, 1])[1]
+    assert used == 5
+
+
+def test_a_record_lives_as_long_as_its_latest_entry(redis_cli: Any) -> None:
+    script = redis_cli.register_script(record.DECIDE.replace(record.NOW, ON_THE_CLOCK))
+    both = ["default", 7, PERIOD, 1, "write", 7, PERIOD, 1]
+    script(keys=["rate_limit:x"], args=[*both, START])
+    script(keys=["rate_limit:x"], args=["default", 7, PERIOD, 1, START + 5 * SECOND])
+    assert redis_cli.pttl("rate_limit:x") > 9_000
+    script(keys=["rate_limit:x"], args=["write", 7, PERIOD, 1, START + 7 * SECOND])
+    assert redis_cli.pttl("rate_limit:x") > 9_000
+
+
 def test_a_refusal_is_noted_without_writing_the_record_anew(redis_cli: Any) -> None:
     script = redis_cli.register_script(record.DECIDE)
     for _ in range(5):
