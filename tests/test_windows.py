@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from shop.limits import alone, record
+from shop.limits import alone, scripts
 from shop.limits.decision import Charge
 from shop.limits.window import CELLS, SECOND
 
@@ -59,7 +59,7 @@ def make_decide(
 
         return in_worker
 
-    script = redis_cli.register_script(record.DECIDE.replace(record.NOW, ON_THE_CLOCK))
+    script = redis_cli.register_script(scripts.DECIDE.replace(scripts.NOW, ON_THE_CLOCK))
 
     def in_redis() -> Decide:
         redis_cli.delete("rate_limit:x")
@@ -192,7 +192,7 @@ def test_a_quota_that_was_lowered_refuses_until_there_is_room(
 
 def test_a_clock_that_is_set_back_holds_nobody_for_longer_than_a_period(redis_cli: Any) -> None:
     """Such as that of a new master."""
-    script = redis_cli.register_script(record.DECIDE.replace(record.NOW, ON_THE_CLOCK))
+    script = redis_cli.register_script(scripts.DECIDE.replace(scripts.NOW, ON_THE_CLOCK))
 
     def decide(now: int) -> list[int]:
         found: list[int] = script(keys=["rate_limit:x"], args=["default", 7, PERIOD, 1, now])
@@ -208,8 +208,8 @@ def test_a_clock_that_is_set_back_holds_nobody_for_longer_than_a_period(redis_cl
 
 def test_a_payment_is_charged_at_its_own_time(redis_cli: Any) -> None:
     """Among charges that came later, and above the quota."""
-    decide = redis_cli.register_script(record.DECIDE.replace(record.NOW, ON_THE_CLOCK))
-    pay = redis_cli.register_script(record.PAY.replace(record.NOW, ON_THE_CLOCK))
+    decide = redis_cli.register_script(scripts.DECIDE.replace(scripts.NOW, ON_THE_CLOCK))
+    pay = redis_cli.register_script(scripts.PAY.replace(scripts.NOW, ON_THE_CLOCK))
     name, now = "rate_limit:x", START + 8 * SECOND
     for second in (0, 6):
         decide(keys=[name], args=["default", 7, PERIOD, 2, START + second * SECOND])
@@ -223,8 +223,8 @@ def test_a_payment_is_charged_at_its_own_time(redis_cli: Any) -> None:
 
 
 def test_charges_of_one_cell_stay_as_long_as_the_last_of_them(redis_cli: Any) -> None:
-    decide = redis_cli.register_script(record.DECIDE.replace(record.NOW, ON_THE_CLOCK))
-    pay = redis_cli.register_script(record.PAY.replace(record.NOW, ON_THE_CLOCK))
+    decide = redis_cli.register_script(scripts.DECIDE.replace(scripts.NOW, ON_THE_CLOCK))
+    pay = redis_cli.register_script(scripts.PAY.replace(scripts.NOW, ON_THE_CLOCK))
     name, now = "rate_limit:x", START + SECOND
     debts = [("default", 7, PERIOD, age, 1) for age in (SECOND - CELL // 2, SECOND)]
     pay(keys=[name], args=["5e1f", *[value for debt in debts for value in debt], now])
@@ -234,8 +234,8 @@ def test_charges_of_one_cell_stay_as_long_as_the_last_of_them(redis_cli: Any) ->
 
 
 def test_a_payment_is_known_as_long_as_its_record_lives(redis_cli: Any) -> None:
-    decide = redis_cli.register_script(record.DECIDE)
-    pay = redis_cli.register_script(record.PAY)
+    decide = redis_cli.register_script(scripts.DECIDE)
+    pay = redis_cli.register_script(scripts.PAY)
     for identifier in ("5e1f", "ab01", "5e1f"):
         pay(keys=["rate_limit:x"], args=[identifier, "default", 7, PERIOD, 0, 1])
         used = decide(keys=["rate_limit:x"], args=["default", 7, PERIOD, 1])[1]
@@ -243,7 +243,7 @@ def test_a_payment_is_known_as_long_as_its_record_lives(redis_cli: Any) -> None:
 
 
 def test_a_record_lives_as_long_as_its_latest_entry(redis_cli: Any) -> None:
-    script = redis_cli.register_script(record.DECIDE.replace(record.NOW, ON_THE_CLOCK))
+    script = redis_cli.register_script(scripts.DECIDE.replace(scripts.NOW, ON_THE_CLOCK))
     both = ["default", 7, PERIOD, 1, "write", 7, PERIOD, 1]
     script(keys=["rate_limit:x"], args=[*both, START])
     script(keys=["rate_limit:x"], args=["default", 7, PERIOD, 1, START + 5 * SECOND])
@@ -253,7 +253,7 @@ def test_a_record_lives_as_long_as_its_latest_entry(redis_cli: Any) -> None:
 
 
 def test_a_refusal_is_noted_without_writing_the_record_anew(redis_cli: Any) -> None:
-    script = redis_cli.register_script(record.DECIDE)
+    script = redis_cli.register_script(scripts.DECIDE)
     for _ in range(5):
         script(keys=["rate_limit:x"], args=["default", 2, PERIOD, 1])
     stored = redis_cli.get("rate_limit:x")
@@ -266,7 +266,7 @@ def test_a_refusal_is_noted_without_writing_the_record_anew(redis_cli: Any) -> N
 @pytest.mark.parametrize("left", range(0, 120, 7))
 def test_a_record_that_was_cut_is_counted_as_far_as_it_is_whole(redis_cli: Any, left: int) -> None:
     """And is whole again with the next charge."""
-    script = redis_cli.register_script(record.DECIDE.replace(record.NOW, ON_THE_CLOCK))
+    script = redis_cli.register_script(scripts.DECIDE.replace(scripts.NOW, ON_THE_CLOCK))
     asked = ["default", 9, PERIOD, 1, "write", 9, PERIOD, 1]
     for second in range(3):
         script(keys=["rate_limit:x"], args=[*asked, START + second * SECOND])
@@ -289,13 +289,13 @@ def test_a_record_that_was_cut_is_counted_as_far_as_it_is_whole(redis_cli: Any, 
     ],
 )
 def test_a_line_that_was_changed_by_hand_refuses_nobody(redis_cli: Any, line: str) -> None:
-    script = redis_cli.register_script(record.DECIDE.replace(record.NOW, ON_THE_CLOCK))
+    script = redis_cli.register_script(scripts.DECIDE.replace(scripts.NOW, ON_THE_CLOCK))
     redis_cli.set("rate_limit:x", f"{line}\n")
     assert script(keys=["rate_limit:x"], args=["default", 5, PERIOD, 1, START])[:2] == [1, 1]
 
 
 def test_a_clock_that_is_set_back_again_and_again_makes_no_more_entries(redis_cli: Any) -> None:
-    script = redis_cli.register_script(record.DECIDE.replace(record.NOW, ON_THE_CLOCK))
+    script = redis_cli.register_script(scripts.DECIDE.replace(scripts.NOW, ON_THE_CLOCK))
     for step in range(300):
         script(keys=["rate_limit:x"], args=["default", 500, PERIOD, 1, START - step * CELL])
     stored = redis_cli.get("rate_limit:x")

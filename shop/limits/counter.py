@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from shop.redis import PROBE_SECONDS, RedisUnavailable
 
-from . import record
+from . import record, scripts
 from .alone import Alone, age
 from .decision import Charge, Usage
 from .window import SECOND
@@ -57,7 +57,7 @@ class Counter:
 
     def _ask(self, client: str, charges: Sequence[Charge]) -> list[Usage]:
         arguments = [value for charge in charges for value in charge]
-        answer = self._connection.eval(record.DECIDE, [record.key(client)], arguments)
+        answer = self._connection.eval(scripts.DECIDE, [record.key(client)], arguments)
         return [
             Usage(
                 policy=charge.policy,
@@ -109,7 +109,7 @@ class Counter:
                         for value in (*debt.charge[:3], age(moment), cost)
                     ]
                     key = record.key(client)
-                    self._connection.eval(record.PAY, [key], [payment.identifier, *arguments])
+                    self._connection.eval(scripts.PAY, [key], [payment.identifier, *arguments])
                     self._alone.paid(client, payment)
         except RedisUnavailable as error:
             logger.debug("Redis was not told what clients have used: %s", error.__cause__)

@@ -5,7 +5,7 @@ into the same hundredth of the period share one entry, and the time of the last 
 period does more than the quota pass, wherever it begins; and a charge stays for its period and up
 to 1 % of it longer. A window has 101 entries at most, however large the quota.
 
-The same rules are in Redis as a script, in `record.py`. Times are whole microseconds.
+The same rules are in Redis as a script, in `scripts.py`. Times are whole microseconds.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from flask.cli import AppGroup
 
 from shop.config import TIERS, current_settings
 from shop.keys.caller import Caller, address
-from shop.limits import limiter, record
+from shop.limits import limiter, record, scripts
 from shop.limits.policies import POLICIES, QUOTAS, quota
 from shop.logs import shown
 from shop.terminal import call_redis, needs_redis
@@ -123,7 +123,7 @@ def _look(keys: list[bytes]) -> Iterator[tuple[str, list[Line]]]:
     """Look at records, and yield each client with what it has used."""
     with needs_redis() as connection:
         for some in connection.together(keys):
-            now, *records = connection.eval(record.LOOK, some, [])
+            now, *records = connection.eval(scripts.LOOK, some, [])
             for key, found in zip(some, records, strict=True):
                 client = key.decode(errors="backslashreplace").removeprefix(record.PREFIX)
                 yield shown(client), record.read(found, int(now))
