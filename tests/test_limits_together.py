@@ -206,7 +206,9 @@ def test_a_worker_that_finds_redis_first_waits_for_the_others(
     assert [workers.get(1) for _ in range(4)] == [200, 200, 200, 429]
 
 
-def test_while_redis_refuses_what_it_is_told_it_is_owed(workers: Workers) -> None:
+def test_while_redis_refuses_what_it_is_told_it_is_owed(
+    workers: Workers, caplog: pytest.LogCaptureFixture
+) -> None:
     workers.cut()
     assert [workers.get(0) for _ in range(3)] == [200] * 3
     workers.redis.config_set("maxmemory-policy", "noeviction")
@@ -214,6 +216,7 @@ def test_while_redis_refuses_what_it_is_told_it_is_owed(workers: Workers) -> Non
     workers.way.open()
     await_true(lambda: redis_connection(workers.shops[0].app).available)
     assert [workers.get(0) for _ in range(4)] == [200, 200, 429, 429]
+    await_true(lambda: "Redis was not told what 127.0.0.1 has used: " in caplog.text)
     workers.redis.config_set("maxmemory", "0")
     await_true(lambda: not counter_of(workers.shops[0]).is_alone)
     assert workers.used() == "5/10"

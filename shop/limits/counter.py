@@ -34,6 +34,7 @@ class Counter:
         self._lock = threading.Lock()
         self._is_alone = not connection.enabled
         self._back = threading.Event()
+        self._refusal = ""  # that was logged last
         connection.when_back.append(self._back.set)
 
     @property
@@ -112,6 +113,8 @@ class Counter:
                     self._connection.eval(scripts.PAY, [key], [payment.identifier, *arguments])
                     self._alone.paid(client, payment)
         except RedisUnavailable as error:
-            logger.debug("Redis was not told what clients have used: %s", error.__cause__)
+            if error.__cause__ and str(error.__cause__) != self._refusal:
+                self._refusal = str(error.__cause__)
+                logger.warning("Redis was not told what %s has used: %s", client, self._refusal)
             return False
         return True
