@@ -148,7 +148,7 @@ class Workers(NamedTuple):
     def used(self) -> str:
         return (self.redis.get("rate_limit:127.0.0.1") or " 0/10").split(" ", 2)[1]
 
-    def mend_later(self) -> None:
+    def await_shared(self) -> None:
         """Wait until Redis, which is back, counts for both."""
         await_true(lambda: not any(counter_of(shop).is_alone for shop in self.shops))
 
@@ -158,7 +158,7 @@ class Workers(NamedTuple):
     def mend(self) -> None:
         """Open the way again, and wait until Redis counts for both."""
         self.way.open()
-        self.mend_later()
+        self.await_shared()
 
 
 def test_a_client_does_not_get_its_quota_again_when_redis_goes(workers: Workers) -> None:
@@ -201,7 +201,7 @@ def test_a_worker_that_finds_redis_first_waits_for_the_others(
     assert [workers.get(1), workers.get(0)] == [429, 200]
     answer = workers.shops[0].get("/products", environ_base={"REMOTE_ADDR": "192.0.2.1"})
     assert answer.headers["X-RateLimit-Limit"] == "5"
-    workers.mend_later()
+    workers.await_shared()
     assert workers.used() == "7/10"
     assert [workers.get(1) for _ in range(4)] == [200, 200, 200, 429]
 

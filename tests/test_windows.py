@@ -105,11 +105,7 @@ REQUESTS = st.lists(
 )
 
 
-def charges(policies: Sequence[str], cost: int) -> list[Charge]:
-    return [Charge(policy, QUOTAS[policy], PERIOD, cost) for policy in policies]
-
-
-@settings(
+thorough = settings(
     max_examples=150,
     deadline=None,
     derandomize=True,
@@ -117,6 +113,13 @@ def charges(policies: Sequence[str], cost: int) -> list[Charge]:
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+
+def charges(policies: Sequence[str], cost: int) -> list[Charge]:
+    return [Charge(policy, QUOTAS[policy], PERIOD, cost) for policy in policies]
+
+
+@thorough
 @given(requests=REQUESTS)
 def test_any_arrivals_are_decided_as_the_exact_model_would(
     make_decide: Callable[[], Decide], requests: list[tuple[int, list[str], int]]
@@ -144,14 +147,7 @@ def test_any_arrivals_are_decided_as_the_exact_model_would(
             assert bool(answer.reset) == bool(answer.used)
 
 
-@settings(
-    max_examples=100,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@thorough
 @given(requests=REQUESTS, cost=st.integers(1, 50))
 def test_the_wait_of_a_refused_request_is_exact(
     make_decide: Callable[[], Decide], requests: list[tuple[int, list[str], int]], cost: int

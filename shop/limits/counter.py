@@ -32,21 +32,17 @@ class Counter:
         self._connection = connection
         self._alone = Alone(workers, owing=connection.enabled)
         self._lock = threading.Lock()
-        self._is_alone = not connection.enabled
+        self.is_alone = not connection.enabled
         self._back = threading.Event()
         self._refusal = ""  # that was logged last
         connection.when_back.append(self._back.set)
-
-    @property
-    def is_alone(self) -> bool:
-        return self._is_alone
 
     def decide(self, client: str, charges: Sequence[Charge]) -> list[Usage]:
         """Decide all policies of a request together, in one round trip.
 
         Without Redis this worker decides, by its share of each quota.
         """
-        if not self._is_alone:
+        if not self.is_alone:
             try:
                 usages = self._ask(client, charges)
             except RedisUnavailable as error:
@@ -77,9 +73,9 @@ class Counter:
 
     def _begin_alone(self, error: RedisUnavailable) -> None:
         with self._lock:
-            if self._is_alone:
+            if self.is_alone:
                 return
-            self._is_alone = True
+            self.is_alone = True
         logger.warning("This worker counts alone: %s", error.__cause__ or "Redis is away")
         self._back.clear()
         threading.Thread(target=self._end_alone, name="limits-return", daemon=True).start()
@@ -89,7 +85,7 @@ class Counter:
             self._back.wait(PROBE_SECONDS)
             self._back.clear()
         time.sleep(PROBE_SECONDS)  # in which the other workers find Redis, and pay
-        self._is_alone = False
+        self.is_alone = False
         logger.warning("Redis counts again")
         self._pay()
         time.sleep(PROBE_SECONDS)  # in which the last requests that began alone have ended
