@@ -8,9 +8,10 @@ closes the breaker. So a Redis that hangs costs a request one timeout, and most 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -81,6 +82,12 @@ class RedisConnection:
         """The client; to make that of a cluster already needs the cluster."""
         return connect(self._settings.redis_url, self._settings.redis_max_connections)
 
+    @cached_property
+    def _scripts(self) -> ScriptPool | None:
+        """None where the client has more to do for a command than to send it."""
+        pool = None if self.is_cluster else self.client.connection_pool
+        return ScriptPool(pool) if type(pool) is redis.ConnectionPool else None
+
     @property
     def available(self) -> bool:
         """Whether the next call will be tried: Redis is enabled and the breaker closed."""
@@ -118,14 +125,18 @@ class RedisConnection:
         """
 
         def command(client: Any) -> Any:
+            pool = self._scripts
+            run = pool.call if pool else client.execute_command
             try:
-                return _eval(client, script, keys, arguments)
+                return _eval(run, script, keys, arguments)
             except (redis.ConnectionError, redis.ReadOnlyError):
                 if again is None:
                     raise
-                if not self.is_cluster:  # whose client does the like by itself
+                if pool:
+                    pool.disconnect()
+                elif not self.is_cluster:  # whose client does the like by itself
                     client.connection_pool.disconnect(inuse_connections=False)
-                return _eval(client, script, keys, again)
+                return _eval(run, script, keys, again)
 
         return self.call(command)
 
@@ -172,12 +183,69 @@ class RedisConnection:
             return False
 
 
-def _eval(client: Any, script: str, keys: Sequence[Key], arguments: Sequence[object]) -> Any:
-    digest = sha1(script.encode(), usedforsecurity=False).hexdigest()
+class ScriptPool:
+    """Connections of a client's pool, kept for calls of scripts.
+
+    Around each command the client notes events, counts attempts and keeps the books of its pool,
+    which costs as much again as to send it and to read the answer.
+    """
+
+    def __init__(self, pool: redis.ConnectionPool) -> None:
+        self._pool = pool
+        self._idle: list[Any] = []  # the last used first; `pop` and `append` are atomic
+        os.register_at_fork(after_in_child=self._idle.clear)
+
+    def call(self, *command: object) -> Any:
+        """Return what Redis answers; raise what the client would."""
+        connection = self._take() or self._pool.get_connection()
+        try:
+            if _has_ended(connection):
+                connection.disconnect()
+            connection.send_packed_command(connection.pack_command(*command), check_health=False)
+            answer = connection.read_response()
+        except redis.ResponseError:
+            self._idle.append(connection)
+            raise
+        except BaseException:  # its answer may still come, and must not be taken for another's
+            connection.disconnect()
+            self._pool.release(connection)
+            raise
+        self._idle.append(connection)
+        return answer
+
+    def disconnect(self) -> None:
+        """Begin anew with every connection that is idle now."""
+        while connection := self._take():
+            self._pool.release(connection)
+        self._pool.disconnect(inuse_connections=False)
+
+    def _take(self) -> Any:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+
+def _has_ended(connection: Any) -> bool:
+    """Tell whether there is something to read, which is no answer: the end, after a restart."""
     try:
-        return client.evalsha(digest, len(keys), *keys, *arguments)
+        return bool(connection.can_read())
+    except redis.ConnectionError:
+        return True
+
+
+@cache
+def _digest(script: str) -> str:
+    return sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+
+def _eval(
+    run: Callable[..., Any], script: str, keys: Sequence[Key], arguments: Sequence[object]
+) -> Any:
+    try:
+        return run("EVALSHA", _digest(script), len(keys), *keys, *arguments)
     except redis.exceptions.NoScriptError:
-        return client.eval(script, len(keys), *keys, *arguments)
+        return run("EVAL", script, len(keys), *keys, *arguments)
 
 
 def redis_connection(app: Flask | None = None) -> RedisConnection:

@@ -57,30 +57,46 @@ end
 """
 
 # An entry is answered only with the stamp of this moment: epoch and generation are unique values
-# and never come back. Each entry has one lease at most, of one reader and one stamp, and no token
-# is sent twice: a copy that arrives late must not renew a lease that a writer has removed.
+# and never come back. UNTIL has 13 digits until the year 2286, so that it is compared as text.
+_ENTRY = """
+local find, sub, byte = string.find, string.sub, string.byte
+local clock = string.format('%013d', now)
+
+-- The document of an entry whose first line is `stamp` and a time to come.
+local function current(value, stamp)
+  local at = #stamp
+  if value and find(value, stamp, 1, true) == 1 and byte(value, at + 14) == 10
+      and clock < sub(value, at + 1, at + 13) then
+    return sub(value, at + 15)
+  end
+end
+"""
+
+# Each entry has one lease at most, of one reader and one stamp, and no token is sent twice: a copy
+# that arrives late must not renew a lease that a writer has removed.
 # Returns the lease (STAMP TOKEN), then for each entry a State and its document.
-_READ = """
+_READ = f"""
+{_ENTRY}
 local stamp = epoch .. ':' .. generation
 local suspended = string.sub(generation, 1, 8) == 'writers '
 
 local function read(key, value)
-  local known = ''
   if suspended or (value and string.sub(value, 1, 8) == 'writers ') then
     return 'S'
+  end
+  local document, known = current(value, stamp .. ' '), nil
+  if document then
+    return 'H' .. document
   elseif value and string.sub(value, 1, #stamp + 1) == stamp .. ' ' then
-    local ends, document = string.match(value, '^(%d+)\\n(.*)$', #stamp + 2)
-    if ends and now < tonumber(ends) then
-      return 'H' .. document
-    end
-    known = document or ''
+    known = string.match(value, '\\n(.*)$')
   elseif value and string.sub(value, 1, #stamp + 7) == 'lease ' .. stamp .. ' ' then
     local holder, ends, document = string.match(value, '^(%x+) (%d+)\\n(.*)$', #stamp + 8)
     if holder and holder ~= before and now < tonumber(ends) then
       return 'W' .. document
     end
-    known = document or ''
+    known = document
   end
+  known = known or ''
   local lease = 'lease ' .. stamp .. ' ' .. token .. ' ' .. (now + patience) .. '\\n' .. known
   if known == '' then
     redis.pcall('SET', key, lease, 'PX', patience)
@@ -91,7 +107,7 @@ local function read(key, value)
 end
 
 local values = redis.call('MGET', unpack(entries))
-local answer = {stamp .. ' ' .. token}
+local answer = {{stamp .. ' ' .. token}}
 for i, key in ipairs(entries) do
   answer[i + 1] = read(key, values[i])
 end
@@ -122,6 +138,25 @@ READ_ENTRIES = f"""
 {_EPOCH}
 local entries, generation, token, patience, before = KEYS, ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 {_READ}
+"""
+
+# What READ would answer if all are hits of rows that exist; nothing otherwise, and no lease.
+HITS = f"""
+{_NOW}
+{_EPOCH}
+{_ENTRY}
+local function hits(generation_key, keys)
+  local values = redis.call('MGET', generation_key, unpack(keys))
+  local stamp, documents = epoch .. ':' .. (values[1] or '') .. ' ', {{}}
+  for i = 1, #keys do
+    local document = current(values[i + 1], stamp)
+    if not document or document == '' then
+      return
+    end
+    documents[i] = document
+  end
+  return documents
+end
 """
 
 # Only the lease of this reader becomes an entry. A writer that suspended the name since has
