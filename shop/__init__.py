@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from . import errors, limits, logs, responses
+from . import edge, errors, limits, logs, responses
 from .categories import routes as categories
 from .config import BODY_MAX, DATABASE_POOL, Settings
 from .extensions import api, cache, db, migrate
@@ -57,4 +57,6 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
 
     for commands in (cache_commands.cache, limit_commands.limits, key_commands.keys, seed.seed):
         app.cli.add_command(commands)
+
+    edge.init_app(app)
     return app

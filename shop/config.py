@@ -67,6 +67,7 @@ class Settings:
     redis_cache_ttl: int  # seconds, products
     category_cache_ttl: int  # seconds
     cache_stale_if_error: int  # seconds past its time to live that a document serves in need
+    edge_enabled: bool
     rate_limit_enabled: bool
     rate_limit_mode: str  # enforce, or shadow: counts and refuses nothing
     rate_limit_calls: int  # requests of one client in a period
@@ -97,6 +98,7 @@ class Settings:
             redis_cache_ttl=read.number("REDIS_CACHE_TTL", 300, 1, DAY),
             category_cache_ttl=read.number("CATEGORY_CACHE_TTL", 3600, 1, DAY),
             cache_stale_if_error=read.number("CACHE_STALE_IF_ERROR", 0, 0, DAY),
+            edge_enabled=read.flag("EDGE_ENABLED", default=True),
             rate_limit_enabled=read.flag("RATE_LIMIT_ENABLED", default=True),
             rate_limit_mode=read.choice("RATE_LIMIT_MODE", "enforce", ("enforce", "shadow")),
             rate_limit_calls=read.number("RATE_LIMIT_CALLS", 100, 1, CALLS_MAX),

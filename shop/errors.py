@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1
+PROBLEM = "application/problem+json"
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class ShopError(Exception):
@@ -75,19 +78,24 @@ def problem(
     `errors` has one entry for each wrong field; `members` are those of a problem with a type of
     its own, which is one of them.
     """
-    document: dict[str, Any] = {
+    more = {"errors": errors} if errors else members or {}
+    body = problem_document(status, detail, request.path, request_id(), more)
+    return Response(body, status, headers, content_type=PROBLEM)
+
+
+def problem_document(
+    status: int, detail: str, path: str, identifier: str, members: Mapping[str, Any]
+) -> bytes:
+    """Return the document of a problem with the request that has this path and id."""
+    document = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
-        "instance": request.path,
-        "request_id": request_id(),
+        "instance": path,
+        "request_id": identifier,
     }
-    if errors:
-        document["errors"] = errors
-    document |= members or {}
-    body = json.dumps(document, separators=(",", ":"))
-    return Response(body, status, headers, content_type="application/problem+json")
+    return _encode({**document, **members}).encode()
 
 
 def init_app(app: Flask) -> None:

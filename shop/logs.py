@@ -7,8 +7,8 @@ import logging.config
 import re
 import sys
 import time
-import uuid
-from typing import TYPE_CHECKING, Any
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import g, has_request_context, request
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 access = logging.getLogger("shop.access")
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-FIELDS = ("method", "route", "path", "status", "milliseconds", "cache", "client")
 
 
 def logging_config(level: str, *, terminal: bool | None = None) -> dict[str, Any]:
@@ -59,6 +58,20 @@ def logging_config(level: str, *, terminal: bool | None = None) -> dict[str, Any
     }
 
 
+class Answered(NamedTuple):
+    """A request and its answer, as logs and metrics tell of them."""
+
+    method: str
+    route: str | None  # None: no route has this path
+    path: str
+    status: int
+    seconds: float  # from its arrival in the application
+    cache: str | None  # outcome
+    client: str
+    refused: str | None  # by which policies
+    request_id: str
+
+
 class RequestFilter(logging.Filter):
     """Put the request's id on every record."""
 
@@ -87,10 +100,14 @@ def shown(text: str) -> str:
 def request_id() -> str:
     """Return the request's id: the caller's X-Request-ID if it is sane, else a new one."""
     if "request_id" not in g:
-        given = request.headers.get("X-Request-ID", "")
-        g.request_id = given if SANE_ID.fullmatch(given) else uuid.uuid4().hex
+        g.request_id = sane_id(request.headers.get("X-Request-ID"))
     identifier: str = g.request_id
     return identifier
+
+
+def sane_id(given: str | None) -> str:
+    """Return an id that a caller gave, or a new one."""
+    return given if given and SANE_ID.fullmatch(given) else token_hex(16)
 
 
 def elapsed() -> float:
@@ -109,25 +126,37 @@ def _start() -> None:
 
 def _log_access(response: Response) -> Response:
     response.headers["X-Request-ID"] = request_id()
-    milliseconds = round(elapsed() * 1000, 1)
+    log_request(answered(response))
+    return response
+
+
+def answered(response: Response) -> Answered:
+    """Return what is told of the current request."""
     outcome = cache_outcome()
-    fields = {
-        "method": request.method,
-        "route": request.url_rule.rule if request.url_rule else None,
-        "path": request.path,
-        "status": response.status_code,
-        "milliseconds": milliseconds,
-        "cache": outcome.name if outcome else None,
-        "client": caller().client,
-    }
+    return Answered(
+        method=request.method,
+        route=request.url_rule.rule if request.url_rule else None,
+        path=request.path,
+        status=response.status_code,
+        seconds=elapsed(),
+        cache=outcome.name if outcome else None,
+        client=caller().client,
+        refused=g.get("refused"),
+        request_id=request_id(),
+    )
+
+
+def log_request(request: Answered) -> None:
+    fields = request._asdict()
+    fields["milliseconds"] = milliseconds = round(fields.pop("seconds") * 1000, 1)
     access.info(
-        "%s %s %s %s ms%s %s",
+        "%s %s %s %s ms%s %s%s",
         request.method,
         request.path,
-        response.status_code,
+        request.status,
         milliseconds,
-        f" {outcome.name}" if outcome else "",
-        caller().client,
+        f" {request.cache}" if request.cache else "",
+        request.client,
+        f", refused by {request.refused}" if request.refused else "",
         extra=fields,
     )
-    return response

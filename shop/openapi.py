@@ -27,6 +27,7 @@ from werkzeug.exceptions import (
 from werkzeug.routing import IntegerConverter
 
 from .config import BODY_MAX
+from .errors import PROBLEM
 from .fields import INTEGER_MAX
 from .version import VERSION
 
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flask import Flask, Request
-
-PROBLEM = "application/problem+json"
 
 
 class FieldErrorSchema(Schema):

@@ -36,6 +36,11 @@ def select_page_ids(column: InstrumentedAttribute[int], skip: int, limit: int) -
     return dump({"ids": ids[:limit], "more": len(ids) > limit})
 
 
+def has_more(page_ids: bytes) -> bool:
+    """Tell whether more rows follow those of that document."""
+    return page_ids.endswith(b'"more":true}')
+
+
 def dump(value: object) -> bytes:
     """Encode compact JSON in UTF-8."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -8,6 +8,8 @@ import re
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec
 
+from flask import g
+
 from .metrics import ERRORS, INVALIDATIONS, REFUSED_FILLS, WAITS
 from .reader import Reader
 
@@ -60,6 +62,8 @@ class Memoized:
             return compute(list(range(len(keys))))  # it may see what is not committed
         reader = Reader(self, keys, compute)
         reader.read()
+        if "cache_reads" in g:
+            g.cache_reads.append((self, keys, reader.documents))
         return reader.documents
 
 
@@ -86,12 +90,21 @@ class MemoizedOne(Memoized, Generic[P]):
 
 
 class MemoizedMany(Memoized):
-    """A function that takes ids and returns the documents of those that exist."""
+    """A function that takes ids and returns the documents of those that exist.
+
+    Its keys end with the id. Raises ValueError for a template that does not.
+    """
+
+    def __init__(self, cache: Cache, function: Callable[..., Any], key: str, *rest: Any) -> None:
+        super().__init__(cache, function, key, *rest)
+        self.prefix, _, name = key.partition("{")
+        if not re.fullmatch(r"\w+}", name):
+            raise ValueError(f"{key} does not end with an id")
 
     def __call__(self, ids: Sequence[int]) -> dict[int, bytes]:
         if not ids:
             return {}
-        keys = [self.key.format(**self.arguments(one)) for one in ids]
+        keys = [f"{self.prefix}{one}" for one in ids]
 
         def compute(positions: list[int]) -> dict[int, bytes]:
             found = self.uncached([ids[position] for position in positions])

@@ -57,14 +57,18 @@ class Watch:
     def vouches(self) -> bool:
         """Tell whether the cache may answer; needs an application context."""
         for _ in range(LOOKS):
-            if self._age() <= VOUCH_SECONDS:
+            if self.is_fresh():
                 return True
             if self._looking.acquire(timeout=PATIENCE_SECONDS):
                 try:
-                    if self._age() > VOUCH_SECONDS:  # nobody else has looked meanwhile
+                    if not self.is_fresh():  # nobody else has looked meanwhile
                         self._look()
                 finally:
                     self._looking.release()
+        return self.is_fresh()
+
+    def is_fresh(self) -> bool:
+        """Tell whether the last look still counts; a read that is asked to look can wait."""
         return self._age() <= VOUCH_SECONDS
 
     def _age(self) -> float:
@@ -86,7 +90,7 @@ class Watch:
             trouble = f"The outbox cannot be read: {getattr(error, 'orig', error)}"
             # Without a database nobody writes. If it is gone so soon after a look that counts, no
             # write that this one would have seen is acknowledged either.
-            if is_database_gone(error) and self._age() <= VOUCH_SECONDS:
+            if is_database_gone(error) and self.is_fresh():
                 self._clear = began
         else:
             self._clear = began

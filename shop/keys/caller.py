@@ -6,10 +6,14 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from flask import g, request
 
 from shop.config import current_settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 IPV6_SITE = 64  # bits: one customer of a provider has at least this network
 
@@ -28,24 +32,30 @@ class Caller:
 def caller() -> Caller:
     """Return the request's caller; without a valid key, its address."""
     if "caller" not in g:
-        g.caller = Caller(address(_sender()))
+        g.caller = Caller(_client())
     found: Caller = g.caller
     return found
 
 
 def stranger() -> Caller:
     """Return the caller of a request with a key that nobody has: its address, which may guess."""
-    return Caller(address(_sender()), sent_unknown_key=True)
+    return Caller(_client(), sent_unknown_key=True)
 
 
-def _sender() -> str:
+def _client() -> str:
+    return client_address(request.environ, current_settings().trusted_proxies)
+
+
+def client_address(environ: WSGIEnvironment, proxies: int) -> str:
     """Return the address that the outermost trusted proxy saw, else that of the peer.
 
     Each proxy appends one: the last ones of X-Forwarded-For are from those that are trusted.
     """
-    proxies = current_settings().trusted_proxies
-    seen = request.headers.get("X-Forwarded-For", "").split(",")
-    return seen[-proxies] if 0 < proxies <= len(seen) else request.remote_addr or ""
+    if proxies:
+        seen = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        if proxies <= len(seen):
+            return address(seen[-proxies])
+    return address(environ.get("REMOTE_ADDR", ""))
 
 
 @lru_cache(maxsize=4096)

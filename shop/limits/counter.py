@@ -16,13 +16,14 @@ from shop.redis import PROBE_SECONDS, RedisUnavailable
 
 from . import record, scripts
 from .alone import Alone, age
-from .decision import Charge, Usage
-from .window import SECOND
+from .decision import told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shop.redis import RedisConnection
+
+    from .decision import Charge, Usage
 
 logger = logging.getLogger("shop.limits")
 
@@ -43,35 +44,22 @@ class Counter:
         Without Redis this worker decides, by its share of each quota.
         """
         if not self.is_alone:
+            arguments = [value for charge in charges for value in charge]
             try:
-                usages = self._ask(client, charges)
+                answer = self._connection.eval(scripts.DECIDE, [record.key(client)], arguments)
             except RedisUnavailable as error:
-                self._begin_alone(error)
+                self.begin_alone(error)
             else:
-                self._alone.saw(client, usages)
-                return usages
+                return self.heard(client, charges, answer)
         return self._alone.decide(client, charges)
 
-    def _ask(self, client: str, charges: Sequence[Charge]) -> list[Usage]:
-        arguments = [value for charge in charges for value in charge]
-        answer = self._connection.eval(scripts.DECIDE, [record.key(client)], arguments)
-        return [
-            Usage(
-                policy=charge.policy,
-                quota=charge.quota,
-                period=charge.period,
-                used=used,
-                reset=reset / SECOND,
-                cost=charge.cost,
-                passes=bool(passes),
-                wait=wait / SECOND,
-            )
-            for charge, passes, used, reset, wait in zip(
-                charges, answer[::4], answer[1::4], answer[2::4], answer[3::4], strict=True
-            )
-        ]
+    def heard(self, client: str, charges: Sequence[Charge], answer: Sequence[int]) -> list[Usage]:
+        """Return what Redis has answered, and remember it for when it is away."""
+        usages = told(charges, answer)
+        self._alone.saw(client, usages)
+        return usages
 
-    def _begin_alone(self, error: RedisUnavailable) -> None:
+    def begin_alone(self, error: RedisUnavailable) -> None:
         with self._lock:
             if self.is_alone:
                 return

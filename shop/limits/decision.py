@@ -1,10 +1,19 @@
-"""What is asked of a policy for one request, and what it says."""
+"""What is asked of a policy for one request, what it says, and what that means."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import logging
+from typing import TYPE_CHECKING, NamedTuple
 
 from flask import g
+
+from .metrics import REQUESTS
+from .window import SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+logger = logging.getLogger("shop.limits")
 
 
 class Charge(NamedTuple):
@@ -29,6 +38,46 @@ class Usage(NamedTuple):
     @property
     def remaining(self) -> int:
         return max(0, self.quota - self.used)
+
+
+def told(charges: Sequence[Charge], answer: Sequence[int]) -> list[Usage]:
+    """Return what the script DECIDE has answered for these charges."""
+    return [
+        Usage(
+            charge.policy,
+            charge.quota,
+            charge.period,
+            used=answer[at + 1],
+            reset=answer[at + 2] / SECOND,
+            cost=charge.cost,
+            passes=bool(answer[at]),
+            wait=answer[at + 3] / SECOND,
+        )
+        for at, charge in zip(range(0, len(answer), 4), charges, strict=True)
+    ]
+
+
+def refusing(client: str, used: Sequence[Usage], *, enforced: bool) -> list[Usage]:
+    """Count what was decided; return the policies that refuse the request, if they may."""
+    against = [usage for usage in used if not usage.passes]
+    if not against:
+        _count("allowed", (usage for usage in used if usage.cost))
+    elif enforced:
+        _count("refused", against)
+    else:
+        _count("would_refuse", against)
+        logger.info("Would refuse %s: %s", client, names(against))
+        against = []
+    return against
+
+
+def names(used: Iterable[Usage]) -> str:
+    return ", ".join(usage.policy for usage in used)
+
+
+def _count(result: str, used: Iterable[Usage]) -> None:
+    for usage in used:
+        REQUESTS.labels(usage.policy, result).inc()
 
 
 def usages() -> list[Usage]:

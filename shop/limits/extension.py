@@ -7,7 +7,6 @@ for each route and tier, and a request asks the counter once for all.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import flask_limiter
@@ -19,19 +18,15 @@ from shop.keys.caller import caller
 
 from . import headers
 from .counter import Counter
-from .decision import Charge
-from .metrics import REQUESTS
+from .decision import Charge, names, refusing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from flask import Flask, Response
     from flask_limiter._limits import RuntimeLimit
 
     from .costs import Cost
-    from .decision import Usage
 
-logger = logging.getLogger("shop.limits")
+DECIDED = "shop.limits.decided"  # the environment's name for what was decided ahead of Flask
 
 
 class Declared(NamedTuple):
@@ -114,24 +109,16 @@ class Limiter(flask_limiter.Limiter):
         charges = [limit.charge() for limit in limits if limit.applies()]
         if not charges:
             return None
-        g.rate_limit_usages = usages = _state().counter.decide(who.client, charges)
-        refusing = [usage for usage in usages if not usage.passes]
-        if not refusing:
-            _count("allowed", [usage for usage in usages if usage.cost])
+        g.rate_limit_charges = charges
+        g.rate_limit_usages = usages = request.environ.get(DECIDED) or _state().counter.decide(
+            who.client, charges
+        )
+        enforced = current_settings().rate_limit_mode == "enforce"
+        against = refusing(who.client, usages, enforced=enforced)
+        if not against:
             return None
-        names = ", ".join(usage.policy for usage in refusing)
-        if current_settings().rate_limit_mode == "shadow":
-            _count("would_refuse", refusing)
-            logger.info("Would refuse %s: %s", who.client, names)
-            return None
-        _count("refused", refusing)
-        logger.info("Refused %s: %s", who.client, names)
-        return headers.refuse(refusing)
-
-
-def _count(result: str, usages: Iterable[Usage]) -> None:
-    for usage in usages:
-        REQUESTS.labels(usage.policy, result).inc()
+        g.refused = names(against)
+        return headers.refuse(against)
 
 
 def _view_name(endpoint: str | None) -> str:

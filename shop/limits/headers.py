@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shop.errors import problem
 
@@ -31,14 +31,16 @@ QUOTA_EXCEEDED = {
 
 def refuse(refusing: Sequence[Usage]) -> Response:
     """Answer 429 with the policies that were exceeded."""
+    detail, members, headers = refusal(refusing)
+    return problem(HTTPStatus.TOO_MANY_REQUESTS, detail, members=members, headers=headers)
+
+
+def refusal(refusing: Sequence[Usage]) -> tuple[str, dict[str, Any], dict[str, str]]:
+    """Return the detail of that problem, its own members, and its headers."""
     exceeded = ", ".join(map(_exceeded, refusing))
+    members = QUOTA_EXCEEDED | {"violated-policies": [usage.policy for usage in refusing]}
     wait = math.ceil(max(usage.wait for usage in refusing))
-    return problem(
-        HTTPStatus.TOO_MANY_REQUESTS,
-        f"More than {exceeded}.",
-        members=QUOTA_EXCEEDED | {"violated-policies": [usage.policy for usage in refusing]},
-        headers={"Retry-After": str(wait)},
-    )
+    return f"More than {exceeded}.", members, {"Retry-After": str(wait)}
 
 
 def _exceeded(usage: Usage) -> str:
@@ -48,18 +50,21 @@ def _exceeded(usage: Usage) -> str:
 
 
 def add(response: Response) -> Response:
-    used = usages()
-    if not used:
-        return response
-    nearest = min(used, key=lambda usage: (usage.passes, usage.remaining, -usage.reset))
-    headers = response.headers
-    headers["X-RateLimit-Limit"] = str(nearest.quota)
-    headers["X-RateLimit-Remaining"] = str(nearest.remaining)
-    headers["X-RateLimit-Reset"] = str(math.ceil(nearest.reset))
-    headers["RateLimit-Policy"] = ", ".join(
-        f'"{usage.policy}";q={usage.quota};w={usage.period}' for usage in used
-    )
-    headers["RateLimit"] = ", ".join(
-        f'"{usage.policy}";r={usage.remaining};t={math.ceil(usage.reset)}' for usage in used
-    )
+    response.headers.extend(usage_headers(usages()))
     return response
+
+
+def usage_headers(used: Sequence[Usage]) -> list[tuple[str, str]]:
+    """Return what tells a client what it has used; without a policy nothing."""
+    if not used:
+        return []
+    nearest = min(used, key=lambda usage: (usage.passes, usage.remaining, -usage.reset))
+    policies = [f'"{usage.policy}";q={usage.quota};w={usage.period}' for usage in used]
+    left = [f'"{usage.policy}";r={usage.remaining};t={math.ceil(usage.reset)}' for usage in used]
+    return [
+        ("X-RateLimit-Limit", str(nearest.quota)),
+        ("X-RateLimit-Remaining", str(nearest.remaining)),
+        ("X-RateLimit-Reset", str(math.ceil(nearest.reset))),
+        ("RateLimit-Policy", ", ".join(policies)),
+        ("RateLimit", ", ".join(left)),
+    ]

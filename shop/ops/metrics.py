@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shop.cache.metrics import OUTBOX
 from shop.extensions import cache, limiter
-from shop.logs import elapsed
+from shop.logs import Answered, answered
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -58,11 +58,15 @@ def metrics() -> Response:
 
 
 def _count(response: Response) -> Response:
-    route = request.url_rule.rule if request.url_rule else "unmatched"
-    method = request.method if request.method in METHODS else "other"
-    REQUESTS.labels(method, route, response.status_code).inc()
-    LATENCY.labels(method, route).observe(elapsed())
+    count_request(answered(response))
     return response
+
+
+def count_request(request: Answered) -> None:
+    method = request.method if request.method in METHODS else "other"
+    route = request.route or "unmatched"
+    REQUESTS.labels(method, route, request.status).inc()
+    LATENCY.labels(method, route).observe(request.seconds)
 
 
 METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
