@@ -34,15 +34,13 @@ BODY_MAX = 1024 * 1024  # bytes of a request
 DAY = 86_400
 CALLS_MAX = 1_000_000  # of any quota
 TIERS = ("standard", "partner", "unlimited")  # of API keys; a client without one is standard
-# Connections of a worker: one for each of its threads. Each is tried before it is used again, so
-# that a restarted PostgreSQL fails no request; a connection that cannot be had in time does. Each
-# statement sees what was committed before it: the cache relies on that.
+# Connections of a worker: one for each of its threads. A connection that cannot be had in time
+# fails a request. Each statement sees what was committed before it: the cache relies on that.
 DATABASE_POOL = {
     "isolation_level": "READ COMMITTED",
     "pool_size": 4,
     "max_overflow": 2,
     "pool_timeout": 5,  # seconds
-    "pool_pre_ping": True,
     "connect_args": {
         "connect_timeout": 3,  # seconds
         "tcp_user_timeout": 10_000,  # milliseconds until a server that is gone is given up

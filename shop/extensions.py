@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import select
 from typing import Any
 
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import MetaData, event
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import Pool
 
@@ -50,6 +52,18 @@ def _limit_idle_transactions(connection: Any, _record: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"SET idle_in_transaction_session_timeout = '{TRANSACTION_IDLE_SECONDS}s'")
     connection.commit()
+
+
+@event.listens_for(Pool, "checkout")
+def _test(connection: Any, _record: Any, _proxy: Any) -> None:
+    """Replace a connection that PostgreSQL has ended, so that a restart of it fails no request.
+
+    PostgreSQL says nothing between statements, but for the end; to look costs no round trip.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        raise DisconnectionError
 
 
 migrate = Migrate()

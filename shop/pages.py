@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import InstrumentedAttribute
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 class Page(NamedTuple):
     """Rows `skip` to `skip + limit` of a list, as JSON documents; `more` follow or do not."""
 
@@ -43,7 +46,7 @@ def has_more(page_ids: bytes) -> bool:
 
 def dump(value: object) -> bytes:
     """Encode compact JSON in UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return _encode(value).encode()
 
 
 def page_query(default: int, most: int) -> Schema:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PROBE_SECONDS = 0.5
+TRUSTED_SECONDS = 0.01  # that a connection is taken to be whole after its last use
 SENTINEL_PORT = 26379
 BREAKER_OPEN = Gauge(
     "shop_redis_breaker_open",
@@ -192,25 +193,24 @@ class ScriptPool:
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
         self._pool = pool
-        self._idle: list[Any] = []  # the last used first; `pop` and `append` are atomic
+        # Each with the time of its last use, the latest first. `pop` and `append` are atomic.
+        self._idle: list[tuple[Any, float]] = []
         os.register_at_fork(after_in_child=self._idle.clear)
 
     def call(self, *command: object) -> Any:
         """Return what Redis answers; raise what the client would."""
         connection = self._take() or self._pool.get_connection()
         try:
-            if _has_ended(connection):
-                connection.disconnect()
             connection.send_packed_command(connection.pack_command(*command), check_health=False)
             answer = connection.read_response()
         except redis.ResponseError:
-            self._idle.append(connection)
+            self._keep(connection)
             raise
         except BaseException:  # its answer may still come, and must not be taken for another's
             connection.disconnect()
             self._pool.release(connection)
             raise
-        self._idle.append(connection)
+        self._keep(connection)
         return answer
 
     def disconnect(self) -> None:
@@ -219,11 +219,18 @@ class ScriptPool:
             self._pool.release(connection)
         self._pool.disconnect(inuse_connections=False)
 
+    def _keep(self, connection: Any) -> None:
+        self._idle.append((connection, time.monotonic()))
+
     def _take(self) -> Any:
+        """Return an idle connection, if there is one. Redis may have ended it meanwhile."""
         try:
-            return self._idle.pop()
+            connection, last_used = self._idle.pop()
         except IndexError:
             return None
+        if time.monotonic() > last_used + TRUSTED_SECONDS and _has_ended(connection):
+            connection.disconnect()  # the next command connects
+        return connection
 
 
 def _has_ended(connection: Any) -> bool:

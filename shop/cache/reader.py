@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import random
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import g, has_app_context
 from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
@@ -19,7 +19,7 @@ from .metrics import ERRORS, READS, REFUSED_FILLS, WAITS
 from .protocol import LEASE_SECONDS, MISSING_SECONDS, Entry, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from .memoize import Memoized
 
@@ -111,7 +111,8 @@ class Reader:
             if entry.state is State.LEASED
         }
         try:
-            computed = self._compute(positions)
+            with _each_statement_alone(self._cache.session()):
+                computed = self._compute(positions)
         except BaseException as error:
             self._give_back(leases)
             expired = {position: entry.document for position, entry in entries.items()}
@@ -171,6 +172,19 @@ class Reader:
         if signal and signal.receivers:
             for key in keys:
                 signal.send(self._cache, cache_key=key, f=self._function.uncached)
+
+
+@contextmanager
+def _each_statement_alone(session: Any) -> Iterator[None]:
+    """Let no transaction be begun for what only reads; one that is under way goes on."""
+    if session.in_transaction():
+        yield
+        return
+    try:
+        session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+        yield
+    finally:
+        session.rollback()  # which gives the connection back
 
 
 def _jittered(ttl: float) -> float:
