@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .PHONY: help
 help:  ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
 
 .PHONY: install
 install: .venv/installed  ## Install everything into .venv, from hashed requirements
@@ -43,6 +43,26 @@ load: install  ## Load a running service for 60 s (USERS=400 HOST=http://localho
 	@$(BIN)/locust --headless --users $(or $(USERS),400) --spawn-rate 50 --run-time 60s \
 	  --host $(or $(HOST),http://localhost:8000) --only-summary
 
+.venv-bench/installed: bench/requirements.txt
+	@$(PYTHON) -m venv .venv-bench
+	@echo "installing into .venv-bench, a minute or so ..."
+	@.venv-bench/bin/python -m pip install -qq --disable-pip-version-check --require-hashes \
+	  -r bench/requirements.txt
+	@touch $@
+
+# A run that is not the whole one is printed, and kept nowhere.
+.PHONY: bench
+bench: install .venv-bench/installed  ## Compare the cost of requests, 25 minutes (QUICK=1, ONLY="item page100")
+	@$(BIN)/python -m bench run $(if $(ONLY),--only $(ONLY)) \
+	  $(if $(QUICK),--products 1000 --workers 1 --rounds 2) \
+	  $(if $(QUICK)$(ONLY),,--output bench/results.json)
+	@$(if $(QUICK)$(ONLY),,.venv-bench/bin/python -m bench report)
+
+.PHONY: bench-servers
+bench-servers: install .venv-bench/installed  ## Compare ways to serve with gunicorn, 7 minutes
+	@$(BIN)/python -m bench servers --output bench/servers.json
+	@.venv-bench/bin/python -m bench report
+
 .PHONY: format
 format: install  ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix --quiet .
@@ -54,9 +74,12 @@ requirements: install  ## Compile the requirement files anew, from pyproject.tom
 	  --no-header --output-file requirements.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	  --no-header --constraints requirements.txt --output-file requirements-dev.txt --group dev
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	  --no-header --constraints requirements.txt --output-file bench/requirements.txt \
+	  bench/requirements.in
 
 .PHONY: clean
 clean:  ## Delete what was installed and made, the demo data too
 	@test ! -x $(BIN)/python || $(BIN)/python -m shop.embedded.clean
-	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-bench .venv-bench-servers .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

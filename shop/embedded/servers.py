@@ -56,6 +56,11 @@ class Guarded:
         if output:
             output.close()
 
+    @property
+    def pid(self) -> int:
+        """The guard's process id; the program is its child."""
+        return self._process.pid
+
     def ended(self) -> int | None:
         """Return the program's exit status, or None while it runs."""
         return self._process.poll()

@@ -1,0 +1,96 @@
+"""The machine: its cores, the CPU time of its processes, what it is."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections import defaultdict
+from contextlib import contextmanager
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+PROC = Path("/proc")
+PACKAGES = (
+    *("gunicorn", "gunicorn_h1c", "flask", "flask-caching", "flask-limiter", "redis", "hiredis"),
+    *("fastapi", "fastapi-cache2", "slowapi", "uvicorn", "uvloop", "httptools", "asyncpg"),
+    *("sqlalchemy", "psycopg2-binary"),
+)
+
+
+def check() -> None:
+    """Raises BenchError where CPU times and cores cannot be had."""
+    if sys.platform != "linux":
+        raise BenchError("the bench needs Linux: CPU times are read from /proc")
+
+
+def shares(workers: int) -> tuple[set[int], set[int]]:
+    """Return the cores of a server's workers, and those of Redis, PostgreSQL and wrk.
+
+    If there are cores enough, each worker has one that nothing else uses; otherwise all share all.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) > workers:
+        return set(cores[-workers:]), set(cores[:-workers])
+    return set(cores), set(cores)
+
+
+@contextmanager
+def pinned(cores: set[int]) -> Iterator[None]:
+    """What is started in this block stays on these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def cpu_seconds(process: int) -> float:
+    """Return what a process and its living descendants have used, in user and system time."""
+    times: dict[int, int] = {}
+    children: dict[int, list[int]] = defaultdict(list)
+    for path in PROC.glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()  # the name may have anything
+        except OSError:
+            continue  # it has ended
+        times[int(path.parent.name)] = int(fields[11]) + int(fields[12])
+        children[int(fields[1])].append(int(path.parent.name))
+    ticks, waiting = 0, [process]
+    while waiting:
+        one = waiting.pop()
+        ticks += times.get(one, 0)
+        waiting += children[one]
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def describe(environments: Iterable[Path]) -> dict[str, object]:
+    """Return what a reader has to know of the machine, and the versions in these environments."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "packages": {one.name: _versions(one) for one in environments},
+    }
+
+
+def _cpu_model() -> str:
+    for line in (PROC / "cpuinfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.machine()
+
+
+def _versions(environment: Path) -> dict[str, str]:
+    places = [str(place) for place in environment.glob("lib/python*/site-packages")]
+    found = {one.name.lower(): one.version for one in distributions(path=places)}
+    return {name: found[name] for name in PACKAGES if name in found}

@@ -1,0 +1,121 @@
+"""The generated parts of docs/performance.md, from the files of results alone."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from . import figures
+from .document import replace_section
+from .figures import (
+    Configuration,
+    cpu,
+    quartiles,
+    rate,
+    results_table,
+    round_trips,
+    servers,
+    summary,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COLOURS = {
+    "edge": "#0b5394",
+    "edge, no access log": "#6fa8dc",
+    "flask": "#38761d",
+    "bare": "#7f7f7f",
+    "flask documented": "#93c47d",
+    "fastapi documented": "#f6b26b",
+    "fastapi by hand": "#cc4125",
+}
+
+
+def write(results: dict[str, Any], document: Path) -> None:
+    """Write the section `bench`, and its plots beside the document."""
+    places = document.with_suffix("")
+    places.mkdir(exist_ok=True)
+    parts = [caption(results)]
+    for configuration in figures.configurations(results):
+        plot = places / f"{configuration.products}-products-{configuration.workers}-workers.svg"
+        draw(configuration, plot)
+        picture = f"![Requests a second, and CPU time of a request]({places.name}/{plot.name})"
+        parts += [f"### {configuration}", picture, tables(configuration)]
+    replace_section(document, "bench", "\n\n".join(parts))
+
+
+def write_servers(results: dict[str, Any], document: Path) -> None:
+    """Write the section `servers`."""
+    [configuration] = figures.configurations(results)
+    replace_section(document, "servers", f"{caption(results)}\n\n{servers(configuration)}")
+
+
+def tables(configuration: Configuration) -> str:
+    """Return all that is to be read of a configuration."""
+    return "\n\n".join(
+        [
+            "Requests a second:",
+            results_table(configuration, rate),
+            "CPU time of a request in microseconds, of the server + of Redis:",
+            results_table(configuration, cpu, redis=True),
+            "Round trips to Redis of a request:",
+            results_table(configuration, round_trips, digits=1),
+            "How many times as good `edge` is, with the quartiles of the rounds:",
+            summary(configuration),
+        ]
+    )
+
+
+def caption(results: dict[str, Any]) -> str:
+    machine, parameters = results["machine"], results["parameters"]
+    versions = "; ".join(
+        f"`{name}`: " + ", ".join(f"{package} {version}" for package, version in found.items())
+        for name, found in machine["packages"].items()
+    )
+    return (
+        f"Measured on {results['date']}, on {machine['cores']} cores of {machine['cpu']}, "
+        f"{machine['kernel']}, Python {machine['python']}: {parameters['rounds']} rounds, "
+        f"{parameters['seconds']} s for each figure of each round, "
+        f"{parameters['connections']} connections.\n{versions}."
+    )
+
+
+def draw(configuration: Configuration, path: Path) -> None:
+    """Draw both figures of a configuration; the same samples make the same file."""
+    # It is in .venv-bench alone, and measuring needs none of it.
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    plt.rcParams.update({"svg.hashsalt": "shop", "svg.fonttype": "none", "font.size": 9})
+    drawing, panels = plt.subplots(2, 1, figsize=(9, 6.5), layout="constrained")
+    for axes, figure, title in (
+        (panels[0], rate, "requests a second (more is better)"),
+        (panels[1], cpu, "CPU time of a request, µs (less is better)"),
+    ):
+        _bars(axes, configuration, figure)
+        axes.set_title(title, loc="left")
+    panels[0].legend(*_legend(panels[0]), ncols=4, loc="upper right", fontsize=8)
+    drawing.savefig(path, metadata={"Date": None}, facecolor="white")
+    plt.close(drawing)
+
+
+def _bars(axes: Any, configuration: Configuration, figure: Any) -> None:
+    width = 0.85 / len(configuration.contenders)
+    for place, name in enumerate(one for one in COLOURS if one in configuration.contenders):
+        for position, rung in enumerate(configuration.rungs):
+            if values := configuration.values(figure, rung, name):
+                left, middle = position + (place + 0.5) * width - 0.425, median(values)
+                low, high = quartiles(values)
+                axes.bar(left, middle, width, color=COLOURS[name], label=name)
+                axes.vlines(left, low, high, color="black", lw=0.7)
+    axes.set_xticks(range(len(configuration.rungs)), configuration.rungs)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.01, y=0.2)
+
+
+def _legend(axes: Any) -> tuple[list[Any], list[str]]:
+    """Return one entry for each contender."""
+    entries = {
+        label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    return list(entries.values()), list(entries)

@@ -1,0 +1,61 @@
+"""What `make bench` computes and writes, without a measurement."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bench import BenchError
+from bench.document import replace_section
+from bench.figures import Configuration, per_cpu_second, rate, summary
+from bench.wrk import Request
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def samples(contender: str, *rates: int) -> list[dict[str, Any]]:
+    """Return one sample of the rung item for each round; each request costs 1/1000 s of CPU."""
+    place = {"products": 1000, "workers": 1, "rung": "item", "contender": contender}
+    numbers = {"seconds": 1, "redis_cpu": 0.1, "round_trips": 1}
+    return [
+        place | numbers | {"round": number, "requests": requests, "cpu": requests / 1000}
+        for number, requests in enumerate(rates)
+    ]
+
+
+def test_a_ratio_is_taken_within_each_round() -> None:
+    run = Configuration(1000, 1, samples("edge", 100, 30) + samples("bare", 200, 40))
+    assert run.ratios(rate, "item", ("item", "bare")) == [0.5, 0.75]
+    assert run.ratios(per_cpu_second, "item", ("item", "bare")) == [1, 1]
+
+
+def test_a_run_whose_bare_function_varies_says_that_it_is_noisy() -> None:
+    edge = samples("edge", 100, 100, 100)
+    assert "Noisy" in summary(Configuration(1000, 1, edge + samples("bare", 100, 150, 200)))
+    assert "Noisy" not in summary(Configuration(1000, 1, edge + samples("bare", 100, 101, 102)))
+
+
+def test_a_section_is_replaced_and_the_rest_stays(tmp_path: Path) -> None:
+    document = tmp_path / "document.md"
+    document.write_text("before\n<!-- load:begin -->\nold\n<!-- load:end -->\nafter\n")
+    for _ in range(2):
+        replace_section(document, "load", "new")
+    text = "before\n<!-- load:begin -->\n\nnew\n\n<!-- load:end -->\nafter\n"
+    assert document.read_text() == text
+
+
+def test_a_document_without_the_marks_is_refused_in_one_line(tmp_path: Path) -> None:
+    document = tmp_path / "document.md"
+    document.write_text("<!-- load:begin -->\n")
+    with pytest.raises(BenchError, match=r"document\.md does not have"):
+        replace_section(document, "load", "new")
+
+
+def test_a_request_with_a_body_tells_its_length() -> None:
+    raw = Request("PATCH", "/products/1", {"Authorization": "Bearer key"}, '{"stock":1}').raw("h:1")
+    head, _, body = raw.partition(b"\r\n\r\n")
+    assert head.startswith(b"PATCH /products/1 HTTP/1.1\r\nHost: h:1\r\nAuthorization: Bearer key")
+    assert b"Content-Length: 11" in head
+    assert body == b'{"stock":1}'
