@@ -13,6 +13,7 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     master = os.getpid()
     atexit.register(lambda: shutil.rmtree(directory) if os.getpid() == master else None)
 
+from gunicorn.glogging import Logger
 from prometheus_client import multiprocess
 
 from shop.config import SettingError, Settings
@@ -34,6 +35,15 @@ keepalive = 5  # seconds
 control_socket_disable = True
 forwarder_headers = ""  # no client, on this machine either, sets SCRIPT_NAME
 logconfig_dict = logging_config(settings.log_level)
+
+
+class ErrorLogger(Logger):  # type: ignore[misc]
+    """Logs what gunicorn does; each request is logged by the application."""
+
+    access_log_enabled = False  # else gunicorn makes a line of each, for nobody
+
+
+logger_class = ErrorLogger
 
 
 def post_worker_init(worker: Any) -> None:

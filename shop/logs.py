@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.config
 import random
 import re
 import sys
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import g, has_request_context, request
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from flask import Flask, Response
 
 access = logging.getLogger("shop.access")
+
+_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -35,10 +39,7 @@ def logging_config(level: str, *, terminal: bool | None = None) -> dict[str, Any
         "filters": {"request": {"()": RequestFilter}},
         "formatters": {
             "json": {
-                "()": "pythonjsonlogger.json.JsonFormatter",
-                "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s",
-                "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
-                "datefmt": "%Y-%m-%dT%H:%M:%S%z",
+                "()": JSONFormatter,
             },
             "text": {"()": TextFormatter, "datefmt": "%H:%M:%S"},
         },
@@ -79,6 +80,33 @@ class RequestFilter(logging.Filter):
         if has_request_context():
             record.request_id = request_id()
         return True
+
+
+class JSONFormatter(logging.Formatter):
+    """An object on a line: the time, the level, the logger, the message, and more fields.
+
+    A library that does this takes twice as long, which is much of a cached read.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "time": _local_time(int(record.created)),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        more = vars(record)
+        if "request_id" in more:
+            fields["request_id"] = more["request_id"]
+        fields |= more.get("fields", {})
+        if record.exc_info:
+            fields["exc_info"] = self.formatException(record.exc_info)
+        return _encode(fields)
+
+
+@lru_cache(maxsize=2)
+def _local_time(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(second))
 
 
 class TextFormatter(logging.Formatter):
@@ -149,16 +177,25 @@ def answered(response: Response) -> Answered:
 
 
 def log_request(request: Answered) -> None:
+    if not access.isEnabledFor(logging.INFO):
+        return
     fields = request._asdict()
     fields["milliseconds"] = milliseconds = round(fields.pop("seconds") * 1000, 1)
-    access.info(
-        "%s %s %s %s ms%s %s%s",
-        request.method,
-        request.path,
-        request.status,
-        milliseconds,
-        f" {request.cache}" if request.cache else "",
-        request.client,
-        f", refused by {request.refused}" if request.refused else "",
-        extra=fields,
-    )
+    message = f"{request.method} {request.path} {request.status} {milliseconds} ms"
+    message += f" {request.cache} {request.client}" if request.cache else f" {request.client}"
+    if request.refused:
+        message += f", refused by {request.refused}"
+    access.handle(_record(message, fields))
+
+
+_LIKE = vars(logging.LogRecord(access.name, logging.INFO, __file__, 0, "", (), None))
+
+
+def _record(message: str, fields: dict[str, Any]) -> logging.LogRecord:
+    """Make a record as the logger would, but for the thread and the line that logs it.
+
+    To find these out takes longer than to write the line.
+    """
+    record = logging.LogRecord.__new__(logging.LogRecord)
+    vars(record).update(_LIKE, msg=message, created=time.time(), fields=fields)
+    return record

@@ -16,6 +16,7 @@ from hashlib import sha1
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
+import hiredis
 import redis
 from flask import current_app
 from prometheus_client import Counter, Gauge, Histogram
@@ -197,11 +198,12 @@ class ScriptPool:
         self._idle: list[tuple[Any, float]] = []
         os.register_at_fork(after_in_child=self._idle.clear)
 
-    def call(self, *command: object) -> Any:
+    def call(self, *command: str | bytes | float) -> Any:
         """Return what Redis answers; raise what the client would."""
         connection = self._take() or self._pool.get_connection()
         try:
-            connection.send_packed_command(connection.pack_command(*command), check_health=False)
+            packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # it takes any length
+            connection.send_packed_command([packed], check_health=False)
             answer = connection.read_response()
         except redis.ResponseError:
             self._keep(connection)

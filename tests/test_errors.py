@@ -142,7 +142,7 @@ def test_an_access_line_tells_the_request(a_shop: Shop, caplog: pytest.LogCaptur
     with caplog.at_level(logging.INFO, "shop.access"):
         a_shop.get("/products/1?x=y", headers={"X-Request-ID": "seven"})
     [record] = [record for record in caplog.records if record.name == "shop.access"]
-    fields = vars(record)
+    fields = vars(record)["fields"]
     assert fields["method"] == "GET"
     assert fields["route"].startswith("/products/<")
     assert (fields["path"], fields["status"], fields["cache"]) == ("/products/1", 200, "MISS")
@@ -206,7 +206,12 @@ def test_a_log_line_is_text_on_a_terminal_and_else_json(
     name = handler_config["handlers"]["stderr"]["formatter"]
     assert name == ("text" if terminal else "json")
     record = logging.makeLogRecord(
-        {"msg": "GET /products 200", "levelname": "INFO", "name": "shop.access", "status": 200}
+        {
+            "msg": "GET /products 200",
+            "levelname": "INFO",
+            "name": "shop.access",
+            "fields": {"status": 200},
+        }
     )
     line = formatter.format(record)
     if terminal:

@@ -15,7 +15,7 @@ from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
 from shop.config import current_settings, is_database_gone
 from shop.redis import RedisUnavailable
 
-from .metrics import ERRORS, READS, REFUSED_FILLS, WAITS
+from .metrics import ERRORS, REFUSED_FILLS, WAITS, reads
 from .protocol import LEASE_SECONDS, MISSING_SECONDS, Entry, State
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class Reader:
         if not positions:
             return
         g.cache_outcome = max(outcome, g.get("cache_outcome", outcome))
-        READS.labels(self._function.name, outcome.name.lower()).inc(len(positions))
+        reads(self._function.name, outcome.name.lower()).inc(len(positions))
         keys = [self._keys[position] for position in positions]
         if logger.isEnabledFor(logging.DEBUG):
             for key in keys:

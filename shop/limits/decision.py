@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask import g
@@ -12,6 +13,8 @@ from .window import SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from prometheus_client import Counter
 
 logger = logging.getLogger("shop.limits")
 
@@ -77,7 +80,12 @@ def names(used: Iterable[Usage]) -> str:
 
 def _count(result: str, used: Iterable[Usage]) -> None:
     for usage in used:
-        REQUESTS.labels(usage.policy, result).inc()
+        _requests(usage.policy, result).inc()
+
+
+@cache
+def _requests(policy: str, result: str) -> Counter:
+    return REQUESTS.labels(policy, result)
 
 
 def usages() -> list[Usage]:

@@ -58,7 +58,9 @@ def usage_headers(used: Sequence[Usage]) -> list[tuple[str, str]]:
     """Return what tells a client what it has used; without a policy nothing."""
     if not used:
         return []
-    nearest = min(used, key=lambda usage: (usage.passes, usage.remaining, -usage.reset))
+    nearest = used[0]
+    if len(used) > 1:
+        nearest = min(used, key=lambda usage: (usage.passes, usage.remaining, -usage.reset))
     policies = [f'"{usage.policy}";q={usage.quota};w={usage.period}' for usage in used]
     left = [f'"{usage.policy}";r={usage.remaining};t={math.ceil(usage.reset)}' for usage in used]
     return [

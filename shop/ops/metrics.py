@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response
@@ -23,7 +24,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.exc import SQLAlchemyError
 
 from shop.cache.metrics import OUTBOX
-from shop.extensions import cache, limiter
+from shop.extensions import cache as documents
+from shop.extensions import limiter
 from shop.logs import Answered, answered
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def init_app(app: Flask) -> None:
 def metrics() -> Response:
     """Answer with all metrics in Prometheus' text format."""
     with suppress(SQLAlchemyError):  # then it is not known, and stays what it was
-        OUTBOX.set(len(cache.outbox))
+        OUTBOX.set(len(documents.outbox))
     registry = REGISTRY
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()
@@ -64,9 +66,14 @@ def _count(response: Response) -> Response:
 
 def count_request(request: Answered) -> None:
     method = request.method if request.method in METHODS else "other"
-    route = request.route or "unmatched"
-    REQUESTS.labels(method, route, request.status).inc()
-    LATENCY.labels(method, route).observe(request.seconds)
+    requests, latency = _of(method, request.route or "unmatched", request.status)
+    requests.inc()
+    latency.observe(request.seconds)
+
+
+@cache
+def _of(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(method, route, status), LATENCY.labels(method, route)
 
 
 METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
