@@ -63,6 +63,11 @@ bench-servers: install .venv-bench/installed  ## Compare ways to serve with guni
 	@$(BIN)/python -m bench servers --output bench/servers.json
 	@.venv-bench/bin/python -m bench report
 
+.PHONY: load-report
+load-report: install .venv-bench/installed  ## Load it without and with Redis, and report (USERS=400 SECONDS=300)
+	@$(BIN)/python -m bench.load.run $(or $(USERS),400) $(or $(SECONDS),300)
+	@.venv-bench/bin/python -m bench.load.report
+
 .PHONY: format
 format: install  ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix --quiet .

@@ -1,6 +1,7 @@
 """Load for the catalogue: people who browse, and a few who keep it up to date.
 
     make load                               400 users for 60 s, on what `make run` serves
+    make load-report                        the same without Redis and with it, compared
     locust --host http://localhost:8000     a page at http://localhost:8089 to steer it
 
 Each user has an address of its own, sent as X-Forwarded-For: TRUSTED_PROXIES=1 lets the service

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from . import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 PROC = Path("/proc")
 PACKAGES = (
     *("gunicorn", "gunicorn_h1c", "flask", "flask-caching", "flask-limiter", "redis", "hiredis"),
     *("fastapi", "fastapi-cache2", "slowapi", "uvicorn", "uvloop", "httptools", "asyncpg"),
-    *("sqlalchemy", "psycopg2-binary"),
+    *("sqlalchemy", "psycopg2-binary", "locust"),
 )
 
 
@@ -53,7 +53,15 @@ def pinned(cores: set[int]) -> Iterator[None]:
 
 
 def cpu_seconds(process: int) -> float:
-    """Return what a process and its living descendants have used, in user and system time."""
+    """Return what a process and its descendants have used, in user and system time.
+
+    Descendants that have ended count as soon as their parent has waited for them.
+    """
+    return cpu_seconds_by_name({"": process})[""]
+
+
+def cpu_seconds_by_name(processes: Mapping[str, int]) -> dict[str, float]:
+    """Return the same of several processes, all as they are at one moment."""
     times: dict[int, int] = {}
     children: dict[int, list[int]] = defaultdict(list)
     for path in PROC.glob("[0-9]*/stat"):
@@ -61,14 +69,19 @@ def cpu_seconds(process: int) -> float:
             fields = path.read_text().rpartition(")")[2].split()  # the name may have anything
         except OSError:
             continue  # it has ended
-        times[int(path.parent.name)] = int(fields[11]) + int(fields[12])
+        times[int(path.parent.name)] = sum(map(int, fields[11:15]))  # own, and of the ended
         children[int(fields[1])].append(int(path.parent.name))
-    ticks, waiting = 0, [process]
-    while waiting:
-        one = waiting.pop()
-        ticks += times.get(one, 0)
-        waiting += children[one]
-    return ticks / os.sysconf("SC_CLK_TCK")
+
+    def ticks(process: int) -> int:
+        return times.get(process, 0) + sum(map(ticks, children[process]))
+
+    return {name: ticks(one) / os.sysconf("SC_CLK_TCK") for name, one in processes.items()}
+
+
+def busy_seconds() -> float:
+    """Return how long the cores were busy since the machine started, all together."""
+    user, nice, system, _, _, *interrupts = (PROC / "stat").read_text().split("\n")[0].split()[1:8]
+    return sum(map(int, (user, nice, system, *interrupts))) / os.sysconf("SC_CLK_TCK")
 
 
 def describe(environments: Iterable[Path]) -> dict[str, object]:

@@ -109,6 +109,11 @@ class Server:
         if self._program:
             self._program.stop()
 
+    @property
+    def pid(self) -> int | None:
+        """The process id of the server's guard, once it was started."""
+        return self._program.pid if self._program else None
+
     def ended(self) -> int | None:
         """Return the server's exit status, or None while it runs or was not started."""
         return self._program.ended() if self._program else None
@@ -174,9 +179,12 @@ class Postgres(Server):
         initdb = Guarded(
             "initdb", command, account=self._home.account, log=self._log, lock=self._lock
         )
-        while initdb.ended() is None:
-            time.sleep(0.05)
-        if initdb.stop() != 0:
+        try:
+            while initdb.ended() is None:
+                time.sleep(0.05)
+        finally:  # whoever ends the wait may delete the home next
+            status = initdb.stop()
+        if status != 0:
             raise EmbeddedError(f"initdb failed: {self._log} says why")
         unfinished.rename(data)
 
