@@ -1,0 +1,376 @@
+"""The edge: cached reads in one round trip, and everything else as if it were not there."""
+
+from __future__ import annotations
+
+import ast
+import logging
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import ADMIN_KEY, await_true
+from flask_caching.signals import cache_memoize_hit
+from prometheus_client import REGISTRY
+
+from shop import create_app, edge
+from shop.edge import Edge
+from shop.products import service as products
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Make, Shop
+    from flask import Response
+
+    from shop.embedded.servers import Redis
+
+PACKAGE = Path(edge.__file__).parent
+READS = ("/products/1", "/products", "/products?skip=0&limit=2", "/categories/1", "/categories")
+
+pytestmark = pytest.mark.usefixtures("unhurried")
+
+
+@pytest.fixture
+def stocked(make_shop: Make) -> Shop:
+    """A shop with three products, whose reads the edge has learnt."""
+    return stock(make_shop())
+
+
+def stock(shop: Shop) -> Shop:
+    for name in ("Rake", "Spade", "Broom"):
+        shop.create_product(name=name)
+    for path in READS:
+        assert shop.get(path).status_code == 200
+    return shop
+
+
+def counted(result: str) -> float:
+    return REGISTRY.get_sample_value("shop_edge_requests_total", {"result": result}) or 0
+
+
+@contextmanager
+def counting(**expected: int) -> Iterator[None]:
+    """Expect that so many requests have these results within the block."""
+    results = ("hit", "not_modified", "refused", "passed")
+    before = {result: counted(result) for result in results}
+    yield
+    after = {result: counted(result) - before[result] for result in results}
+    assert after == {result: expected.get(result, 0) for result in results}
+
+
+def round_trips(redis_cli: Any) -> int:
+    """Return how many scripts were called since the last reset."""
+    counts = redis_cli.info("commandstats").items()
+    return sum(one["calls"] for name, one in counts if name.startswith("cmdstat_eval"))
+
+
+@pytest.mark.parametrize("path", READS)
+def test_a_cached_read_is_one_round_trip(stocked: Shop, redis_cli: Any, path: str) -> None:
+    """With its limits, and for a page with its rows; 304 as well."""
+    etag = stocked.get(path).headers["ETag"]
+    redis_cli.config_resetstat()
+    with counting(hit=1, not_modified=1):
+        assert stocked.get(path).headers["X-Cache"] == "HIT"
+        answer = stocked.get(path, headers={"If-None-Match": etag})
+    assert (answer.status_code, answer.data) == (304, b"")
+    assert round_trips(redis_cli) == 2
+
+
+def test_a_refused_request_is_one_round_trip(make_shop: Make, redis_cli: Any) -> None:
+    shop = stock(make_shop(RATE_LIMIT_CALLS=str(len(READS))))
+    redis_cli.config_resetstat()
+    with counting(refused=2):
+        answers = [shop.get(path) for path in READS[:2]]
+    assert [answer.status_code for answer in answers] == [429, 429]
+    assert answers[0].get_json()["instance"] == READS[0]
+    assert answers[0].get_json()["request_id"] == answers[0].headers["X-Request-ID"]
+    assert round_trips(redis_cli) == 2
+
+
+def test_a_miss_is_three_round_trips_and_is_charged_once(stocked: Shop, redis_cli: Any) -> None:
+    left = int(stocked.get("/products/1").headers["X-RateLimit-Remaining"])
+    redis_cli.delete("products:id:1")
+    redis_cli.config_resetstat()
+    with counting(passed=1):
+        answer = stocked.get("/products/1")
+    assert answer.headers["X-Cache"] == "MISS"
+    assert int(answer.headers["X-RateLimit-Remaining"]) == left - 1
+    assert round_trips(redis_cli) == 3
+
+
+def test_the_rows_of_a_route_are_learnt_together(stocked: Shop) -> None:
+    for number in (2, 3):
+        with counting(hit=1):
+            assert stocked.get(f"/products/{number}").get_json()["id"] == number
+    with counting(passed=6):
+        for other in ("0", "01", "4", "2147483648", "99999999999", "x"):
+            assert stocked.get(f"/products/{other}").status_code == 404
+
+
+def test_a_page_has_the_rows_as_they_are_now(stocked: Shop) -> None:
+    assert stocked.patch("/products/2", name="Shovel").status_code == 200
+    with counting(hit=0, passed=1):
+        stocked.get("/products/2")
+    with counting(hit=1):
+        names = [row["name"] for row in stocked.get("/products").get_json()["items"]]
+    assert names == ["Rake", "Shovel", "Broom"]
+    assert stocked.delete("/products/1").status_code == 204
+    with counting(passed=1):
+        names = [row["name"] for row in stocked.get("/products").get_json()["items"]]
+    assert names == ["Shovel", "Broom"]
+
+
+def test_neighbours_of_a_page_are_linked_as_they_are_now(make_shop: Make) -> None:
+    shop = stock(make_shop())
+    path = "/products?skip=1&limit=2"
+    shop.get(path)
+    assert shop.get(path).headers["Link"] == '</products?skip=0&limit=2>; rel="prev"'
+    shop.create_product()
+    for result in ({"passed": 1}, {"hit": 1}):
+        with counting(**result):
+            assert 'rel="next"' in shop.get(path).headers["Link"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "POST"},
+        {"method": "OPTIONS"},
+        {"data": b"{}"},
+        {"headers": {"Authorization": f"Bearer {ADMIN_KEY}"}},
+        {"headers": {"Authorization": "Basic eDp5"}},
+        {"headers": {"Transfer-Encoding": "chunked"}},
+        {"headers": {"Host": "a..b"}},
+        {"headers": {"Host": "x" * 64}},
+        {"headers": {"Host": ""}},
+        {"environ_overrides": {"SCRIPT_NAME": "/shop"}},
+        {"query_string": "x=" + "y" * edge.ADDRESS_LONGEST},
+    ],
+)
+def test_an_unusual_request_goes_on_into_flask(stocked: Shop, options: dict[str, Any]) -> None:
+    method = options.get("method", "GET")
+    others = {name: value for name, value in options.items() if name != "method"}
+    for _ in range(2):
+        with counting(passed=1):
+            stocked.client.open("/products/1", method=method, **others)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Length": "0"},
+        {"X-Request-ID": "seven"},
+        {"Accept": "text/html", "Cookie": "session=x", "Range": "bytes=0-1"},
+        {"If-None-Match": "garbage"},
+        {"Host": "127.0.0.1:8000"},
+        {"Host": "Shop.Example.com"},
+    ],
+)
+def test_other_headers_change_nothing(stocked: Shop, headers: dict[str, str]) -> None:
+    plain = stocked.get("/products/1")
+    with counting(hit=1):
+        answer = stocked.get("/products/1", headers=headers)
+    assert answer.data == plain.data
+    assert answer.headers["X-Request-ID"] == headers.get(
+        "X-Request-ID", answer.headers["X-Request-ID"]
+    )
+
+
+def test_head_has_the_headers_alone(stocked: Shop) -> None:
+    with counting(hit=2):
+        whole = stocked.get("/products")
+        head = stocked.request("HEAD", "/products")
+    assert head.data == b""
+    assert head.headers["Content-Length"] == str(len(whole.data))
+    assert head.headers["ETag"] == whole.headers["ETag"]
+
+
+def test_every_header_that_the_service_reads_is_known_to_the_edge() -> None:
+    """Whoever lets a read depend on another has to let the edge know of it."""
+    known = {
+        "Authorization",  # such requests go on into Flask
+        "If-None-Match",
+        "X-Forwarded-For",
+        "X-Request-ID",
+    }
+    read = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "request.headers.get":
+                read.add(ast.literal_eval(node.args[0]))
+            if isinstance(node, ast.Constant) and str(node.value).startswith("HTTP_"):
+                name = str(node.value).removeprefix("HTTP_").replace("_", "-").title()
+                read.add(name.replace("Id", "ID"))
+    assert read - {"Host", "Transfer-Encoding"} == known
+
+
+def test_a_key_that_is_revoked_gives_no_quota_any_more(make_shop: Make) -> None:
+    shop = stock(make_shop())
+    key = shop.command("keys", "create", "--name", "x", "--tier", "partner").output.split()[-1]
+    headers = {"Authorization": f"Bearer {key}"}
+    quota = shop.get("/products/1", headers=headers).headers["X-RateLimit-Limit"]
+    assert quota == "1000"
+    prefix = key.split("_")[1]
+    assert shop.command("keys", "revoke", prefix).exit_code == 0
+    assert shop.get("/products/1", headers=headers).headers["X-RateLimit-Limit"] == "100000"
+
+
+def test_no_more_addresses_are_known_than_a_bound(
+    make_shop: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "ADDRESSES_MAX", 2)
+    shop = stock(make_shop())
+    paths = [f"/products?limit={limit}" for limit in (1, 2, 3)]
+    for path in paths:
+        assert shop.get(path).status_code == 200
+    with counting(hit=2):
+        shop.get(paths[1])
+        shop.get(paths[2])
+    with counting(passed=1, hit=1):  # the oldest was forgotten; it is learnt anew
+        shop.get(paths[0])
+        shop.get(paths[0])
+
+
+def test_an_answer_with_more_than_the_edge_would_give_is_not_learnt(make_shop: Make) -> None:
+    shop = make_shop()
+
+    @shop.app.after_request
+    def add(response: Response) -> Response:
+        response.headers["X-Greeting"] = "hello"
+        return response
+
+    shop.create_product()
+    for _ in range(3):
+        with counting(passed=1):
+            assert shop.get("/products/1").headers["X-Greeting"] == "hello"
+
+
+def test_an_answer_that_is_not_its_document_is_not_learnt(
+    make_shop: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product = products.product
+    monkeypatch.setattr(products, "product", lambda number: b"[%b]" % product(number))
+    shop = make_shop()
+    shop.create_product()
+    for _ in range(3):
+        with counting(passed=1):
+            assert shop.get("/products/1").get_json()[0]["id"] == 1
+
+
+def test_a_request_is_logged_and_counted_as_flask_would(
+    stocked: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    route = {"method": "GET", "route": "/products", "status": "200"}
+    reads = {"result": "hit", "function": "products.product_documents"}
+
+    def samples() -> list[float]:
+        return [
+            REGISTRY.get_sample_value("shop_http_requests_total", route) or 0,
+            REGISTRY.get_sample_value("shop_cache_reads_total", reads) or 0,
+        ]
+
+    before = samples()
+    with caplog.at_level(logging.INFO, "shop.access"), counting(hit=1):
+        stocked.get("/products", headers={"X-Request-ID": "seven"})
+    assert [b - a for a, b in zip(before, samples(), strict=True)] == [1, 3]
+    [record] = caplog.records
+    fields = vars(record)["fields"]
+    assert fields.pop("milliseconds") >= 0
+    assert fields == {
+        "method": "GET",
+        "route": "/products",
+        "path": "/products",
+        "status": 200,
+        "cache": "HIT",
+        "client": "127.0.0.1",
+        "refused": None,
+        "request_id": "seven",
+    }
+
+
+def test_who_wants_to_know_of_each_key_is_told_by_flask(
+    stocked: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "shop.cache"), counting(passed=1):
+        stocked.get("/products/1")
+    assert "Cache HIT: products:id:1" in caplog.messages
+    keys = []
+
+    def note(_cache: Any, cache_key: str, **_: Any) -> None:
+        keys.append(cache_key)
+
+    with cache_memoize_hit.connected_to(note), counting(passed=1):
+        stocked.get("/products/1")
+    assert keys == ["products:id:1"]
+
+
+def test_in_shadow_mode_nothing_is_refused(make_shop: Make) -> None:
+    shop = stock(make_shop(RATE_LIMIT_MODE="shadow", RATE_LIMIT_CALLS="5"))
+    with counting(hit=1):
+        answer = shop.get("/products/1")
+    assert (answer.status_code, answer.headers["X-RateLimit-Remaining"]) == (200, "0")
+
+
+def test_without_limits_there_are_no_headers_of_them(make_shop: Make, redis_cli: Any) -> None:
+    shop = stock(make_shop(RATE_LIMIT_ENABLED="false"))
+    redis_cli.config_resetstat()
+    with counting(hit=1):
+        assert "RateLimit" not in shop.get("/products/1").headers
+    assert round_trips(redis_cli) == 1
+    assert not redis_cli.keys("rate_limit:*")
+
+
+def test_a_fault_ahead_of_flask_is_logged_and_flask_answers(
+    stocked: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(edge, "client_address", lambda *_: 1 / 0)
+    with counting(passed=1):
+        assert stocked.get("/products/1").status_code == 200
+    assert "Unexpected error ahead of Flask" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"EDGE_ENABLED": "false"},
+        {"REDIS_ENABLED": "false"},
+        {"REDIS_URL": "redis+cluster://127.0.0.1:1"},
+    ],
+)
+def test_it_stands_aside(settings: dict[str, str], changes: dict[str, str]) -> None:
+    """On a cluster one script cannot reach every key; without Redis there is nothing to read."""
+    assert isinstance(create_app(settings).wsgi_app, Edge)
+    assert not isinstance(create_app(settings | changes).wsgi_app, Edge)
+
+
+def test_a_call_that_redis_refuses_is_answered_by_flask_and_charged_once(
+    make_shop: Make, redis_cli: Any
+) -> None:
+    """The script needs INFO; without it limits are counted by the worker, and nothing is read."""
+    user = "edge-test"
+    redis_cli.acl_setuser(user, enabled=True, nopass=True, keys=["*"], commands=["+@all"])
+    try:
+        url = redis_url_as(redis_cli, user)
+        shop = stock(make_shop(REDIS_URL=url, RATE_LIMIT_CALLS="40", WEB_CONCURRENCY="2"))
+        redis_cli.acl_setuser(user, commands=["-info"])
+        left = [int(shop.get("/products/1").headers["X-RateLimit-Remaining"]) for _ in range(3)]
+        assert left == sorted(left, reverse=True)
+        assert left[0] - left[2] == 2
+    finally:
+        redis_cli.acl_deluser(user)
+
+
+def redis_url_as(redis_cli: Any, user: str) -> str:
+    path = redis_cli.connection_pool.connection_kwargs["path"]
+    return f"unix://{user}:x@{path}"
+
+
+def test_it_answers_again_when_redis_is_back(make_shop: Make, own_redis: Redis) -> None:
+    shop = stock(make_shop(REDIS_URL=own_redis.url))
+    own_redis.stop()
+    with counting(passed=1):
+        assert shop.get("/products/1").headers["X-Cache"] == "BYPASS"
+    own_redis.start()
+    before = counted("hit")
+    await_true(lambda: shop.get("/products/1").status_code == 200 and counted("hit") > before)
