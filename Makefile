@@ -30,6 +30,11 @@ test: install  ## Run all tests, on a PostgreSQL and a Redis of their own
 soak: install  ## Race readers and writers for ten minutes, with faults (SECONDS=600)
 	@PYTHONPATH=. $(BIN)/python tests/consistency/soak.py $(or $(SECONDS),600)
 
+.PHONY: compare
+compare: install  ## Compare all answers with and without the edge, at length (ROUNDS=20 SEED=...)
+	@DIFFERENTIAL_ROUNDS=$(or $(ROUNDS),20) DIFFERENTIAL_SEED=$(or $(SEED),$$(date +%s)) \
+	  $(BIN)/pytest --capture=no --quiet tests/test_edge_differential.py
+
 .PHONY: check
 check: install  ## Check format, lint, types, the Dockerfile and the compose file
 	$(BIN)/ruff format --check .

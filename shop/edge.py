@@ -272,7 +272,9 @@ def read_request(environ: WSGIEnvironment) -> Asked | None:
         or environ.get("CONTENT_LENGTH", "0") not in {"0", ""}
         or "HTTP_AUTHORIZATION" in environ
         or "HTTP_TRANSFER_ENCODING" in environ
+        or "HTTP_UPGRADE" in environ  # to a WebSocket, of which Flask has no routes
         or environ.get("SCRIPT_NAME")
+        or path.startswith("//")  # which Flask reads as one
         or len(path) + len(query) > ADDRESS_LONGEST
         or not HOST.fullmatch(environ.get("HTTP_HOST", ""))
     ):

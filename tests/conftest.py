@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -342,14 +343,15 @@ def serve(
         command += ["--bind", f"127.0.0.1:{port}"]
         log = tmp_path / f"gunicorn-{port}.log"
         program = Guarded("gunicorn", command, environment=environment, directory=ROOT, log=log)
-        services.append(Service(f"http://127.0.0.1:{port}", program, log))
+        service = Service(f"http://127.0.0.1:{port}", program, log)
+        services.append(service)
         await_true(lambda: _all_workers(log) >= int(environment["WEB_CONCURRENCY"]), log)
         await_true(lambda: _listens(port), log)
-        return services[-1]
+        return service
 
     yield start
-    for service in services:
-        service.program.stop()
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda service: service.program.stop(), services))
 
 
 def _all_workers(log: Path) -> int:

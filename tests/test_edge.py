@@ -141,10 +141,12 @@ def test_neighbours_of_a_page_are_linked_as_they_are_now(make_shop: Make) -> Non
         {"headers": {"Authorization": f"Bearer {ADMIN_KEY}"}},
         {"headers": {"Authorization": "Basic eDp5"}},
         {"headers": {"Transfer-Encoding": "chunked"}},
+        {"headers": {"Upgrade": "websocket", "Connection": "upgrade"}},
         {"headers": {"Host": "a..b"}},
         {"headers": {"Host": "x" * 64}},
         {"headers": {"Host": ""}},
         {"environ_overrides": {"SCRIPT_NAME": "/shop"}},
+        {"environ_overrides": {"PATH_INFO": "//products/1"}},
         {"query_string": "x=" + "y" * edge.ADDRESS_LONGEST},
     ],
 )
@@ -202,7 +204,7 @@ def test_every_header_that_the_service_reads_is_known_to_the_edge() -> None:
             if isinstance(node, ast.Constant) and str(node.value).startswith("HTTP_"):
                 name = str(node.value).removeprefix("HTTP_").replace("_", "-").title()
                 read.add(name.replace("Id", "ID"))
-    assert read - {"Host", "Transfer-Encoding"} == known
+    assert read - {"Host", "Transfer-Encoding", "Upgrade"} == known
 
 
 def test_a_key_that_is_revoked_gives_no_quota_any_more(make_shop: Make) -> None:

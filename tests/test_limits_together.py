@@ -1,4 +1,7 @@
-"""Limits over several workers: bursts, the edges of windows, and a Redis that goes and returns."""
+"""Limits over several workers: bursts, the edges of windows, and a Redis that goes and returns.
+
+What several processes count, they count alike with the edge and without it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -30,6 +34,16 @@ if TYPE_CHECKING:
 
 WORKERS = 4
 Serve = Any  # Callable[..., Service]
+
+
+@pytest.fixture(params=["true", "false"], ids=["with the edge", "without it"])
+def edge(request: pytest.FixtureRequest) -> dict[str, str]:
+    return {"EDGE_ENABLED": request.param}
+
+
+@pytest.fixture
+def serve(serve: Serve, edge: dict[str, str]) -> Serve:
+    return partial(serve, **edge)
 
 
 class Shot(NamedTuple):
@@ -115,12 +129,17 @@ def test_around_the_edge_of_a_window_no_more_than_the_quota_passes(serve: Serve)
 
 
 @pytest.fixture
-def workers(make_shop: Make, relay: MakeRelay, own_redis: Redis) -> Iterator[Workers]:
+def workers(
+    make_shop: Make, relay: MakeRelay, own_redis: Redis, edge: dict[str, str]
+) -> Iterator[Workers]:
     """Two workers that reach a Redis of their own by one way, which can be cut."""
     way = relay(own_redis.socket)
     shops = [
         make_shop(
-            REDIS_URL=f"redis://127.0.0.1:{way.port}/0", RATE_LIMIT_CALLS="10", WEB_CONCURRENCY="2"
+            REDIS_URL=f"redis://127.0.0.1:{way.port}/0",
+            RATE_LIMIT_CALLS="10",
+            WEB_CONCURRENCY="2",
+            **edge,
         )
         for _ in range(2)
     ]

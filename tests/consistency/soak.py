@@ -1,4 +1,4 @@
-"""`make soak`: the checker, with faults, for ten minutes; first the positive control.
+"""`make soak`: the checker, with faults and the edge, for ten minutes; first the positive control.
 
 python tests/consistency/soak.py [SECONDS]
 """

@@ -42,7 +42,7 @@ def free_port() -> int:
 class Stage:
     """PostgreSQL behind a proxy that delays, Redis with its append-only file, gunicorn."""
 
-    def __init__(self, home: Home, application: str, stack: ExitStack) -> None:
+    def __init__(self, home: Home, application: str, stack: ExitStack, *, edge: bool) -> None:
         self._stack = stack
         self.redis = Redis(home)
         self.postgres = Postgres(home, durable=False)
@@ -60,6 +60,7 @@ class Stage:
             "REDIS_URL": self.redis.url,
             "ADMIN_API_KEY": KEY,
             "RATE_LIMIT_ENABLED": "false",
+            "EDGE_ENABLED": str(edge).lower(),
             "WEB_CONCURRENCY": str(WORKERS),
             "LOG_LEVEL": "WARNING",
             "PYTHONPATH": f"{ROOT}:{HERE}",
@@ -199,7 +200,7 @@ FAULTS = FAULTS_OF_REDIS | {
 
 
 @contextmanager
-def stage(application: str = SHOP) -> Iterator[Stage]:
+def stage(application: str = SHOP, *, edge: bool = True) -> Iterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="shop-check-") as path, ExitStack() as stack:
         Path(path).chmod(0o755)
-        yield Stage(Home.at(Path(path)), application, stack)
+        yield Stage(Home.at(Path(path)), application, stack, edge=edge)

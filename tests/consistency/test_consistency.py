@@ -16,9 +16,9 @@ SECONDS = 5
 ROUNDS = 12  # at most, until the positive control has found what it must find
 
 
-@pytest.fixture(scope="module")
-def shop() -> Iterator[Stage]:
-    with stage() as here:
+@pytest.fixture(scope="module", params=[True, False], ids=["with the edge", "without it"])
+def shop(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    with stage(edge=request.param) as here:
         yield here
 
 

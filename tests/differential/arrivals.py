@@ -1,0 +1,271 @@
+"""Requests as they may arrive: most are plain reads, some are writes, the rest is odd.
+
+They depend on the random numbers, on the keys, and on the ETags that have been answered so far,
+and on nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from . import oddities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from random import Random
+
+    from .oddities import Header
+
+T = TypeVar("T")
+
+HOST = b"shop.test"
+CLIENTS = [b"198.51.100.%d" % n for n in range(1, 6)]
+SPENT = b"198.51.100.99"  # the address of one that has used its quota
+UNKNOWN_KEY = b"shop_0123456789ab_" + b"x" * 43
+READS = [
+    *(b"/products/%d" % n for n in (1, 2, 3, 7, 101)),
+    *(b"/categories/%d" % n for n in (1, 2, 3)),
+    b"/products",
+    b"/products?skip=0&limit=10",
+    b"/products?limit=10",
+    b"/products?skip=10&limit=10",
+    b"/products?skip=3",
+    b"/products?limit=50",
+    b"/products?limit=51",
+    b"/products?limit=100",
+    b"/products?skip=100&limit=100",
+    b"/products?skip=5000",
+    b"/categories",
+    b"/categories?skip=1&limit=1",
+    b"/categories?limit=1000",
+    b"/products/999",
+    b"/categories/999",
+]
+LISTS = [b"/products?", b"/categories?"]
+OTHERS = [b"/health_check", b"/rate_limit", b"/openapi.json", b"/docs", b"/", b"/nothing"]
+
+
+class Request(NamedTuple):
+    raw: bytes
+    to_head: bool = False
+    fresh: bool = False  # over a new connection
+    read: bytes | None = None  # the address, if the answer's ETag is that of a document
+
+
+class Revocation(NamedTuple):
+    """The key of this name ends between two requests."""
+
+    name: str
+
+
+if TYPE_CHECKING:
+    Step = Request | Revocation | Callable[[], None]
+
+
+class Arrivals:
+    """Requests of a few clients, for a few addresses, in a shop with some products."""
+
+    def __init__(
+        self, random: Random, keys: Mapping[str, str], etags: Mapping[bytes, bytes], proxies: int
+    ) -> None:
+        """`keys`: those that were made, by name; `etags`: what was answered, by address."""
+        self._random = random
+        self._keys = keys
+        self._etags = etags
+        self._proxies = proxies
+        self._reads = random.sample(READS, 5)
+        self._odd = random.choice(oddities.PATHS)
+
+    def steps(self, number: int) -> Iterator[Step]:
+        """Draw so many requests, and what happens between them."""
+        kinds = (self.plain, self._write, self._odd_address, self._odd_headers, self._odd_method)
+        revoked_before = self._random.randrange(2 * number)
+        for n in range(number):
+            if n == revoked_before:
+                yield Revocation("doomed")
+            yield self._random.choices(kinds, weights=(60, 8, 12, 16, 4))[0]()
+
+    def sweep(self) -> Iterator[Step]:
+        """Draw everything odd, in any order.
+
+        Each address comes twice, for the first may be learnt, and then from a client that has no
+        quota left.
+        """
+        reads = self._reads = [b"/products/1", b"/categories/1", b"/products?skip=10&limit=10"]
+        addresses = [b"/products/" + one for one in oddities.IDS] + oddities.PATHS + OTHERS
+        addresses += [name + one for name in LISTS for one in oddities.QUERIES]
+        addresses += [one for read in reads for one in oddities.near(read)]
+        clients = (b"10.0.%d.%d" % divmod(n, 256) for n in range(256 * 256))
+        for address in self._shuffled(addresses):
+            yield self.plain()
+            yield self._request(b"GET", address, [], client=next(clients))
+            yield self._request(b"GET", address, [], client=next(clients))
+            yield self._request(b"GET", address, [], client=SPENT)
+        for read in reads:
+            key = self._random.choice(list(self._keys.values())).encode()
+            exact, other = self._etag(read), self._etag(self._random.choice(reads))
+            for headers in self._shuffled(oddities.headers(exact, other, key, UNKNOWN_KEY)):
+                yield self._request(b"GET", read, headers, client=next(clients))
+
+    def _shuffled(self, items: list[T]) -> list[T]:
+        return self._random.sample(items, len(items))
+
+    def _chance(self, percent: int) -> bool:
+        return self._random.randrange(100) < percent
+
+    def plain(self) -> Request:
+        """A read as most are."""
+        target = self._random.choice(self._reads)
+        headers = [(b"If-None-Match", self._etag(target))] if self._chance(50) else []
+        return self._request(b"HEAD" if self._chance(8) else b"GET", target, headers)
+
+    def _odd_address(self) -> Request:
+        """An address that may not be one, often for a second time: it may have been learnt."""
+        if self._chance(60):
+            read = self._random.choice(self._reads)
+            self._odd = self._random.choice(
+                (
+                    *self._random.sample(oddities.near(read), 3),
+                    b"/products/" + self._random.choice(oddities.IDS),
+                    self._random.choice(LISTS) + self._random.choice(oddities.QUERIES),
+                    self._random.choice(oddities.PATHS + OTHERS),
+                )
+            )
+        return self._request(b"GET", self._odd, self._some_headers() if self._chance(20) else [])
+
+    def _odd_headers(self) -> Request:
+        target = self._random.choice(self._reads)
+        headers = [
+            one for _ in range(self._random.choice((1, 1, 2))) for one in self._some_headers()
+        ]
+        body = self._random.choice((b"{}", b"a=b")) if self._chance(5) else b""
+        chunked = not body and self._chance(4)
+        if chunked:
+            headers.append((b"Transfer-Encoding", b"chunked"))
+            body = self._random.choice((b"0\r\n\r\n", b"3\r\na=b\r\n0\r\n\r\n"))
+        return self._request(b"GET", target, headers, body, framed=not chunked)
+
+    def _odd_method(self) -> Request:
+        target = self._random.choice(self._reads)
+        headers = self._some_headers() if self._chance(20) else []
+        if self._chance(50):
+            version = self._random.choice(oddities.VERSIONS)
+            headers += [(b"Connection", b"keep-alive")] * self._chance(30)
+            return self._request(b"GET", target, headers, version=version)
+        method = self._random.choice(oddities.METHODS)
+        headers += self._authorization() if self._chance(40) else []
+        body = b"{}" if method in {b"POST", b"PUT", b"PATCH"} else b""
+        return self._request(method, target, headers, body)
+
+    def _write(self) -> Request:
+        """A write of a product or of a category, most by those who may."""
+        name = self._random.choices(("admin", "writer", "doomed", "partner"), (5, 2, 1, 1))[0]
+        headers = [bearer(self._keys[name])] if self._chance(85) else self._authorization()
+        product, category = self._address(b"/products"), self._address(b"/categories")
+        shed = {"name": f"Shed {self._random.randrange(20)}"}
+        writes: list[tuple[bytes, bytes, dict[str, object] | None]] = [
+            (b"POST", b"/products", self._product()),
+            (b"PUT", product, self._product()),
+            (b"PATCH", product, {"stock": self._random.randrange(9)}),
+            (b"PATCH", product, {"price": self._random.choice(("1.5", "-1"))}),
+            (b"DELETE", product, None),
+            (b"POST", b"/categories", {**shed}),
+            (b"PATCH", category, {**shed}),
+            (b"DELETE", category, None),
+        ]
+        method, target, fields = self._random.choice(writes)
+        headers.append((b"Content-Type", b"application/json"))
+        body = b"" if fields is None else json.dumps(fields).encode()
+        return self._request(method, target, headers, body[: -1 if self._chance(5) else None])
+
+    def _product(self) -> dict[str, object]:
+        return {
+            "name": self._random.choice(("Rake", "Café table", "Spade")),
+            "price": self._random.choice((19.9, "0.01", 7)),
+            "stock": self._random.randrange(9),
+            "category_id": self._random.choice((1, 1, 2, 3, 99)),
+        }
+
+    def _address(self, table: bytes) -> bytes:
+        """An address of one row, mostly of one that is read here."""
+        read = [one for one in self._reads if one.startswith(table + b"/")]
+        return self._random.choice(
+            [*read, *read, b"%b/%d" % (table, self._random.randrange(1, 115))]
+        )
+
+    def _some_headers(self) -> list[Header]:
+        draw = self._random.choice
+        kind = draw((None, None, "Authorization", "X-Request-ID", "X-Forwarded-For", "Host", ""))
+        if kind is None:
+            return self._conditions()
+        if kind == "Authorization":
+            return self._authorization()
+        if not kind:
+            return draw(oddities.HEADERS)
+        values = self._random.sample(oddities.VALUES[kind.encode()], 2 if self._chance(20) else 1)
+        return [(kind.encode(), value) for value in values]
+
+    def _conditions(self) -> list[Header]:
+        """`If-None-Match`, well-formed or not."""
+        exact = self._etag(self._random.choice(self._reads))
+        other = self._etag(self._random.choice(self._reads))
+        values = oddities.conditions(exact, other)
+        headers = [(b"If-None-Match", self._random.choice(values))]
+        if self._chance(15):
+            headers.insert(
+                self._random.randrange(2), (b"If-None-Match", self._random.choice(values))
+            )
+        if self._chance(10):
+            headers = [
+                (self._random.choice((name.upper(), name.lower())), v) for name, v in headers
+            ]
+        return headers
+
+    def _authorization(self) -> list[Header]:
+        name = self._random.choice(list(self._keys))
+        values = oddities.authorizations(self._keys[name].encode(), UNKNOWN_KEY)
+        headers = [(b"Authorization", self._random.choice(values))]
+        return headers * 2 if self._chance(5) else headers
+
+    def _etag(self, target: bytes) -> bytes:
+        return self._etags.get(target, b'"none"')
+
+    def _sender(self, client: bytes) -> list[Header]:
+        """`X-Forwarded-For`, as the proxies in front would send it; nobody trusts it without."""
+        if not self._proxies and self._chance(80):
+            return []
+        before = [b"192.0.2.9"] * self._chance(10)
+        proxies = [b"203.0.113.%d" % n for n in range(1, self._proxies)]
+        return [(b"X-Forwarded-For", b", ".join([*before, client, *proxies]))]
+
+    def _request(  # noqa: PLR0913  (each is a part of a request)
+        self,
+        method: bytes,
+        target: bytes,
+        headers: list[Header],
+        body: bytes = b"",
+        *,
+        version: bytes = b"HTTP/1.1",
+        framed: bool = True,
+        client: bytes | None = None,
+    ) -> Request:
+        names = {name for name, _ in headers}
+        before: list[Header] = []
+        if b"Host" not in names and not (version == b"HTTP/1.0" and self._chance(50)):
+            before.append((b"Host", HOST))
+        if b"X-Forwarded-For" not in names or self._chance(10):
+            before += self._sender(client or self._random.choices(CLIENTS, (8, 4, 2, 2, 1))[0])
+        if framed and b"Content-Length" in names:
+            body = b""  # what is not announced would be read as the next request
+        elif framed and body:
+            headers = [*headers, (b"Content-Length", b"%d" % len(body))]
+        lines = [b" ".join(filter(None, (method, target, version)))]
+        lines += [b"%b: %b" % header for header in before + headers]
+        raw = b"\r\n".join([*lines, b"", body])
+        is_read = method == b"GET" and target in READS
+        return Request(raw, method == b"HEAD", self._chance(8), target if is_read else None)
+
+
+def bearer(key: str) -> Header:
+    return b"Authorization", b"Bearer " + key.encode()

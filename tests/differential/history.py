@@ -1,0 +1,103 @@
+"""A database that begins anew for each episode, and whose times are those of its history."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import flask_migrate
+import psycopg2
+from conftest import ROOT
+
+from shop import create_app
+from shop.extensions import db
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# A row is made at a time that its id tells, and each change of it is a second later: two databases
+# with the same history hold the same documents, so that their ETags are the same, too.
+TIMES = """
+CREATE FUNCTION tell_times() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'INSERT' THEN
+    NEW.created_at := timestamptz '2030-01-01 00:00:00+00' + NEW.id * interval '1 second';
+    NEW.updated_at := NEW.created_at;
+  ELSE
+    NEW.updated_at := OLD.updated_at + interval '1 second';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER times BEFORE INSERT OR UPDATE ON products
+  FOR EACH ROW EXECUTE FUNCTION tell_times();
+CREATE TRIGGER times BEFORE INSERT OR UPDATE ON categories
+  FOR EACH ROW EXECUTE FUNCTION tell_times();
+"""
+BEGINNING = """
+TRUNCATE products, categories, cache_outbox RESTART IDENTITY;
+INSERT INTO categories (name) SELECT 'Garden ' || n FROM generate_series(1, 3) n;
+INSERT INTO products (name, price, stock, category_id)
+  SELECT 'Rake ' || n, n + 0.5, n % 7, 1 + n % 3 FROM generate_series(1, 110) n;
+UPDATE api_keys SET revoked_at = NULL WHERE name <> 'revoked';
+"""
+KEYS = {
+    "writer": ["--scope", "catalog:write"],
+    "doomed": ["--scope", "catalog:write"],
+    "partner": ["--scope", "catalog:write", "--tier", "partner"],
+    "unlimited": ["--tier", "unlimited"],
+    "reader": [],
+    "revoked": ["--scope", "catalog:write"],
+}
+
+
+class History:
+    """One database and its commands."""
+
+    def __init__(self, server: str, name: str, settings: Mapping[str, str]) -> None:
+        """Make the database `name` of the server at the URL `server`."""
+        with closing(psycopg2.connect(server)) as connection:
+            connection.autocommit = True
+            connection.cursor().execute(f"CREATE DATABASE {name}")
+        self.url = server.replace("/shop?", f"/{name}?")
+        self._app = create_app({**settings, "DATABASE_URL": self.url})
+        with self._app.app_context():
+            flask_migrate.upgrade(str(ROOT / "migrations"))
+        self._connection = psycopg2.connect(self.url)
+        self._execute(TIMES)
+
+    def close(self) -> None:
+        self._connection.close()
+        with self._app.app_context():
+            db.engine.dispose()
+
+    def begin(self) -> None:
+        self._execute(BEGINNING)
+
+    def command(self, *arguments: str) -> str:
+        """Run a `flask` command, and return what it prints."""
+        result = self._app.test_cli_runner().invoke(args=arguments)
+        assert result.exit_code == 0, result.output
+        return result.stdout.strip()
+
+    def make_keys(self) -> dict[str, str]:
+        """Make a key of each kind, and return them by name."""
+        keys = {
+            name: self.command("keys", "create", "--name", name, *options)
+            for name, options in KEYS.items()
+        }
+        self.revoke(keys["revoked"])
+        return keys
+
+    def revoke(self, key: str) -> None:
+        self.command("keys", "revoke", key.split("_")[1])
+
+    def copy_keys(self, other: History) -> None:
+        """Take the keys of another database: their secrets are random."""
+        columns = "name, prefix, secret_hash, scopes, tier, revoked_at"
+        for row in other._execute(f"SELECT {columns} FROM api_keys ORDER BY id"):
+            self._execute(f"INSERT INTO api_keys ({columns}) VALUES (%s, %s, %s, %s, %s, %s)", row)
+
+    def _execute(self, statements: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute(statements, values or None)
+            return cursor.fetchall() if cursor.description else []
