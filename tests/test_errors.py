@@ -10,6 +10,7 @@ import psycopg2
 import pytest
 
 from shop.logs import TextFormatter, logging_config
+from shop.products import service as products
 
 if TYPE_CHECKING:
     from conftest import Make, Shop
@@ -177,6 +178,22 @@ def test_a_connection_that_is_lost_after_the_answer_is_known_costs_nothing(
 
     for path in ("/products", "/categories", "/products"):
         assert shop.get(path).status_code == 200
+
+
+def test_a_connection_that_is_lost_after_its_statement_costs_nothing(
+    a_shop: Shop, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_shop.create_product()
+    documents = products.product_documents.uncached
+
+    def lose_all_after(ids: list[int]) -> dict[int, bytes]:
+        found = documents(ids)
+        lose_all_connections(postgres)
+        return found
+
+    monkeypatch.setattr(products.product_documents, "uncached", lose_all_after)
+    assert a_shop.get("/products/1").status_code == 200
+    assert a_shop.get("/categories").status_code == 200
 
 
 def test_a_connection_that_was_lost_is_made_anew(a_shop: Shop, postgres: Postgres) -> None:

@@ -184,7 +184,10 @@ def _each_statement_alone(session: Any) -> Iterator[None]:
         session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
         yield
     finally:
-        session.rollback()  # which gives the connection back
+        try:
+            session.rollback()  # which gives the connection back
+        except Exception:  # noqa: BLE001  (it is lost; what was read with it is still right)
+            session.invalidate()
 
 
 def _jittered(ttl: float) -> float:
