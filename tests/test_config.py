@@ -50,7 +50,8 @@ def test_an_empty_value_is_not_set() -> None:
         ("RATE_LIMIT_MODE", "off"), ("PARTNER_RATE_LIMIT_CALLS", "0"),
         ("PARTNER_WRITE_LIMIT_CALLS", "x"), ("UNKNOWN_KEY_LIMIT_CALLS", "-1"),
         ("RATE_LIMIT_CALLS", "0"), ("RATE_LIMIT_PERIOD", "x"), ("WRITE_LIMIT_CALLS", "1.5"),
-        ("REDIS_ENABLED", "maybe"), ("RATE_LIMIT_ENABLED", "2"), ("TRUSTED_PROXIES", "-1"),
+        ("REDIS_ENABLED", "maybe"), ("EDGE_ENABLED", "no?"), ("RATE_LIMIT_ENABLED", "2"),
+        ("TRUSTED_PROXIES", "-1"),
         ("PORT", "70000"), ("WEB_CONCURRENCY", "0"), ("LOG_LEVEL", "LOUD"),
         ("REDIS_URL", "http://localhost"), ("REDIS_MAX_CONNECTIONS", "5"),
         ("REDIS_PORT", "x"), ("DATABASE_URL", "mysql://x"),
@@ -152,6 +153,7 @@ def test_the_example_of_a_production_environment_is_complete_and_valid() -> None
     settings = {
         "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_PASSWORD", "REDIS_MAX_CONNECTIONS",
         "REDIS_ENABLED", "REDIS_CACHE_TTL", "CATEGORY_CACHE_TTL", "CACHE_STALE_IF_ERROR",
+        "EDGE_ENABLED",
         "RATE_LIMIT_ENABLED", "RATE_LIMIT_CALLS", "RATE_LIMIT_PERIOD", "WRITE_LIMIT_CALLS",
         "RATE_LIMIT_MODE", "PARTNER_RATE_LIMIT_CALLS", "PARTNER_WRITE_LIMIT_CALLS",
         "UNKNOWN_KEY_LIMIT_CALLS",
