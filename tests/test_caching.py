@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
+from sqlalchemy import update
 
-from shop.extensions import cache
+from shop.extensions import cache, db
+from shop.products import service as products
+from shop.products.models import Product
 
 if TYPE_CHECKING:
     from conftest import Make, Shop
@@ -349,3 +353,15 @@ def test_plain_values_are_flask_cachings(a_shop: Shop, redis_cli: Any) -> None:
         assert not cache.has("a")
         cache.set("kept", 1, timeout=0)
         assert redis_cli.ttl("kept") == -1
+
+
+def test_a_write_after_a_read_of_the_same_request_is_whole_or_not_at_all(a_shop: Shop) -> None:
+    """A read that misses needs no transaction; what follows it does."""
+    stock = a_shop.create_product()["stock"]
+    with a_shop.app.test_request_context(), suppress(ZeroDivisionError):
+        products.product(1)
+        with cache.transaction():
+            db.session.execute(update(Product).values(stock=stock + 1))
+            cache.delete_memoized(products.product_documents)
+            raise ZeroDivisionError
+    assert a_shop.get("/products/1").get_json()["stock"] == stock
