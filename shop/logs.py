@@ -12,6 +12,7 @@ import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import orjson
 from flask import g, has_request_context, request
 
 from shop.cache import cache_outcome
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 access = logging.getLogger("shop.access")
 
-_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -102,6 +102,13 @@ class JSONFormatter(logging.Formatter):
         if record.exc_info:
             fields["exc_info"] = self.formatException(record.exc_info)
         return _encode(fields)
+
+
+def _encode(fields: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(fields, default=str).decode()
+    except TypeError:  # half of a surrogate pair, which is no text, and to be seen in a log
+        return json.dumps(fields, default=str)
 
 
 @lru_cache(maxsize=2)

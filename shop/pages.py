@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, NamedTuple
 
+import orjson
 from marshmallow import EXCLUDE, Schema
 from sqlalchemy import select
 
@@ -13,9 +13,6 @@ from .fields import WholeText
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import InstrumentedAttribute
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Page(NamedTuple):
@@ -46,7 +43,7 @@ def has_more(page_ids: bytes) -> bool:
 
 def dump(value: object) -> bytes:
     """Encode compact JSON in UTF-8."""
-    return _encode(value).encode()
+    return orjson.dumps(value)
 
 
 def page_query(default: int, most: int) -> Schema:

@@ -187,7 +187,7 @@ def test_a_connection_that_is_lost_after_its_statement_costs_nothing(
     documents = products.product_documents.uncached
 
     def lose_all_after(ids: list[int]) -> dict[int, bytes]:
-        found = documents(ids)
+        found: dict[int, bytes] = documents(ids)
         lose_all_connections(postgres)
         return found
 
@@ -237,3 +237,5 @@ def test_a_log_line_is_text_on_a_terminal_and_else_json(
         fields = json.loads(line)
         assert fields["message"] == "GET /products 200"
         assert (fields["level"], fields["logger"], fields["status"]) == ("INFO", "shop.access", 200)
+        record.msg = "half a pair: \ud800"
+        assert json.loads(formatter.format(record))["message"] == record.msg
