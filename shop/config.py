@@ -34,10 +34,9 @@ BODY_MAX = 1024 * 1024  # bytes of a request
 DAY = 86_400
 CALLS_MAX = 1_000_000  # of any quota
 TIERS = ("standard", "partner", "unlimited")  # of API keys; a client without one is standard
-# Connections of a worker: one for each of its threads. A connection that cannot be had in time
-# fails a request. Each statement sees what was committed before it: the cache relies on that.
+# Connections of a worker: one for each of its threads. One that cannot be had in time fails a
+# request.
 DATABASE_POOL = {
-    "isolation_level": "READ COMMITTED",
     "pool_size": 4,
     "max_overflow": 2,
     "pool_timeout": 5,  # seconds
@@ -48,6 +47,8 @@ DATABASE_POOL = {
 }
 DATABASE_UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeoutError)
 DATABASE_STARTS = ("starting up", "in recovery mode", "not yet accepting connections")
+# Each statement sees what was committed before it: the cache relies on that.
+ISOLATION = "read committed"
 # A transaction that does nothing for so long is rolled back by PostgreSQL: its writer is gone.
 TRANSACTION_IDLE_SECONDS = 10
 

@@ -36,7 +36,7 @@ from .limits.decision import names, refusing, usages
 from .limits.extension import DECIDED
 from .limits.headers import refusal, usage_headers
 from .limits.scripts import DECIDE
-from .logs import Answered, log_request, request_id, sane_id
+from .logs import ARRIVED, IDENTIFIER, Answered, ahead, log_request, request_id, sane_id
 from .ops.metrics import count_request
 from .pages import Page, has_more
 from .redis import RedisUnavailable, redis_connection
@@ -88,10 +88,12 @@ ROW = re.compile(r"(/.*/)([1-9][0-9]{0,9})")
 # of its rows. ARGV: 1 if limits are enforced; the prefix of rows; for each policy what DECIDE asks.
 # Returns what DECIDE returns; if all that was asked for are hits, the entry's document; for a page
 # the documents of its rows.
+# What can fail comes before anything is charged.
 ANSWER = f"""
 local function decide(KEYS, ARGV)
 {DECIDE}
 end
+{HITS}
 local usages = {{}}
 if #ARGV > 2 then
   usages = decide({{KEYS[1]}}, {{unpack(ARGV, 3)}})
@@ -101,16 +103,15 @@ if #ARGV > 2 then
     end
   end
 end
-{HITS}
 local found = hits(KEYS[2], {{KEYS[3]}})
 if not (found and KEYS[4]) then
   return {{usages, found and found[1]}}
 end
-local ids, keys = string.match(found[1], '^{{"ids":%[([%d,]+)%]'), {{}}
-for id in string.gmatch(ids or '', '%d+') do
+local keys = {{}}
+for id in string.gmatch(string.match(found[1], '^{{"ids":%[([%d,]+)%]') or '', '%d+') do
   keys[#keys + 1] = ARGV[2] .. id
 end
-local rows = hits(KEYS[4], keys)
+local rows = #keys > 0 and hits(KEYS[4], keys) or nil
 return {{usages, rows and found[1], rows}}
 """
 
@@ -169,11 +170,14 @@ class Edge:
         self._learning = Lock()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        token = ahead.set(environ)
         try:
             answer = self._answer(environ)
         except Exception:  # Flask will answer
             logger.exception("Unexpected error ahead of Flask")
             answer = None
+        finally:
+            ahead.reset(token)
         if answer is None:
             PASSED.inc()
             return self._flask(environ, start_response)
@@ -182,11 +186,12 @@ class Edge:
 
     def _answer(self, environ: WSGIEnvironment) -> Answer | None:
         """Return the answer, if it can be had without Flask."""
-        started = time.perf_counter()
+        environ[ARRIVED] = started = time.perf_counter()
         asked = read_request(environ)
         address = self._addresses.get(asked.place) if asked else None
         if not (asked and address and self._is_ready()):
             return None
+        environ[IDENTIFIER] = asked.identifier
         client = client_address(environ, self._proxies)
         try:
             told, *found = self._ask(client, address, asked.row)
@@ -194,9 +199,9 @@ class Edge:
             self._counter.begin_alone(error)
             return None
         used = self._counter.heard(client, address.charges, told) if told else []
+        environ[DECIDED] = used
         against = [usage for usage in used if not usage.passes and self._enforced]
         if not (against or found):
-            environ[DECIDED] = used
             return None
         refusing(client, used, enforced=self._enforced)
         if against:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import Pool
 
 from .cache import Cache
-from .config import TRANSACTION_IDLE_SECONDS
+from .config import ISOLATION, TRANSACTION_IDLE_SECONDS
 from .limits import limiter
 from .openapi import Api
 
@@ -48,8 +48,9 @@ db = SQLAlchemy(
 
 
 @event.listens_for(Pool, "connect")
-def _limit_idle_transactions(connection: Any, _record: Any) -> None:
+def _prepare(connection: Any, _record: Any) -> None:
     with connection.cursor() as cursor:
+        cursor.execute(f"SET default_transaction_isolation = '{ISOLATION}'")
         cursor.execute(f"SET idle_in_transaction_session_timeout = '{TRANSACTION_IDLE_SECONDS}s'")
     connection.commit()
 

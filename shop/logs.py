@@ -9,6 +9,7 @@ import random
 import re
 import sys
 import time
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,10 +20,15 @@ from shop.cache import cache_outcome
 from shop.keys.caller import caller
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
     from flask import Flask, Response
 
 access = logging.getLogger("shop.access")
 
+
+# What is known of a request ahead of Flask, in its environment: which that is, in this thread.
+ahead: ContextVar[WSGIEnvironment | None] = ContextVar("ahead", default=None)
+ARRIVED, IDENTIFIER = "shop.arrived", "shop.request_id"
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -79,6 +85,8 @@ class RequestFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if has_request_context():
             record.request_id = request_id()
+        elif (environ := ahead.get()) and IDENTIFIER in environ:
+            record.request_id = environ[IDENTIFIER]
         return True
 
 
@@ -101,6 +109,8 @@ class JSONFormatter(logging.Formatter):
         fields |= more.get("fields", {})
         if record.exc_info:
             fields["exc_info"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            fields["stack_info"] = record.stack_info
         return _encode(fields)
 
 
@@ -135,7 +145,8 @@ def shown(text: str) -> str:
 def request_id() -> str:
     """Return the request's id: the caller's X-Request-ID if it is sane, else a new one."""
     if "request_id" not in g:
-        g.request_id = sane_id(request.headers.get("X-Request-ID"))
+        given = request.headers.get("X-Request-ID")
+        g.request_id = request.environ.get(IDENTIFIER) or sane_id(given)
     identifier: str = g.request_id
     return identifier
 
@@ -158,7 +169,7 @@ def init_app(app: Flask) -> None:
 
 
 def _start() -> None:
-    g.started = time.perf_counter()
+    g.started = request.environ.get(ARRIVED) or time.perf_counter()
 
 
 def _log_access(response: Response) -> Response:

@@ -179,6 +179,8 @@ class RedisConnection:
 
     def _answers(self) -> bool:
         try:
+            if self._scripts:  # which may have all the connections that there can be
+                self._scripts.disconnect()
             return bool(self.client.eval("return 1", 0))  # which waits where writes have to
         except Exception as error:  # noqa: BLE001  (whatever it is, the probe must go on)
             logger.debug("Redis does not answer: %s", error)
@@ -239,7 +241,7 @@ def _has_ended(connection: Any) -> bool:
     """Tell whether there is something to read, which is no answer: the end, after a restart."""
     try:
         return bool(connection.can_read())
-    except redis.ConnectionError:
+    except (redis.RedisError, OSError):
         return True
 
 

@@ -355,7 +355,9 @@ def test_plain_values_are_flask_cachings(a_shop: Shop, redis_cli: Any) -> None:
         assert redis_cli.ttl("kept") == -1
 
 
-def test_a_write_after_a_read_of_the_same_request_is_whole_or_not_at_all(a_shop: Shop) -> None:
+def test_a_write_after_a_read_of_the_same_request_is_whole_or_not_at_all(
+    a_shop: Shop, redis_cli: Any
+) -> None:
     """A read that misses needs no transaction; what follows it does."""
     stock = a_shop.create_product()["stock"]
     with a_shop.app.test_request_context(), suppress(ZeroDivisionError):
@@ -364,4 +366,5 @@ def test_a_write_after_a_read_of_the_same_request_is_whole_or_not_at_all(a_shop:
             db.session.execute(update(Product).values(stock=stock + 1))
             cache.delete_memoized(products.product_documents)
             raise ZeroDivisionError
+    redis_cli.flushall()
     assert a_shop.get("/products/1").get_json()["stock"] == stock

@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY
 
 from shop import create_app, edge
 from shop.edge import Edge
+from shop.logs import ARRIVED, Answered, RequestFilter
 from shop.products import service as products
 
 if TYPE_CHECKING:
@@ -196,15 +197,21 @@ def test_every_header_that_the_service_reads_is_known_to_the_edge() -> None:
         "X-Forwarded-For",
         "X-Request-ID",
     }
-    read = set()
+    ways = {"args", "endpoint", "environ", "headers", "method", "path", "url_rule"}
+    read, used = set(), set()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "request":
+                used.add(node.attr)
+            if isinstance(node, ast.Subscript):
+                assert ast.unparse(node.value) != "request.headers", path
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "request.headers.get":
                 read.add(ast.literal_eval(node.args[0]))
             if isinstance(node, ast.Constant) and str(node.value).startswith("HTTP_"):
                 name = str(node.value).removeprefix("HTTP_").replace("_", "-").title()
                 read.add(name.replace("Id", "ID"))
     assert read - {"Host", "Transfer-Encoding", "Upgrade"} == known
+    assert used - {*Answered._fields, "_asdict"} <= ways  # log_request's is another
 
 
 def test_a_key_that_is_revoked_gives_no_quota_any_more(make_shop: Make) -> None:
@@ -332,6 +339,32 @@ def test_a_fault_ahead_of_flask_is_logged_and_flask_answers(
     assert "Unexpected error ahead of Flask" in caplog.messages
 
 
+def test_a_fault_after_the_charge_costs_no_second_one(
+    stocked: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = int(stocked.get("/products/1").headers["X-RateLimit-Remaining"])
+    monkeypatch.setattr(edge, "count_hits", lambda *_: 1 / 0)
+    with counting(passed=1):
+        answer = stocked.get("/products/1")
+    assert int(answer.headers["X-RateLimit-Remaining"]) == left - 1
+
+
+def test_a_request_that_is_passed_on_keeps_its_id_and_its_time(
+    stocked: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def late(environ: dict[str, Any], _: int) -> str:
+        environ[ARRIVED] -= 5
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(edge, "client_address", late)
+    caplog.handler.addFilter(RequestFilter())
+    with caplog.at_level(logging.INFO, "shop"):
+        answer = stocked.get("/products/1")
+    ahead, access = caplog.records
+    assert vars(ahead)["request_id"] == answer.headers["X-Request-ID"]
+    assert vars(access)["fields"]["milliseconds"] >= 5000
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -349,16 +382,21 @@ def test_it_stands_aside(settings: dict[str, str], changes: dict[str, str]) -> N
 def test_a_call_that_redis_refuses_is_answered_by_flask_and_charged_once(
     make_shop: Make, redis_cli: Any
 ) -> None:
-    """The script needs INFO; without it limits are counted by the worker, and nothing is read."""
+    """The script needs INFO, and is refused before it charges."""
     user = "edge-test"
     redis_cli.acl_setuser(user, enabled=True, nopass=True, keys=["*"], commands=["+@all"])
     try:
-        url = redis_url_as(redis_cli, user)
-        shop = stock(make_shop(REDIS_URL=url, RATE_LIMIT_CALLS="40", WEB_CONCURRENCY="2"))
+        shop = stock(make_shop(REDIS_URL=redis_url_as(redis_cli, user), RATE_LIMIT_CALLS="40"))
+        used = len(READS)
         redis_cli.acl_setuser(user, commands=["-info"])
-        left = [int(shop.get("/products/1").headers["X-RateLimit-Remaining"]) for _ in range(3)]
-        assert left == sorted(left, reverse=True)
-        assert left[0] - left[2] == 2
+        for _ in range(3):
+            assert shop.get("/products/1").headers["X-Cache"] == "BYPASS"
+        redis_cli.acl_setuser(user, commands=["+info"])
+        counter = shop.app.extensions["shop.limits"].counter
+        await_true(lambda: not counter.is_alone)
+        await_true(
+            lambda: shop.get("/rate_limit").get_json()["policies"][0]["remaining"] == 37 - used
+        )
     finally:
         redis_cli.acl_deluser(user)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import pytest
 
+from shop.extensions import db
 from shop.logs import TextFormatter, logging_config
 from shop.products import service as products
 
@@ -192,8 +193,11 @@ def test_a_connection_that_is_lost_after_its_statement_costs_nothing(
         return found
 
     monkeypatch.setattr(products.product_documents, "uncached", lose_all_after)
-    assert a_shop.get("/products/1").status_code == 200
-    assert a_shop.get("/categories").status_code == 200
+    for identifier in range(1, 12):  # more than the pool has places
+        path = f"/products/{identifier}"
+        assert a_shop.get(path).status_code == (200 if identifier == 1 else 404)
+    with a_shop.app.app_context():
+        assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
 def test_a_connection_that_was_lost_is_made_anew(a_shop: Shop, postgres: Postgres) -> None:

@@ -220,3 +220,16 @@ def test_a_connection_is_made_for_every_kind_of_url(home: Home, tmp_path: Path) 
         for s in pool.sentinel_manager.sentinels
     ] == [("one", 26380), ("two", 26379)]
     assert (pool.connection_kwargs["db"], pool.connection_kwargs["password"]) == (2, "secret")
+
+
+def test_a_worker_with_too_few_connections_finds_redis_again(
+    make_shop: Make, settings: Any
+) -> None:
+    """Those that scripts keep are not kept from the probe."""
+    connection = redis_connection(
+        make_shop(REDIS_URL=f"{settings['REDIS_URL']}&max_connections=1").app
+    )
+    connection.eval("return 1", [], [])
+    with pytest.raises(RedisUnavailable):  # the one connection is in use
+        connection.call(lambda client: client.ping())
+    await_true(lambda: connection.available)

@@ -18,6 +18,8 @@ from sqlalchemy import (
     text,
 )
 
+from .alone import each_statement_alone
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -59,8 +61,7 @@ class Outbox:
         self._db.session.execute(ADD, rows)
 
     def is_empty(self) -> bool:
-        engine = self._db.engine.execution_options(isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
+        with self._db.engine.connect() as connection, each_statement_alone(connection):
             return not connection.scalar(select(exists(select(self.table.c.id))))
 
     def replay(self, forget: Callable[..., None]) -> int:

@@ -146,7 +146,10 @@ HITS = f"""
 {_EPOCH}
 {_ENTRY}
 local function hits(generation_key, keys)
-  local values = redis.call('MGET', generation_key, unpack(keys))
+  local values = redis.pcall('MGET', generation_key, unpack(keys))
+  if values.err then
+    return
+  end
   local stamp, documents = epoch .. ':' .. (values[1] or '') .. ' ', {{}}
   for i = 1, #keys do
     local document = current(values[i + 1], stamp)

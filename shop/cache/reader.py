@@ -7,7 +7,7 @@ import random
 import time
 from contextlib import contextmanager, suppress
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flask import g, has_app_context
 from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
@@ -15,11 +15,14 @@ from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
 from shop.config import current_settings, is_database_gone
 from shop.redis import RedisUnavailable
 
+from .alone import each_statement_alone
 from .metrics import ERRORS, REFUSED_FILLS, WAITS, reads
 from .protocol import LEASE_SECONDS, MISSING_SECONDS, Entry, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from sqlalchemy.orm import Session
 
     from .memoize import Memoized
 
@@ -111,7 +114,7 @@ class Reader:
             if entry.state is State.LEASED
         }
         try:
-            with _each_statement_alone(self._cache.session()):
+            with _reading(self._cache.session()):
                 computed = self._compute(positions)
         except BaseException as error:
             self._give_back(leases)
@@ -175,14 +178,14 @@ class Reader:
 
 
 @contextmanager
-def _each_statement_alone(session: Any) -> Iterator[None]:
-    """Let no transaction be begun for what only reads; one that is under way goes on."""
+def _reading(session: Session) -> Iterator[None]:
+    """Begin no transaction for what only reads; one that is under way goes on."""
     if session.in_transaction():
         yield
         return
     try:
-        session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
-        yield
+        with each_statement_alone(session.connection()):
+            yield
     finally:
         try:
             session.rollback()  # which gives the connection back
