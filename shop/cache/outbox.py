@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from .alone import each_statement_alone
+from .statements import each_statement_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -15,9 +15,9 @@ from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
 from shop.config import current_settings, is_database_gone
 from shop.redis import RedisUnavailable
 
-from .alone import each_statement_alone
 from .metrics import ERRORS, REFUSED_FILLS, WAITS, reads
 from .protocol import LEASE_SECONDS, MISSING_SECONDS, Entry, State
+from .statements import each_statement_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
