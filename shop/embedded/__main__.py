@@ -13,7 +13,6 @@ import shlex
 import signal
 import socket
 import sys
-import threading
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -63,8 +62,27 @@ BANNER = """
 """
 
 
+class Stop:
+    """What a signal sets. One may come while another is handled, so no lock is taken."""
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def set(self) -> None:
+        self._set = True
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long, unless it is set already; tell whether it is set then."""
+        if not self._set:
+            time.sleep(seconds)
+        return self._set
+
+
 def main() -> None:
-    stop = threading.Event()
+    stop = Stop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     try:
@@ -75,14 +93,14 @@ def main() -> None:
         raise SystemExit(f"make run: {error}") from None
 
 
-def _await_end(children: list[Server | Guarded], stop: threading.Event) -> None:
+def _await_end(children: list[Server | Guarded], stop: Stop) -> None:
     while not stop.wait(0.2):
         for child in children:
             if child.ended() is not None:
                 raise EmbeddedError(f"{child.name} has ended, so everything was stopped")
 
 
-def _start(stack: ExitStack, stop: threading.Event) -> list[Server | Guarded]:
+def _start(stack: ExitStack, stop: Stop) -> list[Server | Guarded]:
     """Start what is needed; closing `stack` stops it, in the reverse order."""
     children: list[Server | Guarded] = []
     database = os.environ.get("DATABASE_URL") or "postgresql://"  # so far any will do
@@ -173,7 +191,7 @@ def _prepare(environment: dict[str, str]) -> None:
             db.engine.dispose()
 
 
-def _await_answer(port: int, service: Guarded, stop: threading.Event) -> None:
+def _await_answer(port: int, service: Guarded, stop: Stop) -> None:
     deadline = time.monotonic() + START_SECONDS
     while service.ended() is None and not stop.wait(0.1):
         connection = http.client.HTTPConnection(HOST, port, timeout=5)
