@@ -13,8 +13,8 @@ from conftest import ADMIN_KEY, await_true
 from flask_caching.signals import cache_memoize_hit
 from prometheus_client import REGISTRY
 
-from shop import create_app, edge
-from shop.edge import Edge
+from shop import create_app
+from shop.edge import Edge, addresses, asked, middleware
 from shop.logs import ARRIVED, Answered, RequestFilter
 from shop.products import service as products
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from shop.embedded.servers import Redis
 
-PACKAGE = Path(edge.__file__).parent
+PACKAGE = Path(middleware.__file__).parents[1]
 READS = ("/products/1", "/products", "/products?skip=0&limit=2", "/categories/1", "/categories")
 
 STOCKING = (*READS, READS[0])  # the last by the edge, whose script Redis knows then
@@ -150,7 +150,7 @@ def test_neighbours_of_a_page_are_linked_as_they_are_now(make_shop: Make) -> Non
         {"headers": {"Host": ""}},
         {"environ_overrides": {"SCRIPT_NAME": "/shop"}},
         {"environ_overrides": {"PATH_INFO": "//products/1"}},
-        {"query_string": "x=" + "y" * edge.ADDRESS_LONGEST},
+        {"query_string": "x=" + "y" * asked.ADDRESS_LONGEST},
     ],
 )
 def test_an_unusual_request_goes_on_into_flask(stocked: Shop, options: dict[str, Any]) -> None:
@@ -230,7 +230,7 @@ def test_a_key_that_is_revoked_gives_no_quota_any_more(make_shop: Make) -> None:
 def test_no_more_addresses_are_known_than_a_bound(
     make_shop: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "ADDRESSES_MAX", 2)
+    monkeypatch.setattr(addresses, "ADDRESSES_MAX", 2)
     shop = stock(make_shop())
     paths = [f"/products?limit={limit}" for limit in (1, 2, 3)]
     for path in paths:
@@ -335,7 +335,7 @@ def test_without_limits_there_are_no_headers_of_them(make_shop: Make, redis_cli:
 def test_a_fault_ahead_of_flask_is_logged_and_flask_answers(
     stocked: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(edge, "client_address", lambda *_: 1 / 0)
+    monkeypatch.setattr(middleware, "client_address", lambda *_: 1 / 0)
     with counting(passed=1):
         assert stocked.get("/products/1").status_code == 200
     assert "Unexpected error ahead of Flask" in caplog.messages
@@ -345,7 +345,7 @@ def test_a_fault_after_the_charge_costs_no_second_one(
     stocked: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = int(stocked.get("/products/1").headers["X-RateLimit-Remaining"])
-    monkeypatch.setattr(edge, "count_hits", lambda *_: 1 / 0)
+    monkeypatch.setattr(middleware, "_count_hits", lambda *_: 1 / 0)
     with counting(passed=1):
         answer = stocked.get("/products/1")
     assert int(answer.headers["X-RateLimit-Remaining"]) == left - 1
@@ -358,7 +358,7 @@ def test_a_request_that_is_passed_on_keeps_its_id_and_its_time(
         environ[ARRIVED] -= 5
         raise ZeroDivisionError
 
-    monkeypatch.setattr(edge, "client_address", late)
+    monkeypatch.setattr(middleware, "client_address", late)
     caplog.handler.addFilter(RequestFilter())
     with caplog.at_level(logging.INFO, "shop"):
         answer = stocked.get("/products/1")

@@ -1,0 +1,35 @@
+"""The script that answers a read in one round trip: the limits' own, and the cache's."""
+
+from shop.cache.protocol import HITS
+from shop.limits.scripts import DECIDE
+
+# KEYS: the record of a client; an entry's generation and name; if that is a page, the generation
+# of its rows. ARGV: 1 if limits are enforced; the prefix of rows; for each policy what DECIDE asks.
+# Returns what DECIDE returns; if all that was asked for are hits, the entry's document; for a page
+# the documents of its rows.
+# What can fail comes before anything is charged.
+ANSWER = f"""
+local function decide(KEYS, ARGV)
+{DECIDE}
+end
+{HITS}
+local usages = {{}}
+if #ARGV > 2 then
+  usages = decide({{KEYS[1]}}, {{unpack(ARGV, 3)}})
+  for i = 1, #usages, 4 do
+    if usages[i] == 0 and ARGV[1] == '1' then
+      return {{usages}}
+    end
+  end
+end
+local found = hits(KEYS[2], {{KEYS[3]}})
+if not (found and KEYS[4]) then
+  return {{usages, found and found[1]}}
+end
+local keys = {{}}
+for id in string.gmatch(string.match(found[1], '^{{"ids":%[([%d,]+)%]') or '', '%d+') do
+  keys[#keys + 1] = ARGV[2] .. id
+end
+local rows = #keys > 0 and hits(KEYS[4], keys) or nil
+return {{usages, rows and found[1], rows}}
+"""
