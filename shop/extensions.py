@@ -48,19 +48,23 @@ db = SQLAlchemy(
 
 
 @event.listens_for(Pool, "connect")
-def _prepare(connection: Any, _record: Any) -> None:
+def _prepare(connection: Any, record: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"SET default_transaction_isolation = '{ISOLATION}'")
         cursor.execute(f"SET idle_in_transaction_session_timeout = '{TRANSACTION_IDLE_SECONDS}s'")
     connection.commit()
+    record.info["fresh"] = True
 
 
 @event.listens_for(Pool, "checkout")
-def _test(connection: Any, _record: Any, _proxy: Any) -> None:
+def _test(connection: Any, record: Any, _proxy: Any) -> None:
     """Replace a connection that PostgreSQL has ended, so that a restart of it fails no request.
 
-    PostgreSQL says nothing between statements, but for the end; to look costs no round trip.
+    PostgreSQL says nothing between statements, but for the end; to look costs no round trip. Where
+    a new one has ended as well, its first statement tells why.
     """
+    if record.info.pop("fresh", False):
+        return
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     if poll.poll(0):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
+from sqlalchemy import event
 
 from shop.extensions import db
 from shop.logs import TextFormatter, logging_config
@@ -204,6 +205,24 @@ def test_a_connection_that_was_lost_is_made_anew(a_shop: Shop, postgres: Postgre
     a_shop.create_product()
     lose_all_connections(postgres)
     assert a_shop.get("/products").status_code == 200
+
+
+def test_connections_that_end_as_soon_as_they_are_made_are_503(
+    a_shop: Shop, postgres: Postgres
+) -> None:
+    """As those of a PostgreSQL that is shutting down."""
+    with a_shop.app.app_context():
+        pool = db.engine.pool
+        pool.dispose()
+
+    def lose(*_: object) -> None:
+        lose_all_connections(postgres)
+
+    event.listen(pool, "connect", lose)
+    problem = assert_problem(a_shop.get("/products/1"), 503)
+    assert problem["detail"] == "The database cannot be reached now."
+    event.remove(pool, "connect", lose)
+    assert a_shop.get("/products/1").status_code == 404
 
 
 def lose_all_connections(postgres: Postgres) -> None:
