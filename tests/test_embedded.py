@@ -9,15 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 from conftest import ROOT, await_true, free_port
 
 from shop.embedded import EmbeddedError, programs
+from shop.embedded.__main__ import Stop
 from shop.embedded.home import Home
 from shop.embedded.servers import Guarded, Redis
 
@@ -173,6 +175,28 @@ def test_nothing_outlives_it_when_it_is_killed(checkout: Checkout) -> None:
     await_true(checkout.everything_is_gone, "everything ends")
     checkout.serve()
     assert checkout.get("/health_check").json()["status"] == "ok"
+
+
+def test_a_signal_may_come_at_any_moment_of_a_wait() -> None:
+    """And while another is handled: its handler must not wait for what it interrupts."""
+    stop = Stop()
+
+    def interrupt(*_: object) -> Any:
+        sys.settrace(None)
+        stop.set()
+        sys.settrace(interrupt)
+        return interrupt
+
+    def wait() -> None:
+        sys.settrace(interrupt)
+        stop.wait(60)
+        stop.set()
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert stop.is_set()
 
 
 def test_a_busy_port_is_said_in_one_line(checkout: Checkout) -> None:
