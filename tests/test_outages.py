@@ -102,6 +102,28 @@ def test_a_redis_that_hangs_is_left_alone_until_it_answers(shop: Shop, own_redis
         await_true(lambda: available(shop), "the breaker closes")
 
 
+def test_a_script_that_is_not_answered_in_time_is_not_tried_again(
+    shop: Shop, own_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One whose connection breaks is, over another."""
+    connection = redis_connection(shop.app)
+    count = "return redis.call('INCR', KEYS[1])"
+    assert connection.eval(count, ["sent"], []) == 1
+    server = process_id(own_redis)
+    os.kill(server, signal.SIGSTOP)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(connection.client.connection_pool, "get_connection", lambda: 1 / 0)
+            patch.setattr(connection, "_probe", lambda: None)  # which connects as well
+            with pytest.raises(RedisUnavailable) as raised:
+                connection.eval(count, ["sent"], [], again=[])
+    finally:
+        os.kill(server, signal.SIGCONT)
+    assert isinstance(raised.value.__cause__, redis.TimeoutError)
+    connection._probe()
+    assert connection.eval(count, ["sent"], []) == 3
+
+
 @pytest.mark.parametrize(("method", "path"), [("GET", "/products"), ("POST", "/categories")])
 def test_a_request_waits_for_a_silent_redis_once(make_shop: Make, method: str, path: str) -> None:
     """One timeout to connect and one to read: 200 ms at most, all in all."""

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from prometheus_client import Counter, Gauge
+from shop.prometheus import Counter, Gauge
 
 READS = Counter(
     "shop_cache_reads",

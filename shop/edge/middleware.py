@@ -8,7 +8,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from flask_caching.signals import cache_memoize_hit
-from prometheus_client import Counter
 
 from shop.cache import Outcome
 from shop.cache.metrics import reads
@@ -19,6 +18,7 @@ from shop.limits.decision import names, refusing
 from shop.limits.extension import DECIDED
 from shop.logs import ARRIVED, IDENTIFIER, Answered, ahead, log_request
 from shop.ops.metrics import count_request
+from shop.prometheus import Counter
 from shop.redis import RedisUnavailable, redis_connection
 
 from .answers import compose, refuse

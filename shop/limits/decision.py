@@ -14,7 +14,7 @@ from .window import SECOND
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from prometheus_client import Counter
+    from shop.prometheus import Counter
 
 logger = logging.getLogger("shop.limits")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter
+from shop.prometheus import Counter
 
 REQUESTS = Counter(
     "shop_rate_limit_requests",

@@ -16,8 +16,6 @@ from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
     CollectorRegistry,
-    Counter,
-    Histogram,
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -27,6 +25,7 @@ from shop.cache.metrics import OUTBOX
 from shop.extensions import cache as documents
 from shop.extensions import limiter
 from shop.logs import Answered, answered
+from shop.prometheus import Counter, Histogram
 
 if TYPE_CHECKING:
     from flask import Flask
