@@ -67,10 +67,10 @@ def gunicorn(application: str | None = None, programs: Path = PROGRAMS) -> tuple
     )
 
 
-def _uvicorn(application: str) -> tuple[str, ...]:
+def _uvicorn(application: str, loop: str = "uvloop", parser: str = "httptools") -> tuple[str, ...]:
     return (
         *(str(FASTAPI_PROGRAMS / "uvicorn"), application, "--port", "{port}"),
-        *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"),
+        *("--loop", loop, "--http", parser, "--no-access-log", "--log-level", "warning"),
     )
 
 
@@ -80,7 +80,7 @@ def without(*rungs: str) -> tuple[str, ...]:
 
 CONTENDERS = (
     product("edge"),
-    product("edge, no access log", ITEM, log="WARNING"),
+    product("edge, no access log", ITEM, *PAGES, log="WARNING"),
     product("flask", edge=False),
     Contender("bare", gunicorn("bench.apps.bare:app"), without(REFUSED, MISS, WRITE)),
     Contender(
@@ -88,6 +88,11 @@ CONTENDERS = (
     ),
     Contender("fastapi documented", _uvicorn("bench.apps.fastapi_documented:app"), without(WRITE)),
     Contender("fastapi by hand", _uvicorn("bench.apps.fastapi_by_hand:app"), RUNGS),
+    Contender(
+        "fastapi by hand, plain uvicorn",
+        _uvicorn("bench.apps.fastapi_by_hand:app", "asyncio", "h11"),
+        (ITEM, *PAGES),
+    ),
 )
 
 

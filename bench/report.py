@@ -29,6 +29,7 @@ COLOURS = {
     "flask documented": "#93c47d",
     "fastapi documented": "#f6b26b",
     "fastapi by hand": "#cc4125",
+    "fastapi by hand, plain uvicorn": "#e6b8af",
 }
 
 
