@@ -28,6 +28,7 @@ class Contender:
     rungs: tuple[str, ...]
     environment: tuple[tuple[str, str], ...] = ()
     quota: int = QUOTA
+    workers_max: int | None = None
 
     def with_used_up_quota(self) -> Contender:
         return replace(self, quota=USED_UP, rungs=(REFUSED,))
@@ -92,8 +93,15 @@ CONTENDERS = (
         "fastapi by hand, plain uvicorn",
         _uvicorn("bench.apps.fastapi_by_hand:app", "asyncio", "h11"),
         (ITEM, *PAGES),
+        # asyncio does not set TCP_NODELAY on the socket that uvicorn's workers share: each answer
+        # would wait for an acknowledgement, 40 ms.
+        workers_max=1,
     ),
 )
+
+
+def taking_part(workers: int) -> list[Contender]:
+    return [one for one in CONTENDERS if workers <= (one.workers_max or workers)]
 
 
 def in_words(products: int, workers: int) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import checks, machine, rungs, wrk
-from .contenders import CONTENDERS, MISS, REFUSED, WRITE, in_words
+from .contenders import MISS, REFUSED, WRITE, in_words, taking_part
 from .figures import rate
 from .stage import Served, Stage, stage
 
@@ -42,10 +42,15 @@ class Plan:
 
     def minutes(self) -> float:
         """Return how long the run will take, about."""
-        windows = sum(rung in one.rungs for one in CONTENDERS for rung in self.rungs)
-        each = windows * self.rounds * (self.seconds + OVERHEAD) + START
+        windows = sum(
+            rung in one.rungs
+            for workers in self.workers
+            for one in taking_part(workers)
+            for rung in self.rungs
+        )
+        each = windows * self.rounds * (self.seconds + OVERHEAD) + len(self.workers) * START
         filling = sum(self.products) / ROWS
-        return (len(self.products) * len(self.workers) * each + filling) / 60
+        return (len(self.products) * each + filling) / 60
 
 
 def run(plan: Plan) -> list[Sample]:
@@ -73,8 +78,9 @@ class Comparison:
 
     def measure(self, this: Stage) -> list[Sample]:
         servers, others = machine.shares(self._workers)
-        used_up = [one.with_used_up_quota() for one in CONTENDERS if one.rungs.count(REFUSED)]
-        contenders = [*CONTENDERS, *(used_up if REFUSED in self._plan.rungs else [])]
+        contenders = taking_part(self._workers)
+        used_up = [one.with_used_up_quota() for one in contenders if one.rungs.count(REFUSED)]
+        contenders = [*contenders, *(used_up if REFUSED in self._plan.rungs else [])]
         with this.databases(others), this.serve(contenders, self._workers, servers) as served:
             checks.store_answers(served)
             entrants = {rung: checks.entrants(rung, served) for rung in self._plan.rungs}
