@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
-import struct
 import threading
 import time
 from functools import cache, cached_property
@@ -206,19 +204,15 @@ class ScriptPool:
         """Return what Redis answers; raise what the client would."""
         connection = self._take() or self._pool.get_connection()
         try:
-            connection.connect_check_health(check_health=False)  # unless it is connected
-            _let_the_kernel_wait(connection)
             packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # it takes any length
             connection.send_packed_command([packed], check_health=False)
             answer = connection.read_response()
         except redis.ResponseError:
             self._keep(connection)
             raise
-        except BaseException as error:  # its answer may still come, and is no other's
+        except BaseException:  # its answer may still come, and must not be taken for another's
             connection.disconnect()
             self._pool.release(connection)
-            if isinstance(error.__context__, BlockingIOError):
-                raise redis.TimeoutError("Redis did not answer in time") from error
             raise
         self._keep(connection)
         return answer
@@ -241,20 +235,6 @@ class ScriptPool:
         if time.monotonic() > last_used + TRUSTED_SECONDS and _has_ended(connection):
             connection.disconnect()  # the next command connects
         return connection
-
-
-def _let_the_kernel_wait(connection: Any) -> None:
-    """Give the timeout of a connection to the kernel, which raises BlockingIOError after it.
-
-    Python's own costs a system call besides each that sends or receives.
-    """
-    connected = connection._sock  # noqa: SLF001  (there is no other way to it)
-    timeout = connected.gettimeout()
-    if timeout and type(connected) is socket.socket:  # with TLS it would try again
-        timeval = struct.pack("ll", *divmod(int(timeout * 1_000_000), 1_000_000))
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            connected.setsockopt(socket.SOL_SOCKET, option, timeval)
-        connected.settimeout(None)
 
 
 def _has_ended(connection: Any) -> bool:
