@@ -228,7 +228,7 @@ def test_connections_that_end_as_soon_as_they_are_made_are_503(
 def lose_all_connections(postgres: Postgres) -> None:
     with psycopg2.connect(postgres.url) as other, other.cursor() as cursor:
         cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"  # ms: it waits
             " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
         )
     other.close()
