@@ -32,9 +32,16 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class ShopError(Exception):
-    """A request that cannot be carried out; the message is for its sender."""
+    """A request that cannot be carried out; the message is for its sender.
+
+    `fields` tells what is wrong with each field, by its path, such as `lines.0.quantity`.
+    """
 
     status: HTTPStatus
+
+    def __init__(self, message: str, fields: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.fields = fields or {}
 
 
 class NotFoundError(ShopError):
@@ -45,14 +52,23 @@ class ConflictError(ShopError):
     status = HTTPStatus.CONFLICT
 
 
+class SessionEndedError(ShopError):
+    """The session has ended since the request began."""
+
+    status = HTTPStatus.UNAUTHORIZED
+
+    def __init__(self) -> None:
+        super().__init__("This session has ended: open another with POST /sessions.")
+
+
+class PreconditionError(ShopError):
+    status = HTTPStatus.PRECONDITION_FAILED
+
+
 class InvalidError(ShopError):
-    """One field is wrong in a way that only the database can tell."""
+    """The input is wrong in a way that only the database can tell."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
 
 
 @contextmanager
@@ -108,9 +124,10 @@ def init_app(app: Flask) -> None:
 
 
 def _shop_error(error: ShopError) -> Response:
-    detail = str(error)
-    fields = [{"field": error.field, "detail": detail}] if isinstance(error, InvalidError) else None
-    return problem(error.status, detail, errors=fields)
+    errors = [{"field": field, "detail": detail} for field, detail in error.fields.items()]
+    headers = {"WWW-Authenticate": 'Bearer realm="shop", error="invalid_token"'}
+    unauthorized = error.status == HTTPStatus.UNAUTHORIZED
+    return problem(error.status, str(error), errors=errors, headers=headers if unauthorized else {})
 
 
 def _http_exception(error: HTTPException) -> Response | HTTPException:
@@ -128,14 +145,18 @@ def _http_exception(error: HTTPException) -> Response | HTTPException:
 
 def _field_errors(messages: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     for fields in messages.values():
-        for field, texts in fields.items():
-            yield {"field": str(field), "detail": " ".join(map(str, _flat(texts)))}
+        for path, texts in _leaves(fields):
+            yield {"field": ".".join(path), "detail": " ".join(map(str, texts))}
 
 
-def _flat(texts: Any) -> Iterator[str]:
-    if isinstance(texts, dict):
-        texts = [one for value in texts.values() for one in _flat(value)]
-    yield from [texts] if isinstance(texts, str) else texts
+def _leaves(messages: Mapping[Any, Any]) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield the path to each field with messages. Those on a whole object name the object."""
+    for name, found in messages.items():
+        if isinstance(found, dict):
+            for path, texts in _leaves(found):
+                yield [str(name), *(part for part in path if part != "_schema")], texts
+        else:
+            yield [str(name)], [found] if isinstance(found, str) else found
 
 
 def _database_unavailable(error: Exception) -> Response:

@@ -16,6 +16,11 @@ MONEY = r"^[0-9]{1,10}(\.[0-9]{1,2})?$"
 # No control characters and no halves of surrogate pairs: PostgreSQL takes neither U+0000 nor those.
 LINE = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
 TEXT = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
+EMAIL = r"^[^@\x00-\x20\x7f]+@[^@\x00-\x20\x7f]+$"
+INSTANT = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
+    r"(Z|[+-][0-9]{2}:[0-9]{2})$"
+)
 SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -94,6 +99,7 @@ class Money(fields.Field[Decimal]):
         "example": "19.90",
     }
     OUTPUT = {"type": "string", "pattern": r"^[0-9]{1,10}\.[0-9]{2}$", "example": "19.90"}  # noqa: RUF012
+    SUM = {"type": "string", "pattern": r"^[0-9]{1,16}\.[0-9]{2}$", "example": "39.80"}  # noqa: RUF012
     WRONG = "Must be an amount above 0 with at most two decimal places, such as 19.90."
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
@@ -113,8 +119,20 @@ class Money(fields.Field[Decimal]):
 class Instant(fields.Field[datetime]):
     """A time as RFC 3339 in UTC, such as 2026-03-01T12:30:05.123456Z."""
 
+    INPUT = {"type": "string", "format": "date-time", "pattern": INSTANT}  # noqa: RUF012
     OUTPUT = {"type": "string", "format": "date-time"}  # noqa: RUF012
+    WRONG = "Must be a time with its offset, such as 2026-03-01T12:30:05Z."
 
-    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        if value is None:
+            return None
         text: str = value.astimezone(UTC).isoformat()
         return text.replace("+00:00", "Z")
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        if not isinstance(value, str) or not re.fullmatch(INSTANT, value):
+            raise ValidationError(self.WRONG)
+        try:
+            return datetime.fromisoformat(value).astimezone(UTC)
+        except (ValueError, OverflowError):  # the 30th of February, and years before the first
+            raise ValidationError(self.WRONG) from None

@@ -67,13 +67,14 @@ class JSONParser(FlaskParser):
         if not req.is_json:
             raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
         try:
-            text = _body(req).decode()
+            text = read_body(req).decode()
             return json.loads(text, parse_float=Decimal, parse_constant=_no_constant)
         except (ValueError, RecursionError, ArithmeticError):
             raise BadRequest("The body is not valid JSON.") from None
 
 
-def _body(req: Request) -> bytes:
+def read_body(req: Request) -> bytes:
+    """Return the body of a request. Raises BadRequest, RequestEntityTooLarge."""
     try:
         body = req.get_data()
     except HTTPException:
@@ -122,6 +123,10 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ETag": ("The version of the body, for If-None-Match.", {"type": "string"}),
     "Cache-Control": ("no-cache: ask again each time.", {"type": "string"}),
     "Link": ("Neighbouring pages: rel=prev, rel=next (RFC 8288).", {"type": "string"}),
+    "Idempotent-Replayed": (
+        "true: this is the answer to an earlier request with the same Idempotency-Key.",
+        {"type": "string"},
+    ),
     "Location": ("The address of what was made.", {"type": "string"}),
     "WWW-Authenticate": ("How to send a key.", {"type": "string"}),
 }
@@ -131,11 +136,23 @@ PROBLEM_HEADERS = {
     503: ("Retry-After",),
 }
 PROBLEM_SCHEMAS = {429: QuotaExceededSchema}
-IF_NONE_MATCH = {
-    "name": "If-None-Match",
-    "in": "header",
-    "description": "An ETag: if the answer still has it, the answer is 304 without a body.",
-    "schema": {"type": "string"},
+IF_NONE_MATCH = (
+    "If-None-Match",
+    "An ETag: if the answer still has it, the answer is 304 without a body.",
+)
+IF_MATCH = (
+    "If-Match",
+    "The ETag that was read: if it has changed since, the answer is 412, and nothing is done.",
+)
+IDEMPOTENCY_KEY = (
+    "Idempotency-Key",
+    "New for each request: sent again within 24 hours, it gets the first answer once more.",
+)
+
+
+SECURITY = {
+    "key": "An API key with the scope.",
+    "session": "The token of a session, from POST /sessions.",
 }
 
 
@@ -156,6 +173,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
     """A blueprint whose routes document themselves."""
 
     ARGUMENTS_PARSER = JSONParser()
+    REPLAYED = {"Idempotent-Replayed": "Idempotent-Replayed"}  # noqa: RUF012
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -170,6 +188,16 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
             return view
 
         return decorate
+
+    def conditional(self, view: Any) -> Any:
+        """Document a write that can depend on what the caller has read."""
+        view = self.doc(parameters=[_header(*IF_MATCH)])(view)
+        return self.problems(412)(view)
+
+    def once(self, view: Any) -> Any:
+        """Document a write that is carried out once for each Idempotency-Key."""
+        view = self.doc(parameters=[_header(*IDEMPOTENCY_KEY)])(view)
+        return self.problems(400, 409, 422)(view)
 
     def cached(self, schema: type[Schema], *headers: str) -> Callable[[Any], Any]:
         """Document a cached read: its answer, its headers, and 304."""
@@ -186,7 +214,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         """Add what any call can answer, as problem documents, and the headers that all have."""
         responses = doc.setdefault("responses", {})
         if HTTPStatus.NOT_MODIFIED in map(int, responses):
-            doc.setdefault("parameters", []).append(IF_NONE_MATCH)
+            doc.setdefault("parameters", []).append(_header(*IF_NONE_MATCH))
         statuses = {429, 500, 503}
         if "requestBody" in doc:
             statuses |= {400, 413, 415}
@@ -201,6 +229,11 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         for response in responses.values():
             response["headers"] = response.get("headers", {}) | _refer("X-Request-ID", *LIMITED)
         return doc
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    schema = {"type": "string"}
+    return {"name": name, "in": "header", "description": description, "schema": schema}
 
 
 def _refer(*names: str) -> dict[str, str]:
@@ -223,11 +256,13 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
         super().init_app(app, **options)
         self.register_converter(RowId, lambda _: RowId.SCHEMA)
         self.spec.options["info"] = {
-            "description": "An e-commerce catalogue: reads are public, writes need a key.",
+            "description": "An e-commerce catalogue and its orders: the catalogue is public, "
+            "carts belong to sessions, all else needs a key.",
             "license": {"name": "MIT", "identifier": "MIT"},
         }
-        bearer = {"type": "http", "scheme": "bearer", "description": "A key with the scope."}
-        self.spec.components.security_scheme("key", bearer)
+        for name, description in SECURITY.items():
+            scheme = {"type": "http", "scheme": "bearer", "description": description}
+            self.spec.components.security_scheme(name, scheme)
         for name, (description, schema) in HEADERS.items():
             self.spec.components.header(name, {"description": description, "schema": schema})
         app.register_blueprint(docs)

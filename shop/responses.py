@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from flask import Response, g, request
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.http import parse_etags
 
 from .cache import Outcome, cache_outcome
+from .etags import etag_of, is_current
 from .extensions import db
 
 if TYPE_CHECKING:
     from flask import Flask
 
+    from .idempotency import Answer
     from .pages import Page
 
 JSON = "application/json"
@@ -55,6 +56,42 @@ def document(body: bytes, status: int = 200, *, location: str | None = None) -> 
     return response
 
 
+def private(body: bytes, status: int = 200, *, location: str | None = None) -> Response:
+    """Answer with what is for the caller alone, and for no cache."""
+    response = document(body, status, location=location)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def private_page(body: bytes, last: int | None) -> Response:
+    """Answer with a page of rows, and a link to those that follow the last one, if any do."""
+    response = private(body)
+    if last:
+        query = urlencode(request.args.to_dict() | {"after": last})
+        response.headers["Link"] = f'<{request.path}?{query}>; rel="next"'
+    return response
+
+
+def versioned(body: bytes, status: int = 200, *, location: str | None = None) -> Response:
+    """Answer a write with the document as it is now, and with its ETag for If-Match."""
+    response = document(body, status, location=location)
+    response.headers["ETag"] = etag_of(body)
+    return response
+
+
+def if_match() -> str | None:
+    """Return what the request says that the caller has read."""
+    return request.headers.get("If-Match")
+
+
+def carried_out(answer: Answer) -> Response:
+    """Answer a write that is carried out once for each Idempotency-Key."""
+    response = private(answer.body, answer.status, location=answer.location)
+    if answer.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
 def cached_document(body: bytes, links: str = "") -> Response:
     """Answer a read: 200, or 304 to a caller whose If-None-Match has this document's ETag."""
     etag = etag_of(body)
@@ -74,17 +111,6 @@ def cached_page(page: Page) -> Response:
 
 
 # The edge answers by the same functions, without a request of Flask's.
-
-
-def etag_of(body: bytes) -> str:
-    return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-
-
-def is_current(etag: str, if_none_match: str | None) -> bool:
-    """Tell whether the caller has this ETag, by weak comparison (RFC 9110, section 13.1.2)."""
-    if not if_none_match or if_none_match == etag:
-        return if_none_match == etag
-    return parse_etags(if_none_match).contains_weak(etag.strip('"'))
 
 
 def read_headers(etag: str, outcome: Outcome | None, links: str) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from shop.keys.auth import require_scope
 from shop.limits import PerRows, limit
 from shop.openapi import Blueprint
 from shop.pages import page_query
-from shop.responses import cached_document, cached_page, document
+from shop.responses import cached_document, cached_page, if_match, versioned
 
 from . import service
 from .schemas import CategoryChanges, CategoryInput, CategoryPageSchema, CategorySchema
@@ -19,6 +19,7 @@ blueprint = Blueprint("categories", __name__, url_prefix="/categories")
 
 ONE = "/<row_id:category_id>"
 SCOPE = "catalog:write"
+VERSION = {"ETag": "ETag"}
 
 
 @blueprint.route("")
@@ -45,34 +46,36 @@ def get_category(category_id: int) -> Response:
 @limit("write")
 @require_scope(SCOPE)
 @blueprint.arguments(CategoryInput)
-@blueprint.response(201, CategorySchema, headers={"Location": "Location"})
+@blueprint.response(201, CategorySchema, headers={"Location": "Location", "ETag": "ETag"})
 @blueprint.problems(401, 403, 409)
 def create_category(values: dict[str, Any]) -> Response:
     """Create a category; its name must be new."""
     category_id, body = service.create_category(values)
-    return document(body, 201, location=f"/categories/{category_id}")
+    return versioned(body, 201, location=f"/categories/{category_id}")
 
 
 @blueprint.route(ONE, methods=["PUT"])
 @limit("write")
 @require_scope(SCOPE)
 @blueprint.arguments(CategoryInput)
-@blueprint.response(200, CategorySchema)
+@blueprint.response(200, CategorySchema, headers=VERSION)
 @blueprint.problems(401, 403, 404, 409)
+@blueprint.conditional
 def replace_category(values: dict[str, Any], category_id: int) -> Response:
     """Replace a category."""
-    return document(service.update_category(category_id, values))
+    return versioned(service.update_category(category_id, values, if_match()))
 
 
 @blueprint.route(ONE, methods=["PATCH"])
 @limit("write")
 @require_scope(SCOPE)
 @blueprint.arguments(CategoryChanges)
-@blueprint.response(200, CategorySchema)
+@blueprint.response(200, CategorySchema, headers=VERSION)
 @blueprint.problems(401, 403, 404, 409)
+@blueprint.conditional
 def change_category(values: dict[str, Any], category_id: int) -> Response:
     """Change the fields that are sent."""
-    return document(service.update_category(category_id, values))
+    return versioned(service.update_category(category_id, values, if_match()))
 
 
 @blueprint.route(ONE, methods=["DELETE"])
@@ -80,7 +83,8 @@ def change_category(values: dict[str, Any], category_id: int) -> Response:
 @require_scope(SCOPE)
 @blueprint.response(204)
 @blueprint.problems(401, 403, 404, 409)
+@blueprint.conditional
 def delete_category(category_id: int) -> tuple[str, int]:
     """Delete a category that has no products."""
-    service.delete_category(category_id)
+    service.delete_category(category_id, if_match())
     return "", 204

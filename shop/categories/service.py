@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from shop.errors import ConflictError, NotFoundError, violations
+from shop.etags import require_match
 from shop.extensions import cache, db
 from shop.pages import Page, dump, select_page_ids
 
@@ -69,29 +70,33 @@ def create_category(values: Mapping[str, Any]) -> tuple[int, bytes]:
     return row.id, dump(schema.dump(row))
 
 
-def update_category(category_id: int, changes: Mapping[str, Any]) -> bytes:
-    """Return the changed document. Raises NotFoundError, ConflictError for a name in use."""
+def update_category(category_id: int, changes: Mapping[str, Any], if_match: str | None) -> bytes:
+    """Return the changed document.
+
+    Raises NotFoundError, PreconditionError, ConflictError for a name in use.
+    """
     with violations(_name_taken(changes)), cache.transaction():
-        row = _locked(category_id)
+        row = _locked(category_id, if_match)
         for name, value in changes.items():
             setattr(row, name, value)
         forget_category(category_id)
     return dump(schema.dump(row))
 
 
-def delete_category(category_id: int) -> None:
-    """Raises NotFoundError, ConflictError while the category has products."""
+def delete_category(category_id: int, if_match: str | None) -> None:
+    """Raises NotFoundError, PreconditionError, ConflictError while the category has products."""
     in_use = ConflictError(f"Category {category_id} has products: move or delete them first.")
     with violations({"fk_products_category_id": in_use}), cache.transaction():
-        db.session.delete(_locked(category_id))
+        db.session.delete(_locked(category_id, if_match))
         forget_category(category_id)
         forget_pages()
 
 
-def _locked(category_id: int) -> Category:
+def _locked(category_id: int, if_match: str | None) -> Category:
     row = db.session.get(Category, category_id, with_for_update=True)
     if row is None:
         raise _not_found(category_id)
+    require_match(dump(schema.dump(row)), if_match)
     return row
 
 

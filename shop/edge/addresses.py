@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from flask import g, request
 
 from shop.cache import MemoizedMany, MemoizedOne, cache_outcome
+from shop.etags import etag_of
 from shop.limits.decision import usages
 from shop.logs import request_id
-from shop.responses import etag_of
 
 from .answers import compose
 from .asked import read_request
@@ -38,7 +38,7 @@ class Address:
     charges: Sequence[Charge]
     entry: Memoized
     key: str  # of the entry; of a row only what comes before its id
-    rows: MemoizedMany | None = None  # of a page
+    rows: MemoizedMany[int] | None = None  # of a page
     skip: int = 0
     limit: int = 0
     last: tuple[bytes, str] = (b"", "")  # a body and its ETag

@@ -6,9 +6,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shop.errors import PROBLEM, problem_document
+from shop.etags import is_current
 from shop.limits.headers import refusal, usage_headers
 from shop.pages import Page, has_more
-from shop.responses import JSON, SECURITY_HEADERS, is_current, page_links, read_headers
+from shop.responses import JSON, SECURITY_HEADERS, page_links, read_headers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,10 +7,10 @@ from shop.keys.auth import require_scope
 from shop.limits import PerRows, limit
 from shop.openapi import Blueprint
 from shop.pages import page_query
-from shop.responses import cached_document, cached_page, document
+from shop.responses import cached_document, cached_page, if_match, versioned
 
 from . import service
-from .schemas import ProductChanges, ProductInput, ProductPageSchema, ProductSchema
+from .schemas import ProductChanges, ProductInput, ProductPageSchema, ProductSchema, StockChange
 
 if TYPE_CHECKING:
     from flask import Response
@@ -19,6 +19,7 @@ blueprint = Blueprint("products", __name__, url_prefix="/products")
 
 ONE = "/<row_id:product_id>"
 SCOPE = "catalog:write"
+VERSION = {"ETag": "ETag"}
 
 
 @blueprint.route("")
@@ -45,42 +46,57 @@ def get_product(product_id: int) -> Response:
 @limit("write")
 @require_scope(SCOPE)
 @blueprint.arguments(ProductInput)
-@blueprint.response(201, ProductSchema, headers={"Location": "Location"})
+@blueprint.response(201, ProductSchema, headers={"Location": "Location", "ETag": "ETag"})
 @blueprint.problems(401, 403, 409)
 def create_product(values: dict[str, Any]) -> Response:
     """Create a product in a category."""
     product_id, body = service.create_product(values)
-    return document(body, 201, location=f"/products/{product_id}")
+    return versioned(body, 201, location=f"/products/{product_id}")
 
 
 @blueprint.route(ONE, methods=["PUT"])
 @limit("write")
 @require_scope(SCOPE)
 @blueprint.arguments(ProductInput)
-@blueprint.response(200, ProductSchema)
+@blueprint.response(200, ProductSchema, headers=VERSION)
 @blueprint.problems(401, 403, 404, 409)
+@blueprint.conditional
 def replace_product(values: dict[str, Any], product_id: int) -> Response:
     """Replace a product: a field left out gets its default."""
-    return document(service.update_product(product_id, values))
+    return versioned(service.update_product(product_id, values, if_match()))
 
 
 @blueprint.route(ONE, methods=["PATCH"])
 @limit("write")
 @require_scope(SCOPE)
 @blueprint.arguments(ProductChanges)
-@blueprint.response(200, ProductSchema)
+@blueprint.response(200, ProductSchema, headers=VERSION)
 @blueprint.problems(401, 403, 404, 409)
+@blueprint.conditional
 def change_product(values: dict[str, Any], product_id: int) -> Response:
     """Change the fields that are sent."""
-    return document(service.update_product(product_id, values))
+    return versioned(service.update_product(product_id, values, if_match()))
+
+
+@blueprint.route(f"{ONE}/stock", methods=["PATCH"])
+@limit("write")
+@require_scope(SCOPE)
+@blueprint.arguments(StockChange)
+@blueprint.response(200, ProductSchema, headers=VERSION)
+@blueprint.problems(401, 403, 404, 409)
+@blueprint.conditional
+def change_stock(values: dict[str, int], product_id: int) -> Response:
+    """Add to the stock, or take from it, whatever it is at that moment; never below 0."""
+    return versioned(service.change_stock(product_id, values["delta"], if_match()))
 
 
 @blueprint.route(ONE, methods=["DELETE"])
 @limit("write")
 @require_scope(SCOPE)
 @blueprint.response(204)
-@blueprint.problems(401, 403, 404)
+@blueprint.problems(401, 403, 404, 409)
+@blueprint.conditional
 def delete_product(product_id: int) -> tuple[str, int]:
-    """Delete a product."""
-    service.delete_product(product_id)
+    """Delete a product that was never sold; one that was is made inactive instead."""
+    service.delete_product(product_id, if_match())
     return "", 204

@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from shop.fields import LINE, TEXT, Flag, Instant, Money, Text, Whole
+from shop.fields import INTEGER_MAX, LINE, TEXT, Flag, Instant, Money, Text, Whole
 
 from .currencies import CURRENCIES
 
@@ -30,6 +30,12 @@ class ProductChanges(ProductInput):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(partial=True, **options)
+
+
+class StockChange(Schema):
+    """What comes to the stock, or leaves it."""
+
+    delta = Whole(-INTEGER_MAX, required=True, metadata={"example": -3})
 
 
 class ProductSchema(Schema):

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import BigInteger, Integer, cast, column, select, update, values
 
 from shop.errors import ConflictError, InvalidError, NotFoundError, ShopError, violations
+from shop.etags import require_match
 from shop.extensions import cache, db
+from shop.fields import INTEGER_MAX
 from shop.pages import Page, dump, select_page_ids
 
 from .models import Product
 from .schemas import ProductSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 schema = ProductSchema()
 
@@ -58,13 +60,13 @@ def forget_pages() -> None:
     cache.delete_memoized(page_ids)
 
 
-def create_product(values: Mapping[str, Any]) -> tuple[int, bytes]:
+def create_product(fields: Mapping[str, Any]) -> tuple[int, bytes]:
     """Return the new product's id and document.
 
     Raises ConflictError for a SKU in use, InvalidError for an unknown category.
     """
-    row = Product(**values)
-    with violations(_refusals(values)), cache.transaction():
+    row = Product(**fields)
+    with violations(_refusals(fields)), cache.transaction():
         db.session.add(row)
         db.session.flush()
         forget_product(row.id)
@@ -72,28 +74,78 @@ def create_product(values: Mapping[str, Any]) -> tuple[int, bytes]:
     return row.id, dump(schema.dump(row))
 
 
-def update_product(product_id: int, changes: Mapping[str, Any]) -> bytes:
-    """Return the changed document. Raises NotFoundError, and what `create_product` raises."""
+def update_product(product_id: int, changes: Mapping[str, Any], if_match: str | None) -> bytes:
+    """Return the changed document.
+
+    Raises NotFoundError, PreconditionError, and what `create_product` raises.
+    """
     with violations(_refusals(changes)), cache.transaction():
-        row = _locked(product_id)
+        row = _locked(product_id, if_match)
         for name, value in changes.items():
             setattr(row, name, value)
         forget_product(product_id)
     return dump(schema.dump(row))
 
 
-def delete_product(product_id: int) -> None:
-    """Raises NotFoundError."""
-    with cache.transaction():
-        db.session.delete(_locked(product_id))
+def delete_product(product_id: int, if_match: str | None) -> None:
+    """Raises NotFoundError, PreconditionError, ConflictError for one that has been sold."""
+    sold = ConflictError(f"Product {product_id} has been sold: make it inactive instead.")
+    with violations({"fk_order_lines_product_id": sold}), cache.transaction():
+        db.session.delete(_locked(product_id, if_match))
         forget_product(product_id)
         forget_pages()
 
 
-def _locked(product_id: int) -> Product:
+def change_stock(product_id: int, delta: int, if_match: str | None) -> bytes:
+    """Add to the stock, or take from it, and return the changed document.
+
+    Raises NotFoundError, PreconditionError, ConflictError where there is not enough.
+    """
+    with cache.transaction():
+        row = _locked(product_id, if_match)
+        if not 0 <= row.stock + delta <= INTEGER_MAX:
+            raise ConflictError(f"Product {product_id} has a stock of {row.stock}.")
+        row.stock += delta
+        forget_product(product_id)
+    return dump(schema.dump(row))
+
+
+def lock_products(product_ids: Iterable[int]) -> dict[int, Product]:
+    """Lock the products that there are, within a transaction, and return them by id.
+
+    In the order of their ids: those who lock several never wait for each other in a circle.
+    """
+    found = select(Product).where(Product.id.in_(product_ids)).order_by(Product.id)
+    locking = found.with_for_update(key_share=True).execution_options(populate_existing=True)
+    return {row.id: row for row in db.session.scalars(locking)}
+
+
+def move_stock(deltas: Mapping[int, int]) -> None:
+    """Add to the stock of locked products, or take from it, within a transaction.
+
+    Raises ConflictError where one has not enough; then the transaction is to be rolled back.
+    """
+    moves = values(column("product_id", Integer), column("delta", Integer), name="moves")
+    moves = moves.data(list(deltas.items()))
+    stock = cast(Product.stock, BigInteger) + moves.c.delta
+    moved = db.session.scalars(
+        update(Product)
+        .where(Product.id == moves.c.product_id, stock.between(0, INTEGER_MAX))
+        .values(stock=stock)
+        .returning(Product.id),
+        execution_options={"synchronize_session": False},
+    )
+    if short := deltas.keys() - set(moved):
+        raise ConflictError(f"The stock of product {min(short)} does not allow this.")
+    for product_id in deltas:
+        forget_product(product_id)
+
+
+def _locked(product_id: int, if_match: str | None) -> Product:
     row = db.session.get(Product, product_id, with_for_update=True)
     if row is None:
         raise _not_found(product_id)
+    require_match(dump(schema.dump(row)), if_match)
     return row
 
 
@@ -101,10 +153,9 @@ def _not_found(product_id: int) -> NotFoundError:
     return NotFoundError(f"There is no product {product_id}.")
 
 
-def _refusals(values: Mapping[str, Any]) -> dict[str, ShopError]:
+def _refusals(fields: Mapping[str, Any]) -> dict[str, ShopError]:
+    unknown = f"There is no category {fields.get('category_id')}."
     return {
-        "uq_products_sku": ConflictError(f"The SKU {values.get('sku')} is taken."),
-        "fk_products_category_id": InvalidError(
-            "category_id", f"There is no category {values.get('category_id')}."
-        ),
+        "uq_products_sku": ConflictError(f"The SKU {fields.get('sku')} is taken."),
+        "fk_products_category_id": InvalidError(unknown, {"category_id": unknown}),
     }

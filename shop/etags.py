@@ -1,0 +1,31 @@
+"""Entity tags of JSON documents, and the conditions that requests make of them (RFC 9110, 13)."""
+
+from __future__ import annotations
+
+import hashlib
+
+from werkzeug.http import parse_etags
+
+from .errors import PreconditionError
+
+
+def etag_of(body: bytes) -> str:
+    return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+
+
+def is_current(etag: str, if_none_match: str | None) -> bool:
+    """Tell whether the caller has this ETag, by weak comparison (section 13.1.2)."""
+    if not if_none_match or if_none_match == etag:
+        return if_none_match == etag
+    return parse_etags(if_none_match).contains_weak(etag.strip('"'))
+
+
+def require_match(body: bytes, if_match: str | None) -> None:
+    """Raise PreconditionError unless `body` is what the caller has seen (section 13.1.1).
+
+    Without If-Match any will do. The comparison is strong: a weak tag never matches.
+    """
+    if if_match is None:
+        return
+    if not parse_etags(if_match).contains(etag_of(body).strip('"')):
+        raise PreconditionError("This has changed since: read it again, and then decide.")
