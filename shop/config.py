@@ -29,9 +29,16 @@ FILES = [RUNNING_ENV, ROOT / ".env"]  # the later one counts, and the environmen
 
 PRODUCTS_LIMIT = (10, 100)  # rows of a page: default, most
 CATEGORIES_LIMIT = (100, 1000)
+ORDERS_LIMIT = (20, 100)
+BEST_SELLERS_LIMIT = (10, 100)
+LINES_MAX = 100  # of an order or a cart
+QUANTITY_MAX = 10_000  # of a line
 REDIS_TIMEOUT = 0.1  # seconds, to connect and to read: Redis answers fast or not at all
 BODY_MAX = 1024 * 1024  # bytes of a request
 DAY = 86_400
+SESSION_SECONDS = DAY  # without use until a session ends
+RENEWAL_SECONDS = 3600  # between two renewals of a session: not every use is written
+IDEMPOTENCY_SECONDS = DAY  # that an answer is kept for requests that repeat its key
 CALLS_MAX = 1_000_000  # of any quota
 TIERS = ("standard", "partner", "unlimited")  # of API keys; a client without one is standard
 # Connections of a worker: one for each of its threads. One that cannot be had in time fails a
@@ -65,6 +72,9 @@ class Settings:
     redis_enabled: bool
     redis_cache_ttl: int  # seconds, products
     category_cache_ttl: int  # seconds
+    session_cache_ttl: int  # seconds
+    best_sellers_cache_ttl: int  # seconds
+    dashboard_cache_ttl: int  # seconds
     cache_stale_if_error: int  # seconds past its time to live that a document serves in need
     edge_enabled: bool
     rate_limit_enabled: bool
@@ -74,6 +84,7 @@ class Settings:
     write_limit_calls: int  # writes of one client in a period
     partner_rate_limit_calls: int  # the same two of a key of the tier partner
     partner_write_limit_calls: int
+    session_limit_calls: int  # sessions that one address opens in a period
     unknown_key_limit_calls: int  # requests of one address in a period with keys that nobody has
     trusted_proxies: int  # proxies in front that append to X-Forwarded-For
     admin_api_key: str | None
@@ -96,6 +107,9 @@ class Settings:
             redis_enabled=read.flag("REDIS_ENABLED", default=True),
             redis_cache_ttl=read.number("REDIS_CACHE_TTL", 300, 1, DAY),
             category_cache_ttl=read.number("CATEGORY_CACHE_TTL", 3600, 1, DAY),
+            session_cache_ttl=read.number("SESSION_CACHE_TTL", 300, 1, DAY),
+            best_sellers_cache_ttl=read.number("BEST_SELLERS_CACHE_TTL", 3600, 1, DAY),
+            dashboard_cache_ttl=read.number("DASHBOARD_CACHE_TTL", 600, 1, DAY),
             cache_stale_if_error=read.number("CACHE_STALE_IF_ERROR", 0, 0, DAY),
             edge_enabled=read.flag("EDGE_ENABLED", default=True),
             rate_limit_enabled=read.flag("RATE_LIMIT_ENABLED", default=True),
@@ -105,6 +119,7 @@ class Settings:
             write_limit_calls=read.number("WRITE_LIMIT_CALLS", 30, 1, CALLS_MAX),
             partner_rate_limit_calls=read.number("PARTNER_RATE_LIMIT_CALLS", 1000, 1, CALLS_MAX),
             partner_write_limit_calls=read.number("PARTNER_WRITE_LIMIT_CALLS", 300, 1, CALLS_MAX),
+            session_limit_calls=read.number("SESSION_LIMIT_CALLS", 10, 1, CALLS_MAX),
             unknown_key_limit_calls=read.number("UNKNOWN_KEY_LIMIT_CALLS", 10, 1, CALLS_MAX),
             trusted_proxies=read.number("TRUSTED_PROXIES", 0, 0, 10),
             admin_api_key=read.secret("ADMIN_API_KEY", shortest=16),

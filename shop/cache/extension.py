@@ -21,7 +21,7 @@ from flask import g
 from flask_caching import Cache as FlaskCache
 from sqlalchemy import event
 
-from .memoize import MemoizedMany, MemoizedOne
+from .memoize import Id, MemoizedMany, MemoizedOne
 from .outbox import Outbox
 from .transaction import Transaction, flushed_tables, written_tables
 from .watch import Watch
@@ -86,15 +86,15 @@ class Cache(FlaskCache):
 
     def memoize_many(
         self, *, key: str, ttl: str, tables: Iterable[Any]
-    ) -> Callable[[Callable[[Sequence[int]], dict[int, bytes]]], MemoizedMany]:
+    ) -> Callable[[Callable[[Sequence[Id]], dict[Id, bytes]]], MemoizedMany[Id]]:
         """Memoize a function from ids to their documents; an id without one is left out.
 
         Reading many documents takes one round trip, and those missing are computed in one call.
         That an id has none is remembered, too, for a short time.
         """
 
-        def decorate(function: Callable[[Sequence[int]], dict[int, bytes]]) -> MemoizedMany:
-            memoized = MemoizedMany(self, function, key, ttl, tables)
+        def decorate(function: Callable[[Sequence[Id]], dict[Id, bytes]]) -> MemoizedMany[Id]:
+            memoized: MemoizedMany[Id] = MemoizedMany(self, function, key, ttl, tables)
             self.memoized.append(memoized)
             return memoized
 

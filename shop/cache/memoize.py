@@ -6,7 +6,7 @@ import functools
 import inspect
 import re
 from string import Formatter
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from flask import g
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .extension import Cache
 
 P = ParamSpec("P")
+Id = TypeVar("Id", int, str)
 
 
 class Memoized:
@@ -89,7 +90,7 @@ class MemoizedOne(Memoized, Generic[P]):
         return bound.arguments
 
 
-class MemoizedMany(Memoized):
+class MemoizedMany(Memoized, Generic[Id]):
     """A function that takes ids and returns the documents of those that exist.
 
     Its keys end with the id. Raises ValueError for a template that does not.
@@ -101,7 +102,7 @@ class MemoizedMany(Memoized):
         if not re.fullmatch(r"\w+}", name):
             raise ValueError(f"{key} does not end with an id")
 
-    def __call__(self, ids: Sequence[int]) -> dict[int, bytes]:
+    def __call__(self, ids: Sequence[Id]) -> dict[Id, bytes]:
         if not ids:
             return {}
         keys = [f"{self.prefix}{one}" for one in ids]
@@ -113,6 +114,6 @@ class MemoizedMany(Memoized):
         documents = self._read(keys, compute)
         return {one: documents[i] for i, one in enumerate(ids) if documents.get(i)}
 
-    def arguments(self, one: int) -> dict[str, Any]:
+    def arguments(self, one: Id) -> dict[str, Any]:
         [placeholder] = [name for _, name, _, _ in Formatter().parse(self.key) if name]
         return {placeholder: one}

@@ -1,4 +1,4 @@
-"""Identify the caller of each request; let only those with a scope pass."""
+"""Identify the caller of each request; let only those with a scope, or a session, pass."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from werkzeug.exceptions import Forbidden, Unauthorized
 from shop.config import DATABASE_UNAVAILABLE
 from shop.extensions import db
 from shop.openapi import Blueprint
+from shop.sessions import service as sessions
 
 from . import service
-from .caller import caller, stranger
+from .caller import Caller, caller, stranger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +26,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 NO_KEYS = (
-    "Nobody can write yet: set ADMIN_API_KEY, or make a key with "
+    "Nobody has a key yet: set ADMIN_API_KEY, or make a key with "
     "`flask keys create --name NAME --scope catalog:write`."
 )
+NO_SESSION = "Open a session with POST /sessions, and send it: Authorization: Bearer TOKEN."
 
 
 def init_app(app: Flask) -> None:
@@ -35,9 +37,9 @@ def init_app(app: Flask) -> None:
 
 
 def _identify_caller() -> None:
-    if key := _bearer():
+    if token := _bearer():
         try:
-            g.caller = service.identify(key) or stranger()
+            g.caller = _holder(token)
         except DATABASE_UNAVAILABLE as error:
             # A read needs no key: without the database it may still be answered from the cache.
             # What needs one is refused when the limits of the address have been charged.
@@ -45,9 +47,20 @@ def _identify_caller() -> None:
             db.session.rollback()
 
 
+def _holder(token: str) -> Caller:
+    """Return who holds an API key, or the token of a session."""
+    if not sessions.TOKEN.fullmatch(token):
+        return service.identify(token) or stranger()
+    session_id = sessions.identify(token)
+    g.pop("cache_outcome", None)  # how the session was had says nothing of the answer
+    if session_id is None:
+        return caller()  # it has ended, and nobody can guess one: its address goes on as before
+    return Caller(f"session:{session_id}", session_id=session_id)
+
+
 def _bearer() -> str | None:
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    return key.strip() or None if scheme.lower() == "bearer" else None
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 def require_scope(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -58,6 +71,10 @@ def require_scope(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             if "unidentified" in g:
                 raise g.unidentified
+            if caller().session_id:
+                raise Forbidden(
+                    f"A session may not do this: it needs a key with the scope {scope}."
+                )
             if not caller().authenticated:
                 _refuse()
             if scope not in caller().scopes:
@@ -70,13 +87,29 @@ def require_scope(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
+def require_session(view: Callable[P, R]) -> Callable[P, R]:
+    """Refuse a caller without a session (401)."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        if "unidentified" in g:
+            raise g.unidentified
+        if caller().session_id is None:
+            raise Unauthorized(NO_SESSION, www_authenticate=_challenge())
+        return view(*args, **kwargs)
+
+    documented: Callable[P, R] = Blueprint.doc(security=[{"session": []}])(guarded)
+    return documented
+
+
 def _refuse() -> None:
     if not service.any_key():
         raise Forbidden(NO_KEYS)
     if _bearer():
-        invalid = WWWAuthenticate("bearer", {"realm": "shop", "error": "invalid_token"})
-        raise Unauthorized("This key is not valid.", www_authenticate=invalid)
-    raise Unauthorized(
-        "Send a key: Authorization: Bearer KEY.",
-        www_authenticate=WWWAuthenticate("bearer", {"realm": "shop"}),
-    )
+        raise Unauthorized("This key is not valid.", www_authenticate=_challenge())
+    raise Unauthorized("Send a key: Authorization: Bearer KEY.", www_authenticate=_challenge())
+
+
+def _challenge() -> WWWAuthenticate:
+    invalid = {"error": "invalid_token"} if _bearer() else {}
+    return WWWAuthenticate("bearer", {"realm": "shop", **invalid})

@@ -27,6 +27,7 @@ class Caller:
     authenticated: bool = False
     tier: str = "standard"
     sent_unknown_key: bool = False
+    session_id: int | None = None
 
 
 def caller() -> Caller:
@@ -34,6 +35,13 @@ def caller() -> Caller:
     if "caller" not in g:
         g.caller = Caller(_client())
     found: Caller = g.caller
+    return found
+
+
+def session_id() -> int:
+    """Return the id of the caller's session, on a route that requires one."""
+    found = caller().session_id
+    assert found is not None  # noqa: S101  (require_session has seen to it)
     return found
 
 

@@ -25,7 +25,7 @@ from .models import ApiKey
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SCOPES = ("catalog:write",)
+SCOPES = ("catalog:write", "orders:read", "orders:write", "stats:read")
 KEY = re.compile(r"shop_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 

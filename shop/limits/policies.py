@@ -2,6 +2,7 @@
 
     default       every request of a client, over the whole API
     write         its writes besides
+    session       the sessions that it opens besides
     unknown_key   requests of an address with keys that nobody has, besides
 
 The numbers are settings, for one RATE_LIMIT_PERIOD.
@@ -19,6 +20,7 @@ QUOTAS = {
     "standard": {
         "default": "rate_limit_calls",
         "write": "write_limit_calls",
+        "session": "session_limit_calls",
         "unknown_key": "unknown_key_limit_calls",
     },
     "partner": {

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shop.keys.auth import require_session
+from shop.keys.caller import session_id
+from shop.limits import limit
+from shop.openapi import Blueprint
+from shop.responses import private
+
+from . import service
+from .schemas import SessionSchema
+
+if TYPE_CHECKING:
+    from flask import Response
+
+blueprint = Blueprint("sessions", __name__, url_prefix="/sessions")
+
+
+@blueprint.route("", methods=["POST"])
+@limit("write")
+@limit("session")
+@blueprint.response(201, SessionSchema)
+def open_session() -> Response:
+    """Open a session, for a cart: send its token as Authorization: Bearer TOKEN."""
+    return private(service.open_session(), 201)
+
+
+@blueprint.route("/current", methods=["DELETE"])
+@limit("write")
+@require_session
+@blueprint.response(204)
+@blueprint.problems(401)
+def close_session() -> tuple[str, int]:
+    """Close the session that is sent, and delete its cart."""
+    service.close_session(session_id())
+    return "", 204
