@@ -1,0 +1,144 @@
+"""Carts: what a session has in it, at the prices of now, and what becomes an order of it.
+
+A cart is in the database alone. Its products are read as everywhere, from the cache.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from shop.config import LINES_MAX
+from shop.errors import ConflictError, NotFoundError
+from shop.extensions import cache, db
+from shop.orders import service as orders
+from shop.pages import dump
+from shop.products import service as products
+from shop.sessions import service as sessions
+
+from .models import CartItem
+from .schemas import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shop.idempotency import Answer, Once
+
+
+def cart(session_id: int) -> bytes:
+    """Return what is in the cart, in the order in which it was added."""
+    items = _items(session_id)
+    documents = products.product_documents([item.product_id for item in items])
+    found = {one: orjson.loads(document) for one, document in documents.items()}
+    rows = [_row(item, found.get(item.product_id)) for item in items]
+    return dump({"items": rows, "totals": _totals(rows)})
+
+
+def _items(session_id: int) -> Sequence[CartItem]:
+    mine = select(CartItem).where(CartItem.session_id == session_id)
+    ordered = mine.order_by(CartItem.added_at, CartItem.product_id)
+    return db.session.scalars(ordered.execution_options(populate_existing=True)).all()
+
+
+def _row(item: CartItem, product: dict[str, Any] | None) -> dict[str, Any]:
+    state = _state(item.quantity, product)
+    total = None
+    if product and state is State.AVAILABLE:
+        total = f"{Decimal(product['price']) * item.quantity:.2f}"
+    return {
+        "product_id": item.product_id,
+        "quantity": item.quantity,
+        "state": state.value,
+        "total": total,
+        "product": product,
+    }
+
+
+def _state(quantity: int, product: dict[str, Any] | None) -> State:
+    if product is None:
+        return State.GONE
+    if not product["active"]:
+        return State.INACTIVE
+    return State.AVAILABLE if quantity <= product["stock"] else State.SHORT
+
+
+def _totals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    sums: dict[str, Decimal] = {}
+    for row in rows:
+        if row["total"]:
+            currency = row["product"]["currency"]
+            sums[currency] = sums.get(currency, Decimal(0)) + Decimal(row["total"])
+    return [{"currency": one, "total": f"{sums[one]:.2f}"} for one in sorted(sums)]
+
+
+def put_item(session_id: int, product_id: int, quantity: int) -> bytes:
+    """Put so many of a product into the cart, whatever was there, and return the cart.
+
+    The stock is not reserved. Raises SessionEndedError, NotFoundError, ConflictError for an
+    inactive product or a full cart.
+    """
+    _check_product(product_id)
+    with cache.transaction():
+        sessions.lock_session(session_id)
+        _check_room(session_id, product_id)
+        item = insert(CartItem).values(
+            session_id=session_id, product_id=product_id, quantity=quantity
+        )
+        db.session.execute(
+            item.on_conflict_do_update(
+                index_elements=[CartItem.session_id, CartItem.product_id],
+                set_={"quantity": quantity},
+            )
+        )
+    return cart(session_id)
+
+
+def _check_product(product_id: int) -> None:
+    product = orjson.loads(products.product(product_id))
+    if not product["active"]:
+        raise ConflictError(f"Product {product_id} is not sold now.")
+
+
+def _check_room(session_id: int, product_id: int) -> None:
+    others = select(func.count()).where(
+        CartItem.session_id == session_id, CartItem.product_id != product_id
+    )
+    if (db.session.scalar(others) or 0) >= LINES_MAX:
+        raise ConflictError(f"A cart has {LINES_MAX} items at most.")
+
+
+def remove_item(session_id: int, product_id: int) -> None:
+    """Raises NotFoundError for a product that is not in the cart."""
+    mine = delete(CartItem).where(CartItem.session_id == session_id)
+    removing = mine.where(CartItem.product_id == product_id).returning(CartItem.product_id)
+    with cache.transaction():
+        removed = db.session.scalar(removing)
+    if not removed:
+        raise NotFoundError(f"Product {product_id} is not in the cart.")
+
+
+def check_out(session_id: int, customer: Mapping[str, str], request: Once) -> Answer:
+    """Make an order of the cart, which is empty then, or neither.
+
+    Raises SessionEndedError, ConflictError for an empty cart, and what `orders.add_order` raises.
+    """
+    with cache.transaction():
+        answer = request.carry_out(lambda: _order(session_id, customer))
+    orders.announce(answer, "placed")
+    return answer
+
+
+def _order(session_id: int, customer: Mapping[str, str]) -> Answer:
+    sessions.lock_session(session_id)
+    lines = [
+        {"product_id": item.product_id, "quantity": item.quantity} for item in _items(session_id)
+    ]
+    if not lines:
+        raise ConflictError("The cart is empty.")
+    answer = orders.add_order(customer, lines)
+    db.session.execute(delete(CartItem).where(CartItem.session_id == session_id))
+    return answer

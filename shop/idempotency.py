@@ -1,0 +1,151 @@
+"""Idempotency-Key: a request that is sent again is carried out once.
+
+The answer of a request with a key is kept in the database, in the transaction that carries the
+request out: either both are there, or neither. So a client that got no answer can send it again.
+(draft-ietf-httpapi-idempotency-key-header-07)
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from flask import request
+from sqlalchemy import DateTime, String, Text, delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Mapped, mapped_column
+from werkzeug.exceptions import BadRequest
+
+from .config import IDEMPOTENCY_SECONDS
+from .errors import ConflictError, InvalidError
+from .extensions import Base, db
+from .keys.caller import caller
+from .openapi import read_body
+from .prometheus import Counter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import CursorResult
+
+HEADER = "Idempotency-Key"
+KEY = re.compile(r"[\x21-\x7e]{1,255}")
+WRONG = f"{HEADER} has 1 to 255 visible ASCII characters."
+
+REQUESTS = Counter(
+    "shop_idempotent_requests",
+    "Requests with an Idempotency-Key: first, replayed, under_way, or reused for another request.",
+    ["result"],
+)
+
+
+class KeptAnswer(Base):
+    """What a request with a key was answered."""
+
+    __tablename__ = "idempotency_keys"
+
+    client: Mapped[str] = mapped_column(String(100), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))  # of the request
+    status: Mapped[int]
+    location: Mapped[str | None] = mapped_column(Text)
+    body: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True), server_default=func.clock_timestamp(), index=True
+    )
+
+
+class Answer(NamedTuple):
+    """The answer to a write: a JSON document."""
+
+    body: bytes
+    status: int = 200
+    location: str | None = None
+    replayed: bool = False
+
+
+@dataclass(frozen=True)
+class Once:
+    """A request that is carried out once for each key of a client; without a key, each time."""
+
+    client: str
+    key: str | None
+    fingerprint: str
+
+    @classmethod
+    def from_request(cls) -> Once:
+        """Read the current request. Raises BadRequest for a key that is none."""
+        key = request.headers.get(HEADER)
+        if key is not None and not KEY.fullmatch(key):
+            raise BadRequest(WRONG)
+        target = f"{request.method} {request.path}\n".encode()
+        return cls(caller().client, key, sha256(target + read_body(request)).hexdigest())
+
+    def carry_out(self, work: Callable[[], Answer]) -> Answer:
+        """Do the work and keep its answer, or return the one that was kept.
+
+        Within `cache.transaction()`, before anything else. Work that raises is not kept: nothing
+        was done, and the same key may try again. Raises ConflictError while another request with
+        this key is under way, InvalidError for a key that was another request's.
+        """
+        if self.key is None:
+            return work()
+        self._claim()
+        if kept := self._kept():
+            return self._replay(kept)
+        answer = work()
+        self._keep(answer)
+        REQUESTS.labels("first").inc()
+        return answer
+
+    def _claim(self) -> None:
+        """Hold the key until the transaction ends, however it ends."""
+        name = func.hashtextextended(f"{self.client} {self.key}", 0)
+        if not db.session.scalar(select(func.pg_try_advisory_xact_lock(name))):
+            REQUESTS.labels("under_way").inc()
+            raise ConflictError("A request with this Idempotency-Key is under way: wait for it.")
+
+    def _kept(self) -> KeptAnswer | None:
+        # A statement after the claim: it sees what the holder before this one has committed.
+        mine = select(KeptAnswer).where(
+            KeptAnswer.client == self.client, KeptAnswer.key == self.key
+        )
+        return db.session.scalar(mine.where(KeptAnswer.created_at > _oldest()))
+
+    def _replay(self, kept: KeptAnswer) -> Answer:
+        if kept.fingerprint != self.fingerprint:
+            REQUESTS.labels("reused").inc()
+            raise InvalidError("This Idempotency-Key was sent with another request: use a new one.")
+        REQUESTS.labels("replayed").inc()
+        return Answer(kept.body, kept.status, kept.location, replayed=True)
+
+    def _keep(self, answer: Answer) -> None:
+        values = {
+            "fingerprint": self.fingerprint,
+            "status": answer.status,
+            "location": answer.location,
+            "body": answer.body,
+        }
+        statement = insert(KeptAnswer).values(client=self.client, key=self.key, **values)
+        # One that has expired and was not purged so far gives way.
+        db.session.execute(
+            statement.on_conflict_do_update(
+                index_elements=[KeptAnswer.client, KeptAnswer.key],
+                set_=values | {"created_at": func.clock_timestamp()},
+            )
+        )
+
+
+def purge() -> int:
+    """Delete the answers that are kept no longer, and return how many those were."""
+    old = delete(KeptAnswer).where(KeptAnswer.created_at <= _oldest())
+    purged = cast("CursorResult[Any]", db.session.execute(old))
+    db.session.commit()
+    return purged.rowcount
+
+
+def _oldest() -> Any:
+    return func.clock_timestamp() - timedelta(seconds=IDEMPOTENCY_SECONDS)

@@ -1,0 +1,17 @@
+"""What is counted of orders, for `/metrics`."""
+
+from __future__ import annotations
+
+from shop.prometheus import Counter
+
+ORDERS = Counter(
+    "shop_orders", "Orders placed, and what became of them: paid, shipped, and so on.", ["event"]
+)
+REFUSED_LINES = Counter(
+    "shop_order_refused_lines",
+    "Lines that an order was refused for: unknown, inactive, stock, currency.",
+    ["reason"],
+)
+CONFLICTS = Counter(
+    "shop_order_conflicts", "Transitions that an order's status did not allow.", ["action"]
+)

@@ -1,0 +1,212 @@
+"""Orders: placing them, their states, and reading them. They are never cached.
+
+An order takes from the stock of products, and so every sale forgets the products that it sells.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from sqlalchemy import func, select, tuple_
+
+from shop.errors import ConflictError, InvalidError, NotFoundError
+from shop.extensions import cache, db
+from shop.idempotency import Answer
+from shop.pages import dump
+from shop.products import service as products
+
+from . import leaderboard
+from .metrics import CONFLICTS, ORDERS, REFUSED_LINES
+from .models import Customer, Order, OrderLine
+from .schemas import OrderSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from shop.idempotency import Once
+    from shop.products.models import Product
+
+    Line = Mapping[str, int]  # product_id, quantity
+
+schema = OrderSchema()
+
+# What can be done with an order: from which statuses, and to which.
+TRANSITIONS = {
+    "pay": ({"pending"}, "paid"),
+    "ship": ({"paid"}, "shipped"),
+    "deliver": ({"shipped"}, "delivered"),
+    "cancel": ({"pending", "paid"}, "cancelled"),
+}
+
+
+def order(order_id: int) -> bytes:
+    """Return an order's document. Raises NotFoundError."""
+    found = db.session.get(Order, order_id)
+    if found is None:
+        raise _not_found(order_id)
+    return dump(schema.dump(found))
+
+
+def page(query: Mapping[str, Any]) -> tuple[bytes, int | None]:
+    """Return orders, newest first, and the last one's id if more follow.
+
+    Raises InvalidError for `after` an order that is not there.
+    """
+    limit = query["limit"]
+    found = db.session.scalars(_matching(query).limit(limit + 1)).all()
+    items = schema.dump(found[:limit], many=True)
+    last = found[limit - 1].id if len(found) > limit else None
+    return dump({"items": items, "limit": limit}), last
+
+
+def _matching(query: Mapping[str, Any]) -> Any:
+    statement = select(Order).order_by(Order.created_at.desc(), Order.id.desc())
+    if status := query.get("status"):
+        statement = statement.where(Order.status == status)
+    if email := query.get("customer"):
+        statement = statement.where(func.lower(Order.customer_email) == email.lower())
+    if since := query.get("since"):
+        statement = statement.where(Order.created_at >= since)
+    if until := query.get("until"):
+        statement = statement.where(Order.created_at < until)
+    if after := query.get("after"):
+        statement = statement.where(tuple_(Order.created_at, Order.id) < _place(after))
+    return statement
+
+
+def _place(order_id: int) -> Any:
+    """Return where in the list an order stands, which holds however many come before it."""
+    created_at = db.session.scalar(select(Order.created_at).where(Order.id == order_id))
+    if created_at is None:
+        message = f"There is no order {order_id}."
+        raise InvalidError(message, {"after": message})
+    return tuple_(created_at, order_id)
+
+
+def place_order(values: Mapping[str, Any], request: Once) -> Answer:
+    """Take the stock of all lines, and make an order of them, or neither.
+
+    Raises what `add_order` raises.
+    """
+    with cache.transaction():
+        answer = request.carry_out(lambda: add_order(values["customer"], values["lines"]))
+    announce(answer, "placed")
+    return answer
+
+
+def announce(answer: Answer, event: str) -> None:
+    """Tell, after the commit, the metrics and the leaderboard what became of an order."""
+    if answer.replayed:
+        return
+    ORDERS.labels(event).inc()
+    if event in {"placed", "cancelled"}:
+        leaderboard.feed(orjson.loads(answer.body), 1 if event == "placed" else -1)
+
+
+def add_order(customer: Mapping[str, str], lines: Sequence[Line]) -> Answer:
+    """Do that within a transaction, which is to be rolled back if this raises.
+
+    Raises InvalidError for unknown products and for several currencies, ConflictError for
+    products that are inactive or short; both name the lines.
+    """
+    found = products.lock_products([line["product_id"] for line in lines])
+    _check(lines, found)
+    products.move_stock({line["product_id"]: -line["quantity"] for line in lines})
+    new = Order(customer=Customer(**customer), currency=_currency(found))
+    new.lines = [
+        _line(position, found[line["product_id"]], line["quantity"])
+        for position, line in enumerate(lines)
+    ]
+    new.total = sum((line.total for line in new.lines), Decimal(0))
+    db.session.add(new)
+    db.session.flush()
+    return Answer(dump(schema.dump(new)), 201, f"/orders/{new.id}")
+
+
+def _line(position: int, product: Product, quantity: int) -> OrderLine:
+    return OrderLine(
+        product_id=product.id,
+        position=position,
+        sku=product.sku,
+        name=product.name,
+        price=product.price,
+        quantity=quantity,
+    )
+
+
+def _currency(found: Mapping[int, Product]) -> str:
+    return next(iter(found.values())).currency
+
+
+def _check(lines: Sequence[Line], found: Mapping[int, Product]) -> None:
+    """Raise the error that tells of every line what is wrong with it."""
+    if wrong := dict(_unknown(lines, found)) or dict(_other_currencies(lines, found)):
+        raise InvalidError("The order has lines that are not valid.", wrong)
+    if wrong := dict(_unavailable(lines, found)):
+        raise ConflictError("Not all lines can be had.", wrong)
+
+
+def _unknown(lines: Sequence[Line], found: Mapping[int, Product]) -> Iterable[tuple[str, str]]:
+    for position, line in enumerate(lines):
+        if line["product_id"] not in found:
+            REFUSED_LINES.labels("unknown").inc()
+            yield f"lines.{position}.product_id", f"There is no product {line['product_id']}."
+
+
+def _other_currencies(
+    lines: Sequence[Line], found: Mapping[int, Product]
+) -> Iterable[tuple[str, str]]:
+    first = found[lines[0]["product_id"]].currency
+    for position, line in enumerate(lines):
+        product = found[line["product_id"]]
+        if product.currency != first:
+            REFUSED_LINES.labels("currency").inc()
+            message = f"Product {product.id} is sold in {product.currency}, the first in {first}."
+            yield f"lines.{position}.product_id", message
+
+
+def _unavailable(lines: Sequence[Line], found: Mapping[int, Product]) -> Iterable[tuple[str, str]]:
+    for position, line in enumerate(lines):
+        product = found[line["product_id"]]
+        if not product.active:
+            REFUSED_LINES.labels("inactive").inc()
+            yield f"lines.{position}.product_id", f"Product {product.id} is not sold now."
+        elif product.stock < line["quantity"]:
+            REFUSED_LINES.labels("stock").inc()
+            message = f"Product {product.id} has a stock of {product.stock}."
+            yield f"lines.{position}.quantity", message
+
+
+def move_order(order_id: int, action: str, request: Once) -> Answer:
+    """Bring an order to the status that the action leads to; `cancel` gives the stock back.
+
+    Raises NotFoundError, ConflictError where its status does not allow the action.
+    """
+    with cache.transaction():
+        answer = request.carry_out(lambda: _move(order_id, action))
+    announce(answer, TRANSITIONS[action][1])
+    return answer
+
+
+def _move(order_id: int, action: str) -> Answer:
+    found = db.session.get(Order, order_id, with_for_update=True)
+    if found is None:
+        raise _not_found(order_id)
+    allowed, status = TRANSITIONS[action]
+    if found.status not in allowed:
+        CONFLICTS.labels(action).inc()
+        raise ConflictError(f"Order {order_id} is {found.status}: it cannot become {status}.")
+    if action == "cancel":
+        back = {line.product_id: line.quantity for line in found.lines}
+        products.lock_products(back)
+        products.move_stock(back)
+    found.status = status
+    setattr(found, f"{status}_at", func.clock_timestamp())
+    db.session.flush()
+    return Answer(dump(schema.dump(found)))
+
+
+def _not_found(order_id: int) -> NotFoundError:
+    return NotFoundError(f"There is no order {order_id}.")
