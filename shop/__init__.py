@@ -8,15 +8,20 @@ from typing import TYPE_CHECKING
 from flask import Flask
 
 from . import edge, errors, limits, logs, responses
+from .carts import routes as carts
 from .categories import routes as categories
 from .config import BODY_MAX, DATABASE_POOL, Settings
 from .extensions import api, cache, db, migrate
 from .keys import auth
 from .keys import commands as key_commands
 from .limits import routes as rate_limit
-from .ops import cache_commands, health, limit_commands, metrics, seed
+from .ops import cache_commands, health, limit_commands, metrics, seed, shop_commands
+from .orders import leaderboard
+from .orders import routes as orders
 from .products import routes as products
 from .redis import RedisConnection
+from .sessions import routes as sessions
+from .stats import routes as stats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,15 +53,22 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     cache.init_app(app)
     auth.init_app(app)
     limits.init_app(app)
+    leaderboard.init_app(app)
     api.init_app(app)
 
     app.register_blueprint(health.blueprint)
     api.register_blueprint(categories.blueprint)
     api.register_blueprint(products.blueprint)
+    api.register_blueprint(stats.blueprint)
+    api.register_blueprint(sessions.blueprint)
+    api.register_blueprint(carts.blueprint)
+    api.register_blueprint(orders.blueprint)
     api.register_blueprint(rate_limit.blueprint)
 
-    for commands in (cache_commands.cache, limit_commands.limits, key_commands.keys, seed.seed):
+    for commands in (cache_commands.cache, limit_commands.limits, key_commands.keys):
         app.cli.add_command(commands)
+    for command in (seed.seed, shop_commands.leaderboard, shop_commands.purge):
+        app.cli.add_command(command)
 
     edge.init_app(app)
     return app

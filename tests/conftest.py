@@ -271,6 +271,7 @@ def settings(postgres: Postgres, redis_server: Redis) -> dict[str, str]:
         "ADMIN_API_KEY": ADMIN_KEY,
         "RATE_LIMIT_CALLS": "100000",
         "WRITE_LIMIT_CALLS": "100000",
+        "SESSION_LIMIT_CALLS": "100000",
         "UNKNOWN_KEY_LIMIT_CALLS": "100000",
         "WEB_CONCURRENCY": "2",
         "LOG_LEVEL": "DEBUG",
@@ -307,7 +308,7 @@ def make_shop(settings: dict[str, str], migrated: Flask, redis_cli: Any) -> Iter
         return Shop(app)
 
     with migrated.app_context(), db.engine.begin() as connection:
-        tables = "products, categories, api_keys, cache_outbox"
+        tables = ", ".join(table.name for table in db.metadata.sorted_tables)
         connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
     yield make
     for app in made:

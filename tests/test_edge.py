@@ -195,6 +195,8 @@ def test_every_header_that_the_service_reads_is_known_to_the_edge() -> None:
     """Whoever lets a read depend on another has to let the edge know of it."""
     known = {
         "Authorization",  # such requests go on into Flask
+        "Idempotency-Key",  # of writes alone
+        "If-Match",  # of writes alone
         "If-None-Match",
         "X-Forwarded-For",
         "X-Request-ID",

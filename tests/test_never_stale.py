@@ -361,7 +361,7 @@ def test_a_change_outside_a_transaction_of_the_cache_is_refused(a_shop: Shop) ->
         lambda: db.session.execute(update(Product).values(stock=9)),
         lambda: db.session.execute(insert(Category).values(name="Kitchen")),
         lambda: db.session.execute(text("UPDATE products SET stock = 9")),
-        lambda: db.session.execute(text("TRUNCATE TABLE categories, products")),
+        lambda: db.session.execute(text("TRUNCATE TABLE categories, products CASCADE")),
         lambda: db.session.execute(text('DELETE FROM "products" WHERE id = 1')),
     ]
 

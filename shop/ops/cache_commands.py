@@ -58,7 +58,7 @@ def stats() -> None:
         "clients": info["connected_clients"],
     }
     for name, value in rows.items():
-        click.echo(f"{name:<32} {value}")
+        click.echo(f"{name:<40} {value}")
 
 
 def _rate(hits: float, misses: float) -> str:
@@ -152,7 +152,7 @@ def warm(pages: int) -> None:
                 break
 
 
-def _warm_rows(label: str, column: InstrumentedAttribute[int], read: MemoizedMany) -> None:
+def _warm_rows(label: str, column: InstrumentedAttribute[int], read: MemoizedMany[int]) -> None:
     total = db.session.scalar(select(func.count(column))) or 0
     ids = db.session.scalars(select(column).order_by(column)).yield_per(BATCH)
     bar: ProgressBar[int]

@@ -117,7 +117,7 @@ class Stage:
     def empty(self) -> None:
         """Delete the catalogue, and what Redis knows of it."""
         with psycopg2.connect(self.postgres.url) as connection, connection.cursor() as cursor:
-            cursor.execute("TRUNCATE products, categories, cache_outbox RESTART IDENTITY")
+            cursor.execute("TRUNCATE products, categories, cache_outbox RESTART IDENTITY CASCADE")
         connection.close()
         with self.client() as client:
             client.flushall()

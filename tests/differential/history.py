@@ -34,7 +34,7 @@ CREATE TRIGGER times BEFORE INSERT OR UPDATE ON categories
   FOR EACH ROW EXECUTE FUNCTION tell_times();
 """
 BEGINNING = """
-TRUNCATE products, categories, cache_outbox RESTART IDENTITY;
+TRUNCATE products, categories, cache_outbox RESTART IDENTITY CASCADE;
 INSERT INTO categories (name) SELECT 'Garden ' || n FROM generate_series(1, 3) n;
 INSERT INTO products (name, price, stock, category_id)
   SELECT 'Rake ' || n, n + 0.5, n % 7, 1 + n % 3 FROM generate_series(1, 110) n;

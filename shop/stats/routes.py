@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shop.keys.auth import require_scope
+from shop.openapi import Blueprint
+from shop.responses import cached_document
+
+from . import service
+from .schemas import (
+    BestSellersQuery,
+    BestSellersSchema,
+    DashboardSchema,
+    LimitQuery,
+    TrendingListSchema,
+)
+
+if TYPE_CHECKING:
+    from flask import Response
+
+blueprint = Blueprint("stats", __name__)
+
+
+@blueprint.route("/products/top-selling")
+@blueprint.arguments(BestSellersQuery, location="query")
+@blueprint.cached(BestSellersSchema)
+def best_sellers(query: dict[str, str | int]) -> Response:
+    """List the products of which most units were sold, in paid orders.
+
+    The numbers are of the time `as_of`, up to an hour ago.
+    """
+    return cached_document(service.best_sellers(str(query["period"]), int(query["limit"])))
+
+
+@blueprint.route("/products/trending")
+@blueprint.arguments(LimitQuery, location="query")
+@blueprint.cached(TrendingListSchema)
+def trending(query: dict[str, int]) -> Response:
+    """List the products that sell best just now, each sale counted."""
+    return cached_document(service.trending(query["limit"]))
+
+
+@blueprint.route("/stats/dashboard")
+@require_scope("stats:read")
+@blueprint.cached(DashboardSchema)
+@blueprint.problems(401, 403)
+def dashboard() -> Response:
+    """Tell how many products and orders there are, and what they brought in.
+
+    The numbers are of the time `as_of`, up to ten minutes ago.
+    """
+    return cached_document(service.dashboard())

@@ -1,0 +1,142 @@
+"""What sells, and how the shop does.
+
+Best sellers and the dashboard are of a certain time, which they tell (`as_of`), and are kept for
+as long as their time to live says: no sale forgets them. The products in them are those of now.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from sqlalchemy import func, select
+
+from shop.extensions import cache, db
+from shop.orders import leaderboard
+from shop.orders.models import SOLD, STATUSES, Order, OrderLine
+from shop.pages import dump
+from shop.products import service as products
+from shop.products.models import Product
+
+from .schemas import PERIODS, DashboardSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+dashboard_schema = DashboardSchema()
+
+
+def best_sellers(period: str, limit: int) -> bytes:
+    """Return the products of which most units were sold, in paid orders of a period.
+
+    One that is not sold any more is left out.
+    """
+    report = orjson.loads(
+        top_selling(limit=limit) if period == "all" else top_selling_in(period=period, limit=limit)
+    )
+    sales = dict(report["sales"])
+    items = [
+        {"units_sold": sales[product["id"]], "product": product}
+        for product in _sold_now(list(sales))
+    ]
+    return dump({"period": period, "as_of": report["as_of"], "items": items})
+
+
+def _sold_now(product_ids: list[int]) -> Iterator[dict[str, Any]]:
+    for document in products.product_documents(product_ids).values():
+        product = orjson.loads(document)
+        if product["active"]:
+            yield product
+
+
+@cache.memoize(key="products:top_selling:limit:{limit}", ttl="best_sellers_cache_ttl", tables=[])
+def top_selling(limit: int) -> bytes:
+    return _units_sold(None, limit)
+
+
+@cache.memoize(
+    key="products:top_selling:period:{period}:limit:{limit}",
+    ttl="best_sellers_cache_ttl",
+    tables=[],
+)
+def top_selling_in(period: str, limit: int) -> bytes:
+    return _units_sold(PERIODS[period], limit)
+
+
+def _units_sold(days: int | None, limit: int) -> bytes:
+    now = datetime.now(UTC)
+    units = func.sum(OrderLine.quantity)
+    statement = (
+        select(OrderLine.product_id, units)
+        .join(Order, Order.id == OrderLine.order_id)
+        .join(Product, Product.id == OrderLine.product_id)
+        .where(Order.status.in_(SOLD), Product.active)
+        .group_by(OrderLine.product_id)
+        .order_by(units.desc(), OrderLine.product_id)
+        .limit(limit)
+    )
+    if days:
+        statement = statement.where(Order.paid_at >= now - timedelta(days=days))
+    sales = [list(row) for row in db.session.execute(statement)]
+    return dump({"as_of": _text(now), "sales": sales})
+
+
+def trending(limit: int) -> bytes:
+    """Return the products that sell best just now."""
+    items: list[dict[str, Any]] = []
+    for skip in count(0, limit):
+        scores = dict(leaderboard.top(limit, skip))
+        items += (
+            {"score": round(scores[product["id"]], 3), "product": product}
+            for product in _sold_now(list(scores))
+        )
+        if len(items) >= limit or len(scores) < limit:
+            break
+    return dump({"items": items[:limit]})
+
+
+@cache.memoize(key="stats:dashboard", ttl="dashboard_cache_ttl", tables=[])
+def dashboard() -> bytes:
+    """Return how many products and orders there are, and what they brought in."""
+    now = datetime.now(UTC)
+    report = {
+        "as_of": now,
+        "products": _product_counts(),
+        "orders": dict.fromkeys(STATUSES, 0) | _orders_by_status(),
+        "revenue": _revenue(),
+    }
+    return dump(dashboard_schema.dump(report))
+
+
+def _product_counts() -> dict[str, int]:
+    active = func.count().filter(Product.active)
+    out_of_stock = func.count().filter(Product.active, Product.stock == 0)
+    row = db.session.execute(select(func.count(), active, out_of_stock).select_from(Product)).one()
+    return dict(zip(("total", "active", "out_of_stock"), row, strict=True))
+
+
+def _orders_by_status() -> dict[str, int]:
+    counts = select(Order.status, func.count()).group_by(Order.status)
+    return dict(row.tuple() for row in db.session.execute(counts))
+
+
+def _revenue() -> list[dict[str, Any]]:
+    total = func.sum(Order.total)
+    statement = (
+        select(
+            Order.currency.label("currency"),
+            func.count().label("orders"),
+            total.label("revenue"),
+            func.round(total / func.count(), 2).label("average_order"),
+        )
+        .where(Order.status.in_(SOLD))
+        .group_by(Order.currency)
+        .order_by(Order.currency)
+    )
+    return [dict(row) for row in db.session.execute(statement).mappings()]
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
