@@ -14,14 +14,14 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from flask import request
-from sqlalchemy import DateTime, String, Text, delete, func, select
+from sqlalchemy import DateTime, String, Text, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 from werkzeug.exceptions import BadRequest
 
 from .config import IDEMPOTENCY_SECONDS
 from .errors import ConflictError, InvalidError
-from .extensions import Base, db
+from .extensions import Base, cache, db
 from .keys.caller import caller
 from .openapi import read_body
 from .prometheus import Counter
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import CursorResult
 
-HEADER = "Idempotency-Key"
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
-WRONG = f"{HEADER} has 1 to 255 visible ASCII characters."
+PURGED_TOGETHER = 1000  # answers
+WRONG = "An Idempotency-Key has 1 to 255 visible ASCII characters."
 
 REQUESTS = Counter(
     "shop_idempotent_requests",
@@ -78,7 +78,7 @@ class Once:
     @classmethod
     def from_request(cls) -> Once:
         """Read the current request. Raises BadRequest for a key that is none."""
-        key = request.headers.get(HEADER)
+        key = request.headers.get("Idempotency-Key")
         if key is not None and not KEY.fullmatch(key):
             raise BadRequest(WRONG)
         target = f"{request.method} {request.path}\n".encode()
@@ -119,6 +119,7 @@ class Once:
         if kept.fingerprint != self.fingerprint:
             REQUESTS.labels("reused").inc()
             raise InvalidError("This Idempotency-Key was sent with another request: use a new one.")
+        cache.await_forgotten()
         REQUESTS.labels("replayed").inc()
         return Answer(kept.body, kept.status, kept.location, replayed=True)
 
@@ -141,10 +142,18 @@ class Once:
 
 def purge() -> int:
     """Delete the answers that are kept no longer, and return how many those were."""
-    old = delete(KeptAnswer).where(KeptAnswer.created_at <= _oldest())
-    purged = cast("CursorResult[Any]", db.session.execute(old))
-    db.session.commit()
-    return purged.rowcount
+    row = tuple_(KeptAnswer.client, KeptAnswer.key)
+    old = select(KeptAnswer.client, KeptAnswer.key).where(KeptAnswer.created_at <= _oldest())
+    some = old.limit(PURGED_TOGETHER).with_for_update(skip_locked=True)
+    purged, deleted = 0, None
+    while deleted != 0:
+        found = cast(
+            "CursorResult[Any]", db.session.execute(delete(KeptAnswer).where(row.in_(some)))
+        )
+        db.session.commit()
+        deleted = found.rowcount
+        purged += deleted
+    return purged
 
 
 def _oldest() -> Any:

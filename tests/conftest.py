@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 ADMIN_KEY = "an-admin-key-for-the-tests"
+CUSTOMER = {"name": "A. Customer", "email": "customer@example.com", "address": "1 Way"}
 
 Make = Callable[..., "Shop"]
 MakeRelay = Callable[[Path], "Relay"]
@@ -82,6 +83,27 @@ class Shop:
         return self._created(
             self.post("/products", **{"name": "Rake", "price": "19.90", "stock": 3} | fields)
         )
+
+    def place_order(self, *product_ids: int, quantity: int = 1, **headers: str) -> dict[str, Any]:
+        """Order so many of each product."""
+        lines = [{"product_id": one, "quantity": quantity} for one in product_ids]
+        body = {"customer": CUSTOMER, "lines": lines}
+        return self._created(self.request("POST", "/orders", json=body, headers=headers))
+
+    def move_order(self, order_id: int, *actions: str, **headers: str) -> TestResponse:
+        """Bring an order on, and return the last answer."""
+        for action in actions:
+            answer = self.request("POST", f"/orders/{order_id}/{action}", headers=headers)
+        return answer
+
+    def open_session(self) -> dict[str, str]:
+        """Open a session, and return the headers that send it."""
+        token = self._created(self.post("/sessions"))["token"]
+        return {"Authorization": f"Bearer {token}"}
+
+    def stock_of(self, product_id: int) -> int:
+        stock: int = self.get(f"/products/{product_id}").get_json()["stock"]
+        return stock
 
     @staticmethod
     def _created(response: TestResponse) -> dict[str, Any]:

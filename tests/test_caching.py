@@ -286,7 +286,7 @@ def test_head_has_the_headers_of_get(a_shop: Shop) -> None:
 def test_a_write_is_not_marked_as_cached(a_shop: Shop) -> None:
     response = a_shop.post("/categories", name="Garden")
     assert "X-Cache" not in response.headers
-    assert "ETag" not in response.headers
+    assert "Cache-Control" not in response.headers
 
 
 def test_the_log_speaks_as_in_the_guide(a_shop: Shop, caplog: pytest.LogCaptureFixture) -> None:

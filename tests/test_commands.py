@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import ROOT, free_port
 
+from shop.extensions import cache
+from shop.ops.cache_commands import FEATURES
+
 if TYPE_CHECKING:
     from conftest import Make, Shop
 
@@ -20,6 +23,7 @@ GROUPS = {
     ("cache",): ["clear", "replay", "show", "stats", "warm"],
     ("limits",): ["list", "reset", "show", "top"],
     ("keys",): ["create", "list", "revoke"],
+    ("leaderboard",): ["rebuild"],
 }
 
 
@@ -45,6 +49,7 @@ def test_every_command_has_a_help_text(a_shop: Shop, group: tuple[str]) -> None:
         assert re.search(rf"^  {command}  +[A-Z].+", listed, re.MULTILINE)
         assert "Usage: " in run(a_shop, *group, command, "--help")
     assert "--products" in run(a_shop, "seed", "--help")
+    assert "Delete sessions that have ended" in run(a_shop, "purge", "--help")
 
 
 def test_stats_tell_entries_and_the_hit_rate(make_shop: Make) -> None:
@@ -88,6 +93,11 @@ def test_clear_forgets_what_it_is_told(
     with a_shop.statements() as sent:
         a_shop.get("/products")
     assert bool(sent) == ("products" not in left)
+
+
+def test_clear_knows_all_that_is_cached() -> None:
+    kept = {function.family.partition(":")[0] for function in cache.memoized}
+    assert kept == set(FEATURES)
 
 
 def test_clear_refuses_what_it_does_not_know(a_shop: Shop) -> None:

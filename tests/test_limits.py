@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from conftest import Make, Service, Shop
 
-LIMITS = {"RATE_LIMIT_CALLS": "5", "WRITE_LIMIT_CALLS": "2"}
+LIMITS = {"RATE_LIMIT_CALLS": "5", "WRITE_LIMIT_CALLS": "2", "SESSION_LIMIT_CALLS": "1"}
 TRIO = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 
 
@@ -203,6 +203,7 @@ def test_rate_limit_tells_what_is_left_and_costs_nothing(make_shop: Make, redis_
         "tier": "standard",
         "policies": [
             {"policy": "default", "quota": 5, "window": 60, "remaining": 5, "reset": 0},
+            {"policy": "session", "quota": 1, "window": 60, "remaining": 1, "reset": 0},
             {"policy": "write", "quota": 2, "window": 60, "remaining": 2, "reset": 0},
         ],
     }
@@ -213,7 +214,7 @@ def test_rate_limit_tells_what_is_left_and_costs_nothing(make_shop: Make, redis_
         answer = shop.get("/rate_limit")
         assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
     left = {one["policy"]: one["remaining"] for one in answer.get_json()["policies"]}
-    assert left == {"default": 0, "write": 2}
+    assert left == {"default": 0, "session": 1, "write": 2}
     assert used(redis_cli) == {"default": "5/5"}
 
 

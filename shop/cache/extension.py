@@ -23,7 +23,7 @@ from sqlalchemy import event
 
 from .memoize import Id, MemoizedMany, MemoizedOne
 from .outbox import Outbox
-from .transaction import Transaction, flushed_tables, written_tables
+from .transaction import Transaction, await_looks, flushed_tables, written_tables
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -136,6 +136,14 @@ class Cache(FlaskCache):
         key = f.key.format(**f.arguments(*args, **kwargs)) if args or kwargs else None
         transaction: Transaction = g.cache_transaction
         transaction.forget(f, key)
+
+    def await_forgotten(self) -> None:
+        """Return when whatever the current transaction can see is forgotten by the cache, too.
+
+        For who answers with what another has committed, which may not be acknowledged so far.
+        """
+        if self.backend.connection.enabled and self.session.scalar(self.outbox.any):
+            await_looks(self.session())
 
     def replay(self) -> int:
         """Forget what is in the outbox, and return how many names that were.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from flask_sqlalchemy import SQLAlchemy
+    from sqlalchemy import Select
 
 BATCH = 500  # rows
 
@@ -62,7 +63,11 @@ class Outbox:
 
     def is_empty(self) -> bool:
         with self._db.engine.connect() as connection, each_statement_alone(connection):
-            return not connection.scalar(select(exists(select(self.table.c.id))))
+            return not connection.scalar(self.any)
+
+    @property
+    def any(self) -> Select[bool]:
+        return select(exists(select(self.table.c.id)))
 
     def replay(self, forget: Callable[..., None]) -> int:
         """Call `forget(names, *writers)` for what is kept, delete it, and return how much it was.

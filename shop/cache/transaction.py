@@ -115,16 +115,10 @@ class Transaction:
         return True
 
     def _commit_with_outbox(self, session: Session) -> None:
-        """Commit, and wait until every process has looked at the outbox or answers no hits.
-
-        Without the database they cannot look: if it goes meanwhile, this raises.
-        """
         self._outbox.add(self._forgotten, self._note)
         session.commit()
-        committed = time.monotonic()
-        session.execute(select(func.pg_sleep(VOUCH_SECONDS)))
+        await_looks(session)
         session.commit()  # a rollback would expire what this write is answered with
-        time.sleep(max(0, committed + VOUCH_SECONDS - time.monotonic()))  # if its clock was set
         self._tell("Redis could not be told, and will be: %s")
 
     def _tell(self, message: str) -> None:
@@ -132,6 +126,16 @@ class Transaction:
             INVALIDATIONS.labels(function.name).inc()
             whole = name == function.generation_key
             logger.info(message, f"every {function.family} entry" if whole else name)
+
+
+def await_looks(session: Session) -> None:
+    """Wait until every process has looked at the outbox, or answers no hits.
+
+    Without the database they cannot look: if it goes meanwhile, this raises.
+    """
+    began = time.monotonic()
+    session.execute(select(func.pg_sleep(VOUCH_SECONDS)))
+    time.sleep(max(0, began + VOUCH_SECONDS - time.monotonic()))  # if its clock was set
 
 
 def flushed_tables(session: Session) -> set[str]:

@@ -112,22 +112,23 @@ def _check_room(session_id: int, product_id: int) -> None:
 
 
 def remove_item(session_id: int, product_id: int) -> None:
-    """Raises NotFoundError for a product that is not in the cart."""
+    """Raises SessionEndedError, NotFoundError for a product that is not in the cart."""
     mine = delete(CartItem).where(CartItem.session_id == session_id)
     removing = mine.where(CartItem.product_id == product_id).returning(CartItem.product_id)
     with cache.transaction():
+        sessions.lock_session(session_id)
         removed = db.session.scalar(removing)
     if not removed:
         raise NotFoundError(f"Product {product_id} is not in the cart.")
 
 
-def check_out(session_id: int, customer: Mapping[str, str], request: Once) -> Answer:
+def check_out(session_id: int, customer: Mapping[str, str], once: Once) -> Answer:
     """Make an order of the cart, which is empty then, or neither.
 
     Raises SessionEndedError, ConflictError for an empty cart, and what `orders.add_order` raises.
     """
     with cache.transaction():
-        answer = request.carry_out(lambda: _order(session_id, customer))
+        answer = once.carry_out(lambda: _order(session_id, customer))
     orders.announce(answer, "placed")
     return answer
 

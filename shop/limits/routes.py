@@ -17,8 +17,9 @@ blueprint = Blueprint("limits", __name__)
 @blueprint.route("/rate_limit")
 @limit("default", cost=0)
 @limit("write", cost=0)
+@limit("session", cost=0)
 @blueprint.response(200, RateLimitSchema)
-@blueprint.doc(security=[{}, {"key": []}])
+@blueprint.doc(security=[{}, {"key": []}, {"session": []}])
 def rate_limit() -> tuple[dict[str, Any], int, dict[str, str]]:
     """Tell what the caller has left, by policy. It costs nothing."""
     document = {

@@ -1,28 +1,33 @@
 """The products that sell best just now: a sorted set in Redis, which each sale feeds.
 
 A unit counts one when it is sold, half a day later, a quarter after two days, and so on. Scores
-are those of the beginning of an hour, of which the set has its name: an older unit counts less
-than one, a newer one more. So nothing has to be aged, and every hour begins with a set that is
-made anew from the database. It is forgotten, and made anew, also when Redis was away, since sales
-went on meanwhile. A sale at the moment in which a set is made may count twice in it, or not.
+are those of the beginning of an hour, of which the board has its name: an older unit counts less
+than one, a newer one more. So nothing has to be aged, and each hour begins with a board that is
+made anew from the database. It is made anew also when Redis was away, since sales went on.
+
+While a board is made, sales are fed to a second one, which is added to it at the end. Only a sale
+that is committed and not fed yet when the database is asked counts twice, until the hour ends; one
+whose worker is killed at that point does not count till then.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Double, cast, func, select
+from sqlalchemy import Double, Text, cast, func, select
 
 from shop.extensions import db
+from shop.products.models import Product
 from shop.redis import RedisUnavailable, redis_connection
 
 from .models import Order, OrderLine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from flask import Flask
 
@@ -34,23 +39,42 @@ FAMILY = "products:trending"
 HALF_LIFE = timedelta(days=1)
 HORIZON = timedelta(days=14)  # older sales are not looked at
 KEPT = timedelta(hours=2)
-PATIENCE = timedelta(seconds=10)  # that others wait for the one who makes the set
+MAKING = timedelta(seconds=10)  # after which whoever makes a board is taken for dead
+PATIENCE_SECONDS = 3.0  # that a reader waits for it
+PAUSE_SECONDS = 0.05  # between two looks
 BATCH = 1000  # products
+NOBODY = "0"  # no product; with it a board is there even if nothing has sold
+NOTHING = 2.0 ** (-HORIZON / HALF_LIFE) / 2  # less than the oldest unit that is looked at
 
-# KEYS: the set. ARGV: what counts as nothing, then for each product its id and score.
-# A set that is not there stays so: whoever reads it makes it, of all sales.
+# KEYS: boards. ARGV: for each product its id and score.
+# A board that is not there stays so: whoever reads it makes it, of all sales.
 FEED = """
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  return
-end
-for i = 2, #ARGV, 2 do
-  local score = redis.call('ZINCRBY', KEYS[1], ARGV[i + 1], ARGV[i])
-  if tonumber(score) < tonumber(ARGV[1]) then
-    redis.call('ZREM', KEYS[1], ARGV[i])
+for _, board in ipairs(KEYS) do
+  if redis.call('EXISTS', board) == 1 then
+    for i = 1, #ARGV, 2 do
+      redis.call('ZINCRBY', board, ARGV[i + 1], ARGV[i])
+    end
   end
 end
 """
-NOTHING = 2.0 ** (-HORIZON / HALF_LIFE) / 2  # less than the oldest unit that is looked at
+
+# KEYS: the board of what is sold meanwhile. ARGV: nobody, milliseconds. Returns 1 for the one who
+# is to make a board, 0 for others.
+BEGIN = """
+local first = redis.call('EXISTS', KEYS[1]) == 0
+if first then
+  redis.call('ZADD', KEYS[1], 0, ARGV[1])
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return first and 1 or 0
+"""
+
+# KEYS: the board, a draft of it, what was sold meanwhile. ARGV: milliseconds.
+FINISH = """
+redis.call('ZUNIONSTORE', KEYS[1], 2, KEYS[2], KEYS[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+redis.call('DEL', KEYS[2], KEYS[3])
+"""
 
 
 def init_app(app: Flask) -> None:
@@ -60,92 +84,112 @@ def init_app(app: Flask) -> None:
 def feed(order: Mapping[str, Any], sign: int = 1) -> None:
     """Count the sale of an order's document, or with -1 its cancellation.
 
-    After the commit. Without Redis nothing is counted, and the set is made anew later.
+    After the commit. Where Redis cannot count it, the board is made anew later.
     """
     created_at = datetime.fromisoformat(order["created_at"])
-    hour = _hour()
-    if created_at < hour - HORIZON:
+    board = _Board()
+    if created_at < board.hour - HORIZON:
         return
-    weight = sign * 2.0 ** ((created_at - hour) / HALF_LIFE)
-    arguments: list[object] = [NOTHING]
+    weight = sign * 2.0 ** ((created_at - board.hour) / HALF_LIFE)
+    arguments: list[object] = []
     for line in order["lines"]:
         arguments += (line["product_id"], line["quantity"] * weight)
     try:
-        redis_connection().eval(FEED, [_key(hour)], arguments)
+        redis_connection().eval(FEED, [board.key, board.making], arguments)
     except RedisUnavailable as error:
         logger.debug("A sale is not on the leaderboard: %s", error.__cause__)
+        _forget()
 
 
-def top(count: int, skip: int = 0) -> list[Score]:
+def top(count: int) -> list[Score]:
     """Return products by what they sell now, and their scores as of now."""
-    hour = _hour()
+    board = _Board()
     try:
-        found = redis_connection().call(
-            lambda client: client.zrange(
-                _key(hour), skip, skip + count - 1, desc=True, withscores=True
-            )
-        )
-        found = [(int(member), score) for member, score in found]
-        if not found and not _is_there(hour):
-            found = _make(hour)[skip : skip + count]
+        found = board.read(count) or _make(board)
     except RedisUnavailable:
-        found = _scores(hour)[skip : skip + count]
-    now = 2.0 ** ((hour - datetime.now(UTC)) / HALF_LIFE)
-    return [(product_id, score * now) for product_id, score in found]
+        found = board.scores()
+    now = 2.0 ** ((board.hour - datetime.now(UTC)) / HALF_LIFE)
+    sold = [(product_id, score * now) for product_id, score in found if score > NOTHING]
+    return sold[:count]
 
 
 def rebuild() -> int:
-    """Make the set anew, and return how many products are in it. Raises RedisUnavailable."""
-    hour = _hour()
-    scores = _scores(hour)
-    _store(hour, scores)
+    """Make the board anew, and return how many products are on it. Raises RedisUnavailable."""
+    board = _Board()
+    while not board.begin():  # another makes it, and may have asked the database long ago
+        time.sleep(PAUSE_SECONDS)
+    scores = board.scores()
+    board.finish(scores)
     return len(scores)
 
 
-def _make(hour: datetime) -> list[Score]:
-    """Make the set that is missing, unless somebody does so already."""
-    scores = _scores(hour)
-    lock = f"{_key(hour)}:lock"
-    if redis_connection().call(lambda client: client.set(lock, 1, nx=True, px=PATIENCE)):
-        _store(hour, scores)
+def _make(board: _Board) -> Sequence[Score]:
+    """Make a board that is missing, or wait for the one who does so already."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not board.begin():
+        time.sleep(PAUSE_SECONDS)
+        if found := board.read(BATCH):
+            return found
+        if time.monotonic() > deadline:
+            return board.scores()
+    scores = board.scores()
+    board.finish(scores)
     return scores
 
 
-def _scores(hour: datetime) -> list[Score]:
-    """Return what the database says, best first."""
-    age = func.extract("epoch", Order.created_at - hour) / HALF_LIFE.total_seconds()
-    score = func.sum(OrderLine.quantity * func.power(2.0, cast(age, Double)))
-    statement = (
-        select(OrderLine.product_id, score)
-        .join(Order, Order.id == OrderLine.order_id)
-        .where(Order.created_at >= hour - HORIZON, Order.status != "cancelled")
-        .group_by(OrderLine.product_id)
-        .order_by(score.desc(), OrderLine.product_id.desc())
-    )
-    return [(product_id, total) for product_id, total in db.session.execute(statement)]
+class _Board:
+    """The board of the current hour. What calls Redis raises RedisUnavailable."""
+
+    def __init__(self) -> None:
+        self.hour = _hour()
+        self.key = f"{FAMILY}:{self.hour:%Y-%m-%dT%H}"
+        self.making = f"{{{self.key}}}:making"  # which a cluster keeps beside it
+
+    def read(self, count: int) -> list[Score]:
+        """Return the best, in any case one: nobody. Nothing if there is no such board."""
+        found = redis_connection().call(
+            lambda client: client.zrange(self.key, 0, count, desc=True, withscores=True)
+        )
+        return [(int(member), score) for member, score in found]
+
+    def begin(self) -> bool:
+        """Let sales be fed to a second board; tell whether nobody has done so."""
+        arguments = [NOBODY, _milliseconds(MAKING)]
+        return bool(redis_connection().eval(BEGIN, [self.making], arguments))
+
+    def scores(self) -> list[Score]:
+        """Return what the database says, in the order of Redis."""
+        age = func.extract("epoch", Order.created_at - self.hour) / HALF_LIFE.total_seconds()
+        score = func.sum(OrderLine.quantity * func.power(2.0, cast(age, Double)))
+        member = cast(OrderLine.product_id, Text).collate("C")
+        statement = (
+            select(OrderLine.product_id, score)
+            .join(Order, Order.id == OrderLine.order_id)
+            .join(Product, Product.id == OrderLine.product_id)
+            .where(Order.created_at >= self.hour - HORIZON, Order.status != "cancelled")
+            .where(Product.active)
+            .group_by(OrderLine.product_id)
+            .order_by(score.desc(), member.desc())
+        )
+        return [(row[0], row[1]) for row in db.session.execute(statement)]
+
+    def finish(self, scores: Iterable[Score]) -> None:
+        """Let the board be these, and what was sold meanwhile, at once."""
+        connection = redis_connection()
+        draft = f"{{{self.key}}}:{secrets.token_hex(4)}"
+        members = {NOBODY: 0.0} | {str(product_id): score for product_id, score in scores}
+        rows = list(members.items())
+        for start in range(0, len(rows), BATCH):
+            some = dict(rows[start : start + BATCH])
+            connection.call(lambda client: client.zadd(draft, some))  # noqa: B023  (called now)
+            connection.call(lambda client: client.expire(draft, MAKING))
+        connection.eval(FINISH, [self.key, draft, self.making], [_milliseconds(KEPT)])
 
 
-def _store(hour: datetime, scores: Sequence[Score]) -> None:
-    """Replace the set, at once."""
-    connection, key = redis_connection(), _key(hour)
-    if not scores:
-        connection.call(lambda client: client.unlink(key))
-        return
-    draft = f"{{{key}}}:{secrets.token_hex(4)}"  # which a cluster keeps beside it
-    for start in range(0, len(scores), BATCH):
-        some = dict(scores[start : start + BATCH])
-        connection.call(lambda client: client.zadd(draft, some))  # noqa: B023  (called now)
-        connection.call(lambda client: client.expire(draft, KEPT))
-    connection.call(lambda client: client.rename(draft, key))
-
-
-def _is_there(hour: datetime) -> bool:
-    return bool(redis_connection().call(lambda client: client.exists(_key(hour))))
-
-
-def _forget(app: Flask) -> None:
+def _forget(app: Flask | None = None) -> None:
+    board = _Board()
     try:
-        redis_connection(app).call(lambda client: client.unlink(_key(_hour())))
+        redis_connection(app).call(lambda client: client.unlink(board.key, board.making))
     except RedisUnavailable as error:
         logger.debug("The leaderboard is not forgotten: %s", error.__cause__)
 
@@ -154,5 +198,5 @@ def _hour() -> datetime:
     return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-def _key(hour: datetime) -> str:
-    return f"{FAMILY}:{hour:%Y-%m-%dT%H}"
+def _milliseconds(span: timedelta) -> int:
+    return int(span.total_seconds() * 1000)

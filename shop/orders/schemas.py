@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, validates
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from shop.config import LINES_MAX, ORDERS_LIMIT, QUANTITY_MAX
 from shop.fields import EMAIL, LINE, TEXT, Instant, Money, Text, Whole, WholeText
@@ -34,21 +34,18 @@ class OrderInput(CheckoutInput):
         fields.Nested(LineInput), required=True, validate=validate.Length(1, LINES_MAX)
     )
 
-    @validates("lines")
-    def _each_product_once(self, lines: list[dict[str, int]], **_: Any) -> None:
+    @validates_schema
+    def _each_product_once(self, order: dict[str, Any], **_: Any) -> None:
         seen: dict[int, int] = {}
-        for position, line in enumerate(lines):
+        for position, line in enumerate(order["lines"]):
             first = seen.setdefault(line["product_id"], position)
             if first != position:
                 message = f"Product {line['product_id']} is in line {first} already."
-                raise ValidationError({position: {"product_id": [message]}})
+                raise ValidationError({"lines": {position: {"product_id": [message]}}})
 
 
 class OrderQuery(Schema):
-    """Which orders, newest first."""
-
-    class Meta:
-        unknown = EXCLUDE
+    """Which orders, newest first. A name that is misspelt is refused: it would find too many."""
 
     status = fields.String(validate=validate.OneOf(STATUSES))
     customer = Text(EMAIL, longest=254, metadata={"description": "The customer's e-mail address."})

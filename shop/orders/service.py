@@ -66,7 +66,7 @@ def _matching(query: Mapping[str, Any]) -> Any:
     if status := query.get("status"):
         statement = statement.where(Order.status == status)
     if email := query.get("customer"):
-        statement = statement.where(func.lower(Order.customer_email) == email.lower())
+        statement = statement.where(func.lower(Order.customer_email) == func.lower(email))
     if since := query.get("since"):
         statement = statement.where(Order.created_at >= since)
     if until := query.get("until"):
@@ -85,13 +85,13 @@ def _place(order_id: int) -> Any:
     return tuple_(created_at, order_id)
 
 
-def place_order(values: Mapping[str, Any], request: Once) -> Answer:
+def place_order(values: Mapping[str, Any], once: Once) -> Answer:
     """Take the stock of all lines, and make an order of them, or neither.
 
     Raises what `add_order` raises.
     """
     with cache.transaction():
-        answer = request.carry_out(lambda: add_order(values["customer"], values["lines"]))
+        answer = once.carry_out(lambda: add_order(values["customer"], values["lines"]))
     announce(answer, "placed")
     return answer
 
@@ -179,13 +179,13 @@ def _unavailable(lines: Sequence[Line], found: Mapping[int, Product]) -> Iterabl
             yield f"lines.{position}.quantity", message
 
 
-def move_order(order_id: int, action: str, request: Once) -> Answer:
+def move_order(order_id: int, action: str, once: Once) -> Answer:
     """Bring an order to the status that the action leads to; `cancel` gives the stock back.
 
     Raises NotFoundError, ConflictError where its status does not allow the action.
     """
     with cache.transaction():
-        answer = request.carry_out(lambda: _move(order_id, action))
+        answer = once.carry_out(lambda: _move(order_id, action))
     announce(answer, TRANSITIONS[action][1])
     return answer
 

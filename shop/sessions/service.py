@@ -6,13 +6,15 @@ The secret has 256 random bits, so that one SHA-256 protects it, as that of an A
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import secrets
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import orjson
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from shop.config import RENEWAL_SECONDS, SESSION_SECONDS
 from shop.errors import SessionEndedError
@@ -24,6 +26,10 @@ from .schemas import SessionSchema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sqlalchemy import Select
+
+logger = logging.getLogger(__name__)
 
 TOKEN = re.compile(r"session_[A-Za-z0-9_-]{43}")
 PURGED_TOGETHER = 500  # sessions
@@ -74,18 +80,22 @@ def identify(token: str) -> int | None:
 
 
 def _renew(token_hash: str) -> None:
-    with cache.transaction():
-        found = update(Session).where(Session.token_hash == token_hash)
-        db.session.execute(found.values(expires_at=_a_day_from_now()))
-        forget_session(token_hash)
+    """Let a session end later. One that is in use elsewhere is renewed by its next request."""
+    found = select(Session.id).where(Session.token_hash == token_hash)
+    free = found.with_for_update(skip_locked=True).scalar_subquery()
+    try:
+        with cache.transaction():
+            renewed = update(Session).where(Session.id == free)
+            db.session.execute(renewed.values(expires_at=_a_day_from_now()))
+            forget_session(token_hash)
+    except SQLAlchemyError as error:  # a read goes on without it
+        logger.warning("A session cannot be renewed: %s", getattr(error, "orig", error))
 
 
 def close_session(session_id: int) -> None:
     """End a session, and its cart with it."""
     with cache.transaction():
-        ended = delete(Session).where(Session.id == session_id).returning(Session.token_hash)
-        for token_hash in db.session.scalars(ended):
-            forget_session(token_hash)
+        _delete(select(Session).where(Session.id == session_id).with_for_update())
 
 
 def lock_session(session_id: int) -> None:
@@ -100,18 +110,22 @@ def lock_session(session_id: int) -> None:
 
 def purge() -> int:
     """Delete the sessions that have ended, with their carts, and return how many those were."""
-    purged = 0
-    ended = select(Session.id).where(Session.expires_at <= datetime.now(UTC))
+    ended = select(Session).where(Session.expires_at <= datetime.now(UTC))
     some = ended.limit(PURGED_TOGETHER).with_for_update(skip_locked=True)
-    while True:
+    purged, deleted = 0, None
+    while deleted != 0:
         with cache.transaction():
-            gone = delete(Session).where(Session.id.in_(some)).returning(Session.token_hash)
-            hashes = list(db.session.scalars(gone))
-            for token_hash in hashes:
-                forget_session(token_hash)
-        if not hashes:
-            return purged
-        purged += len(hashes)
+            deleted = _delete(some)
+        purged += deleted
+    return purged
+
+
+def _delete(found: Select[Session]) -> int:
+    rows = db.session.scalars(found).all()
+    for row in rows:
+        db.session.delete(row)
+        forget_session(row.token_hash)
+    return len(rows)
 
 
 def _hash(token: str) -> str:

@@ -1,0 +1,311 @@
+"""Many buyers at once, over several workers that also die: stock is neither oversold nor lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import pytest
+import redis
+import requests
+from conftest import ADMIN_KEY, CUSTOMER, await_true
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from conftest import Service
+
+    from shop.embedded.servers import Postgres, Redis
+
+    Serve = Callable[..., Service]
+
+ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
+REFUSED = {"status": 409, "detail": "Not all lines can be had."}
+
+
+class Buyers:
+    """Requests of many clients at once, each with its own connection."""
+
+    def __init__(self, service: Service, database: str) -> None:
+        self.url = service.url
+        self.service = service
+        self._database = database
+
+    def make_products(self, *stocks: int) -> None:
+        assert self.send("POST", "/categories", {"name": "Garden"}).status_code == 201
+        for stock in stocks:
+            product = {"name": "Rake", "price": "19.90", "stock": stock, "category_id": 1}
+            assert self.send("POST", "/products", product).status_code == 201
+
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> requests.Response:
+        return requests.request(
+            method, self.url + path, json=body, headers=ADMIN | headers, timeout=60
+        )
+
+    def order(self, *product_ids: int, **headers: str) -> requests.Response:
+        lines = [{"product_id": one, "quantity": 1} for one in product_ids]
+        return self.send("POST", "/orders", {"customer": CUSTOMER, "lines": lines}, **headers)
+
+    def at_once(
+        self, requests_: Sequence[Callable[[], requests.Response]]
+    ) -> list[requests.Response]:
+        """Send all when all are ready to be sent."""
+        barrier = threading.Barrier(len(requests_))
+
+        def send(request: Callable[[], requests.Response]) -> requests.Response:
+            barrier.wait()
+            return request()
+
+        with ThreadPoolExecutor(len(requests_)) as pool:
+            return list(pool.map(send, requests_))
+
+    def stock(self, product_id: int) -> int:
+        stock: int = requests.get(f"{self.url}/products/{product_id}", timeout=60).json()["stock"]
+        return stock
+
+    def sql(self, statement: str, *values: Any) -> list[Any]:
+        with psycopg2.connect(self._database) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            rows = cursor.fetchall() if cursor.description else []
+        connection.close()
+        return rows
+
+
+@pytest.fixture
+def buyers(serve: Serve, postgres: Postgres) -> Buyers:
+    return Buyers(serve(WEB_CONCURRENCY="4"), postgres.url)
+
+
+def statuses(answers: list[requests.Response]) -> Counter[int]:
+    return Counter(answer.status_code for answer in answers)
+
+
+def test_of_two_hundred_buyers_fifty_get_what_there_is(buyers: Buyers) -> None:
+    buyers.make_products(50)
+    sold_out = threading.Event()
+    seen: list[int] = []
+
+    def look() -> None:
+        while not sold_out.is_set():
+            seen.append(buyers.stock(1))
+
+    watchers = [threading.Thread(target=look) for _ in range(2)]
+    for watcher in watchers:
+        watcher.start()
+    answers = buyers.at_once([lambda: buyers.order(1)] * 200)
+    sold_out.set()
+    for watcher in watchers:
+        watcher.join()
+
+    assert statuses(answers) == {201: 50, 409: 150}
+    for answer in answers:
+        if answer.status_code == 409:
+            problem = answer.json()
+            assert REFUSED.items() <= problem.items()
+            assert problem["errors"] == [
+                {"field": "lines.0.quantity", "detail": "Product 1 has a stock of 0."}
+            ]
+    assert [buyers.stock(1) for _ in range(40)] == [0] * 40
+    page = requests.get(f"{buyers.url}/products", timeout=60).json()
+    assert [row["stock"] for row in page["items"]] == [0]
+    assert set(seen) <= set(range(51))
+    assert buyers.sql("SELECT count(*), sum(quantity) FROM order_lines") == [(50, 50)]
+    assert buyers.sql("SELECT stock FROM products") == [(0,)]
+
+
+def test_orders_that_collide_in_opposite_orders_do_not_deadlock(buyers: Buyers) -> None:
+    count = 12
+    buyers.make_products(*[1000] * count)
+    chance = random.Random(1)
+    carts = [chance.sample(range(1, count + 1), count) for _ in range(120)]
+    answers = buyers.at_once([partial(buyers.order, *cart) for cart in carts])
+    assert statuses(answers) == {201: 120}
+    moves = [partial(buyers.send, "POST", f"/orders/{number}/cancel") for number in range(1, 61)]
+    moves += [partial(buyers.order, *cart) for cart in carts[:60]]
+    assert statuses(buyers.at_once(moves)) == {200: 60, 201: 60}
+    assert [buyers.stock(number) for number in range(1, count + 1)] == [1000 - 120] * count
+    assert buyers.sql("SELECT deadlocks FROM pg_stat_database WHERE datname = 'shop'") == [(0,)]
+
+
+def test_one_key_sent_fifty_times_at_once_makes_one_order(buyers: Buyers) -> None:
+    buyers.make_products(100)
+    key = {"Idempotency-Key": "one"}
+    answers = buyers.at_once([lambda: buyers.order(1, **key)] * 50)
+    assert set(statuses(answers)) <= {201, 409}
+    made = [answer for answer in answers if answer.status_code == 201]
+    assert {answer.json()["id"] for answer in made} == {1}
+    assert [answer.headers.get("Idempotent-Replayed") for answer in made].count(None) == 1
+    for answer in answers:
+        if answer.status_code == 409:
+            assert "under way" in answer.json()["detail"]
+    assert buyers.sql("SELECT count(*) FROM orders") == [(1,)]
+    assert buyers.stock(1) == 99
+
+
+def test_a_cart_is_checked_out_once_however_often_it_is_sent(buyers: Buyers) -> None:
+    buyers.make_products(100)
+    token = buyers.send("POST", "/sessions").json()["token"]
+    session = {"Authorization": f"Bearer {token}"}
+    buyers.send("PUT", "/cart/items/1", {"quantity": 2}, **session)
+    body = {"customer": CUSTOMER}
+    answers = buyers.at_once([lambda: buyers.send("POST", "/cart/checkout", body, **session)] * 20)
+    assert statuses(answers) == {201: 1, 409: 19}
+    assert buyers.stock(1) == 98
+
+
+def test_of_a_cancellation_and_a_payment_that_race_one_comes_first(buyers: Buyers) -> None:
+    count = 40
+    buyers.make_products(count)
+    for _ in range(count):
+        assert buyers.order(1).status_code == 201
+    assert buyers.stock(1) == 0
+    moves = [
+        partial(buyers.send, "POST", f"/orders/{number}/{action}")
+        for number in range(1, count + 1)
+        for action in ("cancel", "pay", "ship", "cancel")
+    ]
+    answers = buyers.at_once(moves)
+    assert set(statuses(answers)) == {200, 409}
+    kept = 0
+    for number, status in buyers.sql("SELECT id, status FROM orders ORDER BY id"):
+        cancel, pay, ship, again = answers[4 * (number - 1) : 4 * number]
+        cancelled = [cancel.status_code, again.status_code].count(200)
+        assert cancelled <= 1
+        if status == "cancelled":
+            assert (cancelled, ship.status_code) == (1, 409)
+        else:
+            assert (cancelled, pay.status_code) == (0, 200)
+            kept += 1
+    assert buyers.stock(1) == count - kept
+
+
+# A worker is killed at a step of a checkout: at each, the statement or the call of Redis that it
+# is in waits for the test.
+
+
+@contextmanager
+def held(database: str, statement: str) -> Iterator[None]:
+    """Hold what a statement locks."""
+    connection = psycopg2.connect(database)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+        yield
+        connection.rollback()
+    finally:
+        connection.close()
+
+
+COMMIT_WAITS = """
+    CREATE FUNCTION wait_for_the_test() RETURNS trigger LANGUAGE plpgsql
+        AS 'BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NULL; END';
+    CREATE CONSTRAINT TRIGGER commit_waits AFTER INSERT ON orders
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_for_the_test()
+"""
+STEPS = {
+    "the session": "SELECT * FROM sessions FOR UPDATE",
+    "the products": "SELECT * FROM products FOR UPDATE",
+    "the stock": "LOCK TABLE products IN SHARE MODE",
+    "the order": "LOCK TABLE orders IN SHARE MODE",
+    "its lines": "LOCK TABLE order_lines IN SHARE MODE",
+    "the cart": "LOCK TABLE cart_items IN SHARE MODE",
+    "the kept answer": "LOCK TABLE idempotency_keys IN SHARE MODE",
+    "the commit": "SELECT pg_advisory_xact_lock(42)",
+}
+
+
+@pytest.fixture
+def commit_waits(postgres: Postgres) -> Iterator[None]:
+    """Let the COMMIT of an order wait for the advisory lock 42."""
+    for statement in (COMMIT_WAITS, "DROP FUNCTION wait_for_the_test CASCADE"):
+        connection = psycopg2.connect(postgres.url)
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+        connection.close()
+        if statement == COMMIT_WAITS:
+            yield
+
+
+class Checkout:
+    """A checkout of one item out of ten, sent to a service with one worker."""
+
+    def __init__(self, buyers: Buyers) -> None:
+        self.buyers = buyers
+        buyers.make_products(10)
+        token = buyers.send("POST", "/sessions").json()["token"]
+        self.headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "the-one"}
+        buyers.send("PUT", "/cart/items/1", {"quantity": 1}, **self.headers)
+
+    def send(self) -> requests.Response:
+        return self.buyers.send("POST", "/cart/checkout", {"customer": CUSTOMER}, **self.headers)
+
+    def is_waiting(self) -> bool:
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        return bool(self.buyers.sql(waiting))
+
+    def kill_worker(self) -> None:
+        """Kill the worker, and await another."""
+        [*_, worker] = self._workers()
+        os.kill(worker, signal.SIGKILL)
+        await_true(lambda: self._workers()[-1] != worker, self.buyers.service.log)
+
+    def _workers(self) -> list[int]:
+        """Return the process ids of the workers so far."""
+        log = self.buyers.service.log.read_text()
+        return [int(number) for number in re.findall(r"Booting worker with pid: (\d+)", log)]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_worker_killed_at_any_step_loses_nothing_and_doubles_nothing(
+    serve: Serve, postgres: Postgres, commit_waits: None, step: str
+) -> None:
+    checkout = Checkout(Buyers(serve(WEB_CONCURRENCY="1"), postgres.url))
+    with ThreadPoolExecutor(1) as pool, held(postgres.url, STEPS[step]):
+        answer = pool.submit(checkout.send)
+        await_true(checkout.is_waiting)
+        checkout.kill_worker()
+        with pytest.raises(requests.ConnectionError):
+            answer.result()
+    # PostgreSQL may still be carrying out what the worker asked for.
+    await_true(lambda: checkout.send().status_code != 409)
+    again = checkout.send()
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
+    assert checkout.buyers.sql("SELECT count(*) FROM orders") == [(1,)]
+    assert checkout.buyers.sql("SELECT stock FROM products") == [(9,)]
+    assert checkout.buyers.sql("SELECT count(*) FROM cart_items") == [(0,)]
+    assert checkout.buyers.stock(1) == 9
+
+
+@pytest.mark.parametrize("moment", ["before the commit", "after the commit"])
+def test_a_worker_killed_while_it_tells_redis_leaves_no_stale_product(
+    serve: Serve, postgres: Postgres, own_redis: Redis, commit_waits: None, moment: str
+) -> None:
+    """Redis hangs, as the worker is about to suspend the product, or to release it."""
+    service = serve(WEB_CONCURRENCY="1", REDIS_URL=own_redis.url)
+    checkout = Checkout(Buyers(service, postgres.url))
+    assert checkout.buyers.stock(1) == 10
+    with redis.Redis(unix_socket_path=str(own_redis.socket)) as client:
+        server = client.info("server")["process_id"]
+    place = STEPS["the cart" if moment == "before the commit" else "the commit"]
+    with ThreadPoolExecutor(1) as pool:
+        with held(postgres.url, place):
+            answer = pool.submit(checkout.send)
+            await_true(checkout.is_waiting)
+            os.kill(server, signal.SIGSTOP)
+        checkout.kill_worker()
+        os.kill(server, signal.SIGCONT)
+        with pytest.raises(requests.ConnectionError):
+            answer.result()
+    await_true(lambda: checkout.send().status_code != 409)
+    assert checkout.send().headers["Idempotent-Replayed"] == "true"
+    assert checkout.buyers.sql("SELECT stock FROM products") == [(9,)]
+    assert [checkout.buyers.stock(1) for _ in range(10)] == [9] * 10
