@@ -25,6 +25,7 @@ DEMO_PRODUCTS = 500
 DEMO_SEED = 1
 BATCH = 2000  # rows of one INSERT
 PRODUCTS_MAX = 5_000_000
+REPLACED = "products, categories, orders, order_lines, cart_items"  # tables
 OUT_OF_STOCK = 0.05
 
 
@@ -44,7 +45,11 @@ OUT_OF_STOCK = 0.05
     show_default=True,
     help="The same number makes the same catalogue.",
 )
-@click.option("--replace", is_flag=True, help="Delete the whole catalogue first.")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Delete the whole catalogue first, with all orders and what is in carts.",
+)
 @with_appcontext
 @needs_database
 def seed(count: int, number: int, *, replace: bool) -> None:
@@ -62,7 +67,7 @@ def fill(count: int, number: int, *, replace: bool = False) -> None:
     """Add the demo catalogue, whole or not at all, and tell of the progress."""
     with cache.transaction():
         if replace:
-            db.session.execute(text("TRUNCATE products, categories RESTART IDENTITY"))
+            db.session.execute(text(f"TRUNCATE {REPLACED} RESTART IDENTITY"))
         _insert(count, number)
         for function in cache.memoized:
             cache.delete_memoized(function)
