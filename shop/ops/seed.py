@@ -1,8 +1,9 @@
-"""`flask seed`: a demo catalogue, the same for the same numbers."""
+"""`flask seed`: a demo catalogue and what it has sold, the same for the same numbers."""
 
 from __future__ import annotations
 
 import random
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -13,18 +14,24 @@ from sqlalchemy import exists, insert, select, text
 
 from shop.categories.models import Category
 from shop.extensions import cache, db
+from shop.orders import leaderboard
+from shop.orders.models import Order
 from shop.products.models import Product
+from shop.redis import RedisUnavailable
 from shop.terminal import needs_database
 
 from .demo import CATALOGUE, DESCRIPTIONS, MAKERS, QUALITIES
+from .seed_orders import insert_orders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEMO_PRODUCTS = 500
+DEMO_ORDERS = 2000
 DEMO_SEED = 1
 BATCH = 2000  # rows of one INSERT
 PRODUCTS_MAX = 5_000_000
+ORDERS_MAX = 1_000_000
 REPLACED = "products, categories, orders, order_lines, cart_items"  # tables
 OUT_OF_STOCK = 0.05
 
@@ -39,11 +46,18 @@ OUT_OF_STOCK = 0.05
     help="How many products to make.",
 )
 @click.option(
+    "--orders",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, ORDERS_MAX),
+    help="How many orders of the last half year to make; also for a catalogue that is there.",
+)
+@click.option(
     "--seed",
     "number",
     default=DEMO_SEED,
     show_default=True,
-    help="The same number makes the same catalogue.",
+    help="The same number makes the same catalogue, and the same orders.",
 )
 @click.option(
     "--replace",
@@ -52,26 +66,53 @@ OUT_OF_STOCK = 0.05
 )
 @with_appcontext
 @needs_database
-def seed(count: int, number: int, *, replace: bool) -> None:
+def seed(count: int, orders: int, number: int, *, replace: bool) -> None:
     """Fill an empty catalogue with demo data."""
-    if not replace and not catalogue_is_empty():
+    if replace or catalogue_is_empty():
+        fill(count, number, orders, replace=replace)
+    elif orders:
+        fill_orders(orders, number)
+    else:
         raise click.ClickException("the catalogue is not empty: --replace deletes it first")
-    fill(count, number, replace=replace)
 
 
 def catalogue_is_empty() -> bool:
     return not db.session.scalar(select(exists(select(Category))))
 
 
-def fill(count: int, number: int, *, replace: bool = False) -> None:
-    """Add the demo catalogue, whole or not at all, and tell of the progress."""
-    with cache.transaction():
+def fill(count: int, number: int, orders: int = 0, *, replace: bool = False) -> None:
+    """Add the demo catalogue and its orders, whole or not at all, and tell of the progress."""
+    with _forgetting_all():
         if replace:
             db.session.execute(text(f"TRUNCATE {REPLACED} RESTART IDENTITY"))
         _insert(count, number)
+        lines = insert_orders(orders, number) if orders else 0
+    click.echo(f"{len(CATALOGUE)} categories, {count} products")
+    if orders:
+        click.echo(f"{orders} orders, {lines} order lines")
+
+
+def fill_orders(count: int, number: int) -> None:
+    """Add demo orders of the products that are there, all or none, and tell of the progress.
+
+    Raises ClickException where there are orders already, or no products that are sold.
+    """
+    with _forgetting_all():
+        if db.session.scalar(select(exists(select(Order)))):
+            raise click.ClickException("there are orders already: --replace deletes them first")
+        lines = insert_orders(count, number)
+    click.echo(f"{count} orders, {lines} order lines")
+
+
+@contextmanager
+def _forgetting_all() -> Iterator[None]:
+    """Commit what the block does, and let neither the cache nor the leaderboard show the past."""
+    with cache.transaction():
+        yield
         for function in cache.memoized:
             cache.delete_memoized(function)
-    click.echo(f"{len(CATALOGUE)} categories, {count} products")
+    with suppress(RedisUnavailable):  # then the service makes it anew when Redis is back
+        leaderboard.rebuild()
 
 
 def _insert(count: int, number: int) -> None:
