@@ -121,6 +121,7 @@ def test_it_serves_stops_whole_and_finds_its_data_again(checkout: Checkout) -> N
     assert key.stat().st_mode & 0o777 == 0o600
     assert f"http://localhost:{checkout.port}/docs" in checkout.output()
     assert len(checkout.get("/products?limit=100").json()["items"]) == 100
+    assert len(checkout.get("/products/top-selling").json()["items"]) == 10
     written = checkout.post("/categories", name="A new one")
     assert written.status_code == 201
 

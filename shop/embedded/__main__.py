@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from shop import create_app
 from shop.config import ROOT, RUNNING_ENV, SettingError, Settings, from_files
 from shop.extensions import db
-from shop.ops.seed import DEMO_PRODUCTS, DEMO_SEED, catalogue_is_empty, fill
+from shop.ops.seed import DEMO_ORDERS, DEMO_PRODUCTS, DEMO_SEED, catalogue_is_empty, fill
 
 from . import EmbeddedError
 from .home import Home
@@ -183,7 +183,7 @@ def _prepare(environment: dict[str, str]) -> None:
         try:
             flask_migrate.upgrade(str(ROOT / "migrations").replace("%", "%%"))  # for configparser
             if catalogue_is_empty():
-                fill(DEMO_PRODUCTS, DEMO_SEED)
+                fill(DEMO_PRODUCTS, DEMO_SEED, DEMO_ORDERS)
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
             raise EmbeddedError(f"the database cannot be prepared: {reason}") from None
