@@ -1,4 +1,4 @@
-"""`make load-report`: the load of `locustfile.py`, without Redis and with it, measured.
+"""`make load-report`: the Shoppers of `locustfile.py`, without Redis and with it, measured.
 
 `run` serves and loads the product twice, and writes `bench/load.json`; `report` turns that into
 the section `load` of `docs/performance.md`, and prints the same table.

@@ -25,7 +25,7 @@ HEADER = ("", "without Redis", "with Redis", "change", "target with Redis", "rea
 
 SECTION = """
 `make load-report` makes this section: it serves a fresh catalogue without Redis and then with it, \
-on servers of its own, and loads each with the users of `locustfile.py`, who browse, read and \
+on servers of its own, and loads each with the Shoppers of `locustfile.py`, who browse, read and \
 change products. The figures are in `bench/load.json`.
 
 {table}

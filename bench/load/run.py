@@ -106,6 +106,7 @@ def _measure(service: Service, name: str, users: int, seconds: int) -> dict[str,
     command = [str(PROGRAMS / "locust"), "-f", f"locustfile.py,{RECORDER}"]
     command += ["--headless", "--only-summary", "--users", str(users), "--host", service.url]
     command += ["--spawn-rate", str(SPAWN_RATE), "--run-time", f"{seconds}s"]
+    command += ["Shopper"]  # alone: the figures are to be compared with those before
     locust = service.run("locust", command, ADMIN_API_KEY=ADMIN_KEY, LOAD_RECORD=str(record))
     try:
         samples = _sample_to_the_end(service, name, locust, seconds)
