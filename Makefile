@@ -44,9 +44,10 @@ check: install  ## Check format, lint, types, the Dockerfile and the compose fil
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.production.yaml
 
 .PHONY: load
-load: install  ## Load a running service for 60 s (USERS=400 HOST=http://localhost:8000)
-	@$(BIN)/locust --headless --users $(or $(USERS),400) --spawn-rate 50 --run-time 60s \
-	  --host $(or $(HOST),http://localhost:8000) --only-summary
+load: install  ## Load a running service (KIND=Shopper, or Buyer; USERS=400 SECONDS=60 HOST=http://localhost:8000)
+	@$(BIN)/locust --headless --users $(or $(USERS),400) --spawn-rate 50 \
+	  --run-time $(or $(SECONDS),60)s --host $(or $(HOST),http://localhost:8000) --only-summary \
+	  $(or $(KIND),Shopper)
 
 .venv-bench/installed: bench/requirements.txt
 	@$(PYTHON) -m venv .venv-bench

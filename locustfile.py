@@ -1,34 +1,50 @@
-"""Load for the catalogue: people who browse, and a few who keep it up to date.
+"""Load for the shop: people who browse and a few who keep the catalogue up to date, or who buy.
 
     make load                               400 users for 60 s, on what `make run` serves
-    make load-report                        the same without Redis and with it, compared
-    locust --host http://localhost:8000     a page at http://localhost:8089 to steer it
+    make load KIND=Buyer SECONDS=120        the same with people who buy, for longer
+    make load KIND="Shopper Buyer"          half of each
+    make load-report                        Shoppers without Redis and with it, compared
+    locust --host http://localhost:8000 Shopper
+                                            a page at http://localhost:8089 to steer it
+
+A Shopper browses, and of 50 requests one changes the catalogue. A Buyer browses (70 % of what it
+does), minds a cart (20 %) and checks it out (10 %), with some ten writes a minute. That a product
+is short of stock or inactive is an answer like others, shown under a name of its own. Whatever else
+is refused is a failure, and so is a cart or an order that is not what the Buyer has put together,
+and a repeated checkout that is not answered as the first.
 
 Each user has an address of its own, sent as X-Forwarded-For: TRUSTED_PROXIES=1 lets the service
 believe it. Otherwise all users are one client, and most of their requests are refused.
 
-Writes need the administrator's key, from ADMIN_API_KEY or from the `make run` of this checkout on
-this machine. They change stock and prices; what they create they delete again.
+Changes of the catalogue and payments need the administrator's key, from ADMIN_API_KEY or from the
+`make run` of this checkout on this machine. They change stock and prices. The products that
+Shoppers create they delete again; the orders stay.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections import Counter, deque
+from contextlib import contextmanager
 from http import HTTPStatus
 from itertools import accumulate, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from locust import FastHttpUser, between, events, task
 from locust.contrib.fasthttp import FastHttpSession
 from locust.event import EventHook
+from locust.exception import RescheduleTask, ResponseError
 from locust.runners import WorkerRunner
 
 if TYPE_CHECKING:
-    from locust.contrib.fasthttp import FastResponse
+    from collections.abc import Iterator
+
+    from locust.contrib.fasthttp import FastResponse, ResponseContextManager
     from locust.env import Environment
 
 HOST = "http://localhost:8000"
@@ -44,7 +60,23 @@ PAGE_SIZES = (10, 20, 100)
 PAGE_SIZE_WEIGHTS = (80, 15, 5)
 PAGES_TURNED = 2  # on average, beyond the first; few go far
 PRICE_CHANGES = 0.3  # of all changes; the others are of stock
+QUANTITIES = (1, 2, 3)
+QUANTITY_WEIGHTS = (85, 10, 5)
+PAID = 0.9  # of all orders, at once
+REPEATED = 0.05  # of all checkouts
+RESTOCKED = 0.2  # of the products that a checkout finds short
+RESTOCK = 50  # units
+
+# The names of requests in the table.
+PRODUCT = "/products/[id]"
+PAGE = "/products?skip&limit"
 CONDITIONAL = " If-None-Match"
+ITEM = "/cart/items/[id]"
+ITEM_INACTIVE = f"{ITEM} refused: inactive"
+CHECKOUT = "/cart/checkout"
+CHECKOUT_SHORT = f"{CHECKOUT} refused: stock"
+CHECKOUT_INACTIVE = f"{CHECKOUT} refused: inactive"
+REPLAYED = "Idempotent-Replayed"
 
 NO_ANSWER = "nothing answers at {host}: `make run` starts the service"
 EMPTY = "there are no products: `flask seed` makes some"
@@ -52,10 +84,12 @@ ONE_CLIENT = (
     "the service takes all users for one client and will refuse most of their requests: "
     "start it with `TRUSTED_PROXIES=1 make run`"
 )
-READ_ONLY = "nothing is written: there is no ADMIN_API_KEY that the service accepts"
+NO_KEY = (
+    "no product is changed and no order is paid: there is no ADMIN_API_KEY that the service accepts"
+)
 
 user_numbers = count(random.randrange(1 << 16))
-cache_outcomes: Counter[str] = Counter()  # by X-Cache
+cache_outcomes: Counter[tuple[str, str]] = Counter()  # by what was read, and X-Cache
 
 
 def new_address(environment: Environment) -> str:
@@ -138,9 +172,9 @@ class Catalogue:
         self.categories = probe.category_ids()
         self.admin_key = probe.admin_key()
 
-    def popular_product(self) -> str:
+    def popular_product(self) -> int:
         [product] = random.choices(self.products, cum_weights=self._weights)
-        return f"/products/{product}"
+        return product
 
     def page(self) -> str:
         """Return the path of a page of products, most often one of the first."""
@@ -153,9 +187,10 @@ class Catalogue:
 catalogue = Catalogue()
 
 
-class Shopper(FastHttpUser):
-    """Somebody at a browser, who sometimes minds the shop."""
+class Visitor(FastHttpUser):
+    """Somebody at a browser, who looks around without a session or a key."""
 
+    abstract = True
     host = HOST
     wait_time = between(1, 3)
     network_timeout = TIMEOUT
@@ -165,20 +200,17 @@ class Shopper(FastHttpUser):
         super().__init__(environment)
         self.address = new_address(environment)
         self.seen: deque[tuple[str, str, str]] = deque(maxlen=5)  # path, name, ETag
-        self.own: str | None = None  # the path of a product that this user has made
 
-    def on_stop(self) -> None:
-        if self.own:
-            self.delete_own()
+    # The weights of these five are 980 together; each kind of user adds its own to them.
 
     @task(350)
     def list_products(self) -> None:
-        self.read(catalogue.page(), "/products?skip&limit")
+        self.read(catalogue.page(), PAGE)
 
     @task(420)
     def open_product(self) -> None:
         if catalogue.products:
-            self.read(catalogue.popular_product(), "/products/[id]")
+            self.read(f"/products/{catalogue.popular_product()}", PRODUCT)
 
     @task(80)
     def list_categories(self) -> None:
@@ -195,15 +227,42 @@ class Shopper(FastHttpUser):
             path, name, etag = random.choice(self.seen)
             self.read(path, name, etag)
 
+    def read(self, path: str, name: str, etag: str | None = None) -> None:
+        headers = self.headers()
+        if etag:
+            headers["If-None-Match"] = etag
+        shown = name + CONDITIONAL if etag else name
+        response = self.client.get(path, name=shown, headers=headers)
+        if response.status_code == HTTPStatus.OK:
+            self.seen.append((path, name, response.headers["ETag"]))
+
+    def headers(self, token: str | None = None) -> dict[str, str]:
+        address = {"X-Forwarded-For": self.address}
+        return address | {"Authorization": f"Bearer {token}"} if token else address
+
+
+class Shopper(Visitor):
+    """Somebody who browses, and sometimes minds the shop."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.own: str | None = None  # the path of a product that this user has made
+
+    def on_stop(self) -> None:
+        if self.own:
+            self.delete_own()
+
     @task(16)
     def change_product(self) -> None:
         if not (catalogue.admin_key and catalogue.products):
             self.open_product()
-        elif random.random() < PRICE_CHANGES:
+            return
+        path = f"/products/{catalogue.popular_product()}"
+        if random.random() < PRICE_CHANGES:
             price = f"{random.randrange(100, 100_000) / 100:.2f}"
-            self.write("PATCH", catalogue.popular_product(), {"price": price})
+            self.write("PATCH", path, {"price": price})
         else:
-            self.write("PATCH", catalogue.popular_product(), {"stock": random.randrange(200)})
+            self.write("PATCH", path, {"stock": random.randrange(200)})
 
     @task(4)
     def make_or_delete_product(self) -> None:
@@ -222,22 +281,211 @@ class Shopper(FastHttpUser):
         path, self.own = self.own, None
         self.write("DELETE", path)
 
-    def read(self, path: str, name: str, etag: str | None = None) -> None:
-        headers = {"X-Forwarded-For": self.address}
-        if etag:
-            headers["If-None-Match"] = etag
-        shown = name + CONDITIONAL if etag else name
-        response = self.client.get(path, name=shown, headers=headers)
-        if response.status_code == HTTPStatus.OK:
-            self.seen.append((path, name, response.headers["ETag"]))
-
     def write(self, method: str, path: str, values: dict[str, Any] | None = None) -> FastResponse:
-        headers = {
-            "X-Forwarded-For": self.address,
-            "Authorization": f"Bearer {catalogue.admin_key}",
-        }
-        name = "/products" if method == "POST" else "/products/[id]"
+        headers = self.headers(catalogue.admin_key)
+        name = "/products" if method == "POST" else PRODUCT
         return self.client.request(method, path, name=name, json=values, headers=headers)
+
+
+class Buyer(Visitor):
+    """Somebody who browses, fills a cart, and orders what is in it.
+
+    Of 1450 tasks 1015 browse (70 %), 290 mind the cart (20 %), and 145 check it out (10 %).
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.token: str | None = None  # of the session
+        self.cart: dict[int, int] = {}  # quantities by product, as the session should have them
+
+    @task(20)
+    def list_best_sellers(self) -> None:
+        self.read("/products/top-selling", "/products/top-selling")
+
+    @task(15)
+    def list_trending(self) -> None:
+        self.read("/products/trending", "/products/trending")
+
+    @task(174)
+    def put_item(self) -> None:
+        if not catalogue.products:
+            return
+        product = catalogue.popular_product()
+        [quantity] = random.choices(QUANTITIES, QUANTITY_WEIGHTS)
+        path = f"/cart/items/{product}"
+        with self.asking("PUT", path, ITEM, json={"quantity": quantity}) as response:
+            if is_inactive(response):
+                accept(response, ITEM_INACTIVE)
+                return
+            self.cart[product] = quantity
+            self.check_cart(response)
+
+    @task(87)
+    def open_cart(self) -> None:
+        with self.asking("GET", "/cart", "/cart") as response:
+            self.check_cart(response)
+
+    @task(29)
+    def remove_some_item(self) -> None:
+        if self.cart:
+            self.remove_item(random.choice(list(self.cart)))
+
+    @task(145)
+    def check_out(self) -> None:
+        if not self.cart:
+            self.put_item()
+        if not self.cart:
+            return
+        request = {"json": {"customer": self.customer()}, "headers": fresh_key()}
+        order = self.place_order(request)
+        if order is None:
+            self.remove_unavailable()
+            return
+        if random.random() < REPEATED:
+            self.repeat_checkout(request, order)
+        if catalogue.admin_key and random.random() < PAID:
+            self.pay(json.loads(order)["id"])
+
+    def place_order(self, request: dict[str, Any]) -> bytes | None:
+        """Return the order that was made of the cart, None if none was."""
+        with self.asking("POST", CHECKOUT, CHECKOUT, **request) as response:
+            if name := refusal(response):
+                accept(response, name)
+                return None
+            require(response, HTTPStatus.CREATED)
+            require_same("order", quantities(response.json()["lines"]), self.cart)
+            require_same(REPLAYED, response.headers.get(REPLAYED), None)
+            self.cart = {}
+            return response.content
+        return None
+
+    def repeat_checkout(self, request: dict[str, Any], order: bytes) -> None:
+        with self.asking("POST", CHECKOUT, f"{CHECKOUT} repeated", **request) as response:
+            require(response, HTTPStatus.CREATED)
+            require_same("answer", response.content, order)
+            require_same(REPLAYED, response.headers.get(REPLAYED), "true")
+
+    def remove_unavailable(self) -> None:
+        found: list[dict[str, Any]] = []
+        with self.asking("GET", "/cart", "/cart") as response:
+            found = self.check_cart(response)
+        for item in found:
+            product, state = item["product_id"], item["state"]
+            if state != "available" and product in self.cart:  # it is empty after a wrong answer
+                self.remove_item(product)
+            if state == "short" and random.random() < RESTOCKED:
+                self.restock(product)
+
+    def remove_item(self, product: int) -> None:
+        with self.asking("DELETE", f"/cart/items/{product}", ITEM) as response:
+            require(response, HTTPStatus.NO_CONTENT)
+            del self.cart[product]
+
+    def pay(self, order: int) -> None:
+        headers = self.headers(catalogue.admin_key) | fresh_key()
+        path, name = f"/orders/{order}/pay", "/orders/[id]/pay"
+        with self.client.post(path, name=name, headers=headers, catch_response=True) as response:
+            require(response, HTTPStatus.OK)
+            require_same("status", response.json()["status"], "paid")
+
+    def restock(self, product: int) -> None:
+        if catalogue.admin_key:
+            path, name = f"/products/{product}/stock", f"{PRODUCT}/stock"
+            headers = self.headers(catalogue.admin_key)
+            self.client.patch(path, name=name, headers=headers, json={"delta": RESTOCK})
+
+    def check_cart(self, response: FastResponse) -> list[dict[str, Any]]:
+        """Return the items of a cart, which must be those that were put there."""
+        require(response, HTTPStatus.OK)
+        items: list[dict[str, Any]] = response.json()["items"]
+        require_same("cart", quantities(items), self.cart)
+        return items
+
+    def customer(self) -> dict[str, str]:
+        return {"name": f"Buyer at {self.address}", "email": f"buyer-{self.address}@example.com"}
+
+    @contextmanager
+    def asking(
+        self,
+        method: str,
+        path: str,
+        name: str,
+        *,
+        headers: dict[str, str] | None = None,
+        **body: Any,
+    ) -> Iterator[ResponseContextManager]:
+        """Send a request of the session, whose answer the block judges by raising ResponseError.
+
+        After a wrong answer nobody knows what is in the cart: the next request opens a new session.
+        """
+        token, self.token = self.token or self.open_session(), None
+        headers = self.headers(token) | (headers or {})
+        with self.client.request(
+            method, path, name=name, headers=headers, catch_response=True, **body
+        ) as response:
+            yield response
+            self.token = token
+        if self.token is None:
+            self.cart = {}  # of the session to come
+
+    def open_session(self) -> str:
+        """Raises RescheduleTask where that fails: what was to be done needs a session."""
+        response = self.client.post("/sessions", headers=self.headers())
+        if response.status_code != HTTPStatus.CREATED:
+            raise RescheduleTask
+        token: str = response.json()["token"]
+        return token
+
+
+def fresh_key() -> dict[str, str]:
+    return {"Idempotency-Key": str(uuid4())}
+
+
+def quantities(items: list[dict[str, Any]]) -> dict[int, int]:
+    """Return how many of each product a cart or an order has."""
+    return {item["product_id"]: item["quantity"] for item in items}
+
+
+def require(response: FastResponse, status: HTTPStatus) -> None:
+    """Raise ResponseError, which makes the request a failure, for another status."""
+    if response.status_code != status:
+        detail = problem(response).get("detail", response.error)
+        raise ResponseError(f"{response.status_code} instead of {status}: {detail}")
+
+
+def require_same(what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise ResponseError(f"wrong {what}: {found!r} instead of {expected!r}")
+
+
+def refusal(response: FastResponse) -> str | None:
+    """Return what to call a checkout that is refused for what is not to be had, None for others."""
+    if response.status_code != HTTPStatus.CONFLICT:
+        return None
+    wrong = {error["field"].rpartition(".")[2] for error in problem(response).get("errors", [])}
+    if not wrong or wrong - {"quantity", "product_id"}:
+        return None
+    return CHECKOUT_SHORT if "quantity" in wrong else CHECKOUT_INACTIVE
+
+
+def is_inactive(response: FastResponse) -> bool:
+    """Tell whether an item is refused because its product is not sold now."""
+    is_conflict = response.status_code == HTTPStatus.CONFLICT
+    return is_conflict and "is not sold now" in problem(response).get("detail", "")
+
+
+def problem(response: FastResponse) -> dict[str, Any]:
+    """Return the document of a refusal (RFC 9457), an empty one if the answer is no such."""
+    if "problem+json" not in ((response.headers or {}).get("Content-Type") or ""):
+        return {}
+    document: dict[str, Any] = response.json()
+    return document
+
+
+def accept(response: ResponseContextManager, name: str) -> None:
+    """Count a refusal that is no failure, under a name of its own."""
+    response.request_meta["name"] = name
+    response.success()
 
 
 @events.test_start.add_listener
@@ -256,24 +504,26 @@ def begin(environment: Environment, **_: object) -> None:
     if complaint:
         say(complaint)
     elif not catalogue.admin_key:
-        say(READ_ONLY)
+        say(NO_KEY)
 
 
 @events.request.add_listener
-def count_cache_outcome(response: FastResponse | None = None, **_: object) -> None:
+def count_cache_outcome(name: str, response: FastResponse | None = None, **_: object) -> None:
     if response is not None and response.headers and (outcome := response.headers.get("X-Cache")):
-        cache_outcomes[outcome] += 1
+        cache_outcomes[name.removesuffix(CONDITIONAL), outcome] += 1
 
 
 @events.report_to_master.add_listener
 def send_cache_outcomes(data: dict[str, Any], **_: object) -> None:
-    data["cache_outcomes"] = dict(cache_outcomes)
+    # A tuple is a list when it arrives, and so cannot be a key on the way.
+    data["cache_outcomes"] = [(*key, number) for key, number in cache_outcomes.items()]
     cache_outcomes.clear()
 
 
 @events.worker_report.add_listener
 def receive_cache_outcomes(data: dict[str, Any], **_: object) -> None:
-    cache_outcomes.update(data.get("cache_outcomes", {}))
+    for name, outcome, number in data.get("cache_outcomes", []):
+        cache_outcomes[name, outcome] += number
 
 
 @events.reset_stats.add_listener
@@ -289,17 +539,36 @@ def conclude(environment: Environment, **_: object) -> None:
         return
     total = environment.stats.total
     p50, p95, p99 = (total.get_response_time_percentile(part) or 0 for part in (0.5, 0.95, 0.99))
-    reads = cache_outcomes.total()
-    hits = f"{cache_outcomes['HIT'] / reads:.1%}" if reads else "unknown"
     say(
         f"p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms; "
         f"{total.num_requests} requests, {total.total_rps:.1f}/s; "
-        f"{total.num_failures} failures ({total.fail_ratio:.2%}); cache hit rate {hits}"
+        f"{total.num_failures} failures ({total.fail_ratio:.2%}); "
+        f"cache hit rate {hit_rate()}, of products {hit_rate(PRODUCT)}, of pages {hit_rate(PAGE)}"
+        f"{orders(environment)}"
     )
     if not total.num_requests or total.fail_ratio > FAILURES_MAX:
         environment.process_exit_code = 1
     elif not environment.runner.exceptions:
         environment.process_exit_code = 0  # locust's own answer to a single failure is 1
+
+
+def hit_rate(read: str | None = None) -> str:
+    """Return the share of hits among all reads, or among those of one name."""
+    outcomes: Counter[str] = Counter()
+    for (name, outcome), number in cache_outcomes.items():
+        if read in {None, name}:
+            outcomes[outcome] += number
+    return f"{outcomes['HIT'] / outcomes.total():.1%}" if outcomes else "unknown"
+
+
+def orders(environment: Environment) -> str:
+    """Return what became of the checkouts, if there were any."""
+    entries = environment.stats.entries
+    made, short = (
+        entry.num_requests - entry.num_failures if (entry := entries.get((name, "POST"))) else 0
+        for name in (CHECKOUT, CHECKOUT_SHORT)
+    )
+    return f"; {made} orders, {short} refused for stock" if made or short else ""
 
 
 def is_worker(environment: Environment) -> bool:
