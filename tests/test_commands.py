@@ -158,11 +158,12 @@ def test_limits_are_listed_with_every_route(make_shop: Make) -> None:
         "POLICY standard partner",
         "default 3 1000",
         "write 2 300",
+        "session 100000 -",
         "unknown_key 100000 -",
         "in 50 s; the tier unlimited has no limit",
         "GET /products default (costs 1 for each 50 rows)",
         "POST /products default, write",
-        "GET /rate_limit default (free), write (free)",
+        "GET /rate_limit default (free), session (free), write (free)",
         "GET /health_check -",
         "GET /metrics -",
     ):

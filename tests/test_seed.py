@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from conftest import Make, Shop
 
-CUSTOMER = {"name": "Pat Smith", "email": "pat@example.com", "address": ""}
+CUSTOMER = {"name": "A. Customer", "email": "customer@example.com", "address": ""}
 
 
 def seed(shop: Shop, *arguments: str) -> str:
@@ -148,8 +148,7 @@ def test_some_customers_come_again_and_none_is_a_real_one(a_shop: Shop) -> None:
     customers = Counter(one.customer_email for one in made)
     assert 200 < len(customers) < 500
     assert max(customers.values()) >= 10
-    domains = {email.split("@")[1] for email in customers}
-    assert domains == {"example.com", "example.org", "example.net"}
+    assert {email.split("@")[1] for email in customers} == {"example.com"}
     assert len({(one.customer_email, one.customer_name) for one in made}) == len(customers)
 
 

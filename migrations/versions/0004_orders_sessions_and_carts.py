@@ -70,14 +70,14 @@ def upgrade() -> None:
             name=op.f("fk_order_lines_product_id"),
             ondelete="RESTRICT",
         ),
-        sa.PrimaryKeyConstraint("order_id", "product_id", name=op.f("pk_order_lines")),
+        sa.PrimaryKeyConstraint(
+            "order_id",
+            "product_id",
+            name=op.f("pk_order_lines"),
+            postgresql_include=["quantity"],
+        ),
     )
-    op.create_index(
-        "ix_order_lines_product_id",
-        "order_lines",
-        ["product_id", "order_id"],
-        postgresql_include=["quantity"],
-    )
+    op.create_index(op.f("ix_order_lines_product_id"), "order_lines", ["product_id"])
     op.create_table(
         "sessions",
         sa.Column("id", sa.Integer(), nullable=False),

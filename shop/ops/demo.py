@@ -97,14 +97,3 @@ DESCRIPTIONS = (
     "The {thing} that started it all: simple, sturdy, and easy to look after.",
     "Designed with people who use a {thing} daily. Packed without plastic.",
 )
-
-# Customers are put together of these.
-FIRST_NAMES = (
-    "Alex", "Chris", "Dana", "Jamie", "Kim", "Lee", "Morgan", "Pat", "Robin", "Sam", "Toni",
-)  # fmt: skip
-SURNAMES = (
-    "Baker", "Carpenter", "Cook", "Fisher", "Gardener", "Mason", "Miller", "Painter", "Potter",
-    "Smith", "Tailor", "Turner", "Weaver",
-)  # fmt: skip
-STREETS = ("Sample Street", "Example Road", "Test Lane", "Model Square", "Placeholder Way")
-MAIL_DOMAINS = ("example.com", "example.org", "example.net")  # which are nobody's (RFC 2606)

@@ -14,8 +14,6 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
-from .demo import FIRST_NAMES, MAIL_DOMAINS, STREETS, SURNAMES
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -167,14 +165,11 @@ def _course(chance: random.Random) -> Iterator[tuple[str, float]]:
 
 def _customer(chance: random.Random, count: int) -> Customer:
     """Return one of the customers of `count` orders, of whom some buy much more than others."""
-    number = int((count // ORDERS_PER_CUSTOMER + 1) * chance.random() ** 1.5)
-    surname = SURNAMES[number % len(SURNAMES)]
-    first = FIRST_NAMES[number % len(FIRST_NAMES)]
-    domain = MAIL_DOMAINS[number % len(MAIL_DOMAINS)]
+    number = 1 + int((count // ORDERS_PER_CUSTOMER + 1) * chance.random() ** 1.5)
     return Customer(
-        f"{first} {surname}",
-        f"{first}.{surname}.{number + 1}@{domain}".lower(),
-        f"{number % 97 + 1} {STREETS[number % len(STREETS)]}, {number % 90000 + 10000} Exampleton",
+        f"Customer {number}",
+        f"customer.{number}@example.com",
+        f"{number} Market Street, Exampleton",
     )
 
 

@@ -32,7 +32,7 @@ DEMO_SEED = 1
 BATCH = 2000  # rows of one INSERT
 PRODUCTS_MAX = 5_000_000
 ORDERS_MAX = 1_000_000
-REPLACED = "products, categories, orders, order_lines, cart_items"  # tables
+REPLACED = "products, categories, orders, order_lines, cart_items, idempotency_keys"  # tables
 OUT_OF_STOCK = 0.05
 
 

@@ -4,7 +4,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, Numeric, String, Text, func
+from sqlalchemy import (
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    Numeric,
+    PrimaryKeyConstraint,
+    String,
+    Text,
+    func,
+)
 from sqlalchemy.orm import Mapped, composite, mapped_column, relationship
 
 from shop.extensions import Base
@@ -62,17 +72,13 @@ class OrderLine(Base):
     __table_args__ = (
         CheckConstraint("quantity > 0", name="quantity_positive"),
         CheckConstraint("price > 0", name="price_positive"),
-        # What has been sold of each product is read from the index alone.
-        Index(
-            "ix_order_lines_product_id", "product_id", "order_id", postgresql_include=["quantity"]
-        ),
+        # What orders have sold is read from this index alone.
+        PrimaryKeyConstraint("order_id", "product_id", postgresql_include=["quantity"]),
     )
 
-    order_id: Mapped[int] = mapped_column(
-        ForeignKey("orders.id", ondelete="CASCADE"), primary_key=True
-    )
+    order_id: Mapped[int] = mapped_column(ForeignKey("orders.id", ondelete="CASCADE"))
     product_id: Mapped[int] = mapped_column(
-        ForeignKey("products.id", ondelete="RESTRICT"), primary_key=True
+        ForeignKey("products.id", ondelete="RESTRICT"), index=True
     )
     position: Mapped[int]
     sku: Mapped[str | None] = mapped_column(String(64))
