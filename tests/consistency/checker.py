@@ -9,6 +9,9 @@ notes what is done before it sends its request; an answer with a smaller number 
 is smaller than what an earlier read has answered, which had ended when this one began, went back:
 a write that is not acknowledged yet was seen, and then not. Without faults that does not happen.
 
+Sellers sell products, several in one order, and what is missing of their stock counts up. An order
+that is not answered is sent again with its Idempotency-Key, so that each counts once.
+
 Rows that come and go have one owner each: a row must be found, alone and in the list, once its
 creation is acknowledged, and must not be found once its deletion is.
 
@@ -22,6 +25,7 @@ import http.client
 import json
 import multiprocessing
 import random
+import secrets
 import signal
 import threading
 import time
@@ -36,6 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PRODUCTS = 36  # rows that stay, whose stock and description are counted up
+SOLD = 6  # more of them, of which units are sold
+STOCK = 1_000_000  # of each of those, at first
+SELLERS = 2
 CATEGORIES = 2  # rows that stay, whose names are counted up
 CHURNS = 3  # rows that come and go, one after the other
 WRITERS = 20  # that count up
@@ -50,7 +57,10 @@ COUNTERS = [
     *((f"/products/{n}", "stock") for n in range(1, PRODUCTS + 1)),
     *((f"/products/{n}", "description") for n in range(1, PRODUCTS + 1)),
     *((f"/categories/{n}", "name") for n in range(1, CATEGORIES + 1)),
+    *((f"/products/{n}", "sold") for n in range(PRODUCTS + 1, PRODUCTS + SOLD + 1)),
 ]
+WRITTEN = [i for i, (_, field_name) in enumerate(COUNTERS) if field_name != "sold"]
+SALES = [i for i in range(len(COUNTERS)) if i not in WRITTEN]
 INDEX = {counter: i for i, counter in enumerate(COUNTERS)}
 
 # What an owner does with its row.
@@ -68,6 +78,7 @@ class Report:
     reads: int = 0
     racing: int = 0
     writes: int = 0
+    sales: int = 0
     stale: list[str] = field(default_factory=list)
     back: list[str] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -78,6 +89,7 @@ class Report:
         self.reads += other.reads
         self.racing += other.racing
         self.writes += other.writes
+        self.sales += other.sales
         self.stale += other.stale
         self.back += other.back
         self.statuses += other.statuses
@@ -88,7 +100,7 @@ class Report:
         outcomes = ", ".join(f"{n} x {outcome}" for outcome, n in sorted(self.outcomes.items()))
         return (
             f"{self.reads} reads in {self.requests} requests, {self.racing} racing, "
-            f"{self.writes} writes, {len(self.stale)} stale, {len(self.back)} went back\n"
+            f"{self.writes} writes, {self.sales} sales, {len(self.stale)} stale, {len(self.back)} went back\n"
             f"  answers: {statuses or 'none'} (0: no answer)\n  X-Cache: {outcomes or 'none'}"
         )
 
@@ -125,13 +137,15 @@ class Client:
         )
 
     def request(
-        self, method: str, path: str, fields: dict[str, Any] | None = None, etag: str | None = None
+        self,
+        method: str,
+        path: str,
+        fields: dict[str, Any] | None = None,
+        more: dict[str, str] | None = None,
     ) -> tuple[int, Any, str | None]:
         """Return status, document and ETag; status 0 if there was no answer."""
         body = None if fields is None else json.dumps(fields)
-        headers = dict(self._headers) if method != "GET" else {}
-        if etag:
-            headers["If-None-Match"] = etag
+        headers = (dict(self._headers) if method != "GET" else {}) | (more or {})
         try:
             self._connection.request(method, path, body, headers)
             response = self._connection.getresponse()
@@ -162,6 +176,8 @@ class Client:
 
 
 def value(path: str, field_name: str, document: dict[str, Any]) -> int:
+    if field_name == "sold":
+        return STOCK - int(document["stock"])
     number = document[field_name]
     return int(number.partition(" ")[2] or 0) if isinstance(number, str) else int(number)
 
@@ -181,6 +197,26 @@ def count_up(client: Client, shared: Shared, mine: list[int], report: Report) ->
             elif status:
                 report.stale.append(f"PATCH {path}: {status}")
             time.sleep(PAUSE)
+
+
+def sell(client: Client, shared: Shared, mine: list[int], report: Report) -> None:
+    """Sell one unit of each product of `mine` in one order, and again."""
+    lines = [{"product_id": int(COUNTERS[i][0].split("/")[-1]), "quantity": 1} for i in mine]
+    order = {"customer": {"name": "Reader", "email": "reader@example.com"}, "lines": lines}
+    while not shared.stop[0]:
+        for i in mine:
+            shared.begun[i] += 1
+        key, status = {"Idempotency-Key": secrets.token_hex(8)}, 0
+        random.shuffle(lines)
+        while status != 201 and not shared.stop[0]:
+            status, _, _ = client.request("POST", "/orders", order, key)
+            if status not in {0, 201, 409} and status < 500:
+                report.stale.append(f"POST /orders: {status}")
+        if status == 201:
+            for i in mine:
+                shared.done[i] = shared.begun[i]
+            report.sales += 1
+        time.sleep(PAUSE)
 
 
 def come_and_go(client: Client, shared: Shared, owner: int, report: Report) -> None:
@@ -230,7 +266,8 @@ class Reader:
         etag, known = self._known.get(path, (None, {}))
         if random.random() < 0.5:
             etag = None
-        status, document, new_etag = self._client.request("GET", path, etag=etag)
+        seen = {"If-None-Match": etag} if etag else {}
+        status, document, new_etag = self._client.request("GET", path, more=seen)
         self._report.requests += 1
         if status == 304:
             document = known
@@ -253,7 +290,7 @@ class Reader:
         if status != 200:
             return
         rows = {row["id"]: row for row in page["items"]}
-        for n in range(1, PRODUCTS + 1):
+        for n in range(1, PRODUCTS + SOLD + 1):
             if n in rows:
                 self._judge(f"/products/{n}", rows[n], floors)
             else:
@@ -285,7 +322,7 @@ class Reader:
 
     def _judge(self, path: str, document: dict[str, Any], floors: list[Floor]) -> None:
         shared, racing = self._shared, False
-        for name in ("stock", "description", "name"):
+        for name in ("stock", "description", "name", "sold"):
             i = INDEX.get((path, name))
             if i is None:
                 continue
@@ -316,6 +353,9 @@ class Reader:
             self._report.stale.append(f"{row} is created, and not in the {where}")
 
 
+WORKS: dict[str, Callable[..., None]] = {"count": count_up, "churn": come_and_go, "sell": sell}
+
+
 def run_process(
     service: tuple[str, str], shared: Shared, readers: int, writers: list[Any], results: Any
 ) -> None:
@@ -334,7 +374,7 @@ def run_process(
     for _ in range(readers):
         start(lambda client, shared, report: Reader(client, shared, report).read_forever())
     for work, argument in writers:
-        start(count_up if work == "count" else come_and_go, argument)
+        start(WORKS[work], argument)
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -353,7 +393,10 @@ def prepare(url: str, key: str) -> None:
         for n in range(1, PRODUCTS + 1):
             fields = {"name": f"product {n}", "price": 1, "stock": 0, "category_id": 1}
             assert client.request("POST", "/products", fields)[0] == 201
-        for path, name in COUNTERS:
+        for n in range(PRODUCTS + 1, PRODUCTS + SOLD + 1):
+            fields = {"name": f"product {n}", "price": 1, "stock": STOCK, "category_id": 1}
+            assert client.request("POST", "/products", fields)[0] == 201
+        for path, name in (COUNTERS[i] for i in WRITTEN):
             new = 0 if name == "stock" else f"{path} 0"
             assert client.request("PATCH", path, {name: new})[0] == 200
 
@@ -363,13 +406,20 @@ def check(
     key: str,
     seconds: float,
     faults: Iterator[Callable[[], None]] | None = None,
+    *,
+    sales: bool = True,
 ) -> Report:
-    """Race readers and writers for so long, and until there are no more faults, and judge."""
+    """Race readers and writers for so long, and until there are no more faults, and judge.
+
+    Without `sales` nothing is ordered: of a service that takes no orders.
+    """
     prepare(url, key)
     shared = Shared()
     results = context.Queue()
-    shares = [list(range(len(COUNTERS)))[first::WRITERS] for first in range(WRITERS)]
-    writers = [("count", mine) for mine in shares] + [("churn", o) for o in range(CHURNS)]
+    writers: list[tuple[str, Any]] = [("churn", owner) for owner in range(CHURNS)]
+    writers += [("count", WRITTEN[first::WRITERS]) for first in range(WRITERS)]
+    if sales:
+        writers += [("sell", SALES[first::SELLERS]) for first in range(SELLERS)]
     jobs = [(0, writers), *[(READER_THREADS, [])] * READER_PROCESSES]
     processes = [
         context.Process(target=run_process, args=((url, key), shared, readers, work, results))

@@ -1,0 +1,194 @@
+"""Whatever is done in whatever order: what is in stock and what is sold are what came in.
+
+A machine draws operations, does them, and knows what each has to answer. After each, the database
+and the cached reads have to say what the machine has counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from conftest import CUSTOMER
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from sqlalchemy import text
+
+from shop.extensions import db
+from shop.orders.service import TRANSITIONS
+
+if TYPE_CHECKING:
+    from conftest import Shop
+    from werkzeug.test import TestResponse
+
+PRODUCTS = 4
+EXAMPLES, STEPS = 80, 60
+OPERATIONS_LEAST = 3000
+
+products = st.integers(0, PRODUCTS - 1)
+quantities = st.integers(1, 6)
+baskets = st.dictionaries(products, quantities, min_size=1, max_size=PRODUCTS)
+picks = st.integers(0, 10_000)  # of what there is by then
+
+UNITS = text("""
+    SELECT product_id, sum(quantity) FROM order_lines JOIN orders ON orders.id = order_id
+    WHERE status <> 'cancelled' GROUP BY product_id
+""")
+STOCKS = text("SELECT id, stock FROM products")
+
+
+class Commerce(RuleBasedStateMachine):
+    shop: Shop
+    operations: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__()
+        made = [self.shop.create_product(name="Rake", stock=10) for _ in range(PRODUCTS)]
+        self.ids = [product["id"] for product in made]
+        self.stock = [10] * PRODUCTS
+        self.came_in = [10] * PRODUCTS
+        self.active = [True] * PRODUCTS
+        self.orders: dict[int, tuple[str, dict[int, int]]] = {}  # status, and what is in it
+        self.cart: dict[int, int] = {}
+        self.session = self.shop.open_session()
+        self.answered: list[tuple[str, str, dict[str, Any], dict[str, str], bytes]] = []
+
+    # What a buyer does.
+
+    @rule(basket=baskets)
+    def order(self, basket: dict[int, int]) -> None:
+        lines = [{"product_id": self.ids[n], "quantity": basket[n]} for n in basket]
+        self._sell("/orders", {"customer": CUSTOMER, "lines": lines}, basket, {})
+
+    @rule(product=products, quantity=quantities)
+    def put_into_the_cart(self, product: int, quantity: int) -> None:
+        path = f"/cart/items/{self.ids[product]}"
+        answer = self._send("PUT", path, {"quantity": quantity}, self.session)
+        assert answer.status_code == (200 if self.active[product] else 409)
+        if self.active[product]:
+            self.cart[product] = quantity
+
+    @rule(product=products)
+    def take_out_of_the_cart(self, product: int) -> None:
+        answer = self._send("DELETE", f"/cart/items/{self.ids[product]}", None, self.session)
+        assert answer.status_code == (204 if self.cart.pop(product, 0) else 404)
+
+    @rule()
+    def check_out(self) -> None:
+        body = {"customer": CUSTOMER}
+        if self.cart:
+            if self._sell("/cart/checkout", body, self.cart, self.session):
+                self.cart = {}
+        else:
+            answer = self._send("POST", "/cart/checkout", body, self.session)
+            assert answer.status_code == 409
+
+    def _sell(
+        self, path: str, body: dict[str, Any], basket: dict[int, int], headers: dict[str, str]
+    ) -> bool:
+        """Order a basket, and tell whether it could be had."""
+        there = all(self.active[n] and self.stock[n] >= basket[n] for n in basket)
+        headers = {**headers, "Idempotency-Key": self._new_key()}
+        answer = self._send("POST", path, body, headers)
+        assert answer.status_code == (201 if there else 409), answer.text
+        if there:
+            self.orders[answer.get_json()["id"]] = ("pending", dict(basket))
+            self.answered.append(("POST", path, body, headers, answer.data))
+            for n, quantity in basket.items():
+                self.stock[n] -= quantity
+        return there
+
+    @rule(pick=picks)
+    def send_again(self, pick: int) -> None:
+        """A request that was answered is carried out no second time, whatever has come since."""
+        if self.answered:
+            method, path, body, headers, first = self.answered[pick % len(self.answered)]
+            answer = self._send(method, path, body, headers)
+            assert answer.headers["Idempotent-Replayed"] == "true"
+            assert answer.data == first
+
+    # What the shop does.
+
+    @rule(pick=picks, action=st.sampled_from(list(TRANSITIONS)))
+    def move(self, pick: int, action: str) -> None:
+        if not self.orders:
+            return
+        order_id = list(self.orders)[pick % len(self.orders)]
+        status, basket = self.orders[order_id]
+        before, after = TRANSITIONS[action]
+        path = f"/orders/{order_id}/{action}"
+        headers = {"Idempotency-Key": self._new_key()}
+        answer = self._send("POST", path, {}, headers)
+        assert answer.status_code == (200 if status in before else 409)
+        if status in before:
+            self.orders[order_id] = (after, basket)
+            self.answered.append(("POST", path, {}, headers, answer.data))
+            if after == "cancelled":
+                for n, quantity in basket.items():
+                    self.stock[n] += quantity
+
+    @rule(product=products, delta=st.integers(-8, 8))
+    def change_stock(self, product: int, delta: int) -> None:
+        path = f"/products/{self.ids[product]}/stock"
+        answer = self._send("PATCH", path, {"delta": delta})
+        enough = self.stock[product] + delta >= 0
+        assert answer.status_code == (200 if enough else 409)
+        if enough:
+            self.stock[product] += delta
+            self.came_in[product] += delta
+
+    @rule(product=products, stock=st.integers(0, 12))
+    def count_stock(self, product: int, stock: int) -> None:
+        answer = self._send("PATCH", f"/products/{self.ids[product]}", {"stock": stock})
+        assert answer.status_code == 200
+        self.came_in[product] += stock - self.stock[product]
+        self.stock[product] = stock
+
+    @rule(product=products)
+    def stop_or_go_on_selling(self, product: int) -> None:
+        self.active[product] = not self.active[product]
+        body = {"active": self.active[product]}
+        assert self._send("PATCH", f"/products/{self.ids[product]}", body).status_code == 200
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None,
+        headers: dict[str, str] | None = None,
+    ) -> TestResponse:
+        self.operations[method] += 1
+        return self.shop.request(method, path, json=body, headers=headers or {})
+
+    def _new_key(self) -> str:
+        return str(self.operations.total())
+
+    @invariant()
+    def nothing_is_lost_and_nothing_is_made_up(self) -> None:
+        with self.shop.app.app_context(), db.engine.connect() as connection:
+            stocks = {row[0]: row[1] for row in connection.execute(STOCKS)}
+            units = {row[0]: row[1] for row in connection.execute(UNITS)}
+        for n, product_id in enumerate(self.ids):
+            assert stocks[product_id] == self.stock[n] >= 0
+            assert stocks[product_id] + units.get(product_id, 0) == self.came_in[n]
+            assert self.shop.stock_of(product_id) == self.stock[n]
+
+
+def test_stock_and_what_is_sold_are_what_came_in(a_shop: Shop) -> None:
+    Commerce.shop = a_shop
+    Commerce.operations.clear()
+    run_state_machine_as_test(
+        Commerce,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    assert Commerce.operations.total() >= OPERATIONS_LEAST
+    print(dict(Commerce.operations))  # noqa: T201  (with -s: how many there were)
