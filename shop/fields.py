@@ -99,7 +99,7 @@ class Money(fields.Field[Decimal]):
         "example": "19.90",
     }
     OUTPUT = {"type": "string", "pattern": r"^[0-9]{1,10}\.[0-9]{2}$", "example": "19.90"}  # noqa: RUF012
-    SUM = {"type": "string", "pattern": r"^[0-9]{1,16}\.[0-9]{2}$", "example": "39.80"}  # noqa: RUF012
+    SUM = {"type": "string", "pattern": r"^[0-9]+\.[0-9]{2}$", "example": "39.80"}  # noqa: RUF012
     WRONG = "Must be an amount above 0 with at most two decimal places, such as 19.90."
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:

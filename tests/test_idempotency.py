@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import ADMIN_KEY, CUSTOMER
+from conftest import ADMIN_KEY, CUSTOMER, await_true
 from sqlalchemy import text
 
 from shop import idempotency
 from shop.extensions import db
 
 if TYPE_CHECKING:
-    from conftest import Shop
+    from conftest import Make, Shop
     from werkzeug.test import TestResponse
+
+    from shop.embedded.servers import Redis
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
 KEY = {"Idempotency-Key": "b0a5d8f4-9d4e-4a0d-8f6c-2f6d7f0f8a10"}
@@ -139,6 +142,25 @@ def test_what_is_kept_no_longer_is_purged(shop: Shop) -> None:
     assert shop.command("purge").output == "0 sessions, 1 idempotency keys\n"
     assert shop.command("purge").output == "0 sessions, 0 idempotency keys\n"
     assert order(shop, "new").headers["Idempotent-Replayed"] == "true"
+
+
+def test_a_repeat_is_not_answered_before_the_first_may_be(
+    make_shop: Make, own_redis: Redis
+) -> None:
+    """A worker that cannot tell Redis waits after its COMMIT; what it wrote can be seen by then."""
+    cut_off = make_shop(REDIS_URL="redis://127.0.0.1:1")
+    other = make_shop(REDIS_URL=own_redis.url)
+    cut_off.create_product(stock=1000)
+    for number in range(3):
+        key = str(number)
+        assert other.stock_of(1) == 1000 - number
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(order, cut_off, key)
+            await_true(lambda: other.stock_of(1) and count_orders(other) > number)  # noqa: B023
+            again = order(other, key)
+            assert again.headers["Idempotent-Replayed"] == "true"
+            assert other.stock_of(1) == 1000 - number - 1
+            assert first.result().data == again.data
 
 
 def test_the_answer_is_kept_with_the_order_or_neither_is(

@@ -95,7 +95,8 @@ def _renew(token_hash: str) -> None:
 def close_session(session_id: int) -> None:
     """End a session, and its cart with it."""
     with cache.transaction():
-        _delete(select(Session).where(Session.id == session_id).with_for_update())
+        if not _delete(select(Session).where(Session.id == session_id).with_for_update()):
+            cache.await_forgotten()  # another request has ended it
 
 
 def lock_session(session_id: int) -> None:

@@ -100,7 +100,8 @@ class Report:
         outcomes = ", ".join(f"{n} x {outcome}" for outcome, n in sorted(self.outcomes.items()))
         return (
             f"{self.reads} reads in {self.requests} requests, {self.racing} racing, "
-            f"{self.writes} writes, {self.sales} sales, {len(self.stale)} stale, {len(self.back)} went back\n"
+            f"{self.writes} writes, {self.sales} sales, "
+            f"{len(self.stale)} stale, {len(self.back)} went back\n"
             f"  answers: {statuses or 'none'} (0: no answer)\n  X-Cache: {outcomes or 'none'}"
         )
 

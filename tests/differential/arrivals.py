@@ -44,6 +44,7 @@ READS = [
 ]
 LISTS = [b"/products?", b"/categories?"]
 OTHERS = [b"/health_check", b"/rate_limit", b"/openapi.json", b"/docs", b"/", b"/nothing"]
+OTHERS += [b"/cart", b"/sessions/current", b"/products/1/stock"]
 
 
 class Request(NamedTuple):
@@ -159,7 +160,7 @@ class Arrivals:
         return self._request(method, target, headers, body)
 
     def _write(self) -> Request:
-        """A write of a product or of a category, most by those who may."""
+        """A write of the catalogue, or a sale, most by those who may."""
         name = self._random.choices(("admin", "writer", "doomed", "partner"), (5, 2, 1, 1))[0]
         headers = [bearer(self._keys[name])] if self._chance(85) else self._authorization()
         product, category = self._address(b"/products"), self._address(b"/categories")
@@ -168,6 +169,8 @@ class Arrivals:
             (b"POST", b"/products", self._product()),
             (b"PUT", product, self._product()),
             (b"PATCH", product, {"stock": self._random.randrange(9)}),
+            (b"PATCH", product + b"/stock", {"delta": self._random.randrange(-3, 4)}),
+            (b"POST", b"/orders", self._order()),
             (b"PATCH", product, {"price": self._random.choice(("1.5", "-1"))}),
             (b"DELETE", product, None),
             (b"POST", b"/categories", {**shed}),
@@ -176,6 +179,8 @@ class Arrivals:
         ]
         method, target, fields = self._random.choice(writes)
         headers.append((b"Content-Type", b"application/json"))
+        if self._chance(15):
+            headers.append((b"If-Match", self._etag(target)))
         body = b"" if fields is None else json.dumps(fields).encode()
         return self._request(method, target, headers, body[: -1 if self._chance(5) else None])
 
@@ -186,6 +191,11 @@ class Arrivals:
             "stock": self._random.randrange(9),
             "category_id": self._random.choice((1, 1, 2, 3, 99)),
         }
+
+    def _order(self) -> dict[str, object]:
+        bought = self._random.sample((1, 2, 3, 7, 101, 999), 2)
+        lines = [{"product_id": one, "quantity": self._random.randrange(1, 4)} for one in bought]
+        return {"customer": {"name": "A", "email": "a@example.com"}, "lines": lines}
 
     def _address(self, table: bytes) -> bytes:
         """An address of one row, mostly of one that is read here."""

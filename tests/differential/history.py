@@ -32,9 +32,11 @@ CREATE TRIGGER times BEFORE INSERT OR UPDATE ON products
   FOR EACH ROW EXECUTE FUNCTION tell_times();
 CREATE TRIGGER times BEFORE INSERT OR UPDATE ON categories
   FOR EACH ROW EXECUTE FUNCTION tell_times();
+CREATE TRIGGER times BEFORE INSERT OR UPDATE ON orders
+  FOR EACH ROW EXECUTE FUNCTION tell_times();
 """
 BEGINNING = """
-TRUNCATE products, categories, cache_outbox RESTART IDENTITY CASCADE;
+TRUNCATE products, categories, orders, order_lines, cache_outbox RESTART IDENTITY;
 INSERT INTO categories (name) SELECT 'Garden ' || n FROM generate_series(1, 3) n;
 INSERT INTO products (name, price, stock, category_id)
   SELECT 'Rake ' || n, n + 0.5, n % 7, 1 + n % 3 FROM generate_series(1, 110) n;
