@@ -12,9 +12,11 @@ import pytest
 from conftest import ADMIN_KEY, await_true
 from flask_caching.signals import cache_memoize_hit
 from prometheus_client import REGISTRY
+from sqlalchemy import text
 
 from shop import create_app
 from shop.edge import Edge, addresses, asked, middleware
+from shop.extensions import db
 from shop.logs import ARRIVED, Answered, RequestFilter
 from shop.products import service as products
 
@@ -194,7 +196,7 @@ def test_head_has_the_headers_alone(stocked: Shop) -> None:
 def test_every_header_that_the_service_reads_is_known_to_the_edge() -> None:
     """Whoever lets a read depend on another has to let the edge know of it."""
     known = {
-        "Authorization",  # such requests go on into Flask
+        "Authorization",  # if it is no session, the request goes on into Flask
         "Idempotency-Key",  # of writes alone
         "If-Match",  # of writes alone
         "If-None-Match",
@@ -227,6 +229,85 @@ def test_a_key_that_is_revoked_gives_no_quota_any_more(make_shop: Make) -> None:
     prefix = key.split("_")[1]
     assert shop.command("keys", "revoke", prefix).exit_code == 0
     assert shop.get("/products/1", headers=headers).headers["X-RateLimit-Limit"] == "100000"
+
+
+def open_session(shop: Shop, redis_cli: Any) -> dict[str, str]:
+    """Open a session that Redis knows."""
+    session = shop.open_session()
+    assert shop.get("/cart", headers=session).status_code == 200
+    return session
+
+
+@pytest.mark.parametrize("path", READS)
+def test_a_session_reads_in_one_round_trip_at_its_own_expense(
+    stocked: Shop, redis_cli: Any, path: str
+) -> None:
+    session = open_session(stocked, redis_cli)
+    of_address = stocked.get(path)
+    redis_cli.config_resetstat()
+    with counting(hit=2):
+        first, second = (stocked.get(path, headers=session) for _ in range(2))
+    assert round_trips(redis_cli) == 2
+    assert (first.data, first.headers["ETag"]) == (of_address.data, of_address.headers["ETag"])
+    left = [int(answer.headers["X-RateLimit-Remaining"]) for answer in (first, second)]
+    assert left[1] < left[0] < 100_000
+    assert left[0] > int(of_address.headers["X-RateLimit-Remaining"])
+    told = stocked.get("/rate_limit", headers=session).get_json()
+    assert told["client"].startswith("session:")
+    assert told["policies"][0]["remaining"] == left[1]
+
+
+def test_a_session_is_refused_in_one_round_trip(make_shop: Make, redis_cli: Any) -> None:
+    shop = stock(make_shop(RATE_LIMIT_CALLS="30"))
+    session = open_session(shop, redis_cli)
+    statuses = []
+    redis_cli.config_resetstat()
+    with counting(hit=29, refused=1):
+        statuses = [shop.get("/products/1", headers=session).status_code for _ in range(30)]
+    assert (statuses[-1], round_trips(redis_cli)) == (429, 30)
+    assert shop.get("/products/1").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "end",
+    ["DELETE FROM sessions", "UPDATE sessions SET expires_at = now() + interval '1 hour'"],
+    ids=["that has ended", "that is to be renewed"],
+)
+def test_a_session_goes_on_into_flask(stocked: Shop, redis_cli: Any, end: str) -> None:
+    """And its request is charged once, to whom Flask says."""
+    session = open_session(stocked, redis_cli)
+    with stocked.app.app_context(), db.engine.begin() as connection:
+        connection.execute(text(end))
+    redis_cli.delete(*redis_cli.keys("session:*"))
+    left = quota_left(stocked, session)
+    with counting(passed=1):
+        assert stocked.get("/products/1", headers=session).status_code == 200
+    assert quota_left(stocked, session) == left - 1
+
+
+def quota_left(shop: Shop, headers: dict[str, str]) -> int:
+    policies = shop.get("/rate_limit", headers=headers).get_json()["policies"]
+    remaining: int = policies[0]["remaining"]
+    return remaining
+
+
+def test_a_session_that_is_closed_is_one_no_more(stocked: Shop, redis_cli: Any) -> None:
+    session = open_session(stocked, redis_cli)
+    with counting(hit=1):
+        stocked.get("/products/1", headers=session)
+    stocked.request("DELETE", "/sessions/current", headers=session)
+    with counting(passed=1):
+        stocked.get("/products/1", headers=session)
+    assert stocked.get("/rate_limit", headers=session).get_json()["client"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("scheme", ["bearer ", "Bearer  ", "Bearer\t", "Token ", ""])
+def test_another_way_to_send_a_session_goes_on_into_flask(
+    stocked: Shop, redis_cli: Any, scheme: str
+) -> None:
+    token = open_session(stocked, redis_cli)["Authorization"].removeprefix("Bearer ")
+    with counting(passed=1):
+        stocked.get("/products/1", headers={"Authorization": scheme + token})
 
 
 def test_no_more_addresses_are_known_than_a_bound(

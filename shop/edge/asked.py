@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from shop.logs import sane_id
+from shop.sessions.service import TOKEN, hash_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -25,6 +26,7 @@ class Asked(NamedTuple):
     path: str
     if_none_match: str | None
     identifier: str
+    session: str | None  # the hash of its token, if one is sent
 
 
 def read_request(environ: WSGIEnvironment) -> Asked | None:
@@ -33,7 +35,6 @@ def read_request(environ: WSGIEnvironment) -> Asked | None:
     if (
         environ["REQUEST_METHOD"] not in {"GET", "HEAD"}
         or environ.get("CONTENT_LENGTH", "0") not in {"0", ""}
-        or "HTTP_AUTHORIZATION" in environ
         or "HTTP_TRANSFER_ENCODING" in environ
         or "HTTP_UPGRADE" in environ  # to a WebSocket, of which Flask has no routes
         or environ.get("SCRIPT_NAME")
@@ -42,6 +43,12 @@ def read_request(environ: WSGIEnvironment) -> Asked | None:
         or not HOST.fullmatch(environ.get("HTTP_HOST", ""))
     ):
         return None
+    authorization, session = environ.get("HTTP_AUTHORIZATION"), None
+    if authorization is not None:
+        scheme, _, token = authorization.partition(" ")
+        if scheme != "Bearer" or not TOKEN.fullmatch(token):
+            return None
+        session = hash_of(token)
     row = ROW.fullmatch(path)
     return Asked(
         (row[1], True, query) if row else (path, False, query),
@@ -49,4 +56,5 @@ def read_request(environ: WSGIEnvironment) -> Asked | None:
         path,
         environ.get("HTTP_IF_NONE_MATCH"),
         sane_id(environ.get("HTTP_X_REQUEST_ID")),
+        session,
     )

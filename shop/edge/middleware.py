@@ -20,6 +20,7 @@ from shop.logs import ARRIVED, IDENTIFIER, Answered, ahead, log_request
 from shop.ops.metrics import count_request
 from shop.prometheus import Counter
 from shop.redis import RedisUnavailable, redis_connection
+from shop.sessions.service import UNRENEWED_SECONDS, client_of, session_documents
 
 from .answers import compose, refuse
 from .asked import read_request
@@ -33,9 +34,12 @@ if TYPE_CHECKING:
 
     from .addresses import Address, Addresses
     from .answers import Answer
+    from .asked import Asked
 
 logger = logging.getLogger("shop.edge")
 cache_logger = logging.getLogger("shop.cache")
+
+UNRENEWED_MILLISECONDS = UNRENEWED_SECONDS * 1000
 
 REQUESTS = Counter(
     "shop_edge_requests",
@@ -87,18 +91,23 @@ class Edge:
         if not (asked and address and self._is_ready()):
             return None
         environ[IDENTIFIER] = asked.identifier
-        client = client_address(environ, self._proxies)
+        client = self._client(environ, asked)
         try:
-            told, *found = self._ask(client, address, asked.row)
+            answered = self._ask(client, address, asked)
         except RedisUnavailable as error:
             self._counter.begin_alone(error)
             return None
+        if not answered:
+            return None
+        told, *found = answered
         used = self._counter.heard(client, address.charges, told) if told else []
         environ[DECIDED] = used
         against = [usage for usage in used if not usage.passes and self._enforced]
         if not (against or found):
             return None
         refusing(client, used, enforced=self._enforced)
+        if asked.session:
+            reads(session_documents.name, "hit").inc()
         if against:
             answer = refuse(asked, used, against)
         else:
@@ -120,6 +129,11 @@ class Edge:
         log_request(request)
         return answer
 
+    def _client(self, environ: WSGIEnvironment, asked: Asked) -> str:
+        if asked.session:
+            return client_of(asked.session)
+        return client_address(environ, self._proxies)
+
     def _is_ready(self) -> bool:
         """Tell whether Redis counts, answers, and may be believed, and nobody asks for each key."""
         return (
@@ -130,13 +144,15 @@ class Edge:
             and not cache_logger.isEnabledFor(logging.DEBUG)
         )
 
-    def _ask(self, client: str, address: Address, row: str) -> list[Any]:
+    def _ask(self, client: str, address: Address, asked: Asked) -> list[Any]:
         """Return what ANSWER does. Raises RedisUnavailable."""
-        keys = [record.key(client), address.entry.generation_key, address.key + row]
-        arguments: list[object] = ["1" if self._enforced else "", ""]
-        if address.rows:
-            keys.append(address.rows.generation_key)
-            arguments[1] = address.rows.prefix
+        entry, rows = address.entry, address.rows
+        keys = [record.key(client), entry.generation_key, address.key + asked.row]
+        keys.append((rows or entry).generation_key)
+        if asked.session:
+            keys += [session_documents.generation_key, session_documents.prefix + asked.session]
+        arguments: list[object] = ["1" if self._enforced else ""]
+        arguments += [rows.prefix if rows else "", UNRENEWED_MILLISECONDS]
         for charge in address.charges:
             arguments += charge
         answer: list[Any] = self._connection.eval(ANSWER, keys, arguments)

@@ -3,19 +3,28 @@
 from shop.cache.protocol import HITS
 from shop.limits.scripts import DECIDE
 
-# KEYS: the record of a client; an entry's generation and name; if that is a page, the generation
-# of its rows. ARGV: 1 if limits are enforced; the prefix of rows; for each policy what DECIDE asks.
-# Returns what DECIDE returns; if all that was asked for are hits, the entry's document; for a page
-# the documents of its rows.
+# KEYS: the record of a client; an entry's generation and name; the generation of its rows, if that
+# is a page, else the entry's again; a session's generation and name, if one is sent. ARGV: 1 if
+# limits are enforced; the prefix of rows, if that is a page; the milliseconds that the session must
+# have left; for each policy what DECIDE asks.
+# Returns nothing for a session that is not known or soon to be renewed. Else what DECIDE returns;
+# if all that was asked for are hits, the entry's document; for a page the documents of its rows.
 # What can fail comes before anything is charged.
 ANSWER = f"""
 local function decide(KEYS, ARGV)
 {DECIDE}
 end
 {HITS}
+if KEYS[6] then
+  local session = hits(KEYS[5], {{KEYS[6]}})
+  local ends = session and string.match(session[1], '"expires_at":(%d+)')
+  if not ends or ends * 1000 < now + ARGV[3] then
+    return {{}}
+  end
+end
 local usages = {{}}
-if #ARGV > 2 then
-  usages = decide({{KEYS[1]}}, {{unpack(ARGV, 3)}})
+if #ARGV > 3 then
+  usages = decide({{KEYS[1]}}, {{unpack(ARGV, 4)}})
   for i = 1, #usages, 4 do
     if usages[i] == 0 and ARGV[1] == '1' then
       return {{usages}}
@@ -23,7 +32,7 @@ if #ARGV > 2 then
   end
 end
 local found = hits(KEYS[2], {{KEYS[3]}})
-if not (found and KEYS[4]) then
+if not found or ARGV[2] == '' then
   return {{usages, found and found[1]}}
 end
 local keys = {{}}

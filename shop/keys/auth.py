@@ -54,11 +54,12 @@ def _holder(token: str) -> Caller:
         return service.identify(token) or stranger()
     if request.endpoint == OPENS_SESSIONS:
         return caller()  # or each would bring a quota for more
-    session_id = sessions.identify(token)
+    token_hash = sessions.hash_of(token)
+    session_id = sessions.identify(token_hash)
     g.pop("cache_outcome", None)  # how the session was had says nothing of the answer
     if session_id is None:
         return caller()  # it has ended, and nobody can guess one: its address goes on as before
-    return Caller(f"session:{session_id}", session_id=session_id)
+    return Caller(sessions.client_of(token_hash), session_id=session_id)
 
 
 def _bearer() -> str | None:

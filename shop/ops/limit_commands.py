@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 limits = AppGroup("limits", help="Show rate limits and what clients have used; reset a client.")
 
-CLIENT_HELP = "CLIENT is an address, key:PREFIX for the holder of an API key, or session:ID."
+CLIENT_HELP = "CLIENT is an address, key:PREFIX for the holder of an API key, or session:HASH."
 BATCH = 500  # keys that are read together
 
 
@@ -131,13 +131,13 @@ def _look(keys: list[bytes]) -> Iterator[tuple[str, list[Line]]]:
 
 def _named(client: str) -> str:
     client = client.removeprefix(record.PREFIX)
-    if client == "unknown" or re.fullmatch("session:[1-9][0-9]*", client):
+    if client == "unknown" or re.fullmatch("session:[0-9a-f]{16}", client):
         return client
     if key := re.fullmatch("(?:key:)?([0-9a-f]{12})", client):
         return f"key:{key[1]}"
     named = address(client.removesuffix("/64") if ":" in client else client)
     if named == "unknown":
         raise click.BadParameter(
-            f"{shown(client)} is neither an address nor key:PREFIX or session:ID"
+            f"{shown(client)} is neither an address nor key:PREFIX or session:HASH"
         )
     return named

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 TOKEN = re.compile(r"session_[A-Za-z0-9_-]{43}")
 PURGED_TOGETHER = 500  # sessions
+UNRENEWED_SECONDS = SESSION_SECONDS - RENEWAL_SECONDS  # one that has less left is renewed by use
 
 schema = SessionSchema()
 
@@ -53,7 +54,7 @@ def forget_session(token_hash: str) -> None:
 def open_session() -> bytes:
     """Open a session, and return its token, which cannot be shown again, and when it ends."""
     token = f"session_{secrets.token_urlsafe(32)}"
-    row = Session(token_hash=_hash(token), expires_at=_a_day_from_now())
+    row = Session(token_hash=hash_of(token), expires_at=_a_day_from_now())
     with cache.transaction():
         db.session.add(row)
         db.session.flush()
@@ -61,11 +62,13 @@ def open_session() -> bytes:
     return dump(schema.dump({"token": token, "expires_at": row.expires_at}))
 
 
-def identify(token: str) -> int | None:
-    """Return the id of the session that `token` opens, None if there is none; renew it."""
-    if not TOKEN.fullmatch(token):
-        return None
-    token_hash = _hash(token)
+def client_of(token_hash: str) -> str:
+    """Return what logs and limits name the holder of a session."""
+    return f"session:{token_hash[:16]}"
+
+
+def identify(token_hash: str) -> int | None:
+    """Return the id of the session with this token, None if there is none; renew it."""
     document = session_documents([token_hash]).get(token_hash)
     if not document:
         return None
@@ -73,7 +76,7 @@ def identify(token: str) -> int | None:
     left = session["expires_at"] - datetime.now(UTC).timestamp()
     if left <= 0:
         return None
-    if left < SESSION_SECONDS - RENEWAL_SECONDS:
+    if left < UNRENEWED_SECONDS:
         _renew(token_hash)
     session_id: int = session["id"]
     return session_id
@@ -129,7 +132,7 @@ def _delete(found: Select[Session]) -> int:
     return len(rows)
 
 
-def _hash(token: str) -> str:
+def hash_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 

@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from . import oddities
+from .history import SESSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -119,6 +120,8 @@ class Arrivals:
         """A read as most are."""
         target = self._random.choice(self._reads)
         headers = [(b"If-None-Match", self._etag(target))] if self._chance(50) else []
+        if self._chance(10):
+            headers.append(bearer(self._keys[self._random.choice(list(SESSIONS))]))
         return self._request(b"HEAD" if self._chance(8) else b"GET", target, headers)
 
     def _odd_address(self) -> Request:

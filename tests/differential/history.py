@@ -35,8 +35,19 @@ CREATE TRIGGER times BEFORE INSERT OR UPDATE ON categories
 CREATE TRIGGER times BEFORE INSERT OR UPDATE ON orders
   FOR EACH ROW EXECUTE FUNCTION tell_times();
 """
+# Tokens of sessions: one that is open, one that is to be renewed, one that has ended, and none.
+SESSIONS = {
+    "session": f"session_{'a' * 43}",
+    "old session": f"session_{'b' * 43}",
+    "ended session": f"session_{'c' * 43}",
+    "no session": f"session_{'d' * 43}",
+}
 BEGINNING = """
-TRUNCATE products, categories, orders, order_lines, cache_outbox RESTART IDENTITY;
+TRUNCATE products, categories, orders, order_lines, sessions, cart_items, cache_outbox
+  RESTART IDENTITY;
+INSERT INTO sessions (token_hash, expires_at)
+  SELECT encode(sha256(convert_to('session_' || repeat(letter, 43), 'UTF8')), 'hex'), now() + rest
+  FROM (VALUES ('a', interval '1000 days'), ('b', '1 hour'), ('c', '-1 s')) AS made (letter, rest);
 INSERT INTO categories (name) SELECT 'Garden ' || n FROM generate_series(1, 3) n;
 INSERT INTO products (name, price, stock, category_id)
   SELECT 'Rake ' || n, n + 0.5, n % 7, 1 + n % 3 FROM generate_series(1, 110) n;
@@ -88,7 +99,7 @@ class History:
             for name, options in KEYS.items()
         }
         self.revoke(keys["revoked"])
-        return keys
+        return keys | SESSIONS
 
     def revoke(self, key: str) -> None:
         self.command("keys", "revoke", key.split("_")[1])
