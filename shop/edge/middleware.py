@@ -146,13 +146,14 @@ class Edge:
 
     def _ask(self, client: str, address: Address, asked: Asked) -> list[Any]:
         """Return what ANSWER does. Raises RedisUnavailable."""
-        entry, rows = address.entry, address.rows
-        keys = [record.key(client), entry.generation_key, address.key + asked.row]
-        keys.append((rows or entry).generation_key)
+        keys = [record.key(client), address.entry.generation_key, address.key + asked.row]
+        arguments: list[object] = ["1" if self._enforced else "", "", ""]
+        if address.rows:
+            keys.append(address.rows.generation_key)
+            arguments[1] = address.rows.prefix
         if asked.session:
             keys += [session_documents.generation_key, session_documents.prefix + asked.session]
-        arguments: list[object] = ["1" if self._enforced else ""]
-        arguments += [rows.prefix if rows else "", UNRENEWED_MILLISECONDS]
+            arguments[2] = UNRENEWED_MILLISECONDS
         for charge in address.charges:
             arguments += charge
         answer: list[Any] = self._connection.eval(ANSWER, keys, arguments)

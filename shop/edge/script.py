@@ -3,10 +3,10 @@
 from shop.cache.protocol import HITS
 from shop.limits.scripts import DECIDE
 
-# KEYS: the record of a client; an entry's generation and name; the generation of its rows, if that
-# is a page, else the entry's again; a session's generation and name, if one is sent. ARGV: 1 if
-# limits are enforced; the prefix of rows, if that is a page; the milliseconds that the session must
-# have left; for each policy what DECIDE asks.
+# KEYS: the record of a client; an entry's generation and name; if that is a page, the generation
+# of its rows; if a session is sent, its generation and name. ARGV: 1 if limits are enforced; of a
+# page the prefix of its rows; of a session the milliseconds that it must have left; for each policy
+# what DECIDE asks.
 # Returns nothing for a session that is not known or soon to be renewed. Else what DECIDE returns;
 # if all that was asked for are hits, the entry's document; for a page the documents of its rows.
 # What can fail comes before anything is charged.
@@ -15,8 +15,8 @@ local function decide(KEYS, ARGV)
 {DECIDE}
 end
 {HITS}
-if KEYS[6] then
-  local session = hits(KEYS[5], {{KEYS[6]}})
+if ARGV[3] ~= '' then
+  local session = hits(KEYS[#KEYS - 1], {{KEYS[#KEYS]}})
   local ends = session and string.match(session[1], '"expires_at":(%d+)')
   if not ends or ends * 1000 < now + ARGV[3] then
     return {{}}
