@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from flask import request
-from sqlalchemy import DateTime, String, Text, delete, func, select, tuple_
+from sqlalchemy import DateTime, String, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 from werkzeug.exceptions import BadRequest
@@ -50,8 +50,7 @@ class KeptAnswer(Base):
     client: Mapped[str] = mapped_column(String(100), primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     fingerprint: Mapped[str] = mapped_column(String(64))  # of the request
-    status: Mapped[int]
-    location: Mapped[str | None] = mapped_column(Text)
+    row_id: Mapped[int]
     body: Mapped[bytes]
     created_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.clock_timestamp(), index=True
@@ -59,11 +58,10 @@ class KeptAnswer(Base):
 
 
 class Answer(NamedTuple):
-    """The answer to a write: a JSON document."""
+    """The answer to a write: the row that it made or changed, and its JSON document."""
 
+    row_id: int
     body: bytes
-    status: int = 200
-    location: str | None = None
     replayed: bool = False
 
 
@@ -121,13 +119,12 @@ class Once:
             raise InvalidError("This Idempotency-Key was sent with another request: use a new one.")
         cache.await_forgotten()
         REQUESTS.labels("replayed").inc()
-        return Answer(kept.body, kept.status, kept.location, replayed=True)
+        return Answer(kept.row_id, kept.body, replayed=True)
 
     def _keep(self, answer: Answer) -> None:
         values = {
             "fingerprint": self.fingerprint,
-            "status": answer.status,
-            "location": answer.location,
+            "row_id": answer.row_id,
             "body": answer.body,
         }
         statement = insert(KeptAnswer).values(client=self.client, key=self.key, **values)

@@ -84,9 +84,9 @@ def if_match() -> str | None:
     return request.headers.get("If-Match")
 
 
-def carried_out(answer: Answer) -> Response:
+def carried_out(answer: Answer, status: int = 200, *, location: str | None = None) -> Response:
     """Answer a write that is carried out once for each Idempotency-Key."""
-    response = private(answer.body, answer.status, location=answer.location)
+    response = private(answer.body, status, location=location)
     if answer.replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return response

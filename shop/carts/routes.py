@@ -61,4 +61,5 @@ def remove_item(product_id: int) -> tuple[str, int]:
 @blueprint.once
 def check_out(values: dict[str, Any]) -> Response:
     """Order what is in the cart: all of it or nothing. The cart is empty then."""
-    return carried_out(service.check_out(session_id(), values["customer"], Once.from_request()))
+    answer = service.check_out(session_id(), values["customer"], Once.from_request())
+    return carried_out(answer, 201, location=f"/orders/{answer.row_id}")

@@ -46,7 +46,7 @@ def create(name: str, scopes: tuple[str, ...], tier: str) -> None:
 @needs_database
 def list_() -> None:
     """List all keys, by prefix, without their secrets."""
-    row = "{:<14} {:<8} {:<10} {:<20} {:<17} {}"
+    row = "{:<14} {:<8} {:<10} {:<50} {:<17} {}"
     click.echo(row.format("PREFIX", "STATE", "TIER", "SCOPES", "CREATED (UTC)", "NAME"))
     for key in service.list_keys():
         state = "revoked" if key.revoked_at else "active"

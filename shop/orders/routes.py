@@ -49,7 +49,8 @@ def get_order(order_id: int) -> Response:
 @blueprint.once
 def place_order(values: dict[str, Any]) -> Response:
     """Place an order: all lines or none. Prices are those of this moment."""
-    return carried_out(service.place_order(values, Once.from_request()))
+    answer = service.place_order(values, Once.from_request())
+    return carried_out(answer, 201, location=f"/orders/{answer.row_id}")
 
 
 @blueprint.route(f"{ONE}/<any(pay, ship, deliver, cancel):action>", methods=["POST"])

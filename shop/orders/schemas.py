@@ -11,8 +11,10 @@ from .models import STATUSES
 
 
 class CustomerInput(Schema):
-    name = Text(LINE, shortest=1, longest=200, required=True, metadata={"example": "Ana Pérez"})
-    email = Text(EMAIL, longest=254, required=True, metadata={"example": "ana@example.com"})
+    name = Text(
+        LINE, shortest=1, longest=200, required=True, metadata={"example": "Sample Customer"}
+    )
+    email = Text(EMAIL, longest=254, required=True, metadata={"example": "customer@example.com"})
     address = Text(TEXT, longest=1000, load_default="")
 
 

@@ -122,7 +122,7 @@ def add_order(customer: Mapping[str, str], lines: Sequence[Line]) -> Answer:
     new.total = sum((line.total for line in new.lines), Decimal(0))
     db.session.add(new)
     db.session.flush()
-    return Answer(dump(schema.dump(new)), 201, f"/orders/{new.id}")
+    return Answer(new.id, dump(schema.dump(new)))
 
 
 def _line(position: int, product: Product, quantity: int) -> OrderLine:
@@ -203,9 +203,10 @@ def _move(order_id: int, action: str) -> Answer:
         products.lock_products(back)
         products.move_stock(back)
     found.status = status
-    setattr(found, f"{status}_at", func.clock_timestamp())
+    found.updated_at = db.session.scalars(select(func.clock_timestamp())).one()
+    setattr(found, f"{status}_at", found.updated_at)
     db.session.flush()
-    return Answer(dump(schema.dump(found)))
+    return Answer(found.id, dump(schema.dump(found)))
 
 
 def _not_found(order_id: int) -> NotFoundError:

@@ -27,7 +27,7 @@ blueprint = Blueprint("stats", __name__)
 def best_sellers(query: dict[str, str | int]) -> Response:
     """List the products of which most units were sold, in paid orders.
 
-    The numbers are of the time `as_of`, up to an hour ago.
+    The numbers are of the time `as_of`, up to an hour and some minutes ago.
     """
     return cached_document(service.best_sellers(str(query["period"]), int(query["limit"])))
 
