@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import ADMIN_KEY, CUSTOMER
+from conftest import ADMIN_KEY, CUSTOMER, await_true
 from sqlalchemy import text
 
 from shop.extensions import db
@@ -187,6 +188,29 @@ def test_a_checkout_that_is_refused_leaves_the_cart(shop: Shop, buyer: Buyer) ->
     assert shop.stock_of(1) == 5
     buyer.put(2, 3)
     assert buyer.check_out(**{"Idempotency-Key": "again"}).status_code == 201
+
+
+def test_a_removal_comes_before_a_checkout_or_after_it(shop: Shop, buyer: Buyer) -> None:
+    """Nobody is told that an item is out of the cart, and buys it all the same."""
+    buyer.put(1)
+    buyer.put(2)
+    with ThreadPoolExecutor(2) as pool, shop.app.app_context(), db.engine.connect() as holder:
+        holder.execute(text("SELECT FROM products WHERE id = 1 FOR UPDATE"))
+        checkout = pool.submit(buyer.check_out)
+        await_true(lambda: count_waiting() == 1)
+        removal = pool.submit(buyer.remove, 2)
+        await_true(lambda: count_waiting() == 2)
+        holder.rollback()
+        ordered, removed = checkout.result(), removal.result()
+    assert [line["product_id"] for line in ordered.get_json()["lines"]] == [1, 2]
+    assert removed.status_code == 404
+
+
+def count_waiting() -> int:
+    """Return how many connections wait for a lock. A transaction would see the same each time."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with db.engine.connect() as connection:
+        return connection.scalar(text(waiting)) or 0
 
 
 def test_a_checkout_needs_its_customer(shop: Shop, buyer: Buyer) -> None:

@@ -8,7 +8,8 @@ which documents it was made of. It is learnt only if the edge would have answere
 for header. The rows of a route are one address: each ends with the id that its key ends with.
 
 Whatever is no plain hit goes on into Flask: another method, a body, an API key, a session that is
-not cached, a miss, a writer under way, a Redis that is away. What has been charged by then is not charged again.
+not cached, a miss, a writer under way, a Redis that is away. What has been charged by then is not
+charged again.
 """
 
 from __future__ import annotations
