@@ -129,7 +129,8 @@ def test_a_wrong_query_is_refused(a_shop: Shop, query: str) -> None:
 def trending(shop: Shop, limit: int = 10) -> dict[str, float]:
     answer = shop.get(f"/products/trending?limit={limit}")
     assert answer.status_code == 200
-    return {item["product"]["name"]: item["score"] for item in answer.get_json()["items"]}
+    items = answer.get_json()["items"]
+    return {item["product"]["name"]: round(item["score"], 1) for item in items}
 
 
 def board(redis_cli: Any) -> list[str]:
@@ -244,6 +245,34 @@ def test_a_maker_that_died_holds_nobody_up_for_long(
     monkeypatch.setattr(leaderboard, "PATIENCE_SECONDS", 0.1)
     assert trending(shop) == {"Rake": 2.0}
     assert leaderboard_of_now not in board(redis_cli)
+
+
+def test_a_board_whose_sales_were_lost_while_it_was_made_is_made_anew(
+    shop: Shop, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sell(shop, 1, 2)
+    database = leaderboard._Board.scores
+
+    def forgotten(board: Any) -> Any:
+        found = database(board)
+        monkeypatch.undo()
+        leaderboard.forget()
+        sell(shop, 2, 5)  # which is fed to nothing
+        return found
+
+    monkeypatch.setattr(leaderboard._Board, "scores", forgotten)
+    assert trending(shop) == {"Rake": 2.0}  # what there was when it was asked
+    assert board(redis_cli) == []
+    assert trending(shop) == {"Spade": 5.0, "Rake": 2.0}
+
+
+def test_a_product_that_is_sold_again_is_on_the_board(shop: Shop) -> None:
+    sell(shop, 1, 2)
+    sell(shop, 2, 5)
+    shop.patch("/products/2", active=False)
+    assert trending(shop) == {"Rake": 2.0}
+    shop.patch("/products/2", active=True)
+    assert trending(shop) == {"Spade": 5.0, "Rake": 2.0}
 
 
 def test_equal_products_are_in_the_same_order_from_redis_and_from_orders(

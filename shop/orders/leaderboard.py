@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Double, Text, cast, func, select
 
 from shop.extensions import db
-from shop.products.models import Product
 from shop.redis import RedisUnavailable, redis_connection
 
 from .models import Order, OrderLine
@@ -69,16 +68,21 @@ end
 return first and 1 or 0
 """
 
-# KEYS: the board, a draft of it, what was sold meanwhile. ARGV: milliseconds.
+# KEYS: the board, a draft of it, what was sold meanwhile. ARGV: milliseconds. Returns 1, or 0 where
+# one of these has gone, and sales with it: then there is no board, and somebody makes it anew.
 FINISH = """
-redis.call('ZUNIONSTORE', KEYS[1], 2, KEYS[2], KEYS[3])
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
+local whole = redis.call('EXISTS', KEYS[2], KEYS[3]) == 2
+if whole then
+  redis.call('ZUNIONSTORE', KEYS[1], 2, KEYS[2], KEYS[3])
+  redis.call('PEXPIRE', KEYS[1], ARGV[1])
+end
 redis.call('DEL', KEYS[2], KEYS[3])
+return whole and 1 or 0
 """
 
 
 def init_app(app: Flask) -> None:
-    redis_connection(app).when_back.append(lambda: _forget(app))
+    redis_connection(app).when_back.append(lambda: forget(app))
 
 
 def feed(order: Mapping[str, Any], sign: int = 1) -> None:
@@ -98,7 +102,7 @@ def feed(order: Mapping[str, Any], sign: int = 1) -> None:
         redis_connection().eval(FEED, [board.key, board.making], arguments)
     except RedisUnavailable as error:
         logger.debug("A sale is not on the leaderboard: %s", error.__cause__)
-        _forget()
+        forget()
 
 
 def top(count: int) -> list[Score]:
@@ -116,11 +120,12 @@ def top(count: int) -> list[Score]:
 def rebuild() -> int:
     """Make the board anew, and return how many products are on it. Raises RedisUnavailable."""
     board = _Board()
-    while not board.begin():  # another makes it, and may have asked the database long ago
-        time.sleep(PAUSE_SECONDS)
-    scores = board.scores()
-    board.finish(scores)
-    return len(scores)
+    while True:
+        while not board.begin():  # another makes it, and may have asked the database long ago
+            time.sleep(PAUSE_SECONDS)
+        scores = board.scores()
+        if board.finish(scores):
+            return len(scores)
 
 
 def _make(board: _Board) -> Sequence[Score]:
@@ -165,16 +170,14 @@ class _Board:
         statement = (
             select(OrderLine.product_id, score)
             .join(Order, Order.id == OrderLine.order_id)
-            .join(Product, Product.id == OrderLine.product_id)
             .where(Order.created_at >= self.hour - HORIZON, Order.status != "cancelled")
-            .where(Product.active)
             .group_by(OrderLine.product_id)
             .order_by(score.desc(), member.desc())
         )
         return [(row[0], row[1]) for row in db.session.execute(statement)]
 
-    def finish(self, scores: Iterable[Score]) -> None:
-        """Let the board be these, and what was sold meanwhile, at once."""
+    def finish(self, scores: Iterable[Score]) -> bool:
+        """Let the board be these, and what was sold meanwhile, at once; tell whether it is."""
         connection = redis_connection()
         draft = f"{{{self.key}}}:{secrets.token_hex(4)}"
         members = {NOBODY: 0.0} | {str(product_id): score for product_id, score in scores}
@@ -183,10 +186,12 @@ class _Board:
             some = dict(rows[start : start + BATCH])
             connection.call(lambda client: client.zadd(draft, some))  # noqa: B023  (called now)
             connection.call(lambda client: client.expire(draft, MAKING))
-        connection.eval(FINISH, [self.key, draft, self.making], [_milliseconds(KEPT)])
+        keys = [self.key, draft, self.making]
+        return bool(connection.eval(FINISH, keys, [_milliseconds(KEPT)]))
 
 
-def _forget(app: Flask | None = None) -> None:
+def forget(app: Flask | None = None) -> None:
+    """Let the board be made anew, if Redis can be told."""
     board = _Board()
     try:
         redis_connection(app).call(lambda client: client.unlink(board.key, board.making))
