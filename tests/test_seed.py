@@ -180,7 +180,7 @@ def test_orders_are_added_once_to_a_catalogue_that_is_there(a_shop: Shop) -> Non
     assert a_shop.get("/products").get_json()["items"] == [product]
     before = history(a_shop)
     assert refused(a_shop, "--orders", "20") == (
-        "Error: there are orders already: --replace deletes them first"
+        "Error: there are orders already: --replace deletes them first, and the whole catalogue"
     )
     assert "the catalogue is not empty" in refused(a_shop)
     assert history(a_shop) == before

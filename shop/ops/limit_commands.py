@@ -47,10 +47,10 @@ def list_() -> None:
         click.echo(f"{policy:<14}" + "".join(f"{calls:<12}" for calls in quotas))
     click.echo(f"in {settings.rate_limit_period} s; the tier unlimited has no limit")
     click.echo("unknown_key is for requests with a key that nobody has, on each limited route\n")
-    click.echo(f"{'METHODS':<14}{'ROUTE':<58}POLICIES")
+    click.echo(f"{'METHODS':<14}{'ROUTE':<59}POLICIES")
     for rule in sorted(current_app.url_map.iter_rules(), key=lambda rule: rule.rule):
         methods = ",".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
-        click.echo(f"{methods:<14}{rule.rule:<58}{_policies(rule)}")
+        click.echo(f"{methods:<14}{rule.rule:<58} {_policies(rule)}")
 
 
 def _policies(rule: Rule) -> str:

@@ -99,7 +99,9 @@ def fill_orders(count: int, number: int) -> None:
     """
     with _forgetting_all():
         if db.session.scalar(select(exists(select(Order)))):
-            raise click.ClickException("there are orders already: --replace deletes them first")
+            raise click.ClickException(
+                "there are orders already: --replace deletes them first, and the whole catalogue"
+            )
         lines = insert_orders(count, number)
     click.echo(f"{count} orders, {lines} order lines")
 
