@@ -1,0 +1,90 @@
+"""Blueprints whose routes document themselves."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import flask_smorest
+
+from shop.errors import PROBLEM
+
+from .headers import CACHED, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, LIMITED
+from .parsing import JSONParser
+from .problems import PROBLEM_HEADERS, PROBLEM_SCHEMAS, ProblemSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from marshmallow import Schema
+
+
+class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
+    """A blueprint whose routes document themselves."""
+
+    ARGUMENTS_PARSER = JSONParser()
+    REPLAYED = {"Idempotent-Replayed": "Idempotent-Replayed"}  # noqa: RUF012
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._prepare_doc_cbks.append(self._complete)
+
+    def problems(self, *statuses: int) -> Callable[[Any], Any]:
+        """Document the problems that a route can answer with, besides what any route can."""
+
+        def decorate(view: Any) -> Any:
+            for status in statuses:
+                view = self.alt_response(status, schema=ProblemSchema)(view)
+            return view
+
+        return decorate
+
+    def conditional(self, view: Any) -> Any:
+        """Document a write that can depend on what the caller has read."""
+        view = self.doc(parameters=[_header(*IF_MATCH)])(view)
+        return self.problems(412)(view)
+
+    def once(self, view: Any) -> Any:
+        """Document a write that is carried out once for each Idempotency-Key."""
+        view = self.doc(parameters=[_header(*IDEMPOTENCY_KEY)])(view)
+        return self.problems(400, 409, 422)(view)
+
+    def cached(self, schema: type[Schema], *headers: str) -> Callable[[Any], Any]:
+        """Document a cached read: its answer, its headers, and 304."""
+        names = _refer(*CACHED, *headers)
+
+        def decorate(view: Any) -> Any:
+            view = self.response(200, schema, headers=names)(view)
+            return self.alt_response(304, headers=names, success=True)(view)
+
+        return decorate
+
+    @staticmethod
+    def _complete(doc: dict[str, Any], _info: dict[str, Any], **_context: Any) -> dict[str, Any]:
+        """Add what any call can answer, as problem documents, and the headers that all have."""
+        responses = doc.setdefault("responses", {})
+        if HTTPStatus.NOT_MODIFIED in map(int, responses):
+            doc.setdefault("parameters", []).append(_header(*IF_NONE_MATCH))
+        statuses = {429, 500, 503}
+        if "requestBody" in doc:
+            statuses |= {400, 413, 415}
+        for status in statuses | {
+            int(status) for status in responses if int(status) >= HTTPStatus.BAD_REQUEST
+        }:
+            responses[status] = {
+                "description": HTTPStatus(status).phrase,
+                "content": {PROBLEM: {"schema": PROBLEM_SCHEMAS.get(status, ProblemSchema)}},
+                "headers": _refer(*PROBLEM_HEADERS.get(status, ())),
+            }
+        for response in responses.values():
+            response["headers"] = response.get("headers", {}) | _refer("X-Request-ID", *LIMITED)
+        return doc
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    schema = {"type": "string"}
+    return {"name": name, "in": "header", "description": description, "schema": schema}
+
+
+def _refer(*names: str) -> dict[str, str]:
+    return {name: name for name in names}

@@ -1,0 +1,35 @@
+"""`/openapi.json`, and the page at `/docs` that shows it."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import flask
+
+docs = flask.Blueprint("docs", __name__)
+DOCS_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+SWAGGER_UI = Path(str(resources.files("flask_swagger_ui") / "dist"))
+
+
+@docs.get("/openapi.json")
+def document() -> dict[str, Any]:
+    """Answer with the document of the whole API."""
+    apis = flask.current_app.extensions["flask-smorest"]["apis"]
+    spec: dict[str, Any] = apis[""]["ext_obj"].spec.to_dict()
+    return spec
+
+
+@docs.get("/docs")
+def page() -> flask.Response:
+    """Show a page to read about the API and to try it."""
+    response = flask.make_response(flask.render_template("docs.html"))
+    response.headers["Content-Security-Policy"] = DOCS_POLICY
+    return response
+
+
+@docs.get("/docs/assets/<path:name>")
+def asset(name: str) -> flask.Response:
+    """Serve the page's scripts and styles, from the package that brings them."""
+    return flask.send_from_directory(SWAGGER_UI, name, max_age=86_400)

@@ -1,0 +1,36 @@
+"""The documents of problems, as the API's document shows them."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields
+
+
+class FieldErrorSchema(Schema):
+    field = fields.String(required=True)
+    detail = fields.String(required=True)
+
+
+class ProblemSchema(Schema):
+    """A problem document (RFC 9457)."""
+
+    type = fields.String(required=True)
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    detail = fields.String(required=True)
+    instance = fields.String(required=True)
+    request_id = fields.String(required=True)
+    errors = fields.List(fields.Nested(FieldErrorSchema))
+
+
+class QuotaExceededSchema(ProblemSchema):
+    """A problem of the type quota-exceeded (draft-ietf-httpapi-ratelimit-headers-10)."""
+
+    violated_policies = fields.List(fields.String(), data_key="violated-policies", required=True)
+
+
+PROBLEM_HEADERS = {
+    401: ("WWW-Authenticate",),
+    429: ("Retry-After",),
+    503: ("Retry-After",),
+}
+PROBLEM_SCHEMAS = {429: QuotaExceededSchema}
