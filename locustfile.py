@@ -462,16 +462,16 @@ def refusal(response: FastResponse) -> str | None:
     """Return what to call a checkout that is refused for what is not to be had, None for others."""
     if response.status_code != HTTPStatus.CONFLICT:
         return None
-    wrong = {error["field"].rpartition(".")[2] for error in problem(response).get("errors", [])}
-    if not wrong or wrong - {"quantity", "product_id"}:
+    found = problem(response)
+    if found.get("type") != "/problems/out-of-stock":
         return None
+    wrong = {error["field"].rpartition(".")[2] for error in found.get("errors", [])}
     return CHECKOUT_SHORT if "quantity" in wrong else CHECKOUT_INACTIVE
 
 
 def is_inactive(response: FastResponse) -> bool:
     """Tell whether an item is refused because its product is not sold now."""
-    is_conflict = response.status_code == HTTPStatus.CONFLICT
-    return is_conflict and "is not sold now" in problem(response).get("detail", "")
+    return problem(response).get("type") == "/problems/not-for-sale"
 
 
 def problem(response: FastResponse) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from . import edge, errors, limits, logs, responses
+from . import edge, errors, limits, logs, problem_pages, responses
 from .carts import routes as carts
 from .categories import routes as categories
 from .config import BODY_MAX, DATABASE_POOL, Settings
@@ -57,6 +57,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     api.init_app(app)
 
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(problem_pages.blueprint)
     api.register_blueprint(categories.blueprint)
     api.register_blueprint(products.blueprint)
     api.register_blueprint(stats.blueprint)

@@ -1,22 +1,21 @@
-"""Every failure as application/problem+json (RFC 9457).
-
-Services raise the errors of this module; nothing below a route knows a status.
-"""
+"""Every failure as application/problem+json (RFC 9457): the kinds are in `shop.problems`."""
 
 from __future__ import annotations
 
 import json
 import logging
-from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 from sqlalchemy.exc import IntegrityError
-from werkzeug.exceptions import HTTPException
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from . import problems
 from .config import DATABASE_UNAVAILABLE
 from .logs import request_id
+from .problems import ShopError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,75 +26,31 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1
 PROBLEM = "application/problem+json"
+# What the framework raises, by status. Any other status says all that there is to say.
+OF_STATUS: dict[int, type[ShopError]] = {
+    kind.status: kind
+    for kind in (
+        problems.BadRequestError,
+        problems.UnknownAddressError,
+        problems.MethodNotAllowedError,
+        problems.BodyTooLargeError,
+        problems.UnsupportedMediaTypeError,
+        problems.InvalidFieldsError,
+    )
+}
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
-
-
-class ShopError(Exception):
-    """A request that cannot be carried out; the message is for its sender.
-
-    `fields` tells what is wrong with each field, by its path, such as `lines.0.quantity`.
-    """
-
-    status: HTTPStatus
-
-    def __init__(self, message: str, fields: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.fields = fields or {}
-
-
-class NotFoundError(ShopError):
-    status = HTTPStatus.NOT_FOUND
-
-
-class ConflictError(ShopError):
-    status = HTTPStatus.CONFLICT
-
-
-class SessionEndedError(ShopError):
-    """The session has ended since the request began."""
-
-    status = HTTPStatus.UNAUTHORIZED
-
-    def __init__(self) -> None:
-        super().__init__("This session has ended: open another with POST /sessions.")
-
-
-class PreconditionError(ShopError):
-    status = HTTPStatus.PRECONDITION_FAILED
-
-
-class InvalidError(ShopError):
-    """The input is wrong in a way that only the database can tell."""
-
-    status = HTTPStatus.UNPROCESSABLE_ENTITY
-
-
-@contextmanager
-def violations(errors: Mapping[str, ShopError]) -> Iterator[None]:
-    """Raise `errors[constraint]` for the constraint that a statement violates."""
-    try:
-        yield
-    except IntegrityError as error:
-        constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
-        raise errors.get(constraint or "", error) from error
 
 
 def problem(
     status: int,
     detail: str,
     *,
-    errors: list[dict[str, str]] | None = None,
     members: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Answer with a problem document.
-
-    `errors` has one entry for each wrong field; `members` are those of a problem with a type of
-    its own, which is one of them.
-    """
-    more = {"errors": errors} if errors else members or {}
-    body = problem_document(status, detail, request.path, request_id(), more)
+    """Answer with a problem document; `type` and `title` are among its members."""
+    body = problem_document(status, detail, request.path, request_id(), members or {})
     return Response(body, status, headers, content_type=PROBLEM)
 
 
@@ -115,7 +70,7 @@ def problem_document(
 
 
 def init_app(app: Flask) -> None:
-    app.register_error_handler(ShopError, _shop_error)
+    app.register_error_handler(ShopError, answer)
     app.register_error_handler(HTTPException, _http_exception)
     for unavailable in DATABASE_UNAVAILABLE:
         app.register_error_handler(unavailable, _database_unavailable)
@@ -123,30 +78,50 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Exception, _fault)
 
 
-def _shop_error(error: ShopError) -> Response:
-    errors = [{"field": field, "detail": detail} for field, detail in error.fields.items()]
-    headers = {"WWW-Authenticate": 'Bearer realm="shop", error="invalid_token"'}
-    unauthorized = error.status == HTTPStatus.UNAUTHORIZED
-    return problem(error.status, str(error), errors=errors, headers=headers if unauthorized else {})
+def answer(error: ShopError, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with the problem document of an error."""
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers = {"WWW-Authenticate": _challenge()}
+    members = {"type": error.type(), "title": error.title(), **error.values}
+    if error.fields:
+        members["errors"] = list(map(_entry, error.fields.items()))
+    return problem(error.status, str(error), members=members, headers=headers)
+
+
+def _entry(field: tuple[str, problems.FieldError]) -> dict[str, Any]:
+    path, wrong = field
+    return {"field": path, **({"detail": wrong} if isinstance(wrong, str) else wrong)}
+
+
+def _challenge() -> str:
+    """Return how to send credentials (RFC 6750, section 3), and whether those sent are wrong."""
+    sent = request.headers.get("Authorization", "").lower().startswith("bearer ")
+    wrong = {"error": "invalid_token"} if sent else {}
+    return WWWAuthenticate("bearer", {"realm": "shop", **wrong}).to_header()
 
 
 def _http_exception(error: HTTPException) -> Response | HTTPException:
     if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
         return error  # a redirect of the router
-    # webargs keeps validation messages here, under the place that the data came from.
-    messages = getattr(error, "data", {}).get("messages")
-    if messages:
-        detail = "The request has fields that are not valid."
-        return problem(error.code, detail, errors=list(_field_errors(messages)))
-    headers = dict(error.get_headers())  # Allow, Retry-After, WWW-Authenticate
+    headers = dict(error.get_headers())  # Allow, Retry-After
     headers.pop("Content-Type", None)
-    return problem(error.code, error.description or "", headers=headers)
+    kind = OF_STATUS.get(error.code)
+    if kind is None:
+        return problem(error.code, error.description or "", headers=headers)
+    # webargs keeps validation messages here, under the place that the data came from.
+    if messages := getattr(error, "data", {}).get("messages"):
+        wrong = {".".join(path): " ".join(texts) for path, texts in _field_errors(messages)}
+        return answer(kind("The request has fields that are not valid.", wrong))
+    if isinstance(error, RequestEntityTooLarge):
+        limit = request.max_content_length
+        detail = f"The body may have {limit} bytes."
+        return answer(problems.BodyTooLargeError(detail, limit=limit))
+    return answer(kind(error.description or ""), headers)
 
 
-def _field_errors(messages: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+def _field_errors(messages: Mapping[str, Any]) -> Iterator[tuple[list[str], list[str]]]:
     for fields in messages.values():
-        for path, texts in _leaves(fields):
-            yield {"field": ".".join(path), "detail": " ".join(map(str, texts))}
+        yield from _leaves(fields)
 
 
 def _leaves(messages: Mapping[Any, Any]) -> Iterator[tuple[list[str], list[str]]]:
@@ -156,22 +131,20 @@ def _leaves(messages: Mapping[Any, Any]) -> Iterator[tuple[list[str], list[str]]
             for path, texts in _leaves(found):
                 yield [str(name), *(part for part in path if part != "_schema")], texts
         else:
-            yield [str(name)], [found] if isinstance(found, str) else found
+            yield [str(name)], [found] if isinstance(found, str) else list(map(str, found))
 
 
 def _database_unavailable(error: Exception) -> Response:
     logger.error("The database cannot be reached: %s", getattr(error, "orig", error))
-    detail = "The database cannot be reached now."
-    return problem(
-        HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(RETRY_SECONDS)}
-    )
+    unavailable = problems.DatabaseUnavailableError("The database cannot be reached now.")
+    return answer(unavailable, {"Retry-After": str(RETRY_SECONDS)})
 
 
 def _conflict(error: IntegrityError) -> Response:
     logger.warning("The database refused a write: %s", error.orig)
-    return problem(HTTPStatus.CONFLICT, "This conflicts with what is stored.")
+    return answer(problems.ConflictError("This conflicts with what is stored."))
 
 
 def _fault(error: Exception) -> Response:
     logger.error("Unexpected error", exc_info=error)
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The service made an error; it is logged.")
+    return answer(problems.InternalError("The service made an error; it is logged."))

@@ -6,7 +6,7 @@ import hashlib
 
 from werkzeug.http import parse_etags
 
-from .errors import PreconditionError
+from .problems import PreconditionFailedError
 
 
 def etag_of(body: bytes) -> str:
@@ -21,11 +21,11 @@ def is_current(etag: str, if_none_match: str | None) -> bool:
 
 
 def require_match(body: bytes, if_match: str | None) -> None:
-    """Raise PreconditionError unless `body` is what the caller has seen (section 13.1.1).
+    """Raise PreconditionFailedError unless `body` is what the caller has seen (section 13.1.1).
 
     Without If-Match any will do. The comparison is strong: a weak tag never matches.
     """
     if if_match is None:
         return
     if not parse_etags(if_match).contains(etag_of(body).strip('"')):
-        raise PreconditionError("This has changed since: read it again, and then decide.")
+        raise PreconditionFailedError("This has changed since: read it again, and then decide.")

@@ -17,13 +17,16 @@ from flask import request
 from sqlalchemy import DateTime, String, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
-from werkzeug.exceptions import BadRequest
 
 from .config import IDEMPOTENCY_SECONDS
-from .errors import ConflictError, InvalidError
 from .extensions import Base, cache, db
 from .keys.caller import caller
 from .openapi import read_body
+from .problems import (
+    IdempotencyKeyReusedError,
+    InvalidIdempotencyKeyError,
+    RequestUnderWayError,
+)
 from .prometheus import Counter
 
 if TYPE_CHECKING:
@@ -75,10 +78,10 @@ class Once:
 
     @classmethod
     def from_request(cls) -> Once:
-        """Read the current request. Raises BadRequest for a key that is none."""
+        """Read the current request. Raises InvalidIdempotencyKeyError."""
         key = request.headers.get("Idempotency-Key")
         if key is not None and not KEY.fullmatch(key):
-            raise BadRequest(WRONG)
+            raise InvalidIdempotencyKeyError(WRONG)
         target = f"{request.method} {request.path}\n".encode()
         return cls(caller().client, key, sha256(target + read_body(request)).hexdigest())
 
@@ -86,8 +89,8 @@ class Once:
         """Do the work and keep its answer, or return the one that was kept.
 
         Within `cache.transaction()`, before anything else. Work that raises is not kept: nothing
-        was done, and the same key may try again. Raises ConflictError while another request with
-        this key is under way, InvalidError for a key that was another request's.
+        was done, and the same key may try again. Raises RequestUnderWayError while another request
+        with this key is, IdempotencyKeyReusedError for a key that was another request's.
         """
         if self.key is None:
             return work()
@@ -104,7 +107,8 @@ class Once:
         name = func.hashtextextended(f"{self.client} {self.key}", 0)
         if not db.session.scalar(select(func.pg_try_advisory_xact_lock(name))):
             REQUESTS.labels("under_way").inc()
-            raise ConflictError("A request with this Idempotency-Key is under way: wait for it.")
+            message = "A request with this Idempotency-Key is under way: wait for it."
+            raise RequestUnderWayError(message)
 
     def _kept(self) -> KeptAnswer | None:
         # A statement after the claim: it sees what the holder before this one has committed.
@@ -116,7 +120,8 @@ class Once:
     def _replay(self, kept: KeptAnswer) -> Answer:
         if kept.fingerprint != self.fingerprint:
             REQUESTS.labels("reused").inc()
-            raise InvalidError("This Idempotency-Key was sent with another request: use a new one.")
+            message = "This Idempotency-Key was sent with another request: use a new one."
+            raise IdempotencyKeyReusedError(message)
         cache.await_forgotten()
         REQUESTS.labels("replayed").inc()
         return Answer(kept.row_id, kept.body, replayed=True)

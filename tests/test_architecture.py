@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "shop"
 
 # What everything may import: they import nothing of the features.
 GROUND = {"config", "errors", "etags", "extensions", "fields", "idempotency", "logs", "openapi"}
-GROUND |= {"pages", "prometheus", "redis", "responses", "terminal", "version"}
+GROUND |= {"pages", "problems", "prometheus", "redis", "responses", "terminal", "version"}
 
 # A feature, and the features below it.
 FEATURES: dict[str, set[str]] = {
@@ -35,7 +35,7 @@ WITHOUT = {("keys", "routes"), ("keys", "schemas"), ("stats", "models")}
 ROOMS = {
     "models": {"config", "extensions", "fields"},
     "schemas": {"config", "fields"},
-    "service": {"config", "errors", "etags", "extensions", "fields", "idempotency", "pages"},
+    "service": {"config", "etags", "extensions", "fields", "idempotency", "pages", "problems"},
     "routes": {"config", "fields", "idempotency", "keys", "limits", "openapi", "pages"}
     | {"responses"},
 }

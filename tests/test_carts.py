@@ -183,7 +183,7 @@ def test_a_checkout_that_is_refused_leaves_the_cart(shop: Shop, buyer: Buyer) ->
     buyer.put(2, 4)
     answer = buyer.check_out(**{"Idempotency-Key": "again"})
     assert answer.status_code == 409
-    assert [error["field"] for error in answer.get_json()["errors"]] == ["lines.1.quantity"]
+    assert [error["field"] for error in answer.get_json()["errors"]] == ["items.1.quantity"]
     assert buyer.states() == {1: "available", 2: "short"}
     assert shop.stock_of(1) == 5
     buyer.put(2, 3)

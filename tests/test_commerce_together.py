@@ -112,7 +112,12 @@ def test_of_two_hundred_buyers_fifty_get_what_there_is(buyers: Buyers) -> None:
             problem = answer.json()
             assert REFUSED.items() <= problem.items()
             assert problem["errors"] == [
-                {"field": "lines.0.quantity", "detail": "Product 1 has a stock of 0."}
+                {
+                    "field": "lines.0.quantity",
+                    "detail": "Product 1 has a stock of 0.",
+                    "product_id": 1,
+                    "available": 0,
+                }
             ]
     assert [buyers.stock(1) for _ in range(40)] == [0] * 40
     page = requests.get(f"{buyers.url}/products", timeout=60).json()

@@ -28,11 +28,11 @@ def send(shop: Shop, body: bytes | str, content_type: str = "application/json") 
     return shop.request("POST", "/categories", data=body, content_type=content_type)
 
 
-def assert_problem(response: TestResponse, status: int) -> dict[str, Any]:
+def assert_problem(response: TestResponse, status: int, *members: str) -> dict[str, Any]:
     assert response.status_code == status
     assert response.content_type == "application/problem+json"
     problem: dict[str, Any] = response.get_json()
-    assert set(problem) - {"errors"} == PROBLEM
+    assert set(problem) - {"errors", *members} == PROBLEM
     assert problem["status"] == status
     assert problem["request_id"] == response.headers["X-Request-ID"]
     return problem
@@ -40,7 +40,7 @@ def assert_problem(response: TestResponse, status: int) -> dict[str, Any]:
 
 def test_an_unknown_path_is_404(a_shop: Shop) -> None:
     problem = assert_problem(a_shop.get("/nothing"), 404)
-    assert (problem["title"], problem["instance"]) == ("Not Found", "/nothing")
+    assert (problem["type"], problem["instance"]) == ("/problems/unknown-address", "/nothing")
 
 
 def test_an_unknown_method_is_405_and_says_what_is_allowed(a_shop: Shop) -> None:
@@ -72,7 +72,7 @@ def test_another_content_type_is_415(a_shop: Shop, content_type: str) -> None:
 
 def test_a_body_above_one_mebibyte_is_413(a_shop: Shop) -> None:
     body = json.dumps({"name": "x" * 1024 * 1024})
-    assert_problem(send(a_shop, body), 413)
+    assert assert_problem(send(a_shop, body), 413, "limit")["limit"] == 1024 * 1024
     assert send(a_shop, json.dumps({"name": "x" * (1024 * 1024 - 20)})).status_code == 422
 
 

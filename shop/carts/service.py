@@ -13,10 +13,10 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from shop.config import LINES_MAX
-from shop.errors import ConflictError, NotFoundError
 from shop.extensions import cache, db
 from shop.orders import service as orders
 from shop.pages import dump
+from shop.problems import CartEmptyError, CartFullError, NotForSaleError, NotFoundError
 from shop.products import service as products
 from shop.sessions import service as sessions
 
@@ -78,8 +78,8 @@ def _totals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 def put_item(session_id: int, product_id: int, quantity: int) -> bytes:
     """Put so many of a product into the cart, whatever was there, and return the cart.
 
-    The stock is not reserved. Raises SessionEndedError, NotFoundError, ConflictError for an
-    inactive product or a full cart.
+    The stock is not reserved. Raises SessionEndedError, NotFoundError, NotForSaleError,
+    CartFullError.
     """
     _check_product(product_id)
     with cache.transaction():
@@ -100,7 +100,7 @@ def put_item(session_id: int, product_id: int, quantity: int) -> bytes:
 def _check_product(product_id: int) -> None:
     product = orjson.loads(products.product(product_id))
     if not product["active"]:
-        raise ConflictError(f"Product {product_id} is not sold now.")
+        raise NotForSaleError(f"Product {product_id} is not sold now.", product_id=product_id)
 
 
 def _check_room(session_id: int, product_id: int) -> None:
@@ -108,7 +108,7 @@ def _check_room(session_id: int, product_id: int) -> None:
         CartItem.session_id == session_id, CartItem.product_id != product_id
     )
     if (db.session.scalar(others) or 0) >= LINES_MAX:
-        raise ConflictError(f"A cart has {LINES_MAX} items at most.")
+        raise CartFullError(f"A cart has {LINES_MAX} items at most.", limit=LINES_MAX)
 
 
 def remove_item(session_id: int, product_id: int) -> None:
@@ -125,7 +125,7 @@ def remove_item(session_id: int, product_id: int) -> None:
 def check_out(session_id: int, customer: Mapping[str, str], once: Once) -> Answer:
     """Make an order of the cart, which is empty then, or neither.
 
-    Raises SessionEndedError, ConflictError for an empty cart, and what `orders.add_order` raises.
+    Raises SessionEndedError, CartEmptyError, and what `orders.add_order` raises.
     """
     with cache.transaction():
         answer = once.carry_out(lambda: _order(session_id, customer))
@@ -139,7 +139,7 @@ def _order(session_id: int, customer: Mapping[str, str]) -> Answer:
         {"product_id": item.product_id, "quantity": item.quantity} for item in _items(session_id)
     ]
     if not lines:
-        raise ConflictError("The cart is empty.")
-    answer = orders.add_order(customer, lines)
+        raise CartEmptyError("The cart is empty.")
+    answer = orders.add_order(customer, lines, field="items")
     db.session.execute(delete(CartItem).where(CartItem.session_id == session_id))
     return answer

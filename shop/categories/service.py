@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from shop.errors import ConflictError, NotFoundError, violations
 from shop.etags import require_match
 from shop.extensions import cache, db
 from shop.pages import Page, dump, select_page_ids
+from shop.problems import CategoryInUseError, NameTakenError, NotFoundError, violations
 
 from .models import Category
 from .schemas import CategorySchema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 schema = CategorySchema()
 
@@ -60,7 +60,7 @@ def forget_pages() -> None:
 
 
 def create_category(values: Mapping[str, Any]) -> tuple[int, bytes]:
-    """Return the new category's id and document. Raises ConflictError for a name in use."""
+    """Return the new category's id and document. Raises NameTakenError."""
     row = Category(**values)
     with violations(_name_taken(values)), cache.transaction():
         db.session.add(row)
@@ -73,7 +73,7 @@ def create_category(values: Mapping[str, Any]) -> tuple[int, bytes]:
 def update_category(category_id: int, changes: Mapping[str, Any], if_match: str | None) -> bytes:
     """Return the changed document.
 
-    Raises NotFoundError, PreconditionError, ConflictError for a name in use.
+    Raises NotFoundError, PreconditionFailedError, NameTakenError.
     """
     with violations(_name_taken(changes)), cache.transaction():
         row = _locked(category_id, if_match)
@@ -84,8 +84,12 @@ def update_category(category_id: int, changes: Mapping[str, Any], if_match: str 
 
 
 def delete_category(category_id: int, if_match: str | None) -> None:
-    """Raises NotFoundError, PreconditionError, ConflictError while the category has products."""
-    in_use = ConflictError(f"Category {category_id} has products: move or delete them first.")
+    """Raises NotFoundError, PreconditionFailedError, CategoryInUseError."""
+
+    def in_use() -> CategoryInUseError:
+        message = f"Category {category_id} has products: move or delete them first."
+        return CategoryInUseError(message, category_id=category_id)
+
     with violations({"fk_products_category_id": in_use}), cache.transaction():
         db.session.delete(_locked(category_id, if_match))
         forget_category(category_id)
@@ -104,5 +108,10 @@ def _not_found(category_id: int) -> NotFoundError:
     return NotFoundError(f"There is no category {category_id}.")
 
 
-def _name_taken(values: Mapping[str, Any]) -> dict[str, ConflictError]:
-    return {"uq_categories_name": ConflictError(f"The name {values.get('name')} is taken.")}
+def _name_taken(values: Mapping[str, Any]) -> dict[str, Callable[[], NameTakenError]]:
+    def taken() -> NameTakenError:
+        name = values["name"]
+        holder = db.session.scalar(select(Category.id).where(Category.name == name))
+        return NameTakenError(f"The name {name} is taken.", name=name, category_id=holder)
+
+    return {"uq_categories_name": taken}

@@ -6,12 +6,17 @@ from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from flask import g, request
-from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import Forbidden, Unauthorized
 
 from shop.config import DATABASE_UNAVAILABLE
 from shop.extensions import db
 from shop.openapi import Blueprint
+from shop.problems import (
+    InvalidKeyError,
+    KeyRequiredError,
+    NoKeysError,
+    ScopeRequiredError,
+    SessionRequiredError,
+)
 from shop.sessions import service as sessions
 
 from . import service
@@ -76,13 +81,12 @@ def require_scope(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             if "unidentified" in g:
                 raise g.unidentified
             if caller().session_id:
-                raise Forbidden(
-                    f"A session may not do this: it needs a key with the scope {scope}."
-                )
+                message = f"A session may not do this: it needs a key with the scope {scope}."
+                raise ScopeRequiredError(message, scope=scope)
             if not caller().authenticated:
                 _refuse()
             if scope not in caller().scopes:
-                raise Forbidden(f"This key lacks the scope {scope}.")
+                raise ScopeRequiredError(f"This key lacks the scope {scope}.", scope=scope)
             return view(*args, **kwargs)
 
         documented: Callable[P, R] = Blueprint.doc(security=[{"key": []}])(guarded)
@@ -99,7 +103,7 @@ def require_session(view: Callable[P, R]) -> Callable[P, R]:
         if "unidentified" in g:
             raise g.unidentified
         if caller().session_id is None:
-            raise Unauthorized(NO_SESSION, www_authenticate=_challenge())
+            raise SessionRequiredError(NO_SESSION)
         return view(*args, **kwargs)
 
     documented: Callable[P, R] = Blueprint.doc(security=[{"session": []}])(guarded)
@@ -108,12 +112,7 @@ def require_session(view: Callable[P, R]) -> Callable[P, R]:
 
 def _refuse() -> None:
     if not service.any_key():
-        raise Forbidden(NO_KEYS)
+        raise NoKeysError(NO_KEYS)
     if _bearer():
-        raise Unauthorized("This key is not valid.", www_authenticate=_challenge())
-    raise Unauthorized("Send a key: Authorization: Bearer KEY.", www_authenticate=_challenge())
-
-
-def _challenge() -> WWWAuthenticate:
-    invalid = {"error": "invalid_token"} if _bearer() else {}
-    return WWWAuthenticate("bearer", {"realm": "shop", **invalid})
+        raise InvalidKeyError("This key is not valid.")
+    raise KeyRequiredError("Send a key: Authorization: Bearer KEY.")

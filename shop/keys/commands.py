@@ -6,7 +6,7 @@ import click
 from flask.cli import AppGroup
 
 from shop.config import TIERS
-from shop.errors import NotFoundError
+from shop.problems import NotFoundError
 from shop.terminal import needs_database
 
 from . import service

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from shop.config import current_settings
-from shop.errors import NotFoundError
 from shop.extensions import db
+from shop.problems import NotFoundError
 
 from .caller import Caller
 from .models import ApiKey

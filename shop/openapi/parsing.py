@@ -18,6 +18,7 @@ from werkzeug.routing import IntegerConverter
 
 from shop.config import BODY_MAX
 from shop.fields import INTEGER_MAX
+from shop.problems import InvalidJSONError
 
 if TYPE_CHECKING:
     from flask import Request
@@ -34,7 +35,7 @@ class JSONParser(FlaskParser):
             text = read_body(req).decode()
             return json.loads(text, parse_float=Decimal, parse_constant=_no_constant)
         except (ValueError, RecursionError, ArithmeticError):
-            raise BadRequest("The body is not valid JSON.") from None
+            raise InvalidJSONError("The body is not valid JSON.") from None
 
 
 def read_body(req: Request) -> bytes:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields
+from marshmallow import INCLUDE, Schema, fields
 
 
 class FieldErrorSchema(Schema):
+    """What is wrong with a field; for what is short also `product_id` and `available`."""
+
+    class Meta:
+        unknown = INCLUDE
+
     field = fields.String(required=True)
     detail = fields.String(required=True)
 
 
 class ProblemSchema(Schema):
-    """A problem document (RFC 9457)."""
+    """A problem document (RFC 9457). Further members are those of its type."""
 
-    type = fields.String(required=True)
+    class Meta:
+        unknown = INCLUDE
+
+    type = fields.String(
+        required=True,
+        metadata={"format": "uri-reference", "description": "The kind: it leads to a page."},
+    )
     title = fields.String(required=True)
     status = fields.Integer(required=True)
     detail = fields.String(required=True)

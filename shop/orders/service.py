@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import func, select, tuple_
 
-from shop.errors import ConflictError, InvalidError, NotFoundError
 from shop.extensions import cache, db
 from shop.idempotency import Answer
 from shop.pages import dump
+from shop.problems import (
+    InvalidFieldsError,
+    MixedCurrenciesError,
+    NotFoundError,
+    OrderStatusError,
+    OutOfStockError,
+)
 from shop.products import service as products
 
 from . import leaderboard
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from shop.idempotency import Once
+    from shop.problems import FieldError
     from shop.products.models import Product
 
     Line = Mapping[str, int]  # product_id, quantity
@@ -52,7 +59,7 @@ def order(order_id: int) -> bytes:
 def page(query: Mapping[str, Any]) -> tuple[bytes, int | None]:
     """Return orders, newest first, and the last one's id if more follow.
 
-    Raises InvalidError for `after` an order that is not there.
+    Raises InvalidFieldsError for `after` an order that is not there.
     """
     limit = query["limit"]
     found = db.session.scalars(_matching(query).limit(limit + 1)).all()
@@ -81,7 +88,7 @@ def _place(order_id: int) -> Any:
     created_at = db.session.scalar(select(Order.created_at).where(Order.id == order_id))
     if created_at is None:
         message = f"There is no order {order_id}."
-        raise InvalidError(message, {"after": message})
+        raise InvalidFieldsError(message, {"after": message})
     return tuple_(created_at, order_id)
 
 
@@ -105,14 +112,16 @@ def announce(answer: Answer, event: str) -> None:
         leaderboard.feed(orjson.loads(answer.body), 1 if event == "placed" else -1)
 
 
-def add_order(customer: Mapping[str, str], lines: Sequence[Line]) -> Answer:
+def add_order(
+    customer: Mapping[str, str], lines: Sequence[Line], *, field: str = "lines"
+) -> Answer:
     """Do that within a transaction, which is to be rolled back if this raises.
 
-    Raises InvalidError for unknown products and for several currencies, ConflictError for
-    products that are inactive or short; both name the lines.
+    Raises InvalidFieldsError for unknown products, MixedCurrenciesError, OutOfStockError for
+    products that are inactive or short; all name the lines, as those of the caller's `field`.
     """
     found = products.lock_products([line["product_id"] for line in lines])
-    _check(lines, found)
+    _check(lines, found, field)
     products.move_stock({line["product_id"]: -line["quantity"] for line in lines})
     new = Order(customer=Customer(**customer), currency=_currency(found))
     new.lines = [
@@ -140,49 +149,59 @@ def _currency(found: Mapping[int, Product]) -> str:
     return next(iter(found.values())).currency
 
 
-def _check(lines: Sequence[Line], found: Mapping[int, Product]) -> None:
+def _check(lines: Sequence[Line], found: Mapping[int, Product], field: str) -> None:
     """Raise the error that tells of every line what is wrong with it."""
-    if wrong := dict(_unknown(lines, found)) or dict(_other_currencies(lines, found)):
-        raise InvalidError("The order has lines that are not valid.", wrong)
-    if wrong := dict(_unavailable(lines, found)):
-        raise ConflictError("Not all lines can be had.", wrong)
+    for wrong_lines, kind, message in (
+        (_unknown, InvalidFieldsError, "The order has lines that are not valid."),
+        (_other_currencies, MixedCurrenciesError, "All lines of an order are in one currency."),
+        (_unavailable, OutOfStockError, "Not all lines can be had."),
+    ):
+        if wrong := dict(wrong_lines(lines, found)):
+            raise kind(message, {f"{field}.{path}": what for path, what in wrong.items()})
 
 
-def _unknown(lines: Sequence[Line], found: Mapping[int, Product]) -> Iterable[tuple[str, str]]:
+def _unknown(
+    lines: Sequence[Line], found: Mapping[int, Product]
+) -> Iterable[tuple[str, FieldError]]:
     for position, line in enumerate(lines):
         if line["product_id"] not in found:
             REFUSED_LINES.labels("unknown").inc()
-            yield f"lines.{position}.product_id", f"There is no product {line['product_id']}."
+            yield f"{position}.product_id", f"There is no product {line['product_id']}."
 
 
 def _other_currencies(
     lines: Sequence[Line], found: Mapping[int, Product]
-) -> Iterable[tuple[str, str]]:
+) -> Iterable[tuple[str, FieldError]]:
     first = found[lines[0]["product_id"]].currency
     for position, line in enumerate(lines):
         product = found[line["product_id"]]
         if product.currency != first:
             REFUSED_LINES.labels("currency").inc()
             message = f"Product {product.id} is sold in {product.currency}, the first in {first}."
-            yield f"lines.{position}.product_id", message
+            yield f"{position}.product_id", message
 
 
-def _unavailable(lines: Sequence[Line], found: Mapping[int, Product]) -> Iterable[tuple[str, str]]:
+def _unavailable(
+    lines: Sequence[Line], found: Mapping[int, Product]
+) -> Iterable[tuple[str, FieldError]]:
     for position, line in enumerate(lines):
         product = found[line["product_id"]]
         if not product.active:
             REFUSED_LINES.labels("inactive").inc()
-            yield f"lines.{position}.product_id", f"Product {product.id} is not sold now."
+            message = f"Product {product.id} is not sold now."
+            wrong = {"detail": message, "product_id": product.id, "available": 0}
+            yield f"{position}.product_id", wrong
         elif product.stock < line["quantity"]:
             REFUSED_LINES.labels("stock").inc()
             message = f"Product {product.id} has a stock of {product.stock}."
-            yield f"lines.{position}.quantity", message
+            wrong = {"detail": message, "product_id": product.id, "available": product.stock}
+            yield f"{position}.quantity", wrong
 
 
 def move_order(order_id: int, action: str, once: Once) -> Answer:
     """Bring an order to the status that the action leads to; `cancel` gives the stock back.
 
-    Raises NotFoundError, ConflictError where its status does not allow the action.
+    Raises NotFoundError, OrderStatusError.
     """
     with cache.transaction():
         answer = once.carry_out(lambda: _move(order_id, action))
@@ -197,7 +216,8 @@ def _move(order_id: int, action: str) -> Answer:
     allowed, status = TRANSITIONS[action]
     if found.status not in allowed:
         CONFLICTS.labels(action).inc()
-        raise ConflictError(f"Order {order_id} is {found.status}: it cannot become {status}.")
+        message = f"Order {order_id} is {found.status}: it cannot become {status}."
+        raise OrderStatusError(message, order_id=order_id, order_status=found.status, action=action)
     if action == "cancel":
         back = {line.product_id: line.quantity for line in found.lines}
         products.lock_products(back)

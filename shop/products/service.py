@@ -7,17 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Integer, cast, column, select, update, values
 
-from shop.errors import ConflictError, InvalidError, NotFoundError, ShopError, violations
 from shop.etags import require_match
 from shop.extensions import cache, db
 from shop.fields import INTEGER_MAX
 from shop.pages import Page, dump, select_page_ids
+from shop.problems import (
+    InvalidFieldsError,
+    NotFoundError,
+    OutOfStockError,
+    ProductOrderedError,
+    ShopError,
+    SKUTakenError,
+    StockLimitError,
+    violations,
+)
 
 from .models import Product
 from .schemas import ProductSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 schema = ProductSchema()
 
@@ -63,7 +72,7 @@ def forget_pages() -> None:
 def create_product(fields: Mapping[str, Any]) -> tuple[int, bytes]:
     """Return the new product's id and document.
 
-    Raises ConflictError for a SKU in use, InvalidError for an unknown category.
+    Raises SKUTakenError, InvalidFieldsError for an unknown category.
     """
     row = Product(**fields)
     with violations(_refusals(fields)), cache.transaction():
@@ -77,7 +86,7 @@ def create_product(fields: Mapping[str, Any]) -> tuple[int, bytes]:
 def update_product(product_id: int, changes: Mapping[str, Any], if_match: str | None) -> bytes:
     """Return the changed document.
 
-    Raises NotFoundError, PreconditionError, and what `create_product` raises.
+    Raises NotFoundError, PreconditionFailedError, and what `create_product` raises.
     """
     with violations(_refusals(changes)), cache.transaction():
         row = _locked(product_id, if_match)
@@ -88,9 +97,13 @@ def update_product(product_id: int, changes: Mapping[str, Any], if_match: str | 
 
 
 def delete_product(product_id: int, if_match: str | None) -> None:
-    """Raises NotFoundError, PreconditionError, ConflictError for one that has been sold."""
-    sold = ConflictError(f"Product {product_id} has been sold: make it inactive instead.")
-    with violations({"fk_order_lines_product_id": sold}), cache.transaction():
+    """Raises NotFoundError, PreconditionFailedError, ProductOrderedError."""
+
+    def ordered() -> ProductOrderedError:
+        message = f"Product {product_id} has been sold: make it inactive instead."
+        return ProductOrderedError(message, product_id=product_id)
+
+    with violations({"fk_order_lines_product_id": ordered}), cache.transaction():
         db.session.delete(_locked(product_id, if_match))
         forget_product(product_id)
         forget_pages()
@@ -99,12 +112,14 @@ def delete_product(product_id: int, if_match: str | None) -> None:
 def change_stock(product_id: int, delta: int, if_match: str | None) -> bytes:
     """Add to the stock, or take from it, and return the changed document.
 
-    Raises NotFoundError, PreconditionError, ConflictError where there is not enough.
+    Raises NotFoundError, PreconditionFailedError, OutOfStockError, StockLimitError.
     """
     with cache.transaction():
         row = _locked(product_id, if_match)
         if not 0 <= row.stock + delta <= INTEGER_MAX:
-            raise ConflictError(f"Product {product_id} has a stock of {row.stock}.")
+            short = OutOfStockError if delta < 0 else StockLimitError
+            message = f"Product {product_id} has a stock of {row.stock}."
+            raise short(message, product_id=product_id, available=row.stock)
         row.stock += delta
         forget_product(product_id)
     return dump(schema.dump(row))
@@ -123,7 +138,7 @@ def lock_products(product_ids: Iterable[int]) -> dict[int, Product]:
 def move_stock(deltas: Mapping[int, int]) -> None:
     """Add to the stock of locked products, or take from it, within a transaction.
 
-    Raises ConflictError where one has not enough; then the transaction is to be rolled back.
+    Raises OutOfStockError, StockLimitError; then the transaction is to be rolled back.
     """
     moves = values(column("product_id", Integer), column("delta", Integer), name="moves")
     moves = moves.data(list(deltas.items()))
@@ -136,7 +151,9 @@ def move_stock(deltas: Mapping[int, int]) -> None:
         execution_options={"synchronize_session": False},
     )
     if short := deltas.keys() - set(moved):
-        raise ConflictError(f"The stock of product {min(short)} does not allow this.")
+        first = min(short)
+        refusal = OutOfStockError if deltas[first] < 0 else StockLimitError
+        raise refusal(f"The stock of product {first} does not allow this.", product_id=first)
     for product_id in deltas:
         forget_product(product_id)
 
@@ -153,9 +170,14 @@ def _not_found(product_id: int) -> NotFoundError:
     return NotFoundError(f"There is no product {product_id}.")
 
 
-def _refusals(fields: Mapping[str, Any]) -> dict[str, ShopError]:
-    unknown = f"There is no category {fields.get('category_id')}."
-    return {
-        "uq_products_sku": ConflictError(f"The SKU {fields.get('sku')} is taken."),
-        "fk_products_category_id": InvalidError(unknown, {"category_id": unknown}),
-    }
+def _refusals(fields: Mapping[str, Any]) -> dict[str, Callable[[], ShopError]]:
+    def sku_taken() -> ShopError:
+        sku = fields["sku"]
+        holder = db.session.scalar(select(Product.id).where(Product.sku == sku))
+        return SKUTakenError(f"The SKU {sku} is taken.", sku=sku, product_id=holder)
+
+    def unknown_category() -> ShopError:
+        unknown = f"There is no category {fields['category_id']}."
+        return InvalidFieldsError(unknown, {"category_id": unknown})
+
+    return {"uq_products_sku": sku_taken, "fk_products_category_id": unknown_category}

@@ -17,9 +17,9 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from shop.config import RENEWAL_SECONDS, SESSION_SECONDS
-from shop.errors import SessionEndedError
 from shop.extensions import cache, db
 from shop.pages import dump
+from shop.problems import SessionEndedError
 
 from .models import Session
 from .schemas import SessionSchema

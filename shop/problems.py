@@ -1,0 +1,293 @@
+"""Every kind of failure that a client is told of (RFC 9457).
+
+Services raise these. Each class with a docstring of its own is one problem type: its name gives
+`type` and `title` (`SKUTakenError` is /problems/sku-taken, "SKU taken"), its docstring and
+`members` are what the page at that address says. A new kind is one more class here.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sqlalchemy.exc import IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    FieldError = str | Mapping[str, Any]  # a detail, alone or with more members
+
+
+class ShopError(Exception):
+    """A request that is not carried out; the message is for its sender.
+
+    `fields` tells what is wrong with each field, by its path, such as `lines.0.quantity`: a text,
+    or a mapping with `detail` and the members of that entry. `members` are those of the problem.
+    """
+
+    status: ClassVar[HTTPStatus]
+    members: ClassVar[Mapping[str, str]] = {}  # what each one means
+
+    def __init__(
+        self, message: str, fields: Mapping[str, FieldError] | None = None, **members: Any
+    ) -> None:
+        super().__init__(message)
+        self.fields = fields or {}
+        self.values = members
+
+    @classmethod
+    def slug(cls) -> str:
+        return "-".join(_words(cls)).lower()
+
+    @classmethod
+    def type(cls) -> str:
+        """Return the reference that names this kind, relative to the service."""
+        return f"/problems/{cls.slug()}"
+
+    @classmethod
+    def title(cls) -> str:
+        first, *others = _words(cls)
+        return " ".join([first, *(word if word.isupper() else word.lower() for word in others)])
+
+
+def _words(kind: type[ShopError]) -> list[str]:
+    return re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]+", kind.__name__.removesuffix("Error"))
+
+
+def kinds() -> dict[str, type[ShopError]]:
+    """Return every problem type by its slug, ordered by status."""
+    found: dict[str, type[ShopError]] = {}
+    waiting = ShopError.__subclasses__()
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        found[kind.slug()] = kind
+    return dict(sorted(found.items(), key=lambda item: (item[1].status, item[0])))
+
+
+@contextmanager
+def violations(errors: Mapping[str, Callable[[], ShopError]]) -> Iterator[None]:
+    """Raise what `errors[constraint]` returns for the constraint that a statement violates.
+
+    It is asked when the transaction has been rolled back, and may read the database.
+    """
+    try:
+        yield
+    except IntegrityError as error:
+        constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+        refusal = errors.get(constraint or "")
+        if refusal is None:
+            raise
+        raised = refusal()
+        raise raised from error
+
+
+class BadRequestError(ShopError):
+    """The request cannot be read as HTTP, or its body did not arrive whole."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+
+class InvalidJSONError(BadRequestError):
+    """The body is not valid JSON in UTF-8, or an object in it has a name twice."""
+
+
+class InvalidIdempotencyKeyError(BadRequestError):
+    """The `Idempotency-Key` does not have the form of one: 1 to 255 visible ASCII characters."""
+
+
+class KeyRequiredError(ShopError):
+    """This call needs an API key, and none was sent: `Authorization: Bearer KEY`."""
+
+    status = HTTPStatus.UNAUTHORIZED
+
+
+class InvalidKeyError(KeyRequiredError):
+    """Nobody has the key that was sent: it is mistyped, or was revoked."""
+
+
+class SessionRequiredError(ShopError):
+    """This call needs a session, and none was sent, or one that has ended.
+
+    Open one with `POST /sessions`, and send its token: `Authorization: Bearer TOKEN`.
+    """
+
+    status = HTTPStatus.UNAUTHORIZED
+
+
+class SessionEndedError(SessionRequiredError):
+    """The session ended while the request was carried out; nothing was done."""
+
+    def __init__(self) -> None:
+        super().__init__("This session has ended: open another with POST /sessions.")
+
+
+class ScopeRequiredError(ShopError):
+    """The key lacks the scope that this call needs, or a session was sent instead of a key."""
+
+    status = HTTPStatus.FORBIDDEN
+    members: ClassVar = {"scope": "The scope that is needed."}
+
+
+class NoKeysError(ShopError):
+    """This call needs an API key, and the shop has not made any so far.
+
+    The operator sets `ADMIN_API_KEY`, or makes one with `flask keys create`.
+    """
+
+    status = HTTPStatus.FORBIDDEN
+
+
+class NotFoundError(ShopError):
+    """There is no such product, category or order, or it is not where the address says."""
+
+    status = HTTPStatus.NOT_FOUND
+
+
+class UnknownAddressError(NotFoundError):
+    """No call of the API has this address."""
+
+
+class MethodNotAllowedError(ShopError):
+    """This address does not have this method; the header `Allow` has those that it has."""
+
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+
+
+class ConflictError(ShopError):
+    """The request conflicts with what is stored."""
+
+    status = HTTPStatus.CONFLICT
+
+
+class SKUTakenError(ConflictError):
+    """Another product has this SKU. Choose another one, or change that product."""
+
+    members: ClassVar = {
+        "sku": "The SKU that was sent.",
+        "product_id": "The product that has it; null if it has gone since.",
+    }
+
+
+class NameTakenError(ConflictError):
+    """Another category has this name. Choose another one, or use that category."""
+
+    members: ClassVar = {
+        "name": "The name that was sent.",
+        "category_id": "The category that has it; null if it has gone since.",
+    }
+
+
+class CategoryInUseError(ConflictError):
+    """The category has products, so it is not deleted. Move or delete them first."""
+
+    members: ClassVar = {"category_id": "The category."}
+
+
+class ProductOrderedError(ConflictError):
+    """The product has been ordered, so it is not deleted. Make it inactive instead."""
+
+    members: ClassVar = {"product_id": "The product."}
+
+
+class NotForSaleError(ConflictError):
+    """The product is inactive: it cannot be put into a cart."""
+
+    members: ClassVar = {"product_id": "The product."}
+
+
+class OutOfStockError(ConflictError):
+    """Less is available than was asked for, and nothing was done.
+
+    Of an order, `errors` has an entry for each line that cannot be had, with its `product_id` and
+    what is `available` of it: 0 for a product that is not sold now. A change of the stock that
+    would take more than there is has these two as members of the problem.
+    """
+
+    members: ClassVar = {
+        "product_id": "The product, of a change of its stock.",
+        "available": "Its stock.",
+    }
+
+
+class StockLimitError(ConflictError):
+    """The stock would be more than a stock can be."""
+
+    members: ClassVar = {"product_id": "The product.", "available": "Its stock."}
+
+
+class CartEmptyError(ConflictError):
+    """There is nothing in the cart that could be ordered."""
+
+
+class CartFullError(ConflictError):
+    """The cart has as many items as an order may have lines."""
+
+    members: ClassVar = {"limit": "How many these are."}
+
+
+class OrderStatusError(ConflictError):
+    """The status of the order does not allow this step."""
+
+    members: ClassVar = {
+        "order_id": "The order.",
+        "order_status": "Its status.",
+        "action": "The step that was asked for.",
+    }
+
+
+class RequestUnderWayError(ConflictError):
+    """A request with this `Idempotency-Key` is being carried out. Wait, then send it again."""
+
+
+class PreconditionFailedError(ShopError):
+    """What `If-Match` has was changed since. Read it again, and then decide."""
+
+    status = HTTPStatus.PRECONDITION_FAILED
+
+
+class BodyTooLargeError(ShopError):
+    """The body is larger than this call takes."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    members: ClassVar = {"limit": "How many bytes it takes."}
+
+
+class UnsupportedMediaTypeError(ShopError):
+    """The body is not declared as JSON in UTF-8: send `Content-Type: application/json`."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class InvalidFieldsError(ShopError):
+    """Fields or parameters are wrong, unknown or missing.
+
+    `errors` has an entry for each: `field` is its path, such as `lines.0.quantity`, `detail` says
+    what is wrong with it.
+    """
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class MixedCurrenciesError(InvalidFieldsError):
+    """The lines of an order are in several currencies; `errors` names those that differ."""
+
+
+class IdempotencyKeyReusedError(ShopError):
+    """This `Idempotency-Key` was sent with another request. Make a new one for each request."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class InternalError(ShopError):
+    """The service made an error. Its log has the cause, under the `request_id`."""
+
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+class DatabaseUnavailableError(ShopError):
+    """The database cannot be reached now. Wait as long as `Retry-After` says, then try again."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
