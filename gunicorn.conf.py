@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import re
 import shutil
 import tempfile
 from typing import Any
@@ -41,6 +42,17 @@ class ErrorLogger(Logger):  # type: ignore[misc]
     """Logs what gunicorn does; each request is logged by the application."""
 
     access_log_enabled = False  # else gunicorn makes a line of each, for nobody
+
+    def warning(self, msg: str, *args: Any, **options: Any) -> None:
+        """Of a request that cannot be read, tell how it is wrong, and quote nothing of it."""
+        if msg.startswith("Invalid request from"):
+            msg = re.split("['\"]", msg, maxsplit=1)[0]
+        super().warning(msg, *args, **options)
+
+    def exception(self, msg: str, *args: Any, **options: Any) -> None:
+        """Tell the path of a request without its query, as the access log does."""
+        paths = [str(one).partition("?")[0] for one in args]
+        super().exception(msg, *paths, **options)
 
 
 logger_class = ErrorLogger

@@ -44,6 +44,7 @@ TIERS = ("standard", "partner", "unlimited")  # of API keys; a client without on
 # Connections of a worker: one for each of its threads. One that cannot be had in time fails a
 # request.
 DATABASE_POOL = {
+    "hide_parameters": True,  # of statements, in errors and logs: customers' data
     "pool_size": 4,
     "max_overflow": 2,
     "pool_timeout": 5,  # seconds

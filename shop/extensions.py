@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import select
-from typing import Any
-
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import MetaData, event
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.pool import Pool
 
+from . import database  # noqa: F401  (it prepares every connection)
 from .cache import Cache
-from .config import ISOLATION, TRANSACTION_IDLE_SECONDS
 from .limits import limiter
 from .openapi import Api
 
@@ -45,30 +40,6 @@ db = SQLAlchemy(
     disable_autonaming=True,
     session_options={"expire_on_commit": False},
 )
-
-
-@event.listens_for(Pool, "connect")
-def _prepare(connection: Any, record: Any) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET default_transaction_isolation = '{ISOLATION}'")
-        cursor.execute(f"SET idle_in_transaction_session_timeout = '{TRANSACTION_IDLE_SECONDS}s'")
-    connection.commit()
-    record.info["fresh"] = True
-
-
-@event.listens_for(Pool, "checkout")
-def _test(connection: Any, record: Any, _proxy: Any) -> None:
-    """Replace a connection that PostgreSQL has ended, so that a restart of it fails no request.
-
-    PostgreSQL says nothing between statements, but for the end; to look costs no round trip. Where
-    a new one has ended as well, its first statement tells why.
-    """
-    if record.info.pop("fresh", False):
-        return
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    if poll.poll(0):
-        raise DisconnectionError
 
 
 migrate = Migrate()

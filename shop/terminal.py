@@ -7,7 +7,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from shop.redis import RedisUnavailable, redis_connection
 
@@ -27,9 +27,8 @@ def needs_database(command: Callable[P, R]) -> Callable[P, R]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
-        except OperationalError as error:
-            reason = str(error.orig).strip().splitlines()[0]
-            raise click.ClickException(f"the database cannot be used: {reason}") from None
+        except DBAPIError as error:
+            raise click.ClickException(f"the database cannot be used: {error.orig}") from None
 
     return guarded
 

@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).parent.parent / "shop"
 
 # What everything may import: they import nothing of the features.
 GROUND = {"config", "errors", "etags", "extensions", "fields", "idempotency", "logs", "openapi"}
-GROUND |= {"pages", "problems", "prometheus", "redis", "responses", "terminal", "version"}
+GROUND |= {"database", "pages", "problems", "prometheus", "redis", "responses", "terminal"}
+GROUND |= {"version"}
 
 # A feature, and the features below it.
 FEATURES: dict[str, set[str]] = {

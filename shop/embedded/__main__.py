@@ -186,7 +186,7 @@ def _prepare(environment: dict[str, str]) -> None:
             if catalogue_is_empty():
                 fill(DEMO_PRODUCTS, DEMO_SEED, DEMO_ORDERS)
         except SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+            reason = getattr(error, "orig", error)
             raise EmbeddedError(f"the database cannot be prepared: {reason}") from None
         finally:
             db.engine.dispose()

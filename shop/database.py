@@ -1,0 +1,103 @@
+"""Connections to PostgreSQL: how they are set, and what is told of their errors.
+
+What PostgreSQL says of an error can have a customer's data in it: the failing row, the value that
+was refused, the statement. So an error says its SQLSTATE and which constraint, table or column it
+is about, wherever it is printed: in a log, by a command, in a traceback.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import select
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+from psycopg2 import _psycopg
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import Pool
+
+from .config import ISOLATION, TRANSACTION_IDLE_SECONDS
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import ExceptionContext
+
+# Classes and codes whose message names states and things of the schema, and never a value.
+TOLD_CLASSES = {"08", "25", "40", "53", "57"}
+TOLD_CODES = {"42501", "42703", "42P01", "55P03"}
+NAMES = ("constraint", "table", "column")
+
+PQERRORS_SQLSTATE = 3  # since PostgreSQL 12
+
+
+@event.listens_for(Pool, "connect")
+def _prepare(connection: Any, record: Any) -> None:
+    _say_least(connection)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SET default_transaction_isolation = '{ISOLATION}';"
+            f"SET idle_in_transaction_session_timeout = '{TRANSACTION_IDLE_SECONDS}s';"
+            "SET client_min_messages = 'error'"
+        )
+    connection.commit()
+    record.info["fresh"] = True
+
+
+def _say_least(connection: Any) -> None:
+    """Let the text of the driver's errors be their SQLSTATE alone.
+
+    The driver has no function for that, its libpq has. Where it cannot be reached, `_tell_safely`
+    still replaces the text; this is for errors that do not pass the engine.
+    """
+    with suppress(AttributeError, OSError):  # a driver that hides its libpq
+        set_verbosity = ctypes.CDLL(_psycopg.__file__).PQsetErrorVerbosity
+        set_verbosity.argtypes = [ctypes.c_void_p, ctypes.c_int]
+        set_verbosity(connection.pgconn_ptr, PQERRORS_SQLSTATE)
+
+
+@event.listens_for(Pool, "checkout")
+def _test(connection: Any, record: Any, _proxy: Any) -> None:
+    """Replace a connection that PostgreSQL has ended, so that a restart of it fails no request.
+
+    PostgreSQL says nothing between statements, but for the end; to look costs no round trip. Where
+    a new one has ended as well, its first statement tells why.
+    """
+    if record.info.pop("fresh", False):
+        return
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        raise DisconnectionError
+
+
+@event.listens_for(Engine, "handle_error")
+def _tell_safely(context: ExceptionContext) -> None:
+    """Replace the text of an error before anybody sees it."""
+    original, wrapped = context.original_exception, context.sqlalchemy_exception
+    if wrapped is None:
+        return
+    told = _told(original)
+    if isinstance(original, Exception):
+        original.args = (told,)
+    wrapped.args = (f"({type(original).__module__}.{type(original).__name__}) {told}",)
+
+
+def _told(error: BaseException) -> str:
+    """Return what may be told of an error of the database, in one line.
+
+    An error without a SQLSTATE is of the connection, which knows no statement: its text is told.
+    Any other that is not PostgreSQL's is told by its kind.
+    """
+    if not isinstance(error, psycopg2.Error):
+        return type(error).__name__
+    if error.pgcode is None:
+        connection = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+        return " ".join(str(error).split()) if connection else type(error).__name__
+    named = [(name, getattr(error.diag, f"{name}_name", None)) for name in NAMES]
+    about = [f", {name} {value}" for name, value in named if value]
+    text = f"{type(error).__name__} (SQLSTATE {error.pgcode}){''.join(about)}"
+    if error.pgcode[:2] in TOLD_CLASSES or error.pgcode in TOLD_CODES:
+        text += f": {error.diag.message_primary}"
+    return text
