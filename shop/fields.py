@@ -5,16 +5,21 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from marshmallow import ValidationError, fields, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 INTEGER_MAX = 2_147_483_647  # PostgreSQL's integer
 MONEY_MAX = Decimal("9999999999.99")  # numeric(12, 2)
 MONEY = r"^[0-9]{1,10}(\.[0-9]{1,2})?$"
 
+# Patterns are matched here and by clients: no two repetitions that follow each other share a
+# character, so neither engine tries a long text in more than one way.
 # No control characters and no halves of surrogate pairs: PostgreSQL takes neither U+0000 nor those.
-LINE = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+LINE = r"^ *[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"  # not blank
 TEXT = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
 EMAIL = r"^[^@\x00-\x20\x7f]+@[^@\x00-\x20\x7f]+$"
 INSTANT = (
@@ -36,18 +41,37 @@ class Pattern(validate.Regexp):
 class Text(fields.String):
     """A string of Unicode characters that can be stored."""
 
+    WRONG = "Contains characters that are not allowed here."
+
     def __init__(self, pattern: str, *, shortest: int = 0, longest: int, **options: Any) -> None:
-        rules = [
+        rules: list[Callable[[Any], Any]] = [
             validate.Length(shortest or None, longest),
-            Pattern(pattern, error="Contains characters that are not allowed here."),
+            Pattern(pattern, error=self.WRONG),
+            self._require_characters,
         ]
         super().__init__(validate=rules, **options)
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        text: str = super()._deserialize(value, attr, data, **kwargs)
-        if SURROGATES.search(text):
-            raise ValidationError("Contains characters that are not allowed here.")
-        return text
+    def _validate(self, value: str) -> None:
+        """Stop at the first rule that is broken: what is too long is not looked at further."""
+        for rule in self.validators:
+            rule(value)
+
+    def _require_characters(self, value: str) -> None:
+        if SURROGATES.search(value):
+            raise ValidationError(self.WRONG)
+
+
+class BoundedList(fields.List[Any]):
+    """A list of `least` to `most` items; those of a longer one are not looked at."""
+
+    def __init__(self, item: Any, *, least: int, most: int, **options: Any) -> None:
+        super().__init__(item, validate=validate.Length(least, most), **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        if isinstance(value, list):
+            self._validate(value)
+        items: list[Any] = super()._deserialize(value, attr, data, **kwargs)
+        return items
 
 
 class Whole(fields.Integer):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shop.config import CATEGORIES_LIMIT
+from shop.config import CATEGORIES_LIMIT, LARGE_BODY_MAX
 from shop.keys.auth import require_scope
 from shop.limits import PerRows, limit
 from shop.openapi import Blueprint
@@ -45,7 +45,7 @@ def get_category(category_id: int) -> Response:
 @blueprint.route("", methods=["POST"])
 @limit("write")
 @require_scope(SCOPE)
-@blueprint.arguments(CategoryInput)
+@blueprint.arguments(CategoryInput, body_max=LARGE_BODY_MAX)
 @blueprint.response(201, CategorySchema, headers={"Location": "Location", "ETag": "ETag"})
 @blueprint.problems(401, 403, 409)
 def create_category(values: dict[str, Any]) -> Response:
@@ -57,7 +57,7 @@ def create_category(values: dict[str, Any]) -> Response:
 @blueprint.route(ONE, methods=["PUT"])
 @limit("write")
 @require_scope(SCOPE)
-@blueprint.arguments(CategoryInput)
+@blueprint.arguments(CategoryInput, body_max=LARGE_BODY_MAX)
 @blueprint.response(200, CategorySchema, headers=VERSION)
 @blueprint.problems(401, 403, 404, 409)
 @blueprint.conditional
@@ -69,7 +69,7 @@ def replace_category(values: dict[str, Any], category_id: int) -> Response:
 @blueprint.route(ONE, methods=["PATCH"])
 @limit("write")
 @require_scope(SCOPE)
-@blueprint.arguments(CategoryChanges)
+@blueprint.arguments(CategoryChanges, body_max=LARGE_BODY_MAX)
 @blueprint.response(200, CategorySchema, headers=VERSION)
 @blueprint.problems(401, 403, 404, 409)
 @blueprint.conditional

@@ -5,7 +5,7 @@ for every call (limits, request ids, malformed requests, faults) is added here.
 """
 
 from .blueprint import Blueprint
+from .bodies import read_body
 from .document import Api
-from .parsing import read_body
 
 __all__ = ["Api", "Blueprint", "read_body"]

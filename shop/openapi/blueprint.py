@@ -6,11 +6,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import flask_smorest
+from flask import current_app, request
 
+from shop.config import BODY_MAX
 from shop.errors import PROBLEM
 
+from .bodies import JSONParser, limit_body
 from .headers import CACHED, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, LIMITED
-from .parsing import JSONParser
 from .problems import PROBLEM_HEADERS, PROBLEM_SCHEMAS, ProblemSchema
 
 if TYPE_CHECKING:
@@ -27,7 +29,21 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.before_request(_check_request)
         self._prepare_doc_cbks.append(self._complete)
+
+    def arguments(
+        self, schema: Any, *, location: str = "json", body_max: int = BODY_MAX, **options: Any
+    ) -> Callable[[Any], Any]:
+        """Declare the fields of a body of at most `body_max` bytes, or those of a query."""
+        declare = super().arguments(schema, location=location, **options)
+
+        def decorate(view: Any) -> Any:
+            declared = declare(view)
+            declared.body_max = declared._apidoc["body_max"] = body_max  # noqa: SLF001  (smorest's)
+            return declared
+
+        return decorate
 
     def problems(self, *statuses: int) -> Callable[[Any], Any]:
         """Document the problems that a route can answer with, besides what any route can."""
@@ -60,14 +76,14 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         return decorate
 
     @staticmethod
-    def _complete(doc: dict[str, Any], _info: dict[str, Any], **_context: Any) -> dict[str, Any]:
+    def _complete(doc: dict[str, Any], info: dict[str, Any], **_context: Any) -> dict[str, Any]:
         """Add what any call can answer, as problem documents, and the headers that all have."""
         responses = doc.setdefault("responses", {})
         if HTTPStatus.NOT_MODIFIED in map(int, responses):
             doc.setdefault("parameters", []).append(_header(*IF_NONE_MATCH))
-        statuses = {429, 500, 503}
+        statuses = {413, 429, 500, 503}
         if "requestBody" in doc:
-            statuses |= {400, 413, 415}
+            statuses |= {400, 415}
         for status in statuses | {
             int(status) for status in responses if int(status) >= HTTPStatus.BAD_REQUEST
         }:
@@ -76,9 +92,17 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                 "content": {PROBLEM: {"schema": PROBLEM_SCHEMAS.get(status, ProblemSchema)}},
                 "headers": _refer(*PROBLEM_HEADERS.get(status, ())),
             }
+        longest = info.get("body_max", BODY_MAX)
+        responses[413]["description"] += f": the body has more than {longest} bytes"
         for response in responses.values():
             response["headers"] = response.get("headers", {}) | _refer("X-Request-ID", *LIMITED)
         return doc
+
+
+def _check_request() -> None:
+    """Refuse what no route takes, before its view is called."""
+    view = current_app.view_functions[request.endpoint or ""]
+    limit_body(request, getattr(view, "body_max", BODY_MAX))
 
 
 def _header(name: str, description: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from shop.version import VERSION
 
 from .headers import HEADERS
 from .page import docs
-from .parsing import RowId
+from .paths import RowId
 from .problems import ProblemSchema
 
 if TYPE_CHECKING:

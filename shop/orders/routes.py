@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shop.config import LARGE_BODY_MAX
 from shop.idempotency import Once
 from shop.keys.auth import require_scope
 from shop.limits import limit
@@ -43,7 +44,7 @@ def get_order(order_id: int) -> Response:
 @blueprint.route("", methods=["POST"])
 @limit("write")
 @require_scope(WRITE)
-@blueprint.arguments(OrderInput)
+@blueprint.arguments(OrderInput, body_max=LARGE_BODY_MAX)
 @blueprint.response(201, OrderSchema, headers={"Location": "Location"} | Blueprint.REPLAYED)
 @blueprint.problems(401, 403)
 @blueprint.once

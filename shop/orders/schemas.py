@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from shop.config import LINES_MAX, ORDERS_LIMIT, QUANTITY_MAX
-from shop.fields import EMAIL, LINE, TEXT, Instant, Money, Text, Whole, WholeText
+from shop.fields import EMAIL, LINE, TEXT, BoundedList, Instant, Money, Text, Whole, WholeText
 
 from .models import STATUSES
 
@@ -32,9 +32,7 @@ class CheckoutInput(Schema):
 class OrderInput(CheckoutInput):
     """Who buys what; each product is in one line."""
 
-    lines = fields.List(
-        fields.Nested(LineInput), required=True, validate=validate.Length(1, LINES_MAX)
-    )
+    lines = BoundedList(fields.Nested(LineInput), least=1, most=LINES_MAX, required=True)
 
     @validates_schema
     def _each_product_once(self, order: dict[str, Any], **_: Any) -> None:

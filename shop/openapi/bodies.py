@@ -1,4 +1,4 @@
-"""How a request is read: its body as exact JSON, and the ids in its path."""
+"""The bodies of requests: how large they may be, and JSON that says one thing exactly."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import (
     BadRequest,
     HTTPException,
-    NotFound,
     RequestEntityTooLarge,
     UnsupportedMediaType,
 )
-from werkzeug.routing import IntegerConverter
 
 from shop.config import BODY_MAX
-from shop.fields import INTEGER_MAX
 from shop.problems import InvalidJSONError
 
 if TYPE_CHECKING:
@@ -38,6 +35,16 @@ class JSONParser(FlaskParser):
             raise InvalidJSONError("The body is not valid JSON.") from None
 
 
+def limit_body(req: Request, longest: int) -> None:
+    """Hold a request to the limit of its route, whether the route reads a body or not.
+
+    Raises RequestEntityTooLarge for a length that is above it, before anything is read.
+    """
+    req.max_content_length = longest
+    if (req.content_length or 0) > longest:
+        raise RequestEntityTooLarge
+
+
 def read_body(req: Request) -> bytes:
     """Return the body of a request. Raises BadRequest, RequestEntityTooLarge."""
     try:
@@ -47,23 +54,11 @@ def read_body(req: Request) -> bytes:
     except Exception:  # noqa: BLE001  (each server has its own error for broken chunks)
         raise BadRequest("The body cannot be read.") from None
     # Of a body without a length werkzeug reads that much, and does not tell that there is more.
-    if req.content_length is None and len(body) >= BODY_MAX:
+    longest = req.max_content_length or BODY_MAX
+    if req.content_length is None and len(body) >= longest and req.input_stream.read(1):
         raise RequestEntityTooLarge
     return body
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
-
-
-class RowId(IntegerConverter):
-    """The id of a row in a path. What cannot be one is not found, whatever the method."""
-
-    regex = "[1-9][0-9]{0,9}"
-    SCHEMA = {"type": "integer", "minimum": 1, "maximum": INTEGER_MAX}  # noqa: RUF012
-
-    def to_python(self, value: str) -> int:
-        # The bounds of werkzeug's own converter answer 405 where a path has several routes.
-        if int(value) > INTEGER_MAX:
-            raise NotFound
-        return int(value)
