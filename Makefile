@@ -9,17 +9,34 @@ help:  ## List the targets
 .PHONY: install
 install: .venv/installed  ## Install everything into .venv, from hashed requirements
 
-.venv/installed: requirements.txt requirements-dev.txt
+# What `make run` needs comes first, and alone: the tools of tests and checks are most of the rest.
+.venv/serving: requirements.txt requirements-run.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("shop needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
 	@$(PYTHON) -c 'import ensurepip, ssl, ctypes' || { echo "this Python lacks a module that shop needs: on Debian, install python3-venv"; exit 1; }
+	@echo "making .venv"
 	@$(PYTHON) -m venv .venv
-	@echo "installing into .venv, a minute or so ..."
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes \
-	  -r requirements.txt -r requirements-dev.txt
-	@touch $@
+	$(call INSTALL,what serves,-r requirements.txt -r requirements-run.txt)
+
+.venv/installed: .venv/serving requirements-dev.txt
+	$(call INSTALL,the tools of tests and checks,-r requirements-dev.txt)
+
+# Install hashed requirements, and print a dot for each package, or why it fails. The files are
+# complete, so pip has nothing to resolve; Python compiles what is used when it is first used.
+define INSTALL
+@printf 'installing %s ' '$(1)'
+@rm -f $@
+@{ $(BIN)/python -m pip install --disable-pip-version-check --no-input --require-hashes --no-deps \
+  --no-compile $(2) 2>&1 && touch $@; } | { failed=; while IFS= read -r line; do \
+    case "$$failed$$line" in \
+      Collecting*) printf . ;; \
+      'Installing collected'*) printf ' unpacking' ;; \
+      ERROR*) failed=ERROR; printf '\n%s' "$$line" ;; \
+    esac; done; echo; }
+@test -e $@
+endef
 
 .PHONY: run
-run: install  ## Serve the API on port 8000, with PostgreSQL, Redis and demo data
+run: .venv/serving  ## Serve the API on port 8000, with PostgreSQL, Redis and demo data
 	@$(BIN)/python -m shop.embedded
 
 .PHONY: test
@@ -84,7 +101,10 @@ requirements: install  ## Compile the requirement files anew, from pyproject.tom
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	  --no-header --output-file requirements.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-	  --no-header --constraints requirements.txt --output-file requirements-dev.txt --group dev
+	  --no-header --constraints requirements.txt --output-file requirements-run.txt --group embedded
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	  --no-header --constraints requirements.txt --constraints requirements-run.txt \
+	  --output-file requirements-dev.txt --group dev
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	  --no-header --constraints requirements.txt --output-file bench/requirements.txt \
 	  bench/requirements.in

@@ -122,21 +122,28 @@ def _start(stack: ExitStack, stop: Stop) -> list[Server | Guarded]:
     for kind in wanted:
         server = kind(home, lock=lock)
         stack.callback(server.stop)
+        _say(f"starting {server.name}")
         server.start()
         environment[server.setting] = server.url
         children.append(server)
 
     stack.enter_context(_running_env(environment))
+    _say("bringing the tables up to date")
     _prepare(environment)
     if stop.is_set():
         return children
+    _say("starting the service")
     command = [str(PROGRAMS / "gunicorn"), "wsgi:app", "--bind", f"{HOST}:{port}"]
     service = Guarded("gunicorn", command, lock=lock, environment=environment, directory=ROOT)
     stack.callback(service.stop)
     children.append(service)
     _await_answer(port, service, stop)
-    print(_banner(port, environment, children), flush=True)  # noqa: T201
+    _say(_banner(port, environment, children))
     return children
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
 
 
 def _check_port(port: int) -> None:
@@ -184,6 +191,7 @@ def _prepare(environment: dict[str, str]) -> None:
         try:
             flask_migrate.upgrade(str(ROOT / "migrations").replace("%", "%%"))  # for configparser
             if catalogue_is_empty():
+                _say("filling the catalogue with demo data")
                 fill(DEMO_PRODUCTS, DEMO_SEED, DEMO_ORDERS)
         except SQLAlchemyError as error:
             reason = getattr(error, "orig", error)
