@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from . import edge, errors, limits, logs, problem_pages, responses
+from . import cors, edge, errors, limits, logs, options, problem_pages, responses
 from .carts import routes as carts
 from .categories import routes as categories
 from .config import BODY_MAX, DATABASE_POOL, Settings
@@ -47,6 +47,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     metrics.init_app(app)
     responses.init_app(app)
     errors.init_app(app)
+    options.init_app(app)
 
     db.init_app(app)
     migrate.init_app(app, db)
@@ -72,4 +73,5 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
         app.cli.add_command(command)
 
     edge.init_app(app)
+    cors.init_app(app)
     return app

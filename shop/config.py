@@ -20,6 +20,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from .origins import parse_origins
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -36,6 +38,7 @@ QUANTITY_MAX = 10_000  # of a line
 REDIS_TIMEOUT = 0.1  # seconds, to connect and to read: Redis answers fast or not at all
 BODY_MAX = 64 * 1024  # bytes of a request, where its route does not declare another limit
 LARGE_BODY_MAX = 1024 * 1024  # of a product, a category or an order: writes that need a key
+PREFLIGHT_SECONDS = 7200  # that a browser keeps what a page may send; Chromium's most
 DAY = 86_400
 SESSION_SECONDS = DAY  # without use until a session ends
 RENEWAL_SECONDS = 3600  # between two renewals of a session: not every use is written
@@ -88,6 +91,7 @@ class Settings:
     partner_write_limit_calls: int
     session_limit_calls: int  # sessions that one address opens in a period
     unknown_key_limit_calls: int  # requests of one address in a period with keys that nobody has
+    cors_origins: tuple[str, ...]  # whose pages may read answers in a browser; * is every one
     trusted_proxies: int  # proxies in front that append to X-Forwarded-For
     admin_api_key: str | None
     secret_key: str | None
@@ -123,6 +127,7 @@ class Settings:
             partner_write_limit_calls=read.number("PARTNER_WRITE_LIMIT_CALLS", 300, 1, CALLS_MAX),
             session_limit_calls=read.number("SESSION_LIMIT_CALLS", 10, 1, CALLS_MAX),
             unknown_key_limit_calls=read.number("UNKNOWN_KEY_LIMIT_CALLS", 10, 1, CALLS_MAX),
+            cors_origins=read.origins("CORS_ORIGINS"),
             trusted_proxies=read.number("TRUSTED_PROXIES", 0, 0, 10),
             admin_api_key=read.secret("ADMIN_API_KEY", shortest=16),
             secret_key=read.secret("SECRET_KEY", shortest=16),
@@ -167,6 +172,16 @@ class _Reader:
         if text.lower() not in known:
             raise SettingError(f"{name} must be one of {', '.join(allowed)}, not {text}")
         return known[text.lower()]
+
+    def origins(self, name: str) -> tuple[str, ...]:
+        try:
+            return parse_origins(self.text(name) or "")
+        except ValueError as error:
+            raise SettingError(
+                f"{name} must be * alone, or origins such as https://shop.example with commas "
+                "between them, in lower case, without a path, a trailing slash or the port that "
+                f"the scheme has anyway, not {str(error)!r}"
+            ) from None
 
     def secret(self, name: str, *, shortest: int) -> str | None:
         value, path = self.text(name), self.text(f"{name}_FILE")

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parent.parent / "shop"
 
 # What everything may import: they import nothing of the features.
-GROUND = {"config", "errors", "etags", "extensions", "fields", "idempotency", "logs", "openapi"}
-GROUND |= {"database", "pages", "problems", "prometheus", "redis", "responses", "terminal"}
-GROUND |= {"version"}
+GROUND = {"config", "cors", "errors", "etags", "extensions", "fields", "idempotency", "logs"}
+GROUND |= {"database", "openapi", "options", "origins", "pages", "problems", "prometheus"}
+GROUND |= {"redis", "responses", "terminal", "version"}
 
 # A feature, and the features below it.
 FEATURES: dict[str, set[str]] = {

@@ -33,6 +33,7 @@ def test_defaults() -> None:
     assert settings.rate_limit_mode == "enforce"
     assert (settings.partner_rate_limit_calls, settings.partner_write_limit_calls) == (1000, 300)
     assert settings.unknown_key_limit_calls == 10
+    assert settings.cors_origins == ()
     assert (settings.admin_api_key, settings.secret_key) == (None, None)
     assert (settings.port, settings.log_level) == (8000, "INFO")
     assert settings.web_concurrency == os.cpu_count()
@@ -63,6 +64,46 @@ def test_a_wrong_value_is_refused_in_one_line_that_names_it(name: str, value: st
     with pytest.raises(SettingError) as refused:
         read(**{name: value})
     assert str(refused.value).startswith(name)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "https://shop.example",
+        "http://localhost:3000",
+        "https://shop.example,http://127.0.0.1:8080 , http://[::1]:3000",
+        "https://xn--bcher-kva.example:8443",
+        "http://my_shop:1",
+        "*",
+    ],
+)
+def test_origins_are_as_browsers_send_them(origins: str) -> None:
+    assert read(CORS_ORIGINS=origins).cors_origins == tuple(origins.replace(" ", "").split(","))
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://shop.example/", "https://shop.example/cart", "https://shop.example?a",
+        "https://shop.example#a", "https://user@shop.example", "https://shop.example.",
+        "https://Shop.example", "HTTPS://shop.example", "https://bücher.example",
+        "https://shop.example:443", "http://shop.example:80", "https://shop.example:",
+        "https://shop.example:0", "https://shop.example:080", "https://shop.example:65536",
+        "https://*.shop.example", "https://*", ".*", "null", "shop.example", "//shop.example",
+        "ftp://shop.example", "https:shop.example", "https://", "https://-a.example",
+        "https://a..example", "https://shop example", "https://shop.example https://b.example",
+        "https://shop.example;https://b.example", "http://1.2.3", "http://1.2.3.256",
+        "http://[::1", "http://[0:0::1]", "http://[1.2.3.4]", "http://[::G]", "https://a\nb",
+        "*,https://shop.example", "https://shop.example,*", "https://shop.example,", ",",
+        "https://shop.example,,https://b.example", "https://" + "a" * 64 + ".example",
+    ],
+)  # fmt: skip
+def test_an_origin_that_no_browser_sends_stops_the_start(origin: str) -> None:
+    """It would allow nobody, or more than is meant."""
+    with pytest.raises(SettingError) as refused:
+        read(CORS_ORIGINS=origin)
+    assert str(refused.value).startswith("CORS_ORIGINS must be * alone, or origins such as")
     assert "\n" not in str(refused.value)
 
 
@@ -157,7 +198,7 @@ def test_the_example_of_a_production_environment_is_complete_and_valid() -> None
         "RATE_LIMIT_ENABLED", "RATE_LIMIT_CALLS", "RATE_LIMIT_PERIOD", "WRITE_LIMIT_CALLS",
         "RATE_LIMIT_MODE", "PARTNER_RATE_LIMIT_CALLS", "PARTNER_WRITE_LIMIT_CALLS",
         "UNKNOWN_KEY_LIMIT_CALLS",
-        "TRUSTED_PROXIES", "ADMIN_API_KEY", "SECRET_KEY", "PORT", "WEB_CONCURRENCY",
+        "CORS_ORIGINS", "TRUSTED_PROXIES", "ADMIN_API_KEY", "SECRET_KEY", "PORT", "WEB_CONCURRENCY",
         "LOG_LEVEL",
     }  # fmt: skip
     assert settings <= set(example)

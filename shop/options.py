@@ -1,0 +1,56 @@
+"""OPTIONS, answered ahead of keys and limits, without the database and Redis.
+
+A browser sends one by itself before a page's request, and asks again for each address. Were it
+charged, a page would spend its quota twice as fast; were it refused, the page could not even read
+that its quota is spent.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from flask import Response, current_app, request
+
+from .config import current_settings
+from .cors import allows, preflight_headers
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+
+def init_app(app: Flask) -> None:
+    """Call it ahead of what identifies callers and charges them."""
+    app.before_request(_answer_options)
+
+
+def _answer_options() -> Response | None:
+    """Answer 204 with the methods of the address; to a preflight also with what a page may send."""
+    if request.method != "OPTIONS":
+        return None
+    origins = current_settings().cors_origins
+    asked = request.headers.get("Access-Control-Request-Method")
+    preflight = asked is not None and allows(origins, request.headers.get("Origin"))
+    if request.routing_exception and not preflight:
+        raise request.routing_exception
+    response = Response(status=HTTPStatus.NO_CONTENT)
+    del response.headers["Content-Type"]
+    methods = _methods()
+    if methods:
+        response.headers["Allow"] = methods
+    if origins:
+        response.headers["Vary"] = "Access-Control-Request-Method"
+    if preflight:
+        # To an unknown address a page may send anything: then it can read the 404.
+        response.headers.extend(preflight_headers(methods or _all_methods()))
+    return response
+
+
+def _methods() -> str:
+    """Return the methods of the requested address, none if it is unknown."""
+    return ", ".join(sorted(current_app.make_default_options_response().allow))
+
+
+def _all_methods() -> str:
+    rules = current_app.url_map.iter_rules()
+    return ", ".join(sorted({method for rule in rules for method in rule.methods or ()}))
