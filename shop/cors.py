@@ -69,9 +69,10 @@ def _allowing(origin: str) -> Headers:
 
 def _varying(headers: Headers) -> Headers:
     """Return the headers with `Vary: Origin`, in one line with what else the answer varies by."""
-    others = [header for header in headers if header[0] != "Vary"]
     fields = [value for name, value in headers if name == "Vary"]
-    return [*others, ("Vary", ", ".join([*fields, "Origin"]))]
+    if fields:
+        headers = [header for header in headers if header[0] != "Vary"]
+    return [*headers, ("Vary", ", ".join([*fields, "Origin"]))]
 
 
 def allows(origins: tuple[str, ...], origin: str | None) -> bool:
