@@ -29,7 +29,7 @@ SAFELISTED = {"Cache-Control"}
 EXPOSED = ", ".join(name for name in (*HEADERS, "Allow") if name not in SAFELISTED)
 SENT = ", ".join(
     ["Authorization", "Content-Type", "X-Request-ID"]
-    + [name for name, _ in (IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH)]
+    + [header["name"] for header in (IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH)]
 )
 
 

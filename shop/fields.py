@@ -29,6 +29,16 @@ INSTANT = (
 SURROGATES = re.compile("[\ud800-\udfff]")
 
 
+def describe(description: str, *examples: Any, **more: Any) -> dict[str, Any]:
+    """Return what the API's document says of a field, for its `metadata`."""
+    shown = {"examples": list(examples)} if examples else {}
+    return {"description": description, **shown, **more}
+
+
+SKIPPED = describe("The rows before this page.", 0)
+LIMIT = describe("The rows that a page has at most.", 10)
+
+
 class Pattern(validate.Regexp):
     """A pattern for the whole string: Python's `$` would leave out a newline at its end."""
 
@@ -120,10 +130,10 @@ class Money(fields.Field[Decimal]):
             {"type": "number", "exclusiveMinimum": 0, "maximum": float(MONEY_MAX)},
         ],
         "description": "Above 0, with at most two decimal places.",
-        "example": "19.90",
+        "examples": ["19.90"],
     }
-    OUTPUT = {"type": "string", "pattern": r"^[0-9]{1,10}\.[0-9]{2}$", "example": "19.90"}  # noqa: RUF012
-    SUM = {"type": "string", "pattern": r"^[0-9]+\.[0-9]{2}$", "example": "39.80"}  # noqa: RUF012
+    OUTPUT = {"type": "string", "pattern": r"^[0-9]{1,10}\.[0-9]{2}$", "examples": ["19.90"]}  # noqa: RUF012
+    SUM = {"type": "string", "pattern": r"^[0-9]+\.[0-9]{2}$", "examples": ["39.80"]}  # noqa: RUF012
     WRONG = "Must be an amount above 0 with at most two decimal places, such as 19.90."
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
@@ -143,8 +153,17 @@ class Money(fields.Field[Decimal]):
 class Instant(fields.Field[datetime]):
     """A time as RFC 3339 in UTC, such as 2026-03-01T12:30:05.123456Z."""
 
-    INPUT = {"type": "string", "format": "date-time", "pattern": INSTANT}  # noqa: RUF012
-    OUTPUT = {"type": "string", "format": "date-time"}  # noqa: RUF012
+    EXAMPLES = ["2026-03-01T12:30:05Z"]  # noqa: RUF012
+    INPUT = {  # noqa: RUF012
+        "type": "string",
+        "format": "date-time",
+        "pattern": INSTANT,
+        "maxLength": 32,
+        "examples": EXAMPLES,
+    }
+    OUTPUT = {"type": "string", "format": "date-time", "examples": EXAMPLES}  # noqa: RUF012
+    CREATED = OUTPUT | describe("When it was made.")
+    UPDATED = OUTPUT | describe("When it was changed last.")
     WRONG = "Must be a time with its offset, such as 2026-03-01T12:30:05Z."
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:

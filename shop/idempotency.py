@@ -18,10 +18,11 @@ from sqlalchemy import DateTime, String, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .config import IDEMPOTENCY_SECONDS
+from .config import IDEMPOTENCY_KEY_MAX, IDEMPOTENCY_SECONDS
 from .extensions import Base, cache, db
 from .keys.caller import caller
 from .openapi import read_body
+from .openapi.headers import IDEMPOTENCY_KEY_PATTERN
 from .problems import (
     IdempotencyKeyReusedError,
     InvalidIdempotencyKeyError,
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import CursorResult
 
-KEY = re.compile(r"[\x21-\x7e]{1,255}")
+KEY = re.compile(IDEMPOTENCY_KEY_PATTERN)
 PURGED_TOGETHER = 1000  # answers
-WRONG = "An Idempotency-Key has 1 to 255 visible ASCII characters."
+WRONG = f"An Idempotency-Key has 1 to {IDEMPOTENCY_KEY_MAX} visible ASCII characters."
 
 REQUESTS = Counter(
     "shop_idempotent_requests",
@@ -51,7 +52,7 @@ class KeptAnswer(Base):
     __tablename__ = "idempotency_keys"
 
     client: Mapped[str] = mapped_column(String(100), primary_key=True)
-    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    key: Mapped[str] = mapped_column(String(IDEMPOTENCY_KEY_MAX), primary_key=True)
     fingerprint: Mapped[str] = mapped_column(String(64))  # of the request
     row_id: Mapped[int]
     body: Mapped[bytes]
@@ -80,7 +81,7 @@ class Once:
     def from_request(cls) -> Once:
         """Read the current request. Raises InvalidIdempotencyKeyError."""
         key = request.headers.get("Idempotency-Key")
-        if key is not None and not KEY.fullmatch(key):
+        if key is not None and (len(key) > IDEMPOTENCY_KEY_MAX or not KEY.fullmatch(key)):
             raise InvalidIdempotencyKeyError(WRONG)
         target = f"{request.method} {request.path}\n".encode()
         return cls(caller().client, key, sha256(target + read_body(request)).hexdigest())

@@ -9,7 +9,7 @@ from marshmallow import EXCLUDE, Schema
 from sqlalchemy import select
 
 from .extensions import db
-from .fields import WholeText
+from .fields import LIMIT, SKIPPED, WholeText
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import InstrumentedAttribute
@@ -50,8 +50,8 @@ def page_query(default: int, most: int) -> Schema:
     """Return the schema of `?skip=0&limit=…` for a list."""
     query = Schema.from_dict(
         {
-            "skip": WholeText(0, load_default=0),
-            "limit": WholeText(1, most, load_default=default),
+            "skip": WholeText(0, load_default=0, metadata=SKIPPED),
+            "limit": WholeText(1, most, load_default=default, metadata=LIMIT),
         }
     )
     return query(unknown=EXCLUDE)

@@ -98,6 +98,10 @@ class InvalidIdempotencyKeyError(BadRequestError):
     """The `Idempotency-Key` does not have the form of one: 1 to 255 visible ASCII characters."""
 
 
+class InvalidConditionError(BadRequestError):
+    """`If-Match` or `If-None-Match` is longer than 2,000 characters."""
+
+
 class KeyRequiredError(ShopError):
     """This call needs an API key, and none was sent: `Authorization: Bearer KEY`."""
 

@@ -10,8 +10,10 @@ from flask import Response, g, request
 from sqlalchemy.exc import SQLAlchemyError
 
 from .cache import Outcome, cache_outcome
+from .config import CONDITION_MAX
 from .etags import etag_of, is_current
 from .extensions import db
+from .problems import InvalidConditionError
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -80,8 +82,16 @@ def versioned(body: bytes, status: int = 200, *, location: str | None = None) ->
 
 
 def if_match() -> str | None:
-    """Return what the request says that the caller has read."""
-    return request.headers.get("If-Match")
+    """Return what the request says that the caller has read. Raises InvalidConditionError."""
+    return _condition("If-Match")
+
+
+def _condition(name: str) -> str | None:
+    """Return a condition of the request. Raises InvalidConditionError for one that is too long."""
+    condition = request.headers.get(name)
+    if condition and len(condition) > CONDITION_MAX:
+        raise InvalidConditionError(f"{name} has at most {CONDITION_MAX} characters.")
+    return condition
 
 
 def carried_out(answer: Answer, status: int = 200, *, location: str | None = None) -> Response:
@@ -93,9 +103,12 @@ def carried_out(answer: Answer, status: int = 200, *, location: str | None = Non
 
 
 def cached_document(body: bytes, links: str = "") -> Response:
-    """Answer a read: 200, or 304 to a caller whose If-None-Match has this document's ETag."""
+    """Answer a read: 200, or 304 to a caller whose If-None-Match has this document's ETag.
+
+    Raises InvalidConditionError for an If-None-Match that is too long.
+    """
     etag = etag_of(body)
-    if is_current(etag, request.headers.get("If-None-Match")):
+    if is_current(etag, _condition("If-None-Match")):
         response = Response(b"", HTTPStatus.NOT_MODIFIED)
         del response.headers["Content-Type"], response.headers["Content-Length"]
     else:

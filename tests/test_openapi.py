@@ -38,7 +38,10 @@ CONDITIONAL = {(method, path) for method, path in CATALOGUE if method not in {"G
 CONDITIONAL |= {("PATCH", "/products/{product_id}/stock")}
 ONCE = {
     ("POST", "/orders"),
-    ("POST", "/orders/{order_id}/{action}"),
+    ("POST", "/orders/{order_id}/pay"),
+    ("POST", "/orders/{order_id}/ship"),
+    ("POST", "/orders/{order_id}/deliver"),
+    ("POST", "/orders/{order_id}/cancel"),
     ("POST", "/cart/checkout"),
 }
 OF_SESSIONS = {

@@ -11,12 +11,14 @@ from shop.orders.schemas import CheckoutInput, OrderSchema
 from shop.responses import carried_out, private
 
 from . import service
-from .schemas import CartSchema, ItemInput
+from .schemas import CartItemInput, CartSchema
 
 if TYPE_CHECKING:
     from flask import Response
 
-blueprint = Blueprint("carts", __name__, url_prefix="/cart")
+blueprint = Blueprint(
+    "carts", __name__, url_prefix="/cart", description="What a session is about to order."
+)
 
 ITEM = "/items/<row_id:product_id>"
 
@@ -26,18 +28,24 @@ ITEM = "/items/<row_id:product_id>"
 @blueprint.response(200, CartSchema)
 @blueprint.problems(401)
 def get_cart() -> Response:
-    """Get the cart of the session, at the prices of now."""
+    """Get the cart of the session.
+
+    Prices and stock are those of now; nothing is reserved before the checkout.
+    """
     return private(service.cart(session_id()))
 
 
 @blueprint.route(ITEM, methods=["PUT"])
 @limit("write")
 @require_session
-@blueprint.arguments(ItemInput)
+@blueprint.arguments(CartItemInput)
 @blueprint.response(200, CartSchema)
 @blueprint.problems(401, 404, 409)
-def put_item(values: dict[str, int], product_id: int) -> Response:
-    """Put so many of a product into the cart, instead of what was there."""
+def put_cart_item(values: dict[str, int], product_id: int) -> Response:
+    """Put so many of a product into the cart.
+
+    The quantity replaces the one that was there.
+    """
     return private(service.put_item(session_id(), product_id, values["quantity"]))
 
 
@@ -46,8 +54,11 @@ def put_item(values: dict[str, int], product_id: int) -> Response:
 @require_session
 @blueprint.response(204)
 @blueprint.problems(401, 404)
-def remove_item(product_id: int) -> tuple[str, int]:
-    """Take a product out of the cart."""
+def remove_cart_item(product_id: int) -> tuple[str, int]:
+    """Take a product out of the cart.
+
+    All of its units, whether it can be had or not.
+    """
     service.remove_item(session_id(), product_id)
     return "", 204
 
@@ -59,7 +70,10 @@ def remove_item(product_id: int) -> tuple[str, int]:
 @blueprint.response(201, OrderSchema, headers={"Location": "Location"} | Blueprint.REPLAYED)
 @blueprint.problems(401)
 @blueprint.once
-def check_out(values: dict[str, Any]) -> Response:
-    """Order what is in the cart: all of it or nothing. The cart is empty then."""
+def check_out_cart(values: dict[str, Any]) -> Response:
+    """Order what is in the cart: all of it or nothing.
+
+    The order is at the prices of this moment, and the cart is empty then.
+    """
     answer = service.check_out(session_id(), values["customer"], Once.from_request())
     return carried_out(answer, 201, location=f"/orders/{answer.row_id}")

@@ -10,12 +10,14 @@ from shop.pages import page_query
 from shop.responses import cached_document, cached_page, if_match, versioned
 
 from . import service
-from .schemas import CategoryChanges, CategoryInput, CategoryPageSchema, CategorySchema
+from .schemas import CategoryInput, CategoryPageSchema, CategoryPatch, CategorySchema
 
 if TYPE_CHECKING:
     from flask import Response
 
-blueprint = Blueprint("categories", __name__, url_prefix="/categories")
+blueprint = Blueprint(
+    "categories", __name__, url_prefix="/categories", description="What products are filed under."
+)
 
 ONE = "/<row_id:category_id>"
 SCOPE = "catalog:write"
@@ -38,7 +40,10 @@ def list_categories(query: dict[str, int]) -> Response:
 @blueprint.cached(CategorySchema)
 @blueprint.problems(404)
 def get_category(category_id: int) -> Response:
-    """Get one category."""
+    """Get one category.
+
+    Its ETag is what If-Match takes when it is changed.
+    """
     return cached_document(service.category(category_id))
 
 
@@ -49,7 +54,10 @@ def get_category(category_id: int) -> Response:
 @blueprint.response(201, CategorySchema, headers={"Location": "Location", "ETag": "ETag"})
 @blueprint.problems(401, 403, 409)
 def create_category(values: dict[str, Any]) -> Response:
-    """Create a category; its name must be new."""
+    """Create a category.
+
+    Its name must be new; the answer says where it is.
+    """
     category_id, body = service.create_category(values)
     return versioned(body, 201, location=f"/categories/{category_id}")
 
@@ -62,19 +70,25 @@ def create_category(values: dict[str, Any]) -> Response:
 @blueprint.problems(401, 403, 404, 409)
 @blueprint.conditional
 def replace_category(values: dict[str, Any], category_id: int) -> Response:
-    """Replace a category."""
+    """Replace a category.
+
+    Its name must be no other's.
+    """
     return versioned(service.update_category(category_id, values, if_match()))
 
 
 @blueprint.route(ONE, methods=["PATCH"])
 @limit("write")
 @require_scope(SCOPE)
-@blueprint.arguments(CategoryChanges, body_max=LARGE_BODY_MAX)
+@blueprint.arguments(CategoryPatch, body_max=LARGE_BODY_MAX)
 @blueprint.response(200, CategorySchema, headers=VERSION)
 @blueprint.problems(401, 403, 404, 409)
 @blueprint.conditional
-def change_category(values: dict[str, Any], category_id: int) -> Response:
-    """Change the fields that are sent."""
+def update_category(values: dict[str, Any], category_id: int) -> Response:
+    """Change the fields of a category that are sent.
+
+    A field that is left out stays as it is.
+    """
     return versioned(service.update_category(category_id, values, if_match()))
 
 
@@ -85,6 +99,9 @@ def change_category(values: dict[str, Any], category_id: int) -> Response:
 @blueprint.problems(401, 403, 404, 409)
 @blueprint.conditional
 def delete_category(category_id: int) -> tuple[str, int]:
-    """Delete a category that has no products."""
+    """Delete a category that has no products.
+
+    One that has some is not deleted: move or delete them first.
+    """
     service.delete_category(category_id, if_match())
     return "", 204

@@ -4,28 +4,38 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
-from shop.fields import LINE, Instant, Text, Whole
+from shop.fields import LIMIT, LINE, SKIPPED, Instant, Text, Whole, describe
+
+NAME = describe("What it is called, in one line; no other category is.", "Garden")
 
 
 class CategoryInput(Schema):
-    name = Text(LINE, shortest=1, longest=100, required=True, metadata={"example": "Garden"})
+    """A category to create, or to replace another with."""
+
+    name = Text(LINE, shortest=1, longest=100, required=True, metadata=NAME)
 
 
-class CategoryChanges(CategoryInput):
-    """Any of those fields, alone."""
+class CategoryPatch(CategoryInput):
+    """The fields of a category to change; the others stay as they are."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(partial=True, **options)
 
 
 class CategorySchema(Schema):
-    id = Whole(1, required=True)
-    name = fields.String(required=True)
-    created_at = Instant(required=True, metadata=Instant.OUTPUT)
-    updated_at = Instant(required=True, metadata=Instant.OUTPUT)
+    """A category of products."""
+
+    id = Whole(1, required=True, metadata=describe("Its id.", 1))
+    name = fields.String(required=True, metadata=NAME)
+    created_at = Instant(required=True, metadata=Instant.CREATED)
+    updated_at = Instant(required=True, metadata=Instant.UPDATED)
 
 
 class CategoryPageSchema(Schema):
-    items = fields.List(fields.Nested(CategorySchema), required=True)
-    skip = Whole(0, required=True)
-    limit = Whole(1, required=True)
+    """A page of categories, in the order of their ids."""
+
+    items = fields.List(
+        fields.Nested(CategorySchema), required=True, metadata=describe("The categories.")
+    )
+    skip = Whole(0, required=True, metadata=SKIPPED)
+    limit = Whole(1, required=True, metadata=LIMIT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from shop.config import CONDITION_MAX
 from shop.logs import sane_id
 from shop.sessions.service import TOKEN, hash_of
 
@@ -41,6 +42,7 @@ def read_request(environ: WSGIEnvironment) -> Asked | None:
         or path.startswith("//")  # which Flask reads as one
         or len(path) + len(query) > ADDRESS_LONGEST
         or not HOST.fullmatch(environ.get("HTTP_HOST", ""))
+        or len(environ.get("HTTP_IF_NONE_MATCH", "")) > CONDITION_MAX
     ):
         return None
     authorization, session = environ.get("HTTP_AUTHORIZATION"), None

@@ -11,7 +11,7 @@ from . import limit
 from .decision import usages
 from .schemas import RateLimitSchema
 
-blueprint = Blueprint("limits", __name__)
+blueprint = Blueprint("limits", __name__, description="What a caller may still send.")
 
 
 @blueprint.route("/rate_limit")
@@ -20,8 +20,11 @@ blueprint = Blueprint("limits", __name__)
 @limit("session", cost=0)
 @blueprint.response(200, RateLimitSchema)
 @blueprint.doc(security=[{}, {"key": []}, {"session": []}])
-def rate_limit() -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Tell what the caller has left, by policy. It costs nothing."""
+def get_rate_limit() -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Tell what the caller has left, by policy.
+
+    To ask costs nothing, with an API key, with a session, or without either.
+    """
     document = {
         "client": caller().client,
         "tier": caller().tier,

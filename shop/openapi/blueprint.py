@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from shop.config import BODY_MAX
 from shop.errors import PROBLEM
 
 from .bodies import JSONParser, limit_body
+from .converter import operation_id
 from .headers import CACHED, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, LIMITED
 from .problems import PROBLEM_HEADERS, PROBLEM_SCHEMAS, ProblemSchema
 
@@ -45,6 +47,12 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
         return decorate
 
+    def _store_endpoint_docs(self, endpoint: str, view: Any, *args: Any, **options: Any) -> None:
+        super()._store_endpoint_docs(endpoint, view, *args, **options)
+        for method in options.get("methods", ["GET"]):
+            info = self._docs[endpoint][method.lower()]
+            info.setdefault("manual_doc", {})["operationId"] = operation_id(view.__name__)
+
     def problems(self, *statuses: int) -> Callable[[Any], Any]:
         """Document the problems that a route can answer with, besides what any route can."""
 
@@ -57,12 +65,12 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
     def conditional(self, view: Any) -> Any:
         """Document a write that can depend on what the caller has read."""
-        view = self.doc(parameters=[_header(*IF_MATCH)])(view)
-        return self.problems(412)(view)
+        view = self.doc(parameters=[IF_MATCH])(view)
+        return self.problems(400, 412)(view)
 
     def once(self, view: Any) -> Any:
         """Document a write that is carried out once for each Idempotency-Key."""
-        view = self.doc(parameters=[_header(*IDEMPOTENCY_KEY)])(view)
+        view = self.doc(parameters=[IDEMPOTENCY_KEY])(view)
         return self.problems(400, 409, 422)(view)
 
     def cached(self, schema: type[Schema], *headers: str) -> Callable[[Any], Any]:
@@ -71,16 +79,18 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
         def decorate(view: Any) -> Any:
             view = self.response(200, schema, headers=names)(view)
-            return self.alt_response(304, headers=names, success=True)(view)
+            view = self.alt_response(304, headers=names, success=True)(view)
+            return self.problems(400)(view)
 
         return decorate
 
     @staticmethod
     def _complete(doc: dict[str, Any], info: dict[str, Any], **_context: Any) -> dict[str, Any]:
         """Add what any call can answer, as problem documents, and the headers that all have."""
+        doc.setdefault("security", [])  # public, unless the route says otherwise
         responses = doc.setdefault("responses", {})
         if HTTPStatus.NOT_MODIFIED in map(int, responses):
-            doc.setdefault("parameters", []).append(_header(*IF_NONE_MATCH))
+            doc.setdefault("parameters", []).append(deepcopy(IF_NONE_MATCH))
         statuses = {413, 429, 500, 503}
         if "requestBody" in doc:
             statuses |= {400, 415}
@@ -103,11 +113,6 @@ def _check_request() -> None:
     """Refuse what no route takes, before its view is called."""
     view = current_app.view_functions[request.endpoint or ""]
     limit_body(request, getattr(view, "body_max", BODY_MAX))
-
-
-def _header(name: str, description: str) -> dict[str, Any]:
-    schema = {"type": "string"}
-    return {"name": name, "in": "header", "description": description, "schema": schema}
 
 
 def _refer(*names: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ import flask_smorest
 
 from shop.version import VERSION
 
+from .converter import Paths, Schemas
 from .headers import HEADERS
 from .page import docs
 from .paths import RowId
@@ -16,8 +17,17 @@ from .problems import ProblemSchema
 if TYPE_CHECKING:
     from flask import Flask
 
+INFO = {
+    "description": "An e-commerce catalogue and its orders: the catalogue is public, carts belong "
+    "to sessions, all else needs a key.\n\n"
+    "Amounts are decimals in strings, times are RFC 3339 in UTC, and errors are problem documents "
+    "(RFC 9457). Each answer tells how many requests its caller has left.",
+    "contact": {"name": "The operators of this shop"},
+    "license": {"name": "MIT", "identifier": "MIT"},
+}
+SERVERS = [{"url": "/", "description": "The service that this document comes from."}]
 SECURITY = {
-    "key": "An API key with the scope.",
+    "key": "An API key with the scope that the call needs.",
     "session": "The token of a session, from POST /sessions.",
 }
 
@@ -35,13 +45,10 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
             "OPENAPI_VERSION": "3.1.0",
         }
         app.url_map.converters["row_id"] = RowId
-        super().init_app(app, **options)
+        plugins = {"flask_plugin": Paths(), "marshmallow_plugin": Schemas()}
+        super().init_app(app, spec_kwargs=plugins, **options)
         self.register_converter(RowId, lambda _: RowId.SCHEMA)
-        self.spec.options["info"] = {
-            "description": "An e-commerce catalogue and its orders: the catalogue is public, "
-            "carts belong to sessions, all else needs a key.",
-            "license": {"name": "MIT", "identifier": "MIT"},
-        }
+        self.spec.options |= {"info": INFO, "servers": SERVERS}
         for name, description in SECURITY.items():
             scheme = {"type": "http", "scheme": "bearer", "description": description}
             self.spec.components.security_scheme(name, scheme)
@@ -51,3 +58,11 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
 
     def _register_error_handlers(self) -> None:
         """Leave errors to `shop.errors`."""
+
+    # Components that no call refers to are left out.
+
+    def _register_responses(self) -> None: ...
+
+    def _register_etag_headers(self) -> None: ...
+
+    def _register_pagination_header(self) -> None: ...

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from shop.config import CONDITION_MAX, IDEMPOTENCY_KEY_MAX
+
+AN_ETAG = '"90eab32ede49c2b2b53036ab"'
+# Whatever a header can have: what is no ETag matches none, and is no error.
+FIELD_VALUE = r"^[\t\x20-\x7e\x80-\xff]*$"
+IDEMPOTENCY_KEY_PATTERN = r"^[!-~]+$"
+
 LIMITED = (
     "X-RateLimit-Limit",
     "X-RateLimit-Remaining",
@@ -13,45 +20,86 @@ LIMITED = (
 )
 CACHED = ("X-Cache", "ETag", "Cache-Control", "Warning")
 
-INTEGER = {"type": "integer", "minimum": 0}
+INTEGER = {"type": "integer", "minimum": 0, "examples": [60]}
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "X-Request-ID": ("The request's id, also in the logs.", {"type": "string"}),
-    "X-RateLimit-Limit": ("The quota of the policy nearest to it.", INTEGER),
-    "X-RateLimit-Remaining": ("What is left of it.", INTEGER),
+    "X-Request-ID": (
+        "The request's id, also in the logs.",
+        {"type": "string", "examples": ["23a2dcb2d2884bc9a00ae5b053bb5df1"]},
+    ),
+    "X-RateLimit-Limit": ("The quota of the policy nearest to its end.", INTEGER),
+    "X-RateLimit-Remaining": ("What is left of that quota.", INTEGER),
     "X-RateLimit-Reset": ("Seconds until some of what is used is free again.", INTEGER),
     "RateLimit-Policy": (
         "Every policy: its quota (q) in a window of w seconds.",
-        {"type": "string"},
+        {"type": "string", "examples": ['"default";q=100;w=60, "write";q=30;w=60']},
     ),
     "RateLimit": (
         "Every policy: what remains (r), and the seconds until there is more (t).",
-        {"type": "string"},
+        {"type": "string", "examples": ['"default";r=99;t=60, "write";r=29;t=60']},
     ),
-    "Retry-After": ("Seconds to wait.", INTEGER),
-    "X-Cache": ("How the documents were had.", {"enum": ["HIT", "MISS", "BYPASS", "STALE"]}),
+    "Retry-After": ("Seconds to wait before the request is sent again.", INTEGER),
+    "X-Cache": (
+        "How the documents were had: from Redis, from the database, past Redis, or expired.",
+        {"type": "string", "enum": ["HIT", "MISS", "BYPASS", "STALE"]},
+    ),
     "Warning": (
         "110 with X-Cache: STALE, where CACHE_STALE_IF_ERROR allows it.",
-        {"type": "string"},
+        {"type": "string", "examples": ['110 - "Response is Stale"']},
     ),
-    "ETag": ("The version of the body, for If-None-Match.", {"type": "string"}),
-    "Cache-Control": ("no-cache: ask again each time.", {"type": "string"}),
-    "Link": ("Neighbouring pages: rel=prev, rel=next (RFC 8288).", {"type": "string"}),
+    "ETag": (
+        "The version of the document, for If-None-Match and If-Match.",
+        {"type": "string", "examples": [AN_ETAG]},
+    ),
+    "Cache-Control": (
+        "no-cache: ask again each time.",
+        {"type": "string", "examples": ["no-cache"]},
+    ),
+    "Link": (
+        "Neighbouring pages: rel=prev, rel=next (RFC 8288).",
+        {"type": "string", "examples": ['</products?skip=20&limit=10>; rel="next"']},
+    ),
     "Idempotent-Replayed": (
         "true: this is the answer to an earlier request with the same Idempotency-Key.",
-        {"type": "string"},
+        {"type": "string", "const": "true"},
     ),
-    "Location": ("The address of what was made.", {"type": "string"}),
-    "WWW-Authenticate": ("How to send a key.", {"type": "string"}),
+    "Location": (
+        "The address of what was made.",
+        {"type": "string", "format": "uri-reference", "examples": ["/orders/2001"]},
+    ),
+    "WWW-Authenticate": (
+        "How to send a key or a session.",
+        {"type": "string", "examples": ['Bearer realm="shop"']},
+    ),
 }
-IF_NONE_MATCH = (
+
+
+def _header(name: str, description: str, **schema: Any) -> dict[str, Any]:
+    schema = {"type": "string"} | schema
+    return {"name": name, "in": "header", "description": description, "schema": schema}
+
+
+IF_NONE_MATCH = _header(
     "If-None-Match",
-    "An ETag: if the answer still has it, the answer is 304 without a body.",
+    "The ETag of what the caller has, or several with commas between them: if the answer still "
+    "has it, the answer is 304 without a body.",
+    pattern=FIELD_VALUE,
+    maxLength=CONDITION_MAX,
+    examples=[AN_ETAG],
 )
-IF_MATCH = (
+IF_MATCH = _header(
     "If-Match",
-    "The ETag that was read: if it has changed since, the answer is 412, and nothing is done.",
+    "The ETag of what the caller has read: if it has changed since, the answer is 412, and "
+    "nothing is done.",
+    pattern=FIELD_VALUE,
+    maxLength=CONDITION_MAX,
+    examples=[AN_ETAG],
 )
-IDEMPOTENCY_KEY = (
+IDEMPOTENCY_KEY = _header(
     "Idempotency-Key",
-    "New for each request: sent again within 24 hours, it gets the first answer once more.",
+    "New for each request, and the same when a request is sent again: within 24 hours that gets "
+    "the first answer once more, and nothing is done twice.",
+    pattern=IDEMPOTENCY_KEY_PATTERN,
+    minLength=1,
+    maxLength=IDEMPOTENCY_KEY_MAX,
+    examples=["7f1c6a52-order-1"],
 )

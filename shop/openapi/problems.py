@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from marshmallow import INCLUDE, Schema, fields
 
+from shop.fields import describe
+
 
 class FieldErrorSchema(Schema):
     """What is wrong with a field; for what is short also `product_id` and `available`."""
@@ -11,8 +13,10 @@ class FieldErrorSchema(Schema):
     class Meta:
         unknown = INCLUDE
 
-    field = fields.String(required=True)
-    detail = fields.String(required=True)
+    field = fields.String(required=True, metadata=describe("Its path.", "lines.0.quantity"))
+    detail = fields.String(
+        required=True, metadata=describe("What is wrong with it.", "Missing data.")
+    )
 
 
 class ProblemSchema(Schema):
@@ -23,20 +27,39 @@ class ProblemSchema(Schema):
 
     type = fields.String(
         required=True,
-        metadata={"format": "uri-reference", "description": "The kind: it leads to a page."},
+        metadata=describe(
+            "The kind: it leads to a page.", "/problems/not-found", format="uri-reference"
+        ),
     )
-    title = fields.String(required=True)
-    status = fields.Integer(required=True)
-    detail = fields.String(required=True)
-    instance = fields.String(required=True)
-    request_id = fields.String(required=True)
-    errors = fields.List(fields.Nested(FieldErrorSchema))
+    title = fields.String(required=True, metadata=describe("The kind, in words.", "Not found"))
+    status = fields.Integer(required=True, metadata=describe("The status of the answer.", 404))
+    detail = fields.String(
+        required=True, metadata=describe("What is wrong.", "There is no product 7.")
+    )
+    instance = fields.String(
+        required=True, metadata=describe("The path of the request.", "/products/7")
+    )
+    request_id = fields.String(
+        required=True,
+        metadata=describe(
+            "The request's id, also in X-Request-ID and in the logs.",
+            "23a2dcb2d2884bc9a00ae5b053bb5df1",
+        ),
+    )
+    errors = fields.List(
+        fields.Nested(FieldErrorSchema), metadata=describe("What is wrong with each field.")
+    )
 
 
-class QuotaExceededSchema(ProblemSchema):
+class QuotaExceededProblemSchema(ProblemSchema):
     """A problem of the type quota-exceeded (draft-ietf-httpapi-ratelimit-headers-10)."""
 
-    violated_policies = fields.List(fields.String(), data_key="violated-policies", required=True)
+    violated_policies = fields.List(
+        fields.String(metadata=describe("The name of a policy.", "default")),
+        data_key="violated-policies",
+        required=True,
+        metadata=describe("The policies of which too little is left."),
+    )
 
 
 PROBLEM_HEADERS = {
@@ -44,4 +67,4 @@ PROBLEM_HEADERS = {
     429: ("Retry-After",),
     503: ("Retry-After",),
 }
-PROBLEM_SCHEMAS = {429: QuotaExceededSchema}
+PROBLEM_SCHEMAS = {429: QuotaExceededProblemSchema}

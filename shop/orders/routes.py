@@ -13,9 +13,15 @@ from . import service
 from .schemas import OrderInput, OrderPageSchema, OrderQuery, OrderSchema
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Response
 
-blueprint = Blueprint("orders", __name__, url_prefix="/orders")
+    View = Callable[[int], Response]
+
+blueprint = Blueprint(
+    "orders", __name__, url_prefix="/orders", description="What was sold, and how far it is."
+)
 
 ONE = "/<row_id:order_id>"
 READ, WRITE = "orders:read", "orders:write"
@@ -27,7 +33,10 @@ READ, WRITE = "orders:read", "orders:write"
 @blueprint.response(200, OrderPageSchema, headers={"Link": "Link"})
 @blueprint.problems(401, 403)
 def list_orders(query: dict[str, Any]) -> Response:
-    """List orders, newest first. The link to the next page stays right while orders come in."""
+    """List orders, newest first.
+
+    The link to the next page stays right while orders come in.
+    """
     body, last = service.page(query)
     return private_page(body, last)
 
@@ -37,7 +46,10 @@ def list_orders(query: dict[str, Any]) -> Response:
 @blueprint.response(200, OrderSchema)
 @blueprint.problems(401, 403, 404)
 def get_order(order_id: int) -> Response:
-    """Get one order."""
+    """Get one order.
+
+    Its lines are as they were when it was placed.
+    """
     return private(service.order(order_id))
 
 
@@ -49,21 +61,64 @@ def get_order(order_id: int) -> Response:
 @blueprint.problems(401, 403)
 @blueprint.once
 def place_order(values: dict[str, Any]) -> Response:
-    """Place an order: all lines or none. Prices are those of this moment."""
+    """Place an order: all lines or none.
+
+    Prices are those of this moment. The stock is taken now, and comes back if the order is
+    cancelled.
+    """
     answer = service.place_order(values, Once.from_request())
     return carried_out(answer, 201, location=f"/orders/{answer.row_id}")
 
 
-@blueprint.route(f"{ONE}/<any(pay, ship, deliver, cancel):action>", methods=["POST"])
-@limit("write")
-@require_scope(WRITE)
-@blueprint.response(200, OrderSchema, headers=Blueprint.REPLAYED)
-@blueprint.problems(401, 403, 404)
-@blueprint.once
-def move_order(order_id: int, action: str) -> Response:
-    """Pay, ship, deliver or cancel an order.
+def step(action: str) -> Callable[[View], View]:
+    """Declare the call that brings an order on by `action`."""
 
-    An order is pending, then paid, shipped, delivered. It can be cancelled until it is shipped,
-    which gives its stock back.
+    def decorate(view: View) -> View:
+        documented = blueprint.response(200, OrderSchema, headers=Blueprint.REPLAYED)(
+            blueprint.problems(401, 403, 404)(blueprint.once(view))
+        )
+        guarded = limit("write")(require_scope(WRITE)(documented))
+        declared: View = blueprint.route(f"{ONE}/{action}", methods=["POST"])(guarded)
+        return declared
+
+    return decorate
+
+
+@step("pay")
+def pay_order(order_id: int) -> Response:
+    """Note that an order is paid.
+
+    A pending order can be paid.
     """
+    return _moved(order_id, "pay")
+
+
+@step("ship")
+def ship_order(order_id: int) -> Response:
+    """Note that an order is shipped.
+
+    A paid order can be shipped; from then on it cannot be cancelled.
+    """
+    return _moved(order_id, "ship")
+
+
+@step("deliver")
+def deliver_order(order_id: int) -> Response:
+    """Note that an order is delivered.
+
+    A shipped order can be delivered, which ends it.
+    """
+    return _moved(order_id, "deliver")
+
+
+@step("cancel")
+def cancel_order(order_id: int) -> Response:
+    """Cancel an order, and give its stock back.
+
+    A pending or a paid order can be cancelled, which ends it.
+    """
+    return _moved(order_id, "cancel")
+
+
+def _moved(order_id: int, action: str) -> Response:
     return carried_out(service.move_order(order_id, action, Once.from_request()))

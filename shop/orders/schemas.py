@@ -5,34 +5,64 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from shop.config import LINES_MAX, ORDERS_LIMIT, QUANTITY_MAX
-from shop.fields import EMAIL, LINE, TEXT, BoundedList, Instant, Money, Text, Whole, WholeText
+from shop.fields import (
+    EMAIL,
+    LIMIT,
+    LINE,
+    TEXT,
+    BoundedList,
+    Instant,
+    Money,
+    Text,
+    Whole,
+    WholeText,
+    describe,
+)
+from shop.products.schemas import A_SKU, CURRENCY
 
 from .models import STATUSES
 
+CUSTOMER_NAME = describe("The name of who buys, in one line.", "Sample Customer")
+CUSTOMER_EMAIL = describe("The e-mail address of who buys.", "customer@example.com")
+CUSTOMER_ADDRESS = describe(
+    "Where it is sent; it may have several lines.", "1 Market Street, Exampleton"
+)
+PRODUCT_ID = describe("The product's id.", 7)
+QUANTITY = describe("The units of it.", 2)
+STATUS = describe("How far the order is.", STATUSES[0])
+
 
 class CustomerInput(Schema):
-    name = Text(
-        LINE, shortest=1, longest=200, required=True, metadata={"example": "Sample Customer"}
-    )
-    email = Text(EMAIL, longest=254, required=True, metadata={"example": "customer@example.com"})
-    address = Text(TEXT, longest=1000, load_default="")
+    """Who buys."""
+
+    name = Text(LINE, shortest=1, longest=200, required=True, metadata=CUSTOMER_NAME)
+    email = Text(EMAIL, longest=254, required=True, metadata=CUSTOMER_EMAIL)
+    address = Text(TEXT, longest=1000, load_default="", metadata=CUSTOMER_ADDRESS)
 
 
-class LineInput(Schema):
-    product_id = Whole(1, required=True)
-    quantity = Whole(1, QUANTITY_MAX, required=True)
+class OrderLineInput(Schema):
+    """How much of a product is ordered."""
+
+    product_id = Whole(1, required=True, metadata=PRODUCT_ID)
+    quantity = Whole(1, QUANTITY_MAX, required=True, metadata=QUANTITY)
 
 
 class CheckoutInput(Schema):
     """Who buys what is in the cart."""
 
-    customer = fields.Nested(CustomerInput, required=True)
+    customer = fields.Nested(CustomerInput, required=True, metadata=describe("Who buys."))
 
 
 class OrderInput(CheckoutInput):
     """Who buys what; each product is in one line."""
 
-    lines = BoundedList(fields.Nested(LineInput), least=1, most=LINES_MAX, required=True)
+    lines = BoundedList(
+        fields.Nested(OrderLineInput),
+        least=1,
+        most=LINES_MAX,
+        required=True,
+        metadata=describe("What is ordered; no two lines have the same product."),
+    )
 
     @validates_schema
     def _each_product_once(self, order: dict[str, Any], **_: Any) -> None:
@@ -47,46 +77,58 @@ class OrderInput(CheckoutInput):
 class OrderQuery(Schema):
     """Which orders, newest first. A name that is misspelt is refused: it would find too many."""
 
-    status = fields.String(validate=validate.OneOf(STATUSES))
-    customer = Text(EMAIL, longest=254, metadata={"description": "The customer's e-mail address."})
-    since = Instant(metadata=Instant.INPUT)
-    until = Instant(metadata=Instant.INPUT)
-    after = WholeText(1, metadata={"description": "The last order of the page before."})
-    limit = WholeText(1, ORDERS_LIMIT[1], load_default=ORDERS_LIMIT[0])
+    status = fields.String(validate=validate.OneOf(STATUSES), metadata=STATUS)
+    customer = Text(EMAIL, longest=254, metadata=CUSTOMER_EMAIL)
+    since = Instant(metadata=Instant.INPUT | describe("Those placed then or later."))
+    until = Instant(metadata=Instant.INPUT | describe("Those placed before."))
+    after = WholeText(1, metadata=describe("The id of the last order of the page before.", 2001))
+    limit = WholeText(1, ORDERS_LIMIT[1], load_default=ORDERS_LIMIT[0], metadata=LIMIT)
 
 
 class CustomerSchema(Schema):
-    name = fields.String(required=True)
-    email = fields.String(required=True)
-    address = fields.String(required=True)
+    """Who has bought."""
+
+    name = fields.String(required=True, metadata=CUSTOMER_NAME)
+    email = fields.String(required=True, metadata=CUSTOMER_EMAIL)
+    address = fields.String(required=True, metadata=CUSTOMER_ADDRESS)
+
+
+def _since(status: str) -> dict[str, Any]:
+    return Instant.OUTPUT | describe(f"When it was {status}; null if it was not.")
 
 
 class OrderLineSchema(Schema):
     """The product as it was when it was ordered."""
 
-    product_id = Whole(1, required=True)
-    sku = fields.String(required=True, allow_none=True)
-    name = fields.String(required=True)
-    price = Money(required=True, metadata=Money.OUTPUT)
-    quantity = Whole(1, required=True)
-    total = Money(required=True, metadata=Money.SUM)
+    product_id = Whole(1, required=True, metadata=PRODUCT_ID)
+    sku = fields.String(required=True, allow_none=True, metadata=A_SKU)
+    name = fields.String(required=True, metadata=describe("What it was called.", "Oak desk"))
+    price = Money(required=True, metadata=Money.OUTPUT | describe("The price of one unit."))
+    quantity = Whole(1, required=True, metadata=QUANTITY)
+    total = Money(required=True, metadata=Money.SUM | describe("Price times quantity."))
 
 
 class OrderSchema(Schema):
-    id = Whole(1, required=True)
-    status = fields.String(required=True, validate=validate.OneOf(STATUSES))
-    customer = fields.Nested(CustomerSchema, required=True)
-    currency = fields.String(required=True, metadata={"description": "ISO 4217"})
-    total = Money(required=True, metadata=Money.SUM)
-    lines = fields.List(fields.Nested(OrderLineSchema), required=True)
-    created_at = Instant(required=True, metadata=Instant.OUTPUT)
-    updated_at = Instant(required=True, metadata=Instant.OUTPUT)
-    paid_at = Instant(required=True, allow_none=True, metadata=Instant.OUTPUT)
-    shipped_at = Instant(required=True, allow_none=True, metadata=Instant.OUTPUT)
-    delivered_at = Instant(required=True, allow_none=True, metadata=Instant.OUTPUT)
-    cancelled_at = Instant(required=True, allow_none=True, metadata=Instant.OUTPUT)
+    """An order, and when it got how far."""
+
+    id = Whole(1, required=True, metadata=describe("Its id.", 2001))
+    status = fields.String(required=True, validate=validate.OneOf(STATUSES), metadata=STATUS)
+    customer = fields.Nested(CustomerSchema, required=True, metadata=describe("Who has bought."))
+    currency = fields.String(required=True, metadata=CURRENCY)
+    total = Money(required=True, metadata=Money.SUM | describe("The sum of the lines."))
+    lines = fields.List(
+        fields.Nested(OrderLineSchema), required=True, metadata=describe("What was ordered.")
+    )
+    created_at = Instant(required=True, metadata=Instant.CREATED)
+    updated_at = Instant(required=True, metadata=Instant.UPDATED)
+    paid_at = Instant(required=True, allow_none=True, metadata=_since("paid"))
+    shipped_at = Instant(required=True, allow_none=True, metadata=_since("shipped"))
+    delivered_at = Instant(required=True, allow_none=True, metadata=_since("delivered"))
+    cancelled_at = Instant(required=True, allow_none=True, metadata=_since("cancelled"))
 
 
 class OrderPageSchema(Schema):
-    items = fields.List(fields.Nested(OrderSchema), required=True)
-    limit = Whole(1, required=True)
+    """A page of orders, newest first."""
+
+    items = fields.List(fields.Nested(OrderSchema), required=True, metadata=describe("The orders."))
+    limit = Whole(1, required=True, metadata=LIMIT)

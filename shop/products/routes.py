@@ -10,12 +10,14 @@ from shop.pages import page_query
 from shop.responses import cached_document, cached_page, if_match, versioned
 
 from . import service
-from .schemas import ProductChanges, ProductInput, ProductPageSchema, ProductSchema, StockChange
+from .schemas import ProductInput, ProductPageSchema, ProductPatch, ProductSchema, StockAdjustment
 
 if TYPE_CHECKING:
     from flask import Response
 
-blueprint = Blueprint("products", __name__, url_prefix="/products")
+blueprint = Blueprint(
+    "products", __name__, url_prefix="/products", description="What the shop has, and its prices."
+)
 
 ONE = "/<row_id:product_id>"
 SCOPE = "catalog:write"
@@ -38,7 +40,10 @@ def list_products(query: dict[str, int]) -> Response:
 @blueprint.cached(ProductSchema)
 @blueprint.problems(404)
 def get_product(product_id: int) -> Response:
-    """Get one product."""
+    """Get one product.
+
+    Its ETag is what If-Match takes when it is changed.
+    """
     return cached_document(service.product(product_id))
 
 
@@ -49,7 +54,10 @@ def get_product(product_id: int) -> Response:
 @blueprint.response(201, ProductSchema, headers={"Location": "Location", "ETag": "ETag"})
 @blueprint.problems(401, 403, 409)
 def create_product(values: dict[str, Any]) -> Response:
-    """Create a product in a category."""
+    """Create a product in a category.
+
+    Its SKU, if it has one, must be new; the answer says where it is.
+    """
     product_id, body = service.create_product(values)
     return versioned(body, 201, location=f"/products/{product_id}")
 
@@ -62,31 +70,41 @@ def create_product(values: dict[str, Any]) -> Response:
 @blueprint.problems(401, 403, 404, 409)
 @blueprint.conditional
 def replace_product(values: dict[str, Any], product_id: int) -> Response:
-    """Replace a product: a field left out gets its default."""
+    """Replace a product.
+
+    A field that is left out gets its default. Stock that is sold meanwhile is put back to the
+    number that is sent: send If-Match, or adjust the stock instead.
+    """
     return versioned(service.update_product(product_id, values, if_match()))
 
 
 @blueprint.route(ONE, methods=["PATCH"])
 @limit("write")
 @require_scope(SCOPE)
-@blueprint.arguments(ProductChanges, body_max=LARGE_BODY_MAX)
+@blueprint.arguments(ProductPatch, body_max=LARGE_BODY_MAX)
 @blueprint.response(200, ProductSchema, headers=VERSION)
 @blueprint.problems(401, 403, 404, 409)
 @blueprint.conditional
-def change_product(values: dict[str, Any], product_id: int) -> Response:
-    """Change the fields that are sent."""
+def update_product(values: dict[str, Any], product_id: int) -> Response:
+    """Change the fields of a product that are sent.
+
+    A field that is left out stays as it is.
+    """
     return versioned(service.update_product(product_id, values, if_match()))
 
 
 @blueprint.route(f"{ONE}/stock", methods=["PATCH"])
 @limit("write")
 @require_scope(SCOPE)
-@blueprint.arguments(StockChange)
+@blueprint.arguments(StockAdjustment)
 @blueprint.response(200, ProductSchema, headers=VERSION)
 @blueprint.problems(401, 403, 404, 409)
 @blueprint.conditional
-def change_stock(values: dict[str, int], product_id: int) -> Response:
-    """Add to the stock, or take from it, whatever it is at that moment; never below 0."""
+def adjust_stock(values: dict[str, int], product_id: int) -> Response:
+    """Add to the stock of a product, or take from it.
+
+    The difference is applied to whatever the stock is at that moment; it never goes below 0.
+    """
     return versioned(service.change_stock(product_id, values["delta"], if_match()))
 
 
@@ -97,6 +115,9 @@ def change_stock(values: dict[str, int], product_id: int) -> Response:
 @blueprint.problems(401, 403, 404, 409)
 @blueprint.conditional
 def delete_product(product_id: int) -> tuple[str, int]:
-    """Delete a product that was never sold; one that was is made inactive instead."""
+    """Delete a product that was never sold.
+
+    One that was sold stays, because orders refer to it: make it inactive instead.
+    """
     service.delete_product(product_id, if_match())
     return "", 204

@@ -4,55 +4,87 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from shop.fields import INTEGER_MAX, LINE, TEXT, Flag, Instant, Money, Text, Whole
+from shop.fields import (
+    INTEGER_MAX,
+    LIMIT,
+    LINE,
+    SKIPPED,
+    TEXT,
+    Flag,
+    Instant,
+    Money,
+    Text,
+    Whole,
+    describe,
+)
 
 from .currencies import CURRENCIES
 
 SKU = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 DESCRIPTION_MAX = 10_000
 
+NAME = describe("What it is called, in one line.", "Oak desk")
+DESCRIPTION = describe("What buyers read about it; it may have several lines.", "Seats two.")
+A_SKU = describe("The shop's own code for it, which no other product has.", "FUR-0000007")
+CURRENCY = describe("The currency of the price, by ISO 4217.", "EUR")
+STOCK = describe("The units that can be sold.", 5)
+CATEGORY_ID = describe("The category that it is filed under.", 1)
+ACTIVE = describe("Whether it can be ordered.")
+
 
 class ProductInput(Schema):
-    """What a client writes; a field with a default may be left out."""
+    """A product to create, or to replace another with."""
 
-    name = Text(LINE, shortest=1, longest=200, required=True, metadata={"example": "Oak desk"})
-    description = Text(TEXT, longest=DESCRIPTION_MAX, load_default="")
-    sku = Text(SKU, shortest=1, longest=64, allow_none=True, load_default=None)
+    name = Text(LINE, shortest=1, longest=200, required=True, metadata=NAME)
+    description = Text(TEXT, longest=DESCRIPTION_MAX, load_default="", metadata=DESCRIPTION)
+    sku = Text(SKU, shortest=1, longest=64, allow_none=True, load_default=None, metadata=A_SKU)
     price = Money(required=True, metadata=Money.INPUT)
-    currency = fields.String(validate=validate.OneOf(CURRENCIES), load_default="EUR")
-    stock = Whole(0, required=True)
-    category_id = Whole(1, required=True)
-    active = Flag(load_default=True)
+    currency = fields.String(
+        validate=validate.OneOf(CURRENCIES), load_default="EUR", metadata=CURRENCY
+    )
+    stock = Whole(0, required=True, metadata=STOCK)
+    category_id = Whole(1, required=True, metadata=CATEGORY_ID)
+    active = Flag(load_default=True, metadata=ACTIVE)
 
 
-class ProductChanges(ProductInput):
-    """Any of those fields, alone."""
+class ProductPatch(ProductInput):
+    """The fields of a product to change; the others stay as they are."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(partial=True, **options)
 
 
-class StockChange(Schema):
+class StockAdjustment(Schema):
     """What comes to the stock, or leaves it."""
 
-    delta = Whole(-INTEGER_MAX, required=True, metadata={"example": -3})
+    delta = Whole(
+        -INTEGER_MAX,
+        required=True,
+        metadata=describe("The units that come to the stock; below 0, those that leave it.", -3),
+    )
 
 
 class ProductSchema(Schema):
-    id = Whole(1, required=True)
-    name = fields.String(required=True)
-    description = fields.String(required=True)
-    sku = fields.String(required=True, allow_none=True)
-    price = Money(required=True, metadata=Money.OUTPUT)
-    currency = fields.String(required=True, metadata={"description": "ISO 4217"})
-    stock = Whole(0, required=True)
-    category_id = Whole(1, required=True)
-    active = Flag(required=True)
-    created_at = Instant(required=True, metadata=Instant.OUTPUT)
-    updated_at = Instant(required=True, metadata=Instant.OUTPUT)
+    """A product of the catalogue."""
+
+    id = Whole(1, required=True, metadata=describe("Its id.", 7))
+    name = fields.String(required=True, metadata=NAME)
+    description = fields.String(required=True, metadata=DESCRIPTION)
+    sku = fields.String(required=True, allow_none=True, metadata=A_SKU)
+    price = Money(required=True, metadata=describe("The price of one unit.") | Money.OUTPUT)
+    currency = fields.String(required=True, metadata=CURRENCY)
+    stock = Whole(0, required=True, metadata=STOCK)
+    category_id = Whole(1, required=True, metadata=CATEGORY_ID)
+    active = Flag(required=True, metadata=ACTIVE)
+    created_at = Instant(required=True, metadata=Instant.CREATED)
+    updated_at = Instant(required=True, metadata=Instant.UPDATED)
 
 
 class ProductPageSchema(Schema):
-    items = fields.List(fields.Nested(ProductSchema), required=True)
-    skip = Whole(0, required=True)
-    limit = Whole(1, required=True)
+    """A page of products, in the order of their ids."""
+
+    items = fields.List(
+        fields.Nested(ProductSchema), required=True, metadata=describe("The products.")
+    )
+    skip = Whole(0, required=True, metadata=SKIPPED)
+    limit = Whole(1, required=True, metadata=LIMIT)

@@ -14,7 +14,9 @@ from .schemas import SessionSchema
 if TYPE_CHECKING:
     from flask import Response
 
-blueprint = Blueprint("sessions", __name__, url_prefix="/sessions")
+blueprint = Blueprint(
+    "sessions", __name__, url_prefix="/sessions", description="Visitors without an account."
+)
 
 
 @blueprint.route("", methods=["POST"])
@@ -22,7 +24,11 @@ blueprint = Blueprint("sessions", __name__, url_prefix="/sessions")
 @limit("session")
 @blueprint.response(201, SessionSchema)
 def open_session() -> Response:
-    """Open a session, for a cart: send its token as Authorization: Bearer TOKEN."""
+    """Open a session, for a cart.
+
+    Send its token with the calls of the cart, as `Authorization: Bearer TOKEN`. It ends a day
+    after its last use.
+    """
     return private(service.open_session(), 201)
 
 
@@ -32,6 +38,9 @@ def open_session() -> Response:
 @blueprint.response(204)
 @blueprint.problems(401)
 def close_session() -> tuple[str, int]:
-    """Close the session that is sent, and delete its cart."""
+    """Close the session that is sent, and delete its cart.
+
+    Its token is of no use from then on.
+    """
     service.close_session(session_id())
     return "", 204

@@ -2,12 +2,20 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields
 
-from shop.fields import Instant
+from shop.fields import Instant, describe
 
 
 class SessionSchema(Schema):
-    token = fields.String(required=True, metadata={"description": "Shown once."})
+    """A session, and the token that sends it."""
+
+    token = fields.String(
+        required=True,
+        metadata=describe(
+            "What is sent as `Authorization: Bearer TOKEN`. It is shown once.",
+            "session_EXAMPLE-of-a-token-which-opens-no-cart-0123",
+        ),
+    )
     expires_at = Instant(
         required=True,
-        metadata=Instant.OUTPUT | {"description": "Each use moves this on."},
+        metadata=Instant.OUTPUT | describe("When it ends, unless it is used: that moves it on."),
     )

@@ -8,23 +8,23 @@ from shop.responses import cached_document
 
 from . import service
 from .schemas import (
+    BestSellerListSchema,
     BestSellersQuery,
-    BestSellersSchema,
-    DashboardSchema,
+    DashboardStatsSchema,
     LimitQuery,
-    TrendingListSchema,
+    TrendingProductListSchema,
 )
 
 if TYPE_CHECKING:
     from flask import Response
 
-blueprint = Blueprint("stats", __name__)
+blueprint = Blueprint("stats", __name__, description="What sells, and what it brings in.")
 
 
 @blueprint.route("/products/top-selling")
 @blueprint.arguments(BestSellersQuery, location="query")
-@blueprint.cached(BestSellersSchema)
-def best_sellers(query: dict[str, str | int]) -> Response:
+@blueprint.cached(BestSellerListSchema)
+def list_best_sellers(query: dict[str, str | int]) -> Response:
     """List the products of which most units were sold, in paid orders.
 
     The numbers are of the time `as_of`, up to an hour and some minutes ago.
@@ -34,17 +34,20 @@ def best_sellers(query: dict[str, str | int]) -> Response:
 
 @blueprint.route("/products/trending")
 @blueprint.arguments(LimitQuery, location="query")
-@blueprint.cached(TrendingListSchema)
-def trending(query: dict[str, int]) -> Response:
-    """List the products that sell best just now, each sale counted."""
+@blueprint.cached(TrendingProductListSchema)
+def list_trending_products(query: dict[str, int]) -> Response:
+    """List the products that sell best just now.
+
+    Each sale counts, and counts half as much a day later.
+    """
     return cached_document(service.trending(query["limit"]))
 
 
 @blueprint.route("/stats/dashboard")
 @require_scope("stats:read")
-@blueprint.cached(DashboardSchema)
+@blueprint.cached(DashboardStatsSchema)
 @blueprint.problems(401, 403)
-def dashboard() -> Response:
+def get_dashboard() -> Response:
     """Tell how many products and orders there are, and what they brought in.
 
     The numbers are of the time `as_of`, up to ten minutes ago.

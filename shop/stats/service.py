@@ -20,7 +20,7 @@ from shop.pages import dump
 from shop.products import service as products
 from shop.products.models import Product
 
-from .schemas import PERIODS, DashboardSchema
+from .schemas import PERIODS, DashboardStatsSchema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SPARE = 2  # times as many are read as are asked for, in case that some are not sold any more
 
-dashboard_schema = DashboardSchema()
+dashboard_schema = DashboardStatsSchema()
 
 
 def best_sellers(period: str, limit: int) -> bytes:

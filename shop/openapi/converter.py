@@ -1,0 +1,76 @@
+"""How fields, schemas and paths become JSON Schema."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
+from flask_smorest.spec.plugins import FlaskPlugin
+from marshmallow import missing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from marshmallow.fields import Field
+    from werkzeug.routing import Rule
+
+
+class Converter(OpenAPIConverter):
+    """Describe a schema by its docstring, and tell the defaults of a body in words.
+
+    Clients are generated from the document. A `default` in a body becomes a value that such a
+    client sends by itself, or a member that its caller must give; a PATCH would then overwrite
+    what its caller never named.
+    """
+
+    def init_attribute_functions(self) -> None:
+        super().init_attribute_functions()  # type: ignore[no-untyped-call]
+        self.attribute_functions.remove(self.field2default)
+
+    def schema2jsonschema(self, schema: Any) -> dict[str, Any]:
+        found: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
+        text = type(schema).__doc__
+        return {"description": text} | found if text else found
+
+    def fields2jsonschema(
+        self, fields: Mapping[str, Field[Any]], *, partial: Any = None
+    ) -> dict[str, Any]:
+        found: dict[str, Any] = super().fields2jsonschema(  # type: ignore[no-untyped-call]
+            fields, partial=partial
+        )
+        for name, field in fields.items():
+            if field.load_default is not missing and not partial:
+                told = found["properties"][name]
+                default = json.dumps(field.load_default)
+                told["description"] = f"{told.get('description', '')} Default: `{default}`.".strip()
+        return found
+
+    def _field2parameter(self, field: Field[Any], *, name: str, location: str) -> dict[str, Any]:
+        found: dict[str, Any] = super()._field2parameter(field, name=name, location=location)
+        if field.load_default is not missing:
+            found["schema"]["default"] = field.load_default
+        return found
+
+
+class Schemas(MarshmallowPlugin):
+    """Make components of marshmallow's schemas, named as their classes without `Schema`."""
+
+    Converter = Converter
+
+
+class Paths(FlaskPlugin):  # type: ignore[misc]
+    """Describe the ids in a path."""
+
+    def rule_to_params(self, rule: Rule) -> list[dict[str, Any]]:
+        params: list[dict[str, Any]] = super().rule_to_params(rule)
+        for param in params:
+            param["description"] = f"The id of the {param['name'].removesuffix('_id')}."
+        return params
+
+
+def operation_id(view_name: str) -> str:
+    """Return the name of a call: that of its view, in camel case."""
+    first, *others = view_name.split("_")
+    return first + "".join(map(str.capitalize, others))
