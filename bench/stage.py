@@ -98,7 +98,10 @@ class Stage:
             "REDIS_URL": self._redis.url,
             "LOG_LEVEL": "WARNING",
         }
-        for arguments in (["db", "upgrade"], ["seed", "--products", str(products), "--replace"]):
+        for arguments in (
+            ["db", "upgrade"],
+            ["seed", "--products", str(products), "--replace", "--yes"],
+        ):
             run = subprocess.run(  # noqa: S603
                 [str(PROGRAMS / "flask"), *arguments],
                 cwd=ROOT,

@@ -118,9 +118,9 @@ def test_seed_makes_the_same_catalogue_for_the_same_numbers(a_shop: Shop) -> Non
     assert "20 categories, 120 products" in run(a_shop, "seed", "--products", "120", "--seed", "7")
     first = catalogue(a_shop)
     assert len(first) == 120
-    run(a_shop, "seed", "--products", "120", "--seed", "7", "--replace")
+    run(a_shop, "seed", "--products", "120", "--seed", "7", "--replace", "--yes")
     assert catalogue(a_shop) == first
-    run(a_shop, "seed", "--products", "120", "--seed", "8", "--replace")
+    run(a_shop, "seed", "--products", "120", "--seed", "8", "--replace", "--yes")
     assert catalogue(a_shop) != first
 
 

@@ -74,9 +74,9 @@ def test_the_same_numbers_make_the_same_history(a_shop: Shop) -> None:
     seed(a_shop, "--products", "50", "--orders", "300", "--seed", "7")
     first = history(a_shop)
     assert len(first[0]) == 300
-    seed(a_shop, "--products", "50", "--orders", "300", "--seed", "7", "--replace")
+    seed(a_shop, "--products", "50", "--orders", "300", "--seed", "7", "--replace", "--yes")
     assert history(a_shop) == first
-    seed(a_shop, "--products", "50", "--orders", "300", "--seed", "8", "--replace")
+    seed(a_shop, "--products", "50", "--orders", "300", "--seed", "8", "--replace", "--yes")
     assert history(a_shop) != first
 
 
@@ -206,10 +206,10 @@ def test_replace_deletes_orders_and_what_is_in_carts(a_shop: Shop) -> None:
     headers = {"Authorization": f"Bearer {token}"}
     put = a_shop.request("PUT", "/cart/items/1", json={"quantity": 1}, headers=headers)
     assert put.status_code == 200, put.text
-    seed(a_shop, "--products", "5", "--replace")
+    seed(a_shop, "--products", "5", "--replace", "--yes")
     assert not orders(a_shop)
     assert a_shop.get("/cart", headers=headers).get_json()["items"] == []
-    seed(a_shop, "--products", "5", "--orders", "20", "--replace")
+    seed(a_shop, "--products", "5", "--orders", "20", "--replace", "--yes")
     assert [one.id for one in orders(a_shop)] == list(range(1, 21))
 
 
@@ -231,7 +231,7 @@ def test_the_next_reads_show_what_sells(a_shop: Shop) -> None:
     reads = ("/products/top-selling", "/products/top-selling?period=week", "/products/trending")
     for path in reads:  # into the cache, and onto the leaderboard
         a_shop.get(path)
-    seed(a_shop, "--products", "60", "--orders", "800", "--replace")
+    seed(a_shop, "--products", "60", "--orders", "800", "--replace", "--yes-delete-orders")
     shown = {path: a_shop.get(path).get_json()["items"] for path in reads}
     assert all(len(items) == 10 for items in shown.values())
 

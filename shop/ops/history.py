@@ -47,6 +47,10 @@ class Customer(NamedTuple):
     address: str
 
 
+# Nobody has these: example.com is reserved (RFC 2606).
+MADE_UP = Customer("Customer {}", "customer.{}@example.com", "{} Market Street, Exampleton")
+
+
 class PastOrder(NamedTuple):
     customer: Customer
     currency: str
@@ -166,11 +170,7 @@ def _course(chance: random.Random) -> Iterator[tuple[str, float]]:
 def _customer(chance: random.Random, count: int) -> Customer:
     """Return one of the customers of `count` orders, of whom some buy much more than others."""
     number = 1 + int((count // ORDERS_PER_CUSTOMER + 1) * chance.random() ** 1.5)
-    return Customer(
-        f"Customer {number}",
-        f"customer.{number}@example.com",
-        f"{number} Market Street, Exampleton",
-    )
+    return Customer(*(part.format(number) for part in MADE_UP))
 
 
 def _draw(chance: random.Random, percent: dict[int, int]) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 from flask.cli import with_appcontext
-from sqlalchemy import exists, insert, select, text
+from sqlalchemy import exists, insert, select
 
 from shop.categories.models import Category
 from shop.extensions import cache, db
@@ -22,9 +23,10 @@ from shop.terminal import needs_database
 
 from .demo import CATALOGUE, DESCRIPTIONS, MAKERS, QUALITIES
 from .seed_orders import insert_orders
+from .seed_replace import ask, delete_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 DEMO_PRODUCTS = 500
 DEMO_ORDERS = 2000
@@ -32,7 +34,6 @@ DEMO_SEED = 1
 BATCH = 2000  # rows of one INSERT
 PRODUCTS_MAX = 5_000_000
 ORDERS_MAX = 1_000_000
-REPLACED = "products, categories, orders, order_lines, cart_items, idempotency_keys"  # tables
 OUT_OF_STOCK = 0.05
 
 
@@ -62,14 +63,26 @@ OUT_OF_STOCK = 0.05
 @click.option(
     "--replace",
     is_flag=True,
-    help="Delete the whole catalogue first, with all orders and what is in carts.",
+    help="Delete the whole catalogue first, with all orders and what is in carts. Asks.",
+)
+@click.option("--yes", is_flag=True, help="Replace without asking.")
+@click.option(
+    "--yes-delete-orders",
+    "others_too",
+    is_flag=True,
+    help="Replace without asking, even if orders were placed by others than this command.",
 )
 @with_appcontext
 @needs_database
-def seed(count: int, orders: int, number: int, *, replace: bool) -> None:
+def seed(  # noqa: PLR0913  (each is an option)
+    count: int, orders: int, number: int, *, replace: bool, yes: bool, others_too: bool
+) -> None:
     """Fill an empty catalogue with demo data."""
-    if replace or catalogue_is_empty():
-        fill(count, number, orders, replace=replace)
+    if replace:
+        ask(yes=yes, others_too=others_too)
+        fill(count, number, orders, first=partial(delete_all, others_too=others_too))
+    elif catalogue_is_empty():
+        fill(count, number, orders)
     elif orders:
         fill_orders(orders, number)
     else:
@@ -80,11 +93,15 @@ def catalogue_is_empty() -> bool:
     return not db.session.scalar(select(exists(select(Category))))
 
 
-def fill(count: int, number: int, orders: int = 0, *, replace: bool = False) -> None:
-    """Add the demo catalogue and its orders, whole or not at all, and tell of the progress."""
+def fill(
+    count: int, number: int, orders: int = 0, *, first: Callable[[], None] = lambda: None
+) -> None:
+    """Do what comes first, then add the demo catalogue and its orders, and tell of the progress.
+
+    All of it or nothing.
+    """
     with _forgetting_all():
-        if replace:
-            db.session.execute(text(f"TRUNCATE {REPLACED} RESTART IDENTITY"))
+        first()
         _insert(count, number)
         lines = insert_orders(orders, number) if orders else 0
     click.echo(f"{len(CATALOGUE)} categories, {count} products")
