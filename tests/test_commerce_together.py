@@ -48,7 +48,7 @@ class Buyers:
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> requests.Response:
         return requests.request(
-            method, self.url + path, json=body, headers=ADMIN | headers, timeout=60
+            method, self.url + path, json=body, headers=ADMIN | headers, timeout=120
         )
 
     def order(self, *product_ids: int, **headers: str) -> requests.Response:
@@ -69,7 +69,7 @@ class Buyers:
             return list(pool.map(send, requests_))
 
     def stock(self, product_id: int) -> int:
-        stock: int = requests.get(f"{self.url}/products/{product_id}", timeout=60).json()["stock"]
+        stock: int = requests.get(f"{self.url}/products/{product_id}", timeout=120).json()["stock"]
         return stock
 
     def sql(self, statement: str, *values: Any) -> list[Any]:
@@ -120,7 +120,7 @@ def test_of_two_hundred_buyers_fifty_get_what_there_is(buyers: Buyers) -> None:
                 }
             ]
     assert [buyers.stock(1) for _ in range(40)] == [0] * 40
-    page = requests.get(f"{buyers.url}/products", timeout=60).json()
+    page = requests.get(f"{buyers.url}/products", timeout=120).json()
     assert [row["stock"] for row in page["items"]] == [0]
     assert set(seen) <= set(range(51))
     assert buyers.sql("SELECT count(*), sum(quantity) FROM order_lines") == [(50, 50)]

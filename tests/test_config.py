@@ -182,7 +182,7 @@ def test_a_wrong_setting_stops_every_start_with_one_line(command: list[str]) -> 
     program, *arguments = command
     run = subprocess.run(
         [Path(sys.executable).with_name(program), *arguments],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert run.returncode == 1
     [line] = run.stderr.strip().splitlines()

@@ -74,7 +74,7 @@ class Customers:
         self, method: str, path: str, key: str = ADMIN_KEY, **options: Any
     ) -> requests.Response:
         headers = options.pop("headers", {}) | ({"Authorization": f"Bearer {key}"} if key else {})
-        return requests.request(method, self._url + path, headers=headers, timeout=30, **options)
+        return requests.request(method, self._url + path, headers=headers, timeout=120, **options)
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def test_a_request_that_gunicorn_cannot_read_is_not_quoted(serve: Callable[..., 
         "GET / HTTP/1.1\r\nAuthorization Marker: Bearer Marker\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: x\r\nMarker\x00: Bearer Marker\r\n\r\n",
     ):
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=120) as client:
             client.sendall(request.encode())
             assert client.recv(100).startswith(b"HTTP/1.1 4")
     await_true(lambda: service.log.read_text().count("Invalid request from") == 4)

@@ -33,8 +33,6 @@ READS = ("/products/1", "/products", "/products?skip=0&limit=2", "/categories/1"
 
 STOCKING = (*READS, READS[0])  # the last by the edge, whose script Redis knows then
 
-pytestmark = pytest.mark.usefixtures("unhurried")
-
 
 @pytest.fixture
 def stocked(make_shop: Make) -> Shop:

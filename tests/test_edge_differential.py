@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
+from conftest import PATIENCE
 from differential.compare import difference
 from differential.history import History
 from differential.twins import PERIOD, Twin, Twins
@@ -47,8 +48,6 @@ SETTINGS = {
     "REDIS_CACHE_TTL": "86400",
     "CATEGORY_CACHE_TTL": "86400",
 }
-# A service that is late for its Redis would bypass the cache.
-PATIENCE = "socket_timeout=30&socket_connect_timeout=30"
 
 Episode = Callable[..., "Iterator[Step]"]
 MakeTwins = Callable[..., Twins]

@@ -50,13 +50,13 @@ class Checkout:
 
     def serve(self, **environment: str) -> None:
         self.run(**environment)
-        await_true(lambda: "Ctrl-C stops everything" in self.output(), self.log, 60)
+        await_true(lambda: "Ctrl-C stops everything" in self.output(), self.log)
 
     def output(self) -> str:
         return self.log.read_text()
 
     def get(self, path: str) -> requests.Response:
-        return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=10)
+        return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=120)
 
     def post(self, path: str, **fields: object) -> requests.Response:
         key = (self.path / "instance" / "admin_api_key").read_text().strip()
@@ -64,7 +64,7 @@ class Checkout:
             f"http://127.0.0.1:{self.port}{path}",
             json=fields,
             headers={"Authorization": f"Bearer {key}"},
-            timeout=10,
+            timeout=120,
         )
 
     def processes(self) -> list[str]:

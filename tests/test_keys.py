@@ -94,7 +94,7 @@ def test_a_made_key_writes_until_it_is_revoked(a_shop: Shop) -> None:
 
 
 def test_without_the_database_a_read_with_a_key_is_answered_from_the_cache(
-    make_shop: Make, relay: MakeRelay, postgres: Postgres, unhurried: None
+    make_shop: Make, relay: MakeRelay, postgres: Postgres
 ) -> None:
     way = relay(postgres.socket)
     shop = make_shop(DATABASE_URL=f"postgresql://shop@127.0.0.1:{way.port}/shop")

@@ -100,7 +100,7 @@ def test_two_limits_together_let_pass_what_both_allow(serve: Serve, a_shop: Shop
         body = {"name": f"Category {n}"}
         method = "POST" if n % 2 else "GET"
         answer = requests.request(
-            method, service.url + "/categories", json=body, headers=headers, timeout=30
+            method, service.url + "/categories", json=body, headers=headers, timeout=120
         )
         return answer.status_code
 

@@ -95,7 +95,7 @@ def test_a_writer_that_dies_leaves_nothing_stale(
         cwd=ROOT,
         env=os.environ | settings,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     assert dead.returncode == -signal.SIGKILL
     committed = step.startswith("after")
@@ -185,6 +185,7 @@ def two(make_shop: Make, relay: MakeRelay, redis_server: Redis) -> tuple[Shop, S
     return cut, other, way
 
 
+@pytest.mark.hurried
 def test_what_a_worker_without_redis_writes_the_others_answer(
     two: tuple[Shop, Shop, Relay],
 ) -> None:
@@ -227,6 +228,7 @@ def test_a_breaker_that_closes_while_a_read_begins_vouches_for_nothing(
         assert b'"stock":10' in products.product(1)
 
 
+@pytest.mark.hurried
 def test_what_was_written_without_redis_is_not_found_when_it_is_back(
     two: tuple[Shop, Shop, Relay], redis_cli: Any
 ) -> None:
@@ -270,6 +272,7 @@ def test_a_redis_that_is_lost_during_a_write_is_told_later(
     assert outbox(other) == 0
 
 
+@pytest.mark.hurried
 def test_a_hanging_redis_goes_on_with_nothing_stale(
     two: tuple[Shop, Shop, Relay], redis_cli: Any
 ) -> None:
@@ -561,9 +564,7 @@ def look(shop: Shop) -> None:
         cache.backend.watch.look()
 
 
-def test_without_the_database_a_known_document_is_still_a_hit(
-    make_shop: Make, way: Relay, unhurried: None
-) -> None:
+def test_without_the_database_a_known_document_is_still_a_hit(make_shop: Make, way: Relay) -> None:
     shop = shop_by(way, make_shop)
     way.close()
     for _ in range(3):
@@ -577,7 +578,7 @@ def test_without_the_database_a_known_document_is_still_a_hit(
 
 
 def test_without_the_database_nothing_is_known_that_was_not_known_before(
-    make_shop: Make, way: Relay, unhurried: None
+    make_shop: Make, way: Relay
 ) -> None:
     """Somebody may have written between the last look that counts and the end of the database."""
     shop = shop_by(way, make_shop)
@@ -589,7 +590,7 @@ def test_without_the_database_nothing_is_known_that_was_not_known_before(
 
 
 def test_a_look_that_was_slow_until_the_database_was_gone_does_not_count(
-    make_shop: Make, way: Relay, unhurried: None, monkeypatch: pytest.MonkeyPatch
+    make_shop: Make, way: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop = shop_by(way, make_shop)
     with shop.app.app_context():
@@ -623,6 +624,7 @@ def guest(postgres: Postgres) -> Iterator[Callable[[str], None]]:
     connection.close()
 
 
+@pytest.mark.hurried
 def test_a_database_that_refuses_a_worker_is_not_gone(
     make_shop: Make,
     way: Relay,
@@ -646,7 +648,7 @@ def test_a_database_that_refuses_a_worker_is_not_gone(
 
 
 def test_without_the_database_an_expired_document_serves_if_that_is_allowed(
-    make_shop: Make, way: Relay, redis_cli: Any, unhurried: None
+    make_shop: Make, way: Relay, redis_cli: Any
 ) -> None:
     shop = shop_by(way, make_shop, REDIS_CACHE_TTL="1", CACHE_STALE_IF_ERROR="1000")
     expire(redis_cli)

@@ -37,7 +37,7 @@ INSTANCE = RUNNING_ENV.parent
 ADMIN_KEY = INSTANCE / "admin_api_key"
 PROGRAMS = Path(sys.executable).parent
 HOST = "127.0.0.1"
-START_SECONDS = 60
+START_SECONDS = 120
 
 # What `flask` commands in the same checkout need to know.
 SHARED = (

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .home import Home
 
 GUARD = Path(__file__).with_name("guard.py")
-START_SECONDS = 60
+START_SECONDS = 120
 # A statement that fails is told to the service, which logs it; PostgreSQL's own log would have its
 # values, and the row: customers' data.
 DISCREET = (

@@ -70,12 +70,12 @@ class Stage:
             [flask, "db", "upgrade"], cwd=ROOT, env=environment, check=True, capture_output=True
         )
         gunicorn = str(Path(sys.executable).with_name("gunicorn"))
-        command = ["nice", "-n", "10", gunicorn, application, "--bind", f"127.0.0.1:{port}"]
+        command = [gunicorn, application, "--bind", f"127.0.0.1:{port}"]
         if application != SHOP:
             command += ["--workers", str(WORKERS), "--threads", "4"]
         command += ["--pid", str(self._master)]
         self._start("gunicorn", command, environment, ROOT if application == SHOP else HERE)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while len(self.workers()) < WORKERS or not self._answers():
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)
