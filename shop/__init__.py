@@ -15,7 +15,7 @@ from .extensions import api, cache, db, migrate
 from .keys import auth
 from .keys import commands as key_commands
 from .limits import routes as rate_limit
-from .ops import cache_commands, health, limit_commands, metrics, seed, shop_commands
+from .ops import cache_commands, health, limit_commands, metrics, seed, shop_commands, worker
 from .orders import leaderboard
 from .orders import routes as orders
 from .products import routes as products
@@ -69,7 +69,9 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
 
     for commands in (cache_commands.cache, limit_commands.limits, key_commands.keys):
         app.cli.add_command(commands)
-    for command in (seed.seed, shop_commands.leaderboard, shop_commands.purge):
+    for commands in (shop_commands.leaderboard, shop_commands.orders):
+        app.cli.add_command(commands)
+    for command in (seed.seed, shop_commands.purge, worker.worker):
         app.cli.add_command(command)
 
     edge.init_app(app)

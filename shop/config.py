@@ -45,6 +45,7 @@ SESSION_SECONDS = DAY  # without use until a session ends
 RENEWAL_SECONDS = 3600  # between two renewals of a session: not every use is written
 IDEMPOTENCY_KEY_MAX = 255  # characters
 IDEMPOTENCY_SECONDS = DAY  # that an answer is kept for requests that repeat its key
+PAYMENT_MAX = 90 * DAY  # seconds
 CALLS_MAX = 1_000_000  # of any quota
 TIERS = ("standard", "partner", "unlimited")  # of API keys; a client without one is standard
 # Connections of a worker: one for each of its threads. One that cannot be had in time fails a
@@ -83,6 +84,9 @@ class Settings:
     best_sellers_cache_ttl: int  # seconds
     dashboard_cache_ttl: int  # seconds
     cache_stale_if_error: int  # seconds past its time to live that a document serves in need
+    order_payment_seconds: int  # until an order that is not paid is cancelled; 0: never
+    session_open_orders: int  # of one session without a key, not paid so far; 0: any number
+    address_open_orders: int  # the same of one address
     edge_enabled: bool
     rate_limit_enabled: bool
     rate_limit_mode: str  # enforce, or shadow: counts and refuses nothing
@@ -119,6 +123,9 @@ class Settings:
             best_sellers_cache_ttl=read.number("BEST_SELLERS_CACHE_TTL", 3600, 1, DAY),
             dashboard_cache_ttl=read.number("DASHBOARD_CACHE_TTL", 600, 1, DAY),
             cache_stale_if_error=read.number("CACHE_STALE_IF_ERROR", 0, 0, DAY),
+            order_payment_seconds=read.number("ORDER_PAYMENT_SECONDS", 1800, 0, PAYMENT_MAX),
+            session_open_orders=read.number("SESSION_OPEN_ORDERS", 5, 0, CALLS_MAX),
+            address_open_orders=read.number("ADDRESS_OPEN_ORDERS", 20, 0, CALLS_MAX),
             edge_enabled=read.flag("EDGE_ENABLED", default=True),
             rate_limit_enabled=read.flag("RATE_LIMIT_ENABLED", default=True),
             rate_limit_mode=read.choice("RATE_LIMIT_MODE", "enforce", ("enforce", "shadow")),

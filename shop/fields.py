@@ -150,6 +150,11 @@ class Money(fields.Field[Decimal]):
         return round(amount, 2)
 
 
+def instant(moment: datetime) -> str:
+    """Return a time as documents show it."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 class Instant(fields.Field[datetime]):
     """A time as RFC 3339 in UTC, such as 2026-03-01T12:30:05.123456Z."""
 
@@ -167,10 +172,7 @@ class Instant(fields.Field[datetime]):
     WRONG = "Must be a time with its offset, such as 2026-03-01T12:30:05Z."
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        if value is None:
-            return None
-        text: str = value.astimezone(UTC).isoformat()
-        return text.replace("+00:00", "Z")
+        return None if value is None else instant(value)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
         if not isinstance(value, str) or not re.fullmatch(INSTANT, value):

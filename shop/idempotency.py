@@ -145,18 +145,21 @@ class Once:
 
 def purge() -> int:
     """Delete the answers that are kept no longer, and return how many those were."""
+    purged = 0
+    while some := purge_some():
+        purged += some
+    return purged
+
+
+def purge_some() -> int:
+    """Delete as many of them as one transaction should; return 0 when there are no more."""
     row = tuple_(KeptAnswer.client, KeptAnswer.key)
     old = select(KeptAnswer.client, KeptAnswer.key).where(KeptAnswer.created_at <= _oldest())
     some = old.limit(PURGED_TOGETHER).with_for_update(skip_locked=True)
-    purged, deleted = 0, None
-    while deleted != 0:
-        found = cast(
-            "CursorResult[Any]", db.session.execute(delete(KeptAnswer).where(row.in_(some)))
-        )
-        db.session.commit()
-        deleted = found.rowcount
-        purged += deleted
-    return purged
+    deleting = delete(KeptAnswer).where(row.in_(some))
+    found = cast("CursorResult[Any]", db.session.execute(deleting))
+    db.session.commit()
+    return found.rowcount
 
 
 def _oldest() -> Any:

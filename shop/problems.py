@@ -242,6 +242,34 @@ class OrderStatusError(ConflictError):
     }
 
 
+class OrderExpiredError(ConflictError):
+    """The order was not paid in time, and cannot be paid any more. Place another one.
+
+    It is cancelled with its stock given back, or will be soon.
+    """
+
+    members: ClassVar = {"order_id": "The order.", "expires_at": "By when it was to be paid."}
+
+
+class SessionOpenOrdersError(ConflictError):
+    """The session has as many orders that wait for their payment as it may have.
+
+    One more can be placed when one of these is paid, is cancelled, or expires (`expires_at`).
+    """
+
+    members: ClassVar = {
+        "open_orders": "How many orders wait for their payment.",
+        "limit": "How many may do so.",
+    }
+
+
+class AddressOpenOrdersError(SessionOpenOrdersError):
+    """The sessions of this client address together have as many unpaid orders as they may have.
+
+    One more can be placed when one of these is paid, is cancelled, or expires.
+    """
+
+
 class RequestUnderWayError(ConflictError):
     """A request with this `Idempotency-Key` is being carried out. Wait, then send it again."""
 

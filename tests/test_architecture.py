@@ -29,7 +29,8 @@ FEATURES: dict[str, set[str]] = {
     "stats": {"orders", "products"},
 }
 # What a feature has besides its four rooms, and what it has not.
-BESIDES = {"products": {"currencies"}, "orders": {"leaderboard", "metrics"}, "keys": {"caller"}}
+BESIDES = {"products": {"currencies"}, "keys": {"caller"}}
+BESIDES |= {"orders": {"caps", "leaderboard", "lines", "metrics"}}
 WITHOUT = {("keys", "routes"), ("keys", "schemas"), ("stats", "models")}
 
 # A room, and which others of `shop` it may import; ground floor and own rooms apart.
@@ -44,7 +45,7 @@ OWN = {"models": set(), "schemas": {"models"}, "service": {"models", "schemas"}}
 OWN |= {"routes": {"service", "schemas"}}
 # Which rooms of the features below it a room may enter.
 BELOW = {"models": {"models"}, "schemas": {"models", "schemas"}, "routes": {"schemas"}}
-BELOW |= {"service": {"models", "service", "leaderboard"}}
+BELOW |= {"service": {"caps", "leaderboard", "models", "service"}}
 
 
 def imported(path: Path) -> Iterator[tuple[str, ...]]:

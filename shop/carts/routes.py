@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from shop.idempotency import Once
 from shop.keys.auth import require_session
-from shop.keys.caller import session_id
+from shop.keys.caller import request_address, session_id
 from shop.limits import limit
 from shop.openapi import Blueprint
 from shop.orders.schemas import CheckoutInput, OrderSchema
@@ -75,5 +75,6 @@ def check_out_cart(values: dict[str, Any]) -> Response:
 
     The order is at the prices of this moment, and the cart is empty then.
     """
-    answer = service.check_out(session_id(), values["customer"], Once.from_request())
+    buyer = session_id(), request_address()
+    answer = service.check_out(*buyer, values["customer"], Once.from_request())
     return carried_out(answer, 201, location=f"/orders/{answer.row_id}")

@@ -14,7 +14,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from shop.config import LINES_MAX
 from shop.extensions import cache, db
+from shop.orders import caps
 from shop.orders import service as orders
+from shop.orders.caps import Buyer
 from shop.pages import dump
 from shop.problems import CartEmptyError, CartFullError, NotForSaleError, NotFoundError
 from shop.products import service as products
@@ -122,24 +124,27 @@ def remove_item(session_id: int, product_id: int) -> None:
         raise NotFoundError(f"Product {product_id} is not in the cart.")
 
 
-def check_out(session_id: int, customer: Mapping[str, str], once: Once) -> Answer:
+def check_out(session_id: int, address: str, customer: Mapping[str, str], once: Once) -> Answer:
     """Make an order of the cart, which is empty then, or neither.
 
     Raises SessionEndedError, CartEmptyError, and what `orders.add_order` raises.
     """
+    buyer = Buyer(session_id, address)
     with cache.transaction():
-        answer = once.carry_out(lambda: _order(session_id, customer))
+        answer = once.carry_out(lambda: _order(buyer, customer))
     orders.announce(answer, "placed")
     return answer
 
 
-def _order(session_id: int, customer: Mapping[str, str]) -> Answer:
-    sessions.lock_session(session_id)
+def _order(buyer: Buyer, customer: Mapping[str, str]) -> Answer:
+    caps.take_turn(buyer)
+    sessions.lock_session(buyer.session_id)
     lines = [
-        {"product_id": item.product_id, "quantity": item.quantity} for item in _items(session_id)
+        {"product_id": item.product_id, "quantity": item.quantity}
+        for item in _items(buyer.session_id)
     ]
     if not lines:
         raise CartEmptyError("The cart is empty.")
-    answer = orders.add_order(customer, lines, field="items")
-    db.session.execute(delete(CartItem).where(CartItem.session_id == session_id))
+    answer = orders.add_order(customer, lines, field="items", buyer=buyer)
+    db.session.execute(delete(CartItem).where(CartItem.session_id == buyer.session_id))
     return answer

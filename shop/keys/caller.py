@@ -33,7 +33,7 @@ class Caller:
 def caller() -> Caller:
     """Return the request's caller; without a valid key, its address."""
     if "caller" not in g:
-        g.caller = Caller(_client())
+        g.caller = Caller(request_address())
     found: Caller = g.caller
     return found
 
@@ -47,10 +47,11 @@ def session_id() -> int:
 
 def stranger() -> Caller:
     """Return the caller of a request with a key that nobody has: its address, which may guess."""
-    return Caller(_client(), sent_unknown_key=True)
+    return Caller(request_address(), sent_unknown_key=True)
 
 
-def _client() -> str:
+def request_address() -> str:
+    """Return the client address of the request, whoever its caller is."""
     return client_address(request.environ, current_settings().trusted_proxies)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shop.prometheus import Counter
 
 ORDERS = Counter(
-    "shop_orders", "Orders placed, and what became of them: paid, shipped, and so on.", ["event"]
+    "shop_orders", "Orders placed, and what became of them: paid, expired, and so on.", ["event"]
 )
 REFUSED_LINES = Counter(
     "shop_order_refused_lines",
@@ -14,4 +14,9 @@ REFUSED_LINES = Counter(
 )
 CONFLICTS = Counter(
     "shop_order_conflicts", "Transitions that an order's status did not allow.", ["action"]
+)
+OVER_CAP = Counter(
+    "shop_checkouts_over_cap",
+    "Checkouts refused because the session or the address has too many open orders.",
+    ["cap"],
 )

@@ -7,6 +7,7 @@ from decimal import Decimal
 from sqlalchemy import (
     CheckConstraint,
     DateTime,
+    FetchedValue,
     ForeignKey,
     Index,
     Numeric,
@@ -20,6 +21,7 @@ from sqlalchemy.orm import Mapped, composite, mapped_column, relationship
 from shop.extensions import Base
 
 STATUSES = ("pending", "paid", "shipped", "delivered", "cancelled")
+CANCEL_REASONS = ("requested", "expired")
 SOLD = ("paid", "shipped", "delivered")  # the statuses of what has been paid for
 
 
@@ -40,6 +42,13 @@ class Order(Base):
         Index("ix_orders_created_at_id", "created_at", "id"),
         Index("ix_orders_status", "status", "created_at", "id"),
         Index("ix_orders_paid_at", "paid_at"),
+        Index("ix_orders_expires_at", "expires_at", "id", postgresql_where="status = 'pending'"),
+        Index("ix_orders_session_id", "session_id", postgresql_where="session_id IS NOT NULL"),
+        Index(
+            "ix_orders_client_address",
+            "client_address",
+            postgresql_where="client_address IS NOT NULL",
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -58,8 +67,28 @@ class Order(Base):
     shipped_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     delivered_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     cancelled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # When it is cancelled if it is not paid by then; a paid order has none. It is computed by the
+    # INSERT, which is to return it.
+    expires_at: Mapped[datetime | None] = mapped_column(
+        DateTime(timezone=True), server_default=FetchedValue()
+    )
+    # Who checked it out without a key; the address is kept only while the order is pending.
+    session_id: Mapped[int | None] = mapped_column(ForeignKey("sessions.id", ondelete="SET NULL"))
+    client_address: Mapped[str | None] = mapped_column(String(64))
 
     lines: Mapped[list[OrderLine]] = relationship(order_by="OrderLine.position", lazy="selectin")
+
+    @property
+    def cancel_reason(self) -> str | None:
+        """Whether it was cancelled by a request, or because it was not paid in time."""
+        if self.cancelled_at is None:
+            return None
+        return "expired" if self.is_expired(self.cancelled_at) else "requested"
+
+    def is_expired(self, now: datetime) -> bool:
+        """Tell whether it was not paid in time: by now, or by when it was cancelled."""
+        end = self.cancelled_at or now
+        return self.paid_at is None and self.expires_at is not None and self.expires_at <= end
 
 
 Index("ix_orders_customer", func.lower(Order.customer_email), Order.created_at, Order.id)

@@ -20,7 +20,7 @@ from shop.fields import (
 )
 from shop.products.schemas import A_SKU, CURRENCY
 
-from .models import STATUSES
+from .models import CANCEL_REASONS, STATUSES
 
 CUSTOMER_NAME = describe("The name of who buys, in one line.", "Sample Customer")
 CUSTOMER_EMAIL = describe("The e-mail address of who buys.", "customer@example.com")
@@ -30,6 +30,14 @@ CUSTOMER_ADDRESS = describe(
 PRODUCT_ID = describe("The product's id.", 7)
 QUANTITY = describe("The units of it.", 2)
 STATUS = describe("How far the order is.", STATUSES[0])
+CANCEL_REASON = describe(
+    "Why it is cancelled: requested by a call, or expired without having been paid.", None
+)
+EXPIRES_AT = describe(
+    "It is cancelled if it is not paid by then; null if it does not end by itself, as one that is "
+    "paid.",
+    "2026-03-01T13:00:00Z",
+)
 
 
 class CustomerInput(Schema):
@@ -125,6 +133,13 @@ class OrderSchema(Schema):
     shipped_at = Instant(required=True, allow_none=True, metadata=_since("shipped"))
     delivered_at = Instant(required=True, allow_none=True, metadata=_since("delivered"))
     cancelled_at = Instant(required=True, allow_none=True, metadata=_since("cancelled"))
+    cancel_reason = fields.String(
+        required=True,
+        allow_none=True,
+        validate=validate.OneOf((*CANCEL_REASONS, None)),
+        metadata=CANCEL_REASON,
+    )
+    expires_at = Instant(required=True, allow_none=True, metadata=Instant.OUTPUT | EXPIRES_AT)
 
 
 class OrderPageSchema(Schema):

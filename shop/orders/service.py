@@ -5,37 +5,36 @@ An order takes from the stock of products, and so every sale forgets the product
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import func, select, tuple_
 
+from shop.config import current_settings
 from shop.extensions import cache, db
+from shop.fields import instant
 from shop.idempotency import Answer
 from shop.pages import dump
-from shop.problems import (
-    InvalidFieldsError,
-    MixedCurrenciesError,
-    NotFoundError,
-    OrderStatusError,
-    OutOfStockError,
-)
+from shop.problems import InvalidFieldsError, NotFoundError, OrderExpiredError, OrderStatusError
 from shop.products import service as products
 
-from . import leaderboard
-from .metrics import CONFLICTS, ORDERS, REFUSED_LINES
+from . import caps, leaderboard
+from .lines import check_lines
+from .metrics import CONFLICTS, ORDERS
 from .models import Customer, Order, OrderLine
 from .schemas import OrderSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from shop.idempotency import Once
-    from shop.problems import FieldError
     from shop.products.models import Product
 
-    Line = Mapping[str, int]  # product_id, quantity
+    from .caps import Buyer
+    from .lines import Line
 
 schema = OrderSchema()
 
@@ -46,6 +45,9 @@ TRANSITIONS = {
     "deliver": ({"shipped"}, "delivered"),
     "cancel": ({"pending", "paid"}, "cancelled"),
 }
+
+# What becomes of an order: what the leaderboard makes of it.
+COUNTED = {"placed": 1, "cancelled": -1, "expired": -1}
 
 
 def order(order_id: int) -> bytes:
@@ -108,22 +110,30 @@ def announce(answer: Answer, event: str) -> None:
     if answer.replayed:
         return
     ORDERS.labels(event).inc()
-    if event in {"placed", "cancelled"}:
-        leaderboard.feed(orjson.loads(answer.body), 1 if event == "placed" else -1)
+    if sign := COUNTED.get(event):
+        leaderboard.feed(orjson.loads(answer.body), sign)
 
 
 def add_order(
-    customer: Mapping[str, str], lines: Sequence[Line], *, field: str = "lines"
+    customer: Mapping[str, str],
+    lines: Sequence[Line],
+    *,
+    field: str = "lines",
+    buyer: Buyer | None = None,
 ) -> Answer:
     """Do that within a transaction, which is to be rolled back if this raises.
 
-    Raises InvalidFieldsError for unknown products, MixedCurrenciesError, OutOfStockError for
-    products that are inactive or short; all name the lines, as those of the caller's `field`.
+    Raises what `check_lines` raises. A buyer without a key has taken their turn: then also what
+    `caps.check` raises.
     """
+    if buyer:
+        caps.check(buyer)
     found = products.lock_products([line["product_id"] for line in lines])
-    _check(lines, found, field)
+    check_lines(lines, found, field)
     products.move_stock({line["product_id"]: -line["quantity"] for line in lines})
-    new = Order(customer=Customer(**customer), currency=_currency(found))
+    new = Order(customer=Customer(**customer), currency=_currency(found), expires_at=_end())
+    if buyer:
+        new.session_id, new.client_address = buyer.session_id, caps.remembered(buyer)
     new.lines = [
         _line(position, found[line["product_id"]], line["quantity"])
         for position, line in enumerate(lines)
@@ -132,6 +142,12 @@ def add_order(
     db.session.add(new)
     db.session.flush()
     return Answer(new.id, dump(schema.dump(new)))
+
+
+def _end() -> Any:
+    """Return by when an order that is placed now is to be paid."""
+    seconds = current_settings().order_payment_seconds
+    return func.now() + timedelta(seconds=seconds) if seconds else None
 
 
 def _line(position: int, product: Product, quantity: int) -> OrderLine:
@@ -149,59 +165,10 @@ def _currency(found: Mapping[int, Product]) -> str:
     return next(iter(found.values())).currency
 
 
-def _check(lines: Sequence[Line], found: Mapping[int, Product], field: str) -> None:
-    """Raise the error that tells of every line what is wrong with it."""
-    for wrong_lines, kind, message in (
-        (_unknown, InvalidFieldsError, "The order has lines that are not valid."),
-        (_other_currencies, MixedCurrenciesError, "All lines of an order are in one currency."),
-        (_unavailable, OutOfStockError, "Not all lines can be had."),
-    ):
-        if wrong := dict(wrong_lines(lines, found)):
-            raise kind(message, {f"{field}.{path}": what for path, what in wrong.items()})
-
-
-def _unknown(
-    lines: Sequence[Line], found: Mapping[int, Product]
-) -> Iterable[tuple[str, FieldError]]:
-    for position, line in enumerate(lines):
-        if line["product_id"] not in found:
-            REFUSED_LINES.labels("unknown").inc()
-            yield f"{position}.product_id", f"There is no product {line['product_id']}."
-
-
-def _other_currencies(
-    lines: Sequence[Line], found: Mapping[int, Product]
-) -> Iterable[tuple[str, FieldError]]:
-    first = found[lines[0]["product_id"]].currency
-    for position, line in enumerate(lines):
-        product = found[line["product_id"]]
-        if product.currency != first:
-            REFUSED_LINES.labels("currency").inc()
-            message = f"Product {product.id} is sold in {product.currency}, the first in {first}."
-            yield f"{position}.product_id", message
-
-
-def _unavailable(
-    lines: Sequence[Line], found: Mapping[int, Product]
-) -> Iterable[tuple[str, FieldError]]:
-    for position, line in enumerate(lines):
-        product = found[line["product_id"]]
-        if not product.active:
-            REFUSED_LINES.labels("inactive").inc()
-            message = f"Product {product.id} is not sold now."
-            wrong = {"detail": message, "product_id": product.id, "available": 0}
-            yield f"{position}.product_id", wrong
-        elif product.stock < line["quantity"]:
-            REFUSED_LINES.labels("stock").inc()
-            message = f"Product {product.id} has a stock of {product.stock}."
-            wrong = {"detail": message, "product_id": product.id, "available": product.stock}
-            yield f"{position}.quantity", wrong
-
-
 def move_order(order_id: int, action: str, once: Once) -> Answer:
     """Bring an order to the status that the action leads to; `cancel` gives the stock back.
 
-    Raises NotFoundError, OrderStatusError.
+    Raises NotFoundError, OrderStatusError, OrderExpiredError, StockLimitError.
     """
     with cache.transaction():
         answer = once.carry_out(lambda: _move(order_id, action))
@@ -213,20 +180,47 @@ def _move(order_id: int, action: str) -> Answer:
     found = db.session.get(Order, order_id, with_for_update=True)
     if found is None:
         raise _not_found(order_id)
+    now = database_time()
+    _check_step(found, action, now)
+    return change_status(found, TRANSITIONS[action][1], now)
+
+
+def _check_step(found: Order, action: str, now: datetime) -> None:
+    """Raise the error that says why a locked order does not allow a step."""
     allowed, status = TRANSITIONS[action]
+    if action == "pay" and found.expires_at and found.is_expired(now):
+        CONFLICTS.labels(action).inc()
+        message = f"Order {found.id} was not paid in time: place another one."
+        raise OrderExpiredError(message, order_id=found.id, expires_at=instant(found.expires_at))
     if found.status not in allowed:
         CONFLICTS.labels(action).inc()
-        message = f"Order {order_id} is {found.status}: it cannot become {status}."
-        raise OrderStatusError(message, order_id=order_id, order_status=found.status, action=action)
-    if action == "cancel":
+        message = f"Order {found.id} is {found.status}: it cannot become {status}."
+        raise OrderStatusError(message, order_id=found.id, order_status=found.status, action=action)
+
+
+def change_status(found: Order, status: str, now: datetime) -> Answer:
+    """Let a locked order have a status, within a transaction; `cancelled` gives the stock back.
+
+    Raises StockLimitError where the stock has no room for that.
+    """
+    if status == "cancelled":
         back = {line.product_id: line.quantity for line in found.lines}
         products.lock_products(back)
         products.move_stock(back)
+    if status == "paid":
+        found.expires_at = None
+    found.client_address = None
     found.status = status
-    found.updated_at = db.session.scalars(select(func.clock_timestamp())).one()
-    setattr(found, f"{status}_at", found.updated_at)
+    found.updated_at = now
+    setattr(found, f"{status}_at", now)
     db.session.flush()
     return Answer(found.id, dump(schema.dump(found)))
+
+
+def database_time() -> datetime:
+    """Return what all orders are timed by: the clock of PostgreSQL, as of now."""
+    now: datetime = db.session.scalars(select(func.clock_timestamp())).one()
+    return now
 
 
 def _not_found(order_id: int) -> NotFoundError:

@@ -114,14 +114,18 @@ def lock_session(session_id: int) -> None:
 
 def purge() -> int:
     """Delete the sessions that have ended, with their carts, and return how many those were."""
+    purged = 0
+    while some := purge_some():
+        purged += some
+    return purged
+
+
+def purge_some() -> int:
+    """Delete as many of them as one transaction should; return 0 when there are no more."""
     ended = select(Session).where(Session.expires_at <= datetime.now(UTC))
     some = ended.limit(PURGED_TOGETHER).with_for_update(skip_locked=True)
-    purged, deleted = 0, None
-    while deleted != 0:
-        with cache.transaction():
-            deleted = _delete(some)
-        purged += deleted
-    return purged
+    with cache.transaction():
+        return _delete(some)
 
 
 def _delete(found: Select[Session]) -> int:

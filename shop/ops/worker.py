@@ -1,0 +1,151 @@
+"""`flask worker`: what has to be done by the clock, whether anybody calls the service or not.
+
+Of several workers one has its turn and does all, and the others stand by. Nothing but thrift relies
+on that: two at once, where a turn changes hands, do no harm.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+from sqlalchemy import Connection, func, select, text
+from sqlalchemy.exc import DBAPIError
+
+from shop.config import DATABASE_UNAVAILABLE, current_settings
+from shop.extensions import db
+from shop.logs import logging_config
+from shop.redis import RedisUnavailable
+
+from .tasks import PAUSE_SECONDS, TASKS
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from .tasks import Task
+
+logger = logging.getLogger(__name__)
+
+SIGNALS = {signal.SIGTERM, signal.SIGINT}
+STOP_SECONDS = 5  # that a task has to come to the end of a transaction
+RETRY_SECONDS = 1
+TURN_SECONDS = 30  # without a sign of life, until a turn passes to another worker
+
+
+class Turn:
+    """An advisory lock of PostgreSQL, which one worker holds as long as its connection is there.
+
+    PostgreSQL ends the connection of a worker that hangs: so the next one takes its turn.
+    """
+
+    def __init__(self) -> None:
+        self._connection: Connection | None = None
+
+    def is_mine(self) -> bool:
+        """Tell whether this worker has its turn. Raises what SQLAlchemy does without a database."""
+        if self._connection:
+            try:
+                return self._ask(self._connection)
+            except DBAPIError:
+                self._connection.invalidate()
+                self._connection.close()
+                self._connection = None
+        connection = db.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(text(f"SET idle_session_timeout = '{TURN_SECONDS}s'"))
+        self._connection = connection
+        return self._ask(connection)
+
+    @staticmethod
+    def _ask(connection: Connection) -> bool:
+        lock = func.pg_try_advisory_lock(func.hashtext("shop worker"))
+        return bool(connection.scalar(select(lock)))  # also for who has it already
+
+
+class Worker:
+    """Does each task when it is due, and goes on whatever happens to PostgreSQL and Redis."""
+
+    def __init__(self, app: Flask, stop: threading.Event) -> None:
+        self._app = app
+        self._stop = stop
+        self._turn = Turn()
+        self._due = dict.fromkeys(TASKS, 0.0)  # by the monotonic clock
+        self._said: dict[str, str] = {}  # last, of each subject
+
+    def run(self) -> None:
+        """Work until it is told to stop."""
+        while not self._stop.is_set():
+            self._stop.wait(self._round())
+
+    def _round(self) -> float:
+        """Do what is due, if it is this worker's turn, and return the seconds to pause."""
+        try:
+            with self._app.app_context():
+                is_mine = self._turn.is_mine()
+            if not is_mine:
+                self._say("turn", "Another worker is at work: this one stands by")
+                return RETRY_SECONDS
+            self._say("turn", "The worker is at work")
+            return self._do_what_is_due()
+        except DATABASE_UNAVAILABLE as error:
+            reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
+            self._say("turn", f"The database cannot be reached: {reason}", logging.WARNING)
+        except Exception:  # whatever it is, the worker must go on
+            logger.exception("The worker made an error")
+        return RETRY_SECONDS
+
+    def _do_what_is_due(self) -> float:
+        for task, due in self._due.items():
+            if due <= time.monotonic() and not self._stop.is_set():
+                pause = self._do(task)
+                self._due[task] = time.monotonic() + pause
+        return min(PAUSE_SECONDS, max(0, min(self._due.values()) - time.monotonic()))
+
+    def _do(self, task: Task) -> float:
+        """Do one task, and return the seconds until it is due again."""
+        try:
+            with self._app.app_context():
+                pause = task()
+        except RedisUnavailable as error:
+            reason = error.__cause__ or "it cannot be reached"
+            self._say(
+                task.__name__, f"Redis does not let me {_name(task)}: {reason}", logging.WARNING
+            )
+            return RETRY_SECONDS
+        self._said.pop(task.__name__, None)
+        return pause
+
+    def _say(self, subject: str, message: str, level: int = logging.INFO) -> None:
+        """Log what is new."""
+        if self._said.get(subject) != message:
+            self._said[subject] = message
+            logger.log(level, message)
+
+
+def _name(task: Task) -> str:
+    return task.__name__.replace("_", " ")
+
+
+@click.command()
+@with_appcontext
+def worker() -> None:
+    """Do what has to be done by the clock, until SIGTERM or Ctrl-C.
+
+    Cancels orders that were not paid in time, deletes what has ended, makes the leaderboard anew
+    each hour. Run one beside the service; of several, one works and the others stand by.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # of all threads: they are waited for below
+    logging.config.dictConfig(logging_config(current_settings().log_level))
+    stop = threading.Event()
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    work = threading.Thread(target=Worker(app, stop).run, name="worker", daemon=True)
+    work.start()
+    signal.sigwait(SIGNALS)
+    stop.set()
+    work.join(STOP_SECONDS)

@@ -1,0 +1,70 @@
+"""Whether the lines of an order can be had, of products that are locked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shop.problems import InvalidFieldsError, MixedCurrenciesError, OutOfStockError
+
+from .metrics import REFUSED_LINES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from shop.problems import FieldError
+    from shop.products.models import Product
+
+    Line = Mapping[str, int]  # product_id, quantity
+
+
+def check_lines(lines: Sequence[Line], found: Mapping[int, Product], field: str) -> None:
+    """Raise the error that tells of every line what is wrong with it.
+
+    InvalidFieldsError for unknown products, MixedCurrenciesError, OutOfStockError for products that
+    are inactive or short; all name the lines, as those of the caller's `field`.
+    """
+    for wrong_lines, kind, message in (
+        (_unknown, InvalidFieldsError, "The order has lines that are not valid."),
+        (_other_currencies, MixedCurrenciesError, "All lines of an order are in one currency."),
+        (_unavailable, OutOfStockError, "Not all lines can be had."),
+    ):
+        if wrong := dict(wrong_lines(lines, found)):
+            raise kind(message, {f"{field}.{path}": what for path, what in wrong.items()})
+
+
+def _unknown(
+    lines: Sequence[Line], found: Mapping[int, Product]
+) -> Iterable[tuple[str, FieldError]]:
+    for position, line in enumerate(lines):
+        if line["product_id"] not in found:
+            REFUSED_LINES.labels("unknown").inc()
+            yield f"{position}.product_id", f"There is no product {line['product_id']}."
+
+
+def _other_currencies(
+    lines: Sequence[Line], found: Mapping[int, Product]
+) -> Iterable[tuple[str, FieldError]]:
+    first = found[lines[0]["product_id"]].currency
+    for position, line in enumerate(lines):
+        product = found[line["product_id"]]
+        if product.currency != first:
+            REFUSED_LINES.labels("currency").inc()
+            message = f"Product {product.id} is sold in {product.currency}, the first in {first}."
+            yield f"{position}.product_id", message
+
+
+def _unavailable(
+    lines: Sequence[Line], found: Mapping[int, Product]
+) -> Iterable[tuple[str, FieldError]]:
+    for position, line in enumerate(lines):
+        product = found[line["product_id"]]
+        if not product.active:
+            REFUSED_LINES.labels("inactive").inc()
+            message = f"Product {product.id} is not sold now."
+            wrong = {"detail": message, "product_id": product.id, "available": 0}
+            yield f"{position}.product_id", wrong
+        elif product.stock < line["quantity"]:
+            REFUSED_LINES.labels("stock").inc()
+            message = f"Product {product.id} has a stock of {product.stock}."
+            wrong = {"detail": message, "product_id": product.id, "available": product.stock}
+            yield f"{position}.quantity", wrong
