@@ -297,6 +297,8 @@ def settings(postgres: Postgres, redis_server: Redis) -> dict[str, str]:
         "WRITE_LIMIT_CALLS": "100000",
         "SESSION_LIMIT_CALLS": "100000",
         "UNKNOWN_KEY_LIMIT_CALLS": "100000",
+        "SESSION_OPEN_ORDERS": "100000",
+        "ADDRESS_OPEN_ORDERS": "100000",
         "WEB_CONCURRENCY": "2",
         "LOG_LEVEL": "DEBUG",
     }

@@ -34,6 +34,8 @@ def test_defaults() -> None:
     assert (settings.partner_rate_limit_calls, settings.partner_write_limit_calls) == (1000, 300)
     assert settings.unknown_key_limit_calls == 10
     assert settings.cors_origins == ()
+    assert settings.order_payment_seconds == 1800
+    assert (settings.session_open_orders, settings.address_open_orders) == (5, 20)
     assert (settings.admin_api_key, settings.secret_key) == (None, None)
     assert (settings.port, settings.log_level) == (8000, "INFO")
     assert settings.web_concurrency == os.cpu_count()
@@ -52,7 +54,8 @@ def test_an_empty_value_is_not_set() -> None:
         ("PARTNER_WRITE_LIMIT_CALLS", "x"), ("UNKNOWN_KEY_LIMIT_CALLS", "-1"),
         ("RATE_LIMIT_CALLS", "0"), ("RATE_LIMIT_PERIOD", "x"), ("WRITE_LIMIT_CALLS", "1.5"),
         ("REDIS_ENABLED", "maybe"), ("EDGE_ENABLED", "no?"), ("RATE_LIMIT_ENABLED", "2"),
-        ("TRUSTED_PROXIES", "-1"),
+        ("TRUSTED_PROXIES", "-1"), ("ORDER_PAYMENT_SECONDS", "7776001"),
+        ("SESSION_OPEN_ORDERS", "-1"), ("ADDRESS_OPEN_ORDERS", "many"),
         ("PORT", "70000"), ("WEB_CONCURRENCY", "0"), ("LOG_LEVEL", "LOUD"),
         ("REDIS_URL", "http://localhost"), ("REDIS_MAX_CONNECTIONS", "5"),
         ("REDIS_PORT", "x"), ("DATABASE_URL", "mysql://x"),
@@ -197,7 +200,8 @@ def test_the_example_of_a_production_environment_is_complete_and_valid() -> None
         "EDGE_ENABLED",
         "RATE_LIMIT_ENABLED", "RATE_LIMIT_CALLS", "RATE_LIMIT_PERIOD", "WRITE_LIMIT_CALLS",
         "RATE_LIMIT_MODE", "PARTNER_RATE_LIMIT_CALLS", "PARTNER_WRITE_LIMIT_CALLS",
-        "UNKNOWN_KEY_LIMIT_CALLS",
+        "UNKNOWN_KEY_LIMIT_CALLS", "ORDER_PAYMENT_SECONDS", "SESSION_OPEN_ORDERS",
+        "ADDRESS_OPEN_ORDERS",
         "CORS_ORIGINS", "TRUSTED_PROXIES", "ADMIN_API_KEY", "SECRET_KEY", "PORT", "WEB_CONCURRENCY",
         "LOG_LEVEL",
     }  # fmt: skip

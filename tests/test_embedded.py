@@ -81,10 +81,12 @@ class Checkout:
         return found
 
     def process_id(self, pattern: str) -> int:
-        [number] = [int(line.split()[0]) for line in self.processes() if re.search(pattern, line)][
-            :1
-        ]
-        return number
+        """Return the first process whose line matches, when there is one."""
+        await_true(lambda: self._matching(pattern), pattern)
+        return int(self._matching(pattern)[0].split()[0])
+
+    def _matching(self, pattern: str) -> list[str]:
+        return [line for line in self.processes() if re.search(pattern, line)]
 
     def everything_is_gone(self) -> bool:
         with socket.socket() as probe:
@@ -156,6 +158,7 @@ def test_flask_commands_find_its_servers(checkout: Checkout) -> None:
         ("postgresql", r"^\d+ \S*/bin/postgres "),
         ("redis", r"^\d+ \S*(redis|valkey)-server "),
         ("gunicorn", r"^\d+ \S*python\S* \S*/gunicorn "),
+        ("worker", r"^\d+ \S*python\S* \S*/flask worker"),
         ("gunicorn", r"^\d+ \S*python\S* -I \S*/guard\.py \d+ - \S*/gunicorn"),
     ],
 )

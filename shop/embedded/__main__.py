@@ -10,6 +10,7 @@ import http.client
 import os
 import secrets
 import shlex
+import shutil
 import signal
 import socket
 import sys
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 INSTANCE = RUNNING_ENV.parent
 ADMIN_KEY = INSTANCE / "admin_api_key"
+COUNTS = INSTANCE / "metrics"
 PROGRAMS = Path(sys.executable).parent
 HOST = "127.0.0.1"
 START_SECONDS = 120
@@ -48,6 +50,7 @@ SHARED = (
     *("RATE_LIMIT_ENABLED", "RATE_LIMIT_MODE", "RATE_LIMIT_CALLS", "RATE_LIMIT_PERIOD"),
     *("WRITE_LIMIT_CALLS", "PARTNER_RATE_LIMIT_CALLS", "PARTNER_WRITE_LIMIT_CALLS"),
     *("SESSION_LIMIT_CALLS", "UNKNOWN_KEY_LIMIT_CALLS"),
+    *("ORDER_PAYMENT_SECONDS", "SESSION_OPEN_ORDERS", "ADDRESS_OPEN_ORDERS"),
 )
 
 BANNER = """
@@ -133,11 +136,18 @@ def _start(stack: ExitStack, stop: Stop) -> list[Server | Guarded]:
     if stop.is_set():
         return children
     _say("starting the service")
-    command = [str(PROGRAMS / "gunicorn"), "wsgi:app", "--bind", f"{HOST}:{port}"]
-    service = Guarded("gunicorn", command, lock=lock, environment=environment, directory=ROOT)
-    stack.callback(service.stop)
-    children.append(service)
-    _await_answer(port, service, stop)
+    environment.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_counts()))
+    programs = {
+        "gunicorn": ["gunicorn", "wsgi:app", "--bind", f"{HOST}:{port}"],
+        "worker": ["flask", "worker"],
+    }
+    for name, (program, *arguments) in programs.items():
+        command = [str(PROGRAMS / program), *arguments]
+        child = Guarded(name, command, lock=lock, environment=environment, directory=ROOT)
+        stack.callback(child.stop)
+        children.append(child)
+        if name == "gunicorn":
+            _await_answer(port, child, stop)
     _say(_banner(port, environment, children))
     return children
 
@@ -165,6 +175,13 @@ def _admin_key() -> Path:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(32) + "\n")
     return ADMIN_KEY
+
+
+def _counts() -> Path:
+    """Return an empty directory, in which the service and the worker count together."""
+    shutil.rmtree(COUNTS, ignore_errors=True)
+    COUNTS.mkdir()
+    return COUNTS
 
 
 @contextmanager

@@ -25,6 +25,8 @@ from shop.cache.metrics import OUTBOX
 from shop.extensions import cache as documents
 from shop.extensions import limiter
 from shop.logs import Answered, answered
+from shop.orders import expiry
+from shop.orders.metrics import OVERDUE
 from shop.prometheus import Counter, Histogram
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ def metrics() -> Response:
     """Answer with all metrics in Prometheus' text format."""
     with suppress(SQLAlchemyError):  # then it is not known, and stays what it was
         OUTBOX.set(len(documents.outbox))
+        OVERDUE.set(expiry.overdue())
     registry = REGISTRY
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()

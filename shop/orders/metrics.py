@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shop.prometheus import Counter
+from shop.prometheus import Counter, Gauge
 
 ORDERS = Counter(
     "shop_orders", "Orders placed, and what became of them: paid, expired, and so on.", ["event"]
@@ -19,4 +19,9 @@ OVER_CAP = Counter(
     "shop_checkouts_over_cap",
     "Checkouts refused because the session or the address has too many open orders.",
     ["cap"],
+)
+OVERDUE = Gauge(
+    "shop_orders_overdue",
+    "Orders that were not paid in time and are still to be cancelled.",
+    multiprocess_mode="mostrecent",
 )
