@@ -31,7 +31,8 @@ PRODUCT_ID = describe("The product's id.", 7)
 QUANTITY = describe("The units of it.", 2)
 STATUS = describe("How far the order is.", STATUSES[0])
 CANCEL_REASON = describe(
-    "Why it is cancelled: requested by a call, or expired without having been paid.", None
+    "Why it is cancelled: requested by a call, or expired without having been paid; else null.",
+    "expired",
 )
 EXPIRES_AT = describe(
     "It is cancelled if it is not paid by then; null if it does not end by itself, as one that is "
