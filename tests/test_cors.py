@@ -29,8 +29,6 @@ UNREAD = {"Cache-Control", "Content-Length", "Content-Type", "Last-Modified"}
 UNREAD |= {"Accept-Ranges", "Content-Disposition", "Date", "Expires", "Vary", *SECURITY_HEADERS}
 EDGE = pytest.mark.parametrize("edge", ["true", "false"], ids=["with the edge", "without it"])
 
-pytestmark = pytest.mark.usefixtures("unhurried")
-
 
 def preflight(shop: Shop, method: str, path: str, origin: str = PAGE, **headers: str) -> Any:
     """Ask as a browser does before it sends a request of a page."""
