@@ -20,6 +20,7 @@ from .orders import leaderboard
 from .orders import routes as orders
 from .products import routes as products
 from .redis import RedisConnection
+from .requests import Request
 from .sessions import routes as sessions
 from .stats import routes as stats
 
@@ -34,6 +35,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     """
     settings = Settings.from_environment(os.environ if environment is None else environment)
     app = Flask(__name__)
+    app.request_class = Request
     app.config["SETTINGS"] = settings
     app.config["SECRET_KEY"] = settings.secret_key
     app.config["MAX_CONTENT_LENGTH"] = BODY_MAX

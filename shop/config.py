@@ -36,6 +36,7 @@ BEST_SELLERS_LIMIT = (10, 100)
 LINES_MAX = 100  # of an order or a cart
 QUANTITY_MAX = 10_000  # of a line
 REDIS_TIMEOUT = 0.1  # seconds, to connect and to read: Redis answers fast or not at all
+PATH_SHOWN = 2048  # characters of the address of a request, in logs and answers
 BODY_MAX = 64 * 1024  # bytes of a request, where its route does not declare another limit
 LARGE_BODY_MAX = 1024 * 1024  # of a product, a category or an order: writes that need a key
 PREFLIGHT_SECONDS = 7200  # that a browser keeps what a page may send; Chromium's most

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from . import problems
-from .config import DATABASE_UNAVAILABLE
+from .config import DATABASE_UNAVAILABLE, LINES_MAX, PATH_SHOWN
 from .logs import request_id
 from .problems import ShopError
 
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1
 PROBLEM = "application/problem+json"
+ERRORS_MAX = 20  # of a problem
+OF_LINES = re.compile(r"(lines|items)\.[0-9]")  # of which an order may have more
 # What the framework raises, by status. Any other status says all that there is to say.
 OF_STATUS: dict[int, type[ShopError]] = {
     kind.status: kind
@@ -63,7 +66,7 @@ def problem_document(
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
-        "instance": path,
+        "instance": path[:PATH_SHOWN],
         "request_id": identifier,
     }
     return _encode({**document, **members}).encode()
@@ -83,14 +86,23 @@ def answer(error: ShopError, headers: Mapping[str, str] | None = None) -> Respon
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers = {"WWW-Authenticate": _challenge()}
     members = {"type": error.type(), "title": error.title(), **error.values}
-    if error.fields:
-        members["errors"] = list(map(_entry, error.fields.items()))
+    members |= _few_errors(error.fields)
     return problem(error.status, str(error), members=members, headers=headers)
 
 
-def _entry(field: tuple[str, problems.FieldError]) -> dict[str, Any]:
-    path, wrong = field
-    return {"field": path, **({"detail": wrong} if isinstance(wrong, str) else wrong)}
+def _few_errors(fields: Mapping[str, problems.FieldError]) -> dict[str, Any]:
+    """Return an entry for each wrong field, as far as there is room, and how many were left out."""
+    told: list[dict[str, Any]] = []
+    for path, wrong in fields.items():
+        if len(told) < (LINES_MAX if OF_LINES.match(path) else ERRORS_MAX):
+            told.append(_entry(path, wrong))
+    omitted = len(fields) - len(told)
+    return ({"errors": told} if told else {}) | ({"errors_omitted": omitted} if omitted else {})
+
+
+def _entry(path: str, wrong: problems.FieldError) -> dict[str, Any]:
+    more = {"detail": wrong} if isinstance(wrong, str) else wrong
+    return {"field": problems.clipped(path), **more}
 
 
 def _challenge() -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, pre_load, validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,7 @@ INSTANT = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
     r"(Z|[+-][0-9]{2}:[0-9]{2})$"
 )
+UNKNOWN_MAX = 20  # names of an object that are refused one by one
 SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -37,6 +38,28 @@ def describe(description: str, *examples: Any, **more: Any) -> dict[str, Any]:
 
 SKIPPED = describe("The rows before this page.", 0)
 LIMIT = describe("The rows that a page has at most.", 10)
+
+
+class Input(Schema):
+    """An object of a request: it has the fields that are declared, and no others."""
+
+    @pre_load
+    def _leave_few_unknown(self, data: Any, **_: Any) -> Any:
+        """Take out most of many unknown names: each costs more than a field, and is refused."""
+        most = set(self._unknown(data)[UNKNOWN_MAX:])
+        return {name: data[name] for name in data if name not in most} if most else data
+
+    def handle_error(self, error: ValidationError, data: Any, **_: Any) -> None:
+        """Put all unknown names among the errors, last and in the order in which they came."""
+        if isinstance(error.messages, dict):
+            for name in self._unknown(data):
+                error.messages.pop(name, None)
+                error.messages[name] = [self.error_messages["unknown"]]
+
+    def _unknown(self, data: Any) -> list[str]:
+        if not isinstance(data, dict):
+            return []
+        return [name for name in data if name not in self.fields]
 
 
 class Pattern(validate.Regexp):

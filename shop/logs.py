@@ -17,6 +17,7 @@ import orjson
 from flask import g, has_request_context, request
 
 from shop.cache import cache_outcome
+from shop.config import PATH_SHOWN
 from shop.keys.caller import caller
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def answered(response: Response) -> Answered:
     return Answered(
         method=request.method,
         route=request.url_rule.rule if request.url_rule else None,
-        path=request.path,
+        path=request.path[:PATH_SHOWN],
         status=response.status_code,
         seconds=elapsed(),
         cache=outcome.name if outcome else None,

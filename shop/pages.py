@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
-from marshmallow import EXCLUDE, Schema
+from marshmallow import Schema
 from sqlalchemy import select
 
 from .extensions import db
@@ -54,4 +54,4 @@ def page_query(default: int, most: int) -> Schema:
             "limit": WholeText(1, most, load_default=default, metadata=LIMIT),
         }
     )
-    return query(unknown=EXCLUDE)
+    return query()

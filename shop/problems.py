@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     FieldError = str | Mapping[str, Any]  # a detail, alone or with more members
 
 
+SHOWN_MAX = 200  # characters of what a client sent, in what it is told
+
+
+def clipped(text: str) -> str:
+    """Return a text that a client sent, or its beginning."""
+    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}…"
+
+
 class ShopError(Exception):
     """A request that is not carried out; the message is for its sender.
 
@@ -288,16 +296,21 @@ class BodyTooLargeError(ShopError):
 
 
 class UnsupportedMediaTypeError(ShopError):
-    """The body is not declared as JSON in UTF-8: send `Content-Type: application/json`."""
+    """The body is not declared as plain JSON: send `Content-Type: application/json`.
+
+    It is read in UTF-8 alone, and without any `Content-Encoding`. Other media types that end in
+    `+json` are not read, because nobody knows what they mean here.
+    """
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
 class InvalidFieldsError(ShopError):
-    """Fields or parameters are wrong, unknown or missing.
+    """Fields or parameters are wrong, unknown, missing or repeated.
 
     `errors` has an entry for each: `field` is its path, such as `lines.0.quantity`, `detail` says
-    what is wrong with it.
+    what is wrong with it. There are 20 at most, or 100 where they are of the lines of an order;
+    `errors_omitted` says how many others there are.
     """
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY

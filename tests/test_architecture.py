@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "shop"
 # What everything may import: they import nothing of the features.
 GROUND = {"config", "cors", "errors", "etags", "extensions", "fields", "idempotency", "logs"}
 GROUND |= {"database", "openapi", "options", "origins", "pages", "problems", "prometheus"}
-GROUND |= {"redis", "responses", "terminal", "version"}
+GROUND |= {"redis", "requests", "responses", "terminal", "version"}
 
 # A feature, and the features below it.
 FEATURES: dict[str, set[str]] = {

@@ -5,7 +5,7 @@ from enum import Enum
 from marshmallow import Schema, fields
 
 from shop.config import QUANTITY_MAX
-from shop.fields import Money, Whole, describe
+from shop.fields import Input, Money, Whole, describe
 from shop.products.schemas import CURRENCY, ProductSchema
 
 QUANTITY = describe("The units of it.", 2)
@@ -20,7 +20,7 @@ class State(Enum):
     GONE = "gone"
 
 
-class CartItemInput(Schema):
+class CartItemInput(Input):
     """How much of a product the cart is to have."""
 
     quantity = Whole(1, QUANTITY_MAX, required=True, metadata=QUANTITY)

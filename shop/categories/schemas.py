@@ -4,12 +4,12 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
-from shop.fields import LIMIT, LINE, SKIPPED, Instant, Text, Whole, describe
+from shop.fields import LIMIT, LINE, SKIPPED, Input, Instant, Text, Whole, describe
 
 NAME = describe("What it is called, in one line; no other category is.", "Garden")
 
 
-class CategoryInput(Schema):
+class CategoryInput(Input):
     """A category to create, or to replace another with."""
 
     name = Text(LINE, shortest=1, longest=100, required=True, metadata=NAME)

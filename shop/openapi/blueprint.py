@@ -12,15 +12,19 @@ from flask import current_app, request
 from shop.config import BODY_MAX
 from shop.errors import PROBLEM
 
-from .bodies import JSONParser, limit_body
+from .bodies import JSONParser, limit_body, require_no_fields
 from .converter import operation_id
 from .headers import CACHED, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, LIMITED
 from .problems import PROBLEM_HEADERS, PROBLEM_SCHEMAS, ProblemSchema
+from .queries import check_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from marshmallow import Schema
+
+# The methods of which it is defined what a body means (RFC 9110, section 9.3).
+WITH_BODIES = {"POST", "PUT", "PATCH"}
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
@@ -42,7 +46,10 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
         def decorate(view: Any) -> Any:
             declared = declare(view)
-            declared.body_max = declared._apidoc["body_max"] = body_max  # noqa: SLF001  (smorest's)
+            if location == "query":
+                declared.parameters = _names(schema)
+            else:
+                declared.body_max = declared._apidoc["body_max"] = body_max  # noqa: SLF001  (its own)
             return declared
 
         return decorate
@@ -85,14 +92,16 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         return decorate
 
     @staticmethod
-    def _complete(doc: dict[str, Any], info: dict[str, Any], **_context: Any) -> dict[str, Any]:
+    def _complete(
+        doc: dict[str, Any], info: dict[str, Any], *, method: str, **_context: Any
+    ) -> dict[str, Any]:
         """Add what any call can answer, as problem documents, and the headers that all have."""
         doc.setdefault("security", [])  # public, unless the route says otherwise
         responses = doc.setdefault("responses", {})
         if HTTPStatus.NOT_MODIFIED in map(int, responses):
             doc.setdefault("parameters", []).append(deepcopy(IF_NONE_MATCH))
-        statuses = {413, 429, 500, 503}
-        if "requestBody" in doc:
+        statuses = {413, 422, 429, 500, 503}
+        if method.upper() in WITH_BODIES:
             statuses |= {400, 415}
         for status in statuses | {
             int(status) for status in responses if int(status) >= HTTPStatus.BAD_REQUEST
@@ -110,9 +119,17 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
 
 def _check_request() -> None:
-    """Refuse what no route takes, before its view is called."""
+    """Refuse what the route of the current request does not declare, before its view is called."""
     view = current_app.view_functions[request.endpoint or ""]
     limit_body(request, getattr(view, "body_max", BODY_MAX))
+    check_query(request, getattr(view, "parameters", ()))
+    if request.method in WITH_BODIES and not hasattr(view, "body_max"):
+        require_no_fields(request)
+
+
+def _names(schema: type[Schema] | Schema) -> tuple[str, ...]:
+    fields = (schema() if isinstance(schema, type) else schema).fields
+    return tuple(field.data_key or name for name, field in fields.items())
 
 
 def _refer(*names: str) -> dict[str, str]:

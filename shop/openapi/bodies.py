@@ -3,36 +3,51 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from marshmallow import Schema
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import (
     BadRequest,
     HTTPException,
     RequestEntityTooLarge,
-    UnsupportedMediaType,
 )
 
 from shop.config import BODY_MAX
-from shop.problems import InvalidJSONError
+from shop.problems import InvalidJSONError, UnsupportedMediaTypeError, clipped
 
 if TYPE_CHECKING:
     from flask import Request
-    from marshmallow import Schema
 
 
 class JSONParser(FlaskParser):
     """Read a body as JSON whose numbers stay exact."""
 
     def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002
-        if not req.is_json:
-            raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
+        _require_json(req)
         try:
-            text = read_body(req).decode()
-            return json.loads(text, parse_float=Decimal, parse_constant=_no_constant)
+            return json.loads(
+                read_body(req).decode(
+                    "utf-8-sig"
+                ),  # a byte order mark says nothing (RFC 8259, 8.1)
+                parse_float=Decimal,
+                parse_constant=_no_constant,
+                object_pairs_hook=_object,
+            )
         except (ValueError, RecursionError, ArithmeticError):
-            raise InvalidJSONError("The body is not valid JSON.") from None
+            raise InvalidJSONError("The body is not valid JSON in UTF-8.") from None
+
+
+def _require_json(req: Request) -> None:
+    """Raise UnsupportedMediaTypeError for a body that is declared as anything but plain JSON."""
+    if req.mimetype != "application/json":
+        raise UnsupportedMediaTypeError("Send JSON, with Content-Type: application/json.")
+    if req.mimetype_params.get("charset", "utf-8").lower() not in {"utf-8", "utf8"}:
+        raise UnsupportedMediaTypeError("Send JSON in UTF-8: it is read in no other charset.")
+    if (req.content_encoding or "identity").lower() != "identity":
+        raise UnsupportedMediaTypeError("Send the body as it is: no Content-Encoding is undone.")
 
 
 def limit_body(req: Request, longest: int) -> None:
@@ -58,6 +73,22 @@ def read_body(req: Request) -> bytes:
     if req.content_length is None and len(body) >= longest and req.input_stream.read(1):
         raise RequestEntityTooLarge
     return body
+
+
+def require_no_fields(req: Request) -> None:
+    """Refuse a body, but for an empty object, where a route takes none."""
+    if read_body(req):
+        JSONParser().parse(Schema(), req, location="json")
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its members. One name twice would mean what each reader makes of it."""
+    found = dict(members)
+    if len(found) < len(members):
+        names = Counter(name for name, _ in members)
+        twice = next(name for name in names if names[name] > 1)
+        raise InvalidJSONError(f'An object in the body has the name "{clipped(twice)}" twice.')
+    return found
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -49,6 +49,9 @@ class ProblemSchema(Schema):
     errors = fields.List(
         fields.Nested(FieldErrorSchema), metadata=describe("What is wrong with each field.")
     )
+    errors_omitted = fields.Integer(
+        metadata=describe("How many more errors there are than `errors` has.", 80)
+    )
 
 
 class QuotaExceededProblemSchema(ProblemSchema):

@@ -29,7 +29,7 @@ READ, WRITE = "orders:read", "orders:write"
 
 @blueprint.route("")
 @require_scope(READ)
-@blueprint.arguments(OrderQuery, location="query", unknown=None)
+@blueprint.arguments(OrderQuery, location="query")
 @blueprint.response(200, OrderPageSchema, headers={"Link": "Link"})
 @blueprint.problems(401, 403)
 def list_orders(query: dict[str, Any]) -> Response:

@@ -11,6 +11,7 @@ from shop.fields import (
     SKIPPED,
     TEXT,
     Flag,
+    Input,
     Instant,
     Money,
     Text,
@@ -32,7 +33,7 @@ CATEGORY_ID = describe("The category that it is filed under.", 1)
 ACTIVE = describe("Whether it can be ordered.")
 
 
-class ProductInput(Schema):
+class ProductInput(Input):
     """A product to create, or to replace another with."""
 
     name = Text(LINE, shortest=1, longest=200, required=True, metadata=NAME)
@@ -54,7 +55,7 @@ class ProductPatch(ProductInput):
         super().__init__(partial=True, **options)
 
 
-class StockAdjustment(Schema):
+class StockAdjustment(Input):
     """What comes to the stock, or leaves it."""
 
     delta = Whole(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from marshmallow import EXCLUDE, Schema, fields, validate
+from marshmallow import Schema, fields, validate
 
 from shop.config import BEST_SELLERS_LIMIT
 from shop.fields import Instant, Money, Whole, WholeText, describe
@@ -14,9 +14,6 @@ PRODUCT = describe("The product as it is now.")
 
 class LimitQuery(Schema):
     """How many products."""
-
-    class Meta:
-        unknown = EXCLUDE
 
     limit = WholeText(
         1,

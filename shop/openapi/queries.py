@@ -1,0 +1,28 @@
+"""The parameters of queries: those that a call has, each of them once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shop.problems import InvalidFieldsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flask import Request
+
+
+def check_query(req: Request, known: Sequence[str]) -> None:
+    """Raise InvalidFieldsError for parameters that a call does not have, or that come again.
+
+    An answer without a filter that was misspelt would be taken for one with it.
+    """
+    wrong = {}
+    for name, values in req.args.lists():
+        if name not in known:
+            wrong[name] = "Unknown parameter."
+        elif len(values) > 1:
+            wrong[name] = "Sent more than once."
+    if wrong:
+        takes = f"takes {', '.join(known)}, each once" if known else "takes no parameters"
+        raise InvalidFieldsError(f"The query has parameters that are not valid: it {takes}.", wrong)
