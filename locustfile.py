@@ -259,8 +259,8 @@ class Shopper(Visitor):
             return
         path = f"/products/{catalogue.popular_product()}"
         if random.random() < PRICE_CHANGES:
-            price = f"{random.randrange(100, 100_000) / 100:.2f}"
-            self.write("PATCH", path, {"price": price})
+            price = random.randrange(1, 1000)  # which every currency has
+            self.write("PATCH", path, {"price": str(price)})
         else:
             self.write("PATCH", path, {"stock": random.randrange(200)})
 

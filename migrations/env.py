@@ -1,26 +1,61 @@
 """What Alembic runs for `flask db`: the models' tables, on the application's database."""
 
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 from alembic import context
 from flask import current_app
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
 
 db = current_app.extensions["migrate"].db
+
+# Who waits for a table makes all that come later wait, too, so a migration gives up soon.
+LOCK_TIMEOUT = "5s"
 
 
 def migrate_offline() -> None:
     """Print the SQL, for a database that this machine does not reach."""
     url = db.engine.url.render_as_string(hide_password=False)
-    context.configure(url=url, target_metadata=db.metadata, literal_binds=True)
+    context.configure(
+        url=url, target_metadata=db.metadata, literal_binds=True, transaction_per_migration=True
+    )
     with context.begin_transaction():
         context.run_migrations()
 
 
 def migrate_online() -> None:
-    with db.engine.connect() as connection:
-        context.configure(connection=connection, target_metadata=db.metadata, compare_type=True)
+    with db.engine.connect() as connection, one_at_a_time(connection):
+        context.configure(
+            connection=connection,
+            target_metadata=db.metadata,
+            compare_type=True,
+            transaction_per_migration=True,
+        )
         with context.begin_transaction():
-            # Two at once: the second waits, and finds nothing to do.
-            context.execute("SELECT pg_advisory_xact_lock(hashtext('shop migrations'))")
             context.run_migrations()
+
+
+@contextmanager
+def one_at_a_time(connection: Connection) -> Iterator[None]:
+    """Let a second migration wait, and find nothing to do.
+
+    The lock is of the connection: a migration may commit between its steps.
+    """
+    connection.execute(text("SET statement_timeout = 0"))  # of requests, not of a migration
+    connection.execute(text("SELECT pg_advisory_lock(hashtext('shop migrations'))"))
+    connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
+    connection.commit()
+    try:
+        yield
+    finally:
+        connection.invalidate()  # and with it the lock and the setting
 
 
 if context.is_offline_mode():

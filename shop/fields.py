@@ -8,13 +8,15 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from marshmallow import Schema, ValidationError, fields, pre_load, validate
+from marshmallow.utils import get_value
+
+from . import money
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 INTEGER_MAX = 2_147_483_647  # PostgreSQL's integer
-MONEY_MAX = Decimal("9999999999.99")  # numeric(12, 2)
-MONEY = r"^[0-9]{1,10}(\.[0-9]{1,2})?$"
+MONEY = r"^[0-9]{1,10}(\.([0-9]{1,2}|[0-9]{3}0{0,10}))?$"
 
 # Patterns are matched here and by clients: no two repetitions that follow each other share a
 # character, so neither engine tries a long text in more than one way.
@@ -142,25 +144,34 @@ class Flag(fields.Boolean):
 
 
 class Money(fields.Field[Decimal]):
-    """An amount above 0 with at most two decimal places: a string, or a number on input.
+    """An amount of the currency that stands beside it: a string, or a number on input.
 
-    Exact all the way: a number of the request is read as a decimal, never as a float.
+    Exact all the way: a number of the request is read as a decimal, never as a float. What is
+    sent may have as many decimal places as any currency; a service knows which one it is.
     """
 
     INPUT = {  # noqa: RUF012
         "anyOf": [
             {"type": "string", "pattern": MONEY},
-            {"type": "number", "exclusiveMinimum": 0, "maximum": float(MONEY_MAX)},
+            {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": money.PRICE_LIMIT},
         ],
-        "description": "Above 0, with at most two decimal places.",
+        "description": f"Above 0, below {money.PRICE_LIMIT}, and an amount that its currency has: "
+        "beyond its decimal places (ISO 4217: 0, 2 or 3) there are only zeros.",
         "examples": ["19.90"],
     }
-    OUTPUT = {"type": "string", "pattern": r"^[0-9]{1,10}\.[0-9]{2}$", "examples": ["19.90"]}  # noqa: RUF012
-    SUM = {"type": "string", "pattern": r"^[0-9]+\.[0-9]{2}$", "examples": ["39.80"]}  # noqa: RUF012
-    WRONG = "Must be an amount above 0 with at most two decimal places, such as 19.90."
+    OUTPUT = {  # noqa: RUF012
+        "type": "string",
+        "pattern": r"^[0-9]{1,10}(\.[0-9]{2,3})?$",
+        "examples": ["19.90"],
+    }
+    SUM = OUTPUT | {"pattern": r"^[0-9]+(\.[0-9]{2,3})?$", "examples": ["39.80"]}
+    WRONG = (
+        f"Must be an amount above 0 and below {money.PRICE_LIMIT}, with the decimal places of its "
+        "currency, such as 19.90."
+    )
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
-        return f"{value:.2f}"
+        return money.text(value, get_value(obj, "currency"))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Decimal:
         if isinstance(value, str) and re.fullmatch(MONEY, value):
@@ -168,9 +179,9 @@ class Money(fields.Field[Decimal]):
         if isinstance(value, bool) or not isinstance(value, int | Decimal):
             raise ValidationError(self.WRONG)
         amount = Decimal(value)
-        if not 0 < amount <= MONEY_MAX or amount != round(amount, 2):
+        if not 0 < amount < money.PRICE_LIMIT or amount != round(amount, money.MOST):
             raise ValidationError(self.WRONG)
-        return round(amount, 2)
+        return round(amount, money.MOST)
 
 
 def instant(moment: datetime) -> str:

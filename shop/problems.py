@@ -320,6 +320,15 @@ class MixedCurrenciesError(InvalidFieldsError):
     """The lines of an order are in several currencies; `errors` names those that differ."""
 
 
+class TooManyDecimalsError(InvalidFieldsError):
+    """The price has more decimal places than its currency, whichever of the two was sent."""
+
+    members: ClassVar = {
+        "currency": "The currency.",
+        "decimal_places": "How many it has (ISO 4217).",
+    }
+
+
 class IdempotencyKeyReusedError(ShopError):
     """This `Idempotency-Key` was sent with another request. Make a new one for each request."""
 

@@ -15,8 +15,8 @@ PACKAGE = Path(__file__).parent.parent / "shop"
 
 # What everything may import: they import nothing of the features.
 GROUND = {"config", "cors", "errors", "etags", "extensions", "fields", "idempotency", "logs"}
-GROUND |= {"database", "openapi", "options", "origins", "pages", "problems", "prometheus"}
-GROUND |= {"redis", "requests", "responses", "terminal", "version"}
+GROUND |= {"database", "money", "openapi", "options", "origins", "pages", "problems"}
+GROUND |= {"prometheus", "redis", "requests", "responses", "terminal", "version"}
 
 # A feature, and the features below it.
 FEATURES: dict[str, set[str]] = {
@@ -29,15 +29,15 @@ FEATURES: dict[str, set[str]] = {
     "stats": {"orders", "products"},
 }
 # What a feature has besides its four rooms, and what it has not.
-BESIDES = {"products": {"currencies"}, "keys": {"caller"}}
-BESIDES |= {"orders": {"caps", "leaderboard", "lines", "metrics"}}
+BESIDES = {"keys": {"caller"}, "orders": {"caps", "leaderboard", "lines", "metrics"}}
 WITHOUT = {("keys", "routes"), ("keys", "schemas"), ("stats", "models")}
 
 # A room, and which others of `shop` it may import; ground floor and own rooms apart.
 ROOMS = {
-    "models": {"config", "extensions", "fields"},
-    "schemas": {"config", "fields"},
-    "service": {"config", "etags", "extensions", "fields", "idempotency", "pages", "problems"},
+    "models": {"config", "extensions", "fields", "money"},
+    "schemas": {"config", "fields", "money"},
+    "service": {"config", "etags", "extensions", "fields", "idempotency", "money", "pages"}
+    | {"problems"},
     "routes": {"config", "fields", "idempotency", "keys", "limits", "openapi", "pages"}
     | {"responses"},
 }

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import flask_migrate
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from shop import create_app
 from shop.extensions import Base, db
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from flask import Flask
+    from sqlalchemy import Connection
 
 from conftest import ROOT
 
 MIGRATIONS = str(ROOT / "migrations")
 INSERT_PRODUCT = (
     "INSERT INTO products (name, price, stock, category_id, sku) VALUES ('{}', 1, 1, 1, 'x')"
+)
+INSERT_ORDER = (
+    "INSERT INTO orders (total, currency, customer_name, customer_email, customer_address) "
+    "VALUES ({}, '{}', 'A', 'a@example.com', '')"
+)
+INSERT_LINE = (
+    "INSERT INTO order_lines (order_id, product_id, position, name, price, quantity) "
+    "VALUES (1, 1, 0, 'a', {}, 1)"
 )
 TABLES = {"alembic_version", *Base.metadata.tables}
 
@@ -67,6 +81,44 @@ def test_the_migrations_make_what_the_models_say(empty: Flask) -> None:
         assert compare_metadata(context, Base.metadata) == []
 
 
+def test_the_migrations_make_the_checks_that_the_models_say(empty: Flask) -> None:
+    flask_migrate.upgrade(MIGRATIONS)
+    with db.engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA models"))
+        Base.metadata.create_all(
+            connection.execution_options(schema_translate_map={None: "models"})
+        )
+        checks = {schema: checks_of(connection, schema) for schema in ("models", "public")}
+    assert checks["public"] == checks["models"]
+    assert len(checks["public"]) > 10
+
+
+def checks_of(connection: Connection, schema: str) -> set[tuple[str, ...]]:
+    """Return the CHECKs of a schema's tables; one that is not valid for all rows says so."""
+    found = connection.execute(
+        text(
+            "SELECT relname, conname, pg_get_constraintdef(pg_constraint.oid) FROM pg_constraint "
+            "JOIN pg_class ON pg_class.oid = conrelid WHERE contype = 'c' "
+            "AND connamespace = CAST(:schema AS regnamespace)"
+        ),
+        {"schema": schema},
+    )
+    return {tuple(row) for row in found}
+
+
+def test_of_two_upgrades_at_once_one_waits_for_the_other(empty: Flask) -> None:
+    url = db.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
+    environment = {**os.environ, "DATABASE_URL": url}
+    upgrades = [
+        subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    told = [upgrade.communicate()[1].decode() for upgrade in upgrades]
+    assert [upgrade.returncode for upgrade in upgrades] == [0, 0], told
+    assert tables() == TABLES
+
+
 @pytest.mark.parametrize(
     ("statement", "constraint"),
     [
@@ -77,6 +129,20 @@ def test_the_migrations_make_what_the_models_say(empty: Flask) -> None:
         ("UPDATE categories SET name = ''", "ck_categories_name_not_empty"),
         ("INSERT INTO categories (name) VALUES ('Garden')", "uq_categories_name"),
         ("DELETE FROM categories", "fk_products_category_id"),
+        ("UPDATE products SET price = 1.001", "ck_products_price_decimals"),
+        ("UPDATE products SET price = 1.5, currency = 'JPY'", "ck_products_price_decimals"),
+        ("UPDATE products SET price = 1.0005, currency = 'KWD'", "ck_products_price_decimals"),
+        ("UPDATE products SET price = 10000000000", "ck_products_price_limit"),
+        ("UPDATE products SET price = 'NaN'", "ck_products_price_limit"),
+        ("UPDATE products SET price = 'Infinity'", "ck_products_price_limit"),
+        (INSERT_ORDER.format("1.5", "JPY"), "ck_orders_total_decimals"),
+        (INSERT_ORDER.format("1.001", "EUR"), "ck_orders_total_decimals"),
+        (INSERT_ORDER.format("1.0005", "KWD"), "ck_orders_total_decimals"),
+        (INSERT_ORDER.format("10000000000000000", "EUR"), "ck_orders_total_limit"),
+        (INSERT_ORDER.format("0", "EUR"), "ck_orders_total_positive"),
+        (INSERT_LINE.format("0"), "ck_order_lines_price_positive"),
+        (INSERT_LINE.format("1.0005"), "ck_order_lines_price_decimals"),
+        (INSERT_LINE.format("10000000000"), "ck_order_lines_price_limit"),
         (INSERT_PRODUCT.format("b"), "uq_products_sku"),
     ],
 )
@@ -89,3 +155,145 @@ def test_the_database_refuses_what_the_service_refuses(
         connection.execute(text(INSERT_PRODUCT.format("a")))
         with pytest.raises(IntegrityError, match=constraint):
             connection.execute(text(statement))
+
+
+@pytest.fixture
+def before(empty: Flask) -> Flask:
+    """A database as it was when amounts had two decimal places, with one of each kind."""
+    flask_migrate.upgrade(MIGRATIONS, revision="0004")
+    execute(
+        "INSERT INTO categories (name) VALUES ('Garden')",
+        INSERT_PRODUCT.format("a"),
+        INSERT_ORDER.format("2.50", "EUR"),
+        INSERT_LINE.format("2.50"),
+    )
+    return empty
+
+
+def execute(*statements: str) -> None:
+    with db.engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def rows(statement: str) -> list[Any]:
+    with db.engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(statement))]
+
+
+FILES = "SELECT relname, relfilenode FROM pg_class WHERE relkind = 'r' ORDER BY relname"
+TYPES = (
+    "SELECT table_name, column_name, numeric_precision FROM information_schema.columns "
+    "WHERE data_type = 'numeric' AND table_schema = 'public' ORDER BY 1"
+)
+PRICES = "SELECT price, currency FROM products"
+
+
+def migrate(app: Flask, *arguments: str) -> Any:
+    return app.test_cli_runner().invoke(args=["db", *arguments, "--directory", MIGRATIONS])
+
+
+def test_amounts_of_all_currencies_need_no_new_files(before: Flask) -> None:
+    files = rows(FILES)
+    flask_migrate.upgrade(MIGRATIONS, revision="0005")
+    assert rows(FILES) == files
+    assert {precision for *_, precision in rows(TYPES)} == {None}
+
+
+@contextmanager
+def at_statement(beginning: str, action: Callable[[], None]) -> Iterator[None]:
+    """Do something once, before the first statement that begins so."""
+    left = [action]
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if left and statement.startswith(beginning):
+            left.pop()()
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    try:
+        yield
+    finally:
+        event.remove(db.engine, "before_cursor_execute", note)
+    assert not left
+
+
+def test_amounts_are_validated_while_the_tables_can_be_used(before: Flask) -> None:
+    held: list[Any] = []
+    locks = "SELECT relation::regclass::text FROM pg_locks WHERE mode = 'AccessExclusiveLock'"
+    validation = "ALTER TABLE products VALIDATE"
+    with at_statement(validation, lambda: held.extend(rows(locks))):
+        flask_migrate.upgrade(MIGRATIONS, revision="0005")
+    assert not held
+
+
+WRONG = (
+    "UPDATE products SET price = 100.50, currency = 'JPY'",
+    "UPDATE orders SET total = 0.50, currency = 'KRW'",
+    "UPDATE order_lines SET price = 0.50",
+)
+
+
+def test_amounts_that_a_currency_does_not_have_stop_the_upgrade(
+    before: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    execute(*WRONG)
+    state = rows(TYPES), rows(PRICES), rows("SELECT * FROM orders JOIN order_lines ON true")
+    assert migrate(before, "upgrade", "0005").exit_code == 1
+    assert caplog.messages[-1] == (
+        "Error: Amounts that their currency does not have (docs/operations.md, Upgrade): "
+        "product 1 (100.50 JPY), order 1 (0.50 KRW), product 1 in order 1 (0.50 KRW)"
+    )
+    after = rows(TYPES), rows(PRICES), rows("SELECT * FROM orders JOIN order_lines ON true")
+    assert after == state
+    execute("UPDATE products SET price = 100", "UPDATE orders SET currency = 'EUR'")
+    assert migrate(before, "upgrade", "0005").exit_code == 0
+    assert rows(PRICES) == [(100, "JPY")]
+
+
+def test_no_more_than_twenty_amounts_are_listed(
+    before: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    execute(
+        "INSERT INTO products (name, price, stock, category_id, currency) "
+        "SELECT 'b', 0.50, 1, 1, 'JPY' FROM generate_series(1, 25)"
+    )
+    assert migrate(before, "upgrade", "0005").exit_code == 1
+    assert caplog.messages[-1].count("(0.50 JPY)") == 20
+    assert caplog.messages[-1].endswith("product 21 (0.50 JPY), and 5 more")
+
+
+def test_an_amount_that_is_written_meanwhile_stops_the_upgrade_too(
+    before: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    with at_statement("ALTER TABLE products", lambda: execute(WRONG[0])):
+        assert migrate(before, "upgrade", "0005").exit_code == 1
+    assert "product 1 (100.50 JPY)" in caplog.messages[-1]
+    assert rows(PRICES) == [(Decimal("100.50"), "JPY")]
+    execute("UPDATE products SET currency = 'EUR'")
+    assert migrate(before, "upgrade", "0005").exit_code == 0
+
+
+def test_the_version_before_can_write_its_amounts(before: Flask) -> None:
+    flask_migrate.upgrade(MIGRATIONS, revision="0005")
+    execute(
+        "UPDATE products SET price = 100.00, currency = 'JPY'", "UPDATE orders SET total = 7.00"
+    )
+    assert rows(PRICES) == [(100, "JPY")]
+
+
+def test_amounts_that_the_version_before_cannot_hold_stop_the_downgrade(
+    before: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    flask_migrate.upgrade(MIGRATIONS, revision="0005")
+    execute("UPDATE products SET price = 1.255, currency = 'KWD'")
+    assert migrate(before, "downgrade", "0004").exit_code == 1
+    assert caplog.messages[-1].endswith("before: product 1 (1.255 KWD)")
+    assert rows(PRICES) == [(Decimal("1.255"), "KWD")]
+    execute("UPDATE products SET price = 1.250")
+    assert migrate(before, "downgrade", "0004").exit_code == 0
+    assert rows(PRICES) == [(Decimal("1.25"), "KWD")]
+    assert rows(TYPES) == [
+        ("order_lines", "price", 12),
+        ("orders", "total", 18),
+        ("products", "price", 12),
+    ]

@@ -119,6 +119,11 @@ CALLS: dict[str, tuple[int, dict[str, Any], Callable[[Shop], TestResponse]]] = {
     "unsupported-media-type": (415, {}, lambda shop: raw(shop, b"{}", "text/plain")),
     "invalid-fields": (422, {}, lambda shop: shop.post("/categories")),
     "mixed-currencies": (422, {}, lambda shop: order(shop, (1, 1), (2, 1))),
+    "too-many-decimals": (
+        422,
+        {"currency": "JPY", "decimal_places": 0},
+        lambda shop: shop.patch("/products/1", currency="JPY"),
+    ),
     "idempotency-key-reused": (422, {}, send_another),
 }
 

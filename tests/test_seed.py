@@ -163,7 +163,7 @@ def test_the_history_takes_nothing_from_the_stock(a_shop: Shop) -> None:
 def test_an_order_has_one_currency_and_no_product_that_is_not_sold(a_shop: Shop) -> None:
     currencies = {}
     for currency in ("EUR", "EUR", "SEK", "SEK", "JPY"):
-        product = a_shop.create_product(currency=currency, name=f"A \\ tab, {currency}")
+        product = a_shop.create_product(currency=currency, name=f"A \\ tab, {currency}", price=750)
         currencies[product["id"]] = currency
     inactive = a_shop.create_product(active=False)
     assert seed(a_shop, "--orders", "100").startswith("orders")

@@ -21,7 +21,7 @@ class Product(Base):
     name: Mapped[str]
     description: Mapped[str]
     sku: Mapped[str | None]
-    price: Mapped[Decimal] = mapped_column(Numeric(12, 2))
+    price: Mapped[Decimal] = mapped_column(Numeric)
     currency: Mapped[str]
     stock: Mapped[int]
     category_id: Mapped[int]

@@ -19,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, composite, mapped_column, relationship
 
 from shop.extensions import Base
+from shop.money import ITS_DECIMALS, MOST, PRICE_LIMIT, TOTAL_LIMIT, checks
 
 STATUSES = ("pending", "paid", "shipped", "delivered", "cancelled")
 CANCEL_REASONS = ("requested", "expired")
@@ -38,7 +39,7 @@ class Order(Base):
     __tablename__ = "orders"
     __table_args__ = (
         CheckConstraint(f"status IN {STATUSES}", name="status"),
-        CheckConstraint("total > 0", name="total_positive"),
+        *checks("total", TOTAL_LIMIT, ITS_DECIMALS),
         Index("ix_orders_created_at_id", "created_at", "id"),
         Index("ix_orders_status", "status", "created_at", "id"),
         Index("ix_orders_paid_at", "paid_at"),
@@ -58,7 +59,7 @@ class Order(Base):
     customer_address: Mapped[str] = mapped_column(Text)
     customer: Mapped[Customer] = composite("customer_name", "customer_email", "customer_address")
     currency: Mapped[str] = mapped_column(String(3))
-    total: Mapped[Decimal] = mapped_column(Numeric(18, 2))
+    total: Mapped[Decimal] = mapped_column(Numeric)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.now(), onupdate=func.clock_timestamp()
@@ -76,7 +77,9 @@ class Order(Base):
     session_id: Mapped[int | None] = mapped_column(ForeignKey("sessions.id", ondelete="SET NULL"))
     client_address: Mapped[str | None] = mapped_column(String(64))
 
-    lines: Mapped[list[OrderLine]] = relationship(order_by="OrderLine.position", lazy="selectin")
+    lines: Mapped[list[OrderLine]] = relationship(
+        back_populates="order", order_by="OrderLine.position", lazy="selectin"
+    )
 
     @property
     def cancel_reason(self) -> str | None:
@@ -100,7 +103,7 @@ class OrderLine(Base):
     __tablename__ = "order_lines"
     __table_args__ = (
         CheckConstraint("quantity > 0", name="quantity_positive"),
-        CheckConstraint("price > 0", name="price_positive"),
+        *checks("price", PRICE_LIMIT, MOST),  # its order knows the currency, and its product had it
         # What orders have sold is read from this index alone.
         PrimaryKeyConstraint("order_id", "product_id", postgresql_include=["quantity"]),
     )
@@ -112,8 +115,14 @@ class OrderLine(Base):
     position: Mapped[int]
     sku: Mapped[str | None] = mapped_column(String(64))
     name: Mapped[str] = mapped_column(String(200))
-    price: Mapped[Decimal] = mapped_column(Numeric(12, 2))
+    price: Mapped[Decimal] = mapped_column(Numeric)
     quantity: Mapped[int]
+
+    order: Mapped[Order] = relationship(back_populates="lines")
+
+    @property
+    def currency(self) -> str:
+        return self.order.currency
 
     @property
     def total(self) -> Decimal:

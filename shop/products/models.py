@@ -7,13 +7,14 @@ from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Numeric, String, T
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shop.extensions import Base
+from shop.money import ITS_DECIMALS, PRICE_LIMIT, checks
 
 
 class Product(Base):
     __tablename__ = "products"
     __table_args__ = (
         CheckConstraint("name <> ''", name="name_not_empty"),
-        CheckConstraint("price > 0", name="price_positive"),
+        *checks("price", PRICE_LIMIT, ITS_DECIMALS),
         CheckConstraint("stock >= 0", name="stock_not_negative"),
     )
 
@@ -21,7 +22,7 @@ class Product(Base):
     name: Mapped[str] = mapped_column(String(200))
     description: Mapped[str] = mapped_column(Text, server_default="")
     sku: Mapped[str | None] = mapped_column(String(64), unique=True)
-    price: Mapped[Decimal] = mapped_column(Numeric(12, 2))
+    price: Mapped[Decimal] = mapped_column(Numeric)
     currency: Mapped[str] = mapped_column(String(3), server_default="EUR")
     stock: Mapped[int]
     category_id: Mapped[int] = mapped_column(

@@ -18,8 +18,7 @@ from shop.fields import (
     Whole,
     describe,
 )
-
-from .currencies import CURRENCIES
+from shop.money import CURRENCIES
 
 SKU = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 DESCRIPTION_MAX = 10_000
@@ -27,7 +26,10 @@ DESCRIPTION_MAX = 10_000
 NAME = describe("What it is called, in one line.", "Oak desk")
 DESCRIPTION = describe("What buyers read about it; it may have several lines.", "Seats two.")
 A_SKU = describe("The shop's own code for it, which no other product has.", "FUR-0000007")
-CURRENCY = describe("The currency of the price, by ISO 4217.", "EUR")
+CURRENCY = describe(
+    "The currency, by ISO 4217. Amounts have its decimal places: 100 JPY, 19.90 EUR, 1.250 KWD.",
+    "EUR",
+)
 STOCK = describe("The units that can be sold.", 5)
 CATEGORY_ID = describe("The category that it is filed under.", 1)
 ACTIVE = describe("Whether it can be ordered.")

@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Integer, cast, column, select, update, values
 from shop.etags import require_match
 from shop.extensions import cache, db
 from shop.fields import INTEGER_MAX
+from shop.money import decimals, exact
 from shop.pages import Page, dump, select_page_ids
 from shop.problems import (
     InvalidFieldsError,
@@ -19,6 +20,7 @@ from shop.problems import (
     ShopError,
     SKUTakenError,
     StockLimitError,
+    TooManyDecimalsError,
     violations,
 )
 
@@ -72,9 +74,10 @@ def forget_pages() -> None:
 def create_product(fields: Mapping[str, Any]) -> tuple[int, bytes]:
     """Return the new product's id and document.
 
-    Raises SKUTakenError, InvalidFieldsError for an unknown category.
+    Raises SKUTakenError, InvalidFieldsError for an unknown category, TooManyDecimalsError.
     """
     row = Product(**fields)
+    _settle_price(row, fields)
     with violations(_refusals(fields)), cache.transaction():
         db.session.add(row)
         db.session.flush()
@@ -92,6 +95,7 @@ def update_product(product_id: int, changes: Mapping[str, Any], if_match: str | 
         row = _locked(product_id, if_match)
         for name, value in changes.items():
             setattr(row, name, value)
+        _settle_price(row, changes)
         forget_product(product_id)
     return dump(schema.dump(row))
 
@@ -164,6 +168,23 @@ def _locked(product_id: int, if_match: str | None) -> Product:
         raise _not_found(product_id)
     require_match(dump(schema.dump(row)), if_match)
     return row
+
+
+def _settle_price(row: Product, changes: Mapping[str, Any]) -> None:
+    """Give the price the decimal places of the currency, whichever of the two was changed.
+
+    Raises TooManyDecimalsError.
+    """
+    try:
+        row.price = exact(row.price, row.currency)
+    except ValueError as error:
+        field = "price" if "price" in changes else "currency"
+        raise TooManyDecimalsError(
+            str(error),
+            {field: str(error)},
+            currency=row.currency,
+            decimal_places=decimals(row.currency),
+        ) from None
 
 
 def _not_found(product_id: int) -> NotFoundError:

@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 
 from shop.config import BEST_SELLERS_LIMIT
 from shop.extensions import cache, db
+from shop.money import rounded
 from shop.orders import leaderboard
 from shop.orders.models import SOLD, STATUSES, Order, OrderLine
 from shop.pages import dump
@@ -145,19 +146,20 @@ def _orders_by_status() -> dict[str, int]:
 
 
 def _revenue() -> list[dict[str, Any]]:
-    total = func.sum(Order.total)
     statement = (
         select(
             Order.currency.label("currency"),
             func.count().label("orders"),
-            total.label("revenue"),
-            func.round(total / func.count(), 2).label("average_order"),
+            func.sum(Order.total).label("revenue"),
         )
         .where(Order.status.in_(SOLD))
         .group_by(Order.currency)
         .order_by(Order.currency)
     )
-    return [dict(row) for row in db.session.execute(statement).mappings()]
+    return [
+        {**row, "average_order": rounded(row["revenue"] / row["orders"], row["currency"])}
+        for row in db.session.execute(statement).mappings()
+    ]
 
 
 def _text(moment: datetime) -> str:

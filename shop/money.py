@@ -1,0 +1,75 @@
+"""Amounts of money: which currencies there are, and which amounts each of them has."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+
+from sqlalchemy import CheckConstraint
+
+# The currencies in circulation by the decimal places of their minor units: ISO 4217, list one, as
+# its maintenance agency (SIX) published it on 2026-01-01, without funds, metals and test codes.
+# The tables have CHECKs of the first and the last line: whoever changes those writes a migration.
+UNITS = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF",
+    2: """
+    AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF
+    CHF CNY COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD
+    HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA
+    MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN
+    QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP
+    TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG
+    """,
+    3: "BHD IQD JOD KWD LYD OMR TND",
+}
+DECIMALS = {code: places for places, codes in UNITS.items() for code in codes.split()}
+CURRENCIES = tuple(sorted(DECIMALS))
+USUAL = 2  # decimal places of a currency that has been withdrawn since
+MOST = max(UNITS)
+
+PRICE_LIMIT = 10**10  # below which a price is
+TOTAL_LIMIT = 10**16  # and the total of an order of as many lines and units as there can be
+
+
+def decimals(currency: str) -> int:
+    """Return the decimal places of a currency."""
+    return DECIMALS.get(currency, USUAL)
+
+
+def rounded(amount: Decimal, currency: str) -> Decimal:
+    """Return the amount of the currency that is nearest, of two the larger."""
+    return amount.quantize(Decimal(1).scaleb(-decimals(currency)), ROUND_HALF_UP)
+
+
+def exact(amount: Decimal, currency: str) -> Decimal:
+    """Return the same amount with the currency's decimal places. Raises ValueError for others."""
+    found = rounded(amount, currency)
+    if found != amount:
+        places = decimals(currency)
+        shown = f"{amount.normalize():f}"
+        raise ValueError(f"{shown} is no amount of {currency}, which has {places} decimal places.")
+    return found
+
+
+def text(amount: Decimal, currency: str) -> str:
+    """Return an amount of the currency as documents have it, such as 100, 19.90 or 1.250."""
+    return f"{amount:.{decimals(currency)}f}"
+
+
+def checks(column: str, limit: int, places: str | int) -> tuple[CheckConstraint, ...]:
+    """Return the CHECKs of a column of amounts, for a type that takes any."""
+    return (
+        CheckConstraint(f"{column} > 0", name=f"{column}_positive"),
+        CheckConstraint(f"{column} < {limit}", name=f"{column}_limit"),  # NaN is above all
+        CheckConstraint(f"scale(trim_scale({column})) <= {places}", name=f"{column}_decimals"),
+    )
+
+
+def _codes(places: int) -> str:
+    return ", ".join(f"'{code}'" for code in UNITS[places].split())
+
+
+# Of the currency in the same row.
+ITS_DECIMALS = (
+    f"CASE WHEN currency IN ({_codes(0)}) THEN 0 WHEN currency IN ({_codes(3)}) THEN 3 "
+    f"ELSE {USUAL} END"
+)
