@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import flask_migrate
+import psycopg2
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -62,6 +63,10 @@ def empty(settings: dict[str, str]) -> Iterator[Flask]:
     server.dispose()
 
 
+def database_url() -> str:
+    return db.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
 def tables() -> set[str]:
     return set(inspect(db.engine).get_table_names())
 
@@ -106,10 +111,21 @@ def checks_of(connection: Connection, schema: str) -> set[tuple[str, ...]]:
     return {tuple(row) for row in found}
 
 
+def test_the_printed_sql_makes_the_same_tables(empty: Flask) -> None:
+    printed = empty.test_cli_runner().invoke(
+        args=["db", "upgrade", "--sql", "--directory", MIGRATIONS]
+    )
+    with closing(psycopg2.connect(database_url())) as connection:
+        connection.autocommit = True  # the script has its own transactions
+        connection.cursor().execute(printed.stdout)
+    with db.engine.connect() as connected:
+        context = MigrationContext.configure(connected, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
 def test_of_two_upgrades_at_once_one_waits_for_the_other(empty: Flask) -> None:
-    url = db.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
-    environment = {**os.environ, "DATABASE_URL": url}
+    environment = {**os.environ, "DATABASE_URL": database_url()}
     upgrades = [
         subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
         for _ in range(2)
