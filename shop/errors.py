@@ -85,6 +85,8 @@ def answer(error: ShopError, headers: Mapping[str, str] | None = None) -> Respon
     """Answer with the problem document of an error."""
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers = {"WWW-Authenticate": _challenge()}
+    if isinstance(error, problems.NotFoundError):
+        headers = {"Cache-Control": "no-cache"}  # or it may be kept (RFC 9110, section 15.5.5)
     members = {"type": error.type(), "title": error.title(), **error.values}
     members |= _few_errors(error.fields)
     return problem(error.status, str(error), members=members, headers=headers)

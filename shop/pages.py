@@ -12,6 +12,7 @@ from .extensions import db
 from .fields import LIMIT, SKIPPED, WholeText
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnExpressionArgument
     from sqlalchemy.orm import InstrumentedAttribute
 
 
@@ -29,10 +30,18 @@ class Page(NamedTuple):
         return b'{"items":[%b],"skip":%d,"limit":%d}' % (items, self.skip, self.limit)
 
 
-def select_page_ids(column: InstrumentedAttribute[int], skip: int, limit: int) -> bytes:
-    """Return the ids of a page in id order, and whether more follow, as a JSON document."""
-    statement = select(column).order_by(column).offset(skip).limit(limit + 1)
-    ids = list(db.session.scalars(statement))
+def select_page_ids(
+    column: InstrumentedAttribute[int],
+    skip: int,
+    limit: int,
+    *conditions: ColumnExpressionArgument[bool],
+) -> bytes:
+    """Return the ids of a page in id order, and whether more follow, as a JSON document.
+
+    The page is one of the rows that meet all conditions.
+    """
+    statement = select(column).where(*conditions).order_by(column)
+    ids = list(db.session.scalars(statement.offset(skip).limit(limit + 1)))
     return dump({"ids": ids[:limit], "more": len(ids) > limit})
 
 

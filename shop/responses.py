@@ -123,6 +123,15 @@ def cached_page(page: Page) -> Response:
     return cached_document(page.to_json(), page_links(request.path, page))
 
 
+def for_this_caller(response: Response) -> Response:
+    """Let no shared cache keep a read that others would get another answer to (RFC 9111, 5.2.2.7).
+
+    None may, of an answer to a request with Authorization (section 3.5). Some are told otherwise.
+    """
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response
+
+
 # The edge answers by the same functions, without a request of Flask's.
 
 

@@ -69,32 +69,43 @@ class Cache(FlaskCache):
         return cast("RedisBackend", self.cache)
 
     def memoize(  # type: ignore[override]
-        self, *, key: str, ttl: str, tables: Iterable[Any]
+        self, *, key: str, ttl: str, tables: Iterable[Any], family: str | None = None
     ) -> Callable[[Callable[P, bytes]], MemoizedOne[P]]:
         """Memoize a function from arguments to one document (JSON bytes, not empty).
 
         `key` is a template over the function's parameters, `ttl` names a setting in seconds,
-        `tables` are the models that the function reads.
+        `tables` are the models that the function reads. `family` is that of another function, with
+        which all its entries are forgotten; by default it is the beginning of the key.
         """
 
         def decorate(function: Callable[P, bytes]) -> MemoizedOne[P]:
-            memoized: MemoizedOne[P] = MemoizedOne(self, function, key, ttl, tables)
+            memoized: MemoizedOne[P] = MemoizedOne(self, function, key, ttl, tables, family=family)
             self.memoized.append(memoized)
             return memoized
 
         return decorate
 
     def memoize_many(
-        self, *, key: str, ttl: str, tables: Iterable[Any]
+        self,
+        *,
+        key: str,
+        ttl: str,
+        tables: Iterable[Any],
+        is_public: Callable[[bytes], bool] | None = None,
     ) -> Callable[[Callable[[Sequence[Id]], dict[Id, bytes]]], MemoizedMany[Id]]:
         """Memoize a function from ids to their documents; an id without one is left out.
 
         Reading many documents takes one round trip, and those missing are computed in one call.
         That an id has none is remembered, too, for a short time.
+
+        Each document is stored once, for all readers. `is_public` tells of one whether everybody
+        may see it, for those who answer everybody: `published`, and the edge. By default it is.
         """
 
         def decorate(function: Callable[[Sequence[Id]], dict[Id, bytes]]) -> MemoizedMany[Id]:
-            memoized: MemoizedMany[Id] = MemoizedMany(self, function, key, ttl, tables)
+            memoized: MemoizedMany[Id] = MemoizedMany(
+                self, function, key, ttl, tables, is_public=is_public
+            )
             self.memoized.append(memoized)
             return memoized
 

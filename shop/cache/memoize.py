@@ -25,19 +25,21 @@ Id = TypeVar("Id", int, str)
 class Memoized:
     """What every memoized function has: its keys, its time to live, what it reads."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (each is declared of a function)
         self,
         cache: Cache,
         function: Callable[..., Any],
         key: str,
         ttl: str,
         tables: Iterable[Any],
+        *,
+        family: str | None = None,
     ) -> None:
         functools.update_wrapper(self, function)  # type: ignore[arg-type]
         self.name = f"{function.__module__.split('.')[-2]}.{function.__name__}"
         self.uncached = function
         self.key = key
-        self.family = _family(key)
+        self.family = family or _family(key)
         self.pattern = re.sub("{.*?}", "*", key)
         self.generation_key = f"{self.family}:generation"
         self.missing_key = f"{self.family}:missing"
@@ -96,8 +98,16 @@ class MemoizedMany(Memoized, Generic[Id]):
     Its keys end with the id. Raises ValueError for a template that does not.
     """
 
-    def __init__(self, cache: Cache, function: Callable[..., Any], key: str, *rest: Any) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        function: Callable[..., Any],
+        key: str,
+        *rest: Any,
+        is_public: Callable[[bytes], bool] | None = None,
+    ) -> None:
         super().__init__(cache, function, key, *rest)
+        self.is_public = is_public
         self.prefix, _, name = key.partition("{")
         if not re.fullmatch(r"\w+}", name):
             raise ValueError(f"{key} does not end with an id")
@@ -113,6 +123,12 @@ class MemoizedMany(Memoized, Generic[Id]):
 
         documents = self._read(keys, compute)
         return {one: documents[i] for i, one in enumerate(ids) if documents.get(i)}
+
+    def published(self, documents: Iterable[bytes]) -> list[bytes]:
+        """Return those of its documents that everybody may see."""
+        if self.is_public is None:
+            return list(documents)
+        return list(filter(self.is_public, documents))
 
     def arguments(self, one: Id) -> dict[str, Any]:
         [placeholder] = [name for _, name, _, _ in Formatter().parse(self.key) if name]

@@ -117,8 +117,8 @@ class Watch:
         connection = self._backend.connection
         self._moved = connection.follow_master() or self._moved
         if self._moved:
-            families = [function.generation_key for function in self._functions]
-            self._backend.protocol.release(families)
+            families = {function.generation_key for function in self._functions}
+            self._backend.protocol.release(list(families))
             self._moved = False
 
     def start(self, app: Flask) -> threading.Event:

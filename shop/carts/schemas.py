@@ -49,7 +49,7 @@ class CartItemSchema(Schema):
         ProductSchema,
         required=True,
         allow_none=True,
-        metadata=describe("The product as it is now; null if it is gone."),
+        metadata=describe("The product as it is now; null if it is inactive or gone."),
     )
 
 

@@ -57,7 +57,7 @@ def _row(item: CartItem, product: dict[str, Any] | None) -> dict[str, Any]:
         "quantity": item.quantity,
         "state": state.value,
         "total": total,
-        "product": product,
+        "product": None if state is State.INACTIVE else product,
     }
 
 
@@ -101,7 +101,7 @@ def put_item(session_id: int, product_id: int, quantity: int) -> bytes:
 
 
 def _check_product(product_id: int) -> None:
-    product = orjson.loads(products.product(product_id))
+    product = orjson.loads(products.any_product(product_id))
     if not product["active"]:
         raise NotForSaleError(f"Product {product_id} is not sold now.", product_id=product_id)
 

@@ -38,18 +38,21 @@ class Address:
     charges: Sequence[Charge]
     entry: Memoized
     key: str  # of the entry; of a row only what comes before its id
-    rows: MemoizedMany[int] | None = None  # of a page
+    rows: MemoizedMany[int]  # of which its answers are made
     skip: int = 0
-    limit: int = 0
-    last: tuple[bytes, str] = (b"", "")  # a body and its ETag
+    limit: int = 0  # of a page; 0 for a row
+    last: tuple[bytes, str] = (b"", "")  # what everybody may see, and its ETag
 
-    def etag(self, body: bytes) -> str:
-        """Return the ETag of a body. It is cheaper to see that it was the last than to hash it."""
+    def last_etag(self, body: bytes) -> str | None:
+        """Return the ETag of the last body, None of another: to compare is cheaper than to hash."""
         last, etag = self.last
-        if body != last:
-            etag = etag_of(body)
-            if len(body) in BODY_REMEMBERED:
-                self.last = (body, etag)
+        return etag if body == last else None
+
+    def new_etag(self, body: bytes) -> str:
+        """Return the ETag of another body that everybody may see, which is the last then."""
+        etag = etag_of(body)
+        if len(body) in BODY_REMEMBERED:
+            self.last = (body, etag)
         return etag
 
 
@@ -77,7 +80,8 @@ class Addresses:
             address, found = understood
             asked = asked._replace(identifier=request_id())
             same = compose(asked, address, usages(), found, cache_outcome())
-            if (same.status, same.headers) == (response.status_code, list(response.headers)):
+            answer = (response.status_code, list(response.headers))
+            if same and (same.status, same.headers) == answer:
                 self._remember(asked.place, address)
         return response
 
@@ -94,7 +98,7 @@ def _understand(asked: Asked) -> tuple[Address, list[Any]] | None:
     charges = g.get("rate_limit_charges", [])
     match g.cache_reads:
         case [(MemoizedMany() as rows, [key], documents)] if key == rows.prefix + asked.row:
-            return Address(route, charges, rows, rows.prefix), [documents[0]]
+            return Address(route, charges, rows, rows.prefix, rows), [documents[0]]
         case [
             (MemoizedOne() as ids, [key], page),
             (MemoizedMany() as rows, _, documents),

@@ -35,13 +35,25 @@ def compose(
     used: Sequence[Usage],
     found: Sequence[Any],
     outcome: Outcome | None,
-) -> Answer:
-    """Answer with the documents that were found, or 304."""
-    body, links = found[0], ""
-    if address.rows:
+) -> Answer | None:
+    """Answer with what everybody may see of the documents that were found, or 304.
+
+    Return None for a row that not everybody may see: Flask knows what to say of it.
+    """
+    page = None
+    if address.limit:
         page = Page(found[1], address.skip, address.limit, has_more(found[0]))
-        body, links = page.to_json(), page_links(asked.path, page)
-    etag = address.etag(body)
+    body = page.to_json() if page else found[0]
+    etag = address.last_etag(body)
+    if etag is None:  # it may have what only some may see, which conditions must not tell of
+        documents = page.documents if page else found
+        public = address.rows.published(documents)
+        if len(public) < len(documents):
+            if not page:
+                return None
+            body = page._replace(documents=public).to_json()
+        etag = address.new_etag(body)
+    links = page_links(asked.path, page) if page else ""
     headers = read_headers(etag, outcome, links) + _closing_headers(asked, used)
     if is_current(etag, asked.if_none_match):
         return Answer(HTTPStatus.NOT_MODIFIED, headers, b"")

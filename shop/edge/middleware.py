@@ -103,15 +103,17 @@ class Edge:
         used = self._counter.heard(client, address.charges, told) if told else []
         environ[DECIDED] = used
         against = [usage for usage in used if not usage.passes and self._enforced]
-        if not (against or found):
+        answer = None
+        if against:
+            answer = refuse(asked, used, against)
+        elif found:
+            answer = compose(asked, address, used, found, Outcome.HIT)
+        if answer is None:
             return None
         refusing(client, used, enforced=self._enforced)
         if asked.session:
             reads(session_documents.name, "hit").inc()
-        if against:
-            answer = refuse(asked, used, against)
-        else:
-            answer = compose(asked, address, used, found, Outcome.HIT)
+        if not against:
             _count_hits(address, found)
         ANSWERED[answer.status].inc()
         request = Answered(
@@ -148,7 +150,7 @@ class Edge:
         """Return what ANSWER does. Raises RedisUnavailable."""
         keys = [record.key(client), address.entry.generation_key, address.key + asked.row]
         arguments: list[object] = ["1" if self._enforced else "", "", ""]
-        if address.rows:
+        if address.limit:
             keys.append(address.rows.generation_key)
             arguments[1] = address.rows.prefix
         if asked.session:
@@ -162,5 +164,5 @@ class Edge:
 
 def _count_hits(address: Address, found: Sequence[Any]) -> None:
     reads(address.entry.name, "hit").inc()
-    if address.rows:
+    if address.limit:
         reads(address.rows.name, "hit").inc(len(found[1]))

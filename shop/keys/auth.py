@@ -48,7 +48,8 @@ def _identify_caller() -> None:
             g.caller = _holder(token)
         except DATABASE_UNAVAILABLE as error:
             # A read needs no key: without the database it may still be answered from the cache.
-            # What needs one is refused when the limits of the address have been charged.
+            # What needs one, or depends on one, is refused when the limits of the address have been
+            # charged.
             g.unidentified = error
             db.session.rollback()
 
@@ -93,6 +94,16 @@ def require_scope(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return documented
 
     return decorate
+
+
+def has_scope(scope: str) -> bool:
+    """Tell whether the caller has a valid key with the scope.
+
+    Raises what kept the key from being looked up: nobody knows then.
+    """
+    if "unidentified" in g and not sessions.TOKEN.fullmatch(_bearer() or ""):
+        raise g.unidentified
+    return scope in caller().scopes
 
 
 def require_session(view: Callable[P, R]) -> Callable[P, R]:

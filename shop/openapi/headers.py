@@ -51,7 +51,7 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
         {"type": "string", "examples": [AN_ETAG]},
     ),
     "Cache-Control": (
-        "no-cache: ask again each time.",
+        "no-cache: ask again each time. private: others would get another answer.",
         {"type": "string", "examples": ["no-cache"]},
     ),
     "Link": (

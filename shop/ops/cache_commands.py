@@ -146,6 +146,7 @@ def warm(pages: int) -> None:
     for page, (limit, _) in (
         (categories.page, CATEGORIES_LIMIT),
         (products.page, PRODUCTS_LIMIT),
+        (products.page_of_all, PRODUCTS_LIMIT),
     ):
         for number in range(pages):
             if not page(number * limit, limit).more:

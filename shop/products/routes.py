@@ -3,11 +3,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shop.config import LARGE_BODY_MAX, PRODUCTS_LIMIT
-from shop.keys.auth import require_scope
+from shop.keys.auth import has_scope, require_scope
 from shop.limits import PerRows, limit
 from shop.openapi import Blueprint
 from shop.pages import page_query
-from shop.responses import cached_document, cached_page, if_match, versioned
+from shop.responses import cached_document, cached_page, for_this_caller, if_match, versioned
 
 from . import service
 from .schemas import ProductInput, ProductPageSchema, ProductPatch, ProductSchema, StockAdjustment
@@ -29,10 +29,12 @@ VERSION = {"ETag": "ETag"}
 @blueprint.arguments(page_query(*PRODUCTS_LIMIT), location="query")
 @blueprint.cached(ProductPageSchema, "Link")
 def list_products(query: dict[str, int]) -> Response:
-    """List products, in id order.
+    """List the active products, in id order; to a key with catalog:write all of them.
 
     A page costs one request for each 50 rows that it asks for.
     """
+    if has_scope(SCOPE):
+        return for_this_caller(cached_page(service.page_of_all(**query)))
     return cached_page(service.page(**query))
 
 
@@ -40,10 +42,12 @@ def list_products(query: dict[str, int]) -> Response:
 @blueprint.cached(ProductSchema)
 @blueprint.problems(404)
 def get_product(product_id: int) -> Response:
-    """Get one product.
+    """Get one product; an inactive one only with a key with catalog:write.
 
     Its ETag is what If-Match takes when it is changed.
     """
+    if has_scope(SCOPE):
+        return for_this_caller(cached_document(service.any_product(product_id)))
     return cached_document(service.product(product_id))
 
 

@@ -1,4 +1,8 @@
-"""Products: the reads and what they cache, the writes and what they forget."""
+"""Products: the reads and what they cache, the writes and what they forget.
+
+A row is cached once, whether it is active or not. What everybody may see is decided when an answer
+is made of rows, so that no list of ids, however old, shows what has been made inactive since.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +34,20 @@ from .schemas import ProductSchema
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+ACTIVE = b'"active":true'
+
 schema = ProductSchema()
 
 
 def product(product_id: int) -> bytes:
-    """Return a product's document. Raises NotFoundError."""
+    """Return an active product's document. Raises NotFoundError."""
+    for document in public_documents([product_id]):
+        return document
+    raise _not_found(product_id)
+
+
+def any_product(product_id: int) -> bytes:
+    """Return a product's document, active or not. Raises NotFoundError."""
     try:
         return product_documents([product_id])[product_id]
     except KeyError:
@@ -42,13 +55,38 @@ def product(product_id: int) -> bytes:
 
 
 def page(skip: int, limit: int) -> Page:
-    """Return a page of products, in id order."""
+    """Return a page of the active products, in id order."""
     found = json.loads(page_ids(skip, limit))
+    return Page(public_documents(found["ids"]), skip, limit, found["more"])
+
+
+def page_of_all(skip: int, limit: int) -> Page:
+    """Return a page of all products, active or not, in id order."""
+    found = json.loads(all_page_ids(skip, limit))
     documents = product_documents(found["ids"])
     return Page(list(documents.values()), skip, limit, found["more"])
 
 
-@cache.memoize_many(key="products:id:{product_id}", ttl="redis_cache_ttl", tables=[Product])
+def public_documents(product_ids: Sequence[int]) -> list[bytes]:
+    """Return the documents of those products that are active."""
+    return product_documents.published(product_documents(product_ids).values())
+
+
+def is_active(document: bytes) -> bool:
+    """Tell of a product's document whether the product is active.
+
+    Within a text each quotation mark has a backslash before it, and a text is not followed by a
+    colon; so these bytes are the member. It is near the end, where the search begins.
+    """
+    return document.rfind(ACTIVE) >= 0
+
+
+@cache.memoize_many(
+    key="products:id:{product_id}",
+    ttl="redis_cache_ttl",
+    tables=[Product],
+    is_public=is_active,
+)
 def product_documents(product_ids: Sequence[int]) -> dict[int, bytes]:
     found = select(Product).where(Product.id.in_(product_ids))
     rows = db.session.scalars(found.execution_options(populate_existing=True))
@@ -59,6 +97,16 @@ def product_documents(product_ids: Sequence[int]) -> dict[int, bytes]:
     key="products:list:skip:{skip}:limit:{limit}", ttl="redis_cache_ttl", tables=[Product]
 )
 def page_ids(skip: int, limit: int) -> bytes:
+    return select_page_ids(Product.id, skip, limit, Product.active)
+
+
+@cache.memoize(
+    key="products:list:all:skip:{skip}:limit:{limit}",
+    ttl="redis_cache_ttl",
+    tables=[Product],
+    family=page_ids.family,
+)
+def all_page_ids(skip: int, limit: int) -> bytes:
     return select_page_ids(Product.id, skip, limit)
 
 
@@ -67,7 +115,7 @@ def forget_product(product_id: int) -> None:
 
 
 def forget_pages() -> None:
-    """Forget all pages: a row came or went. A row that changes is in no page."""
+    """Forget all pages, of both kinds: a row came or went. What else changes is in no page."""
     cache.delete_memoized(page_ids)
 
 
@@ -93,10 +141,13 @@ def update_product(product_id: int, changes: Mapping[str, Any], if_match: str | 
     """
     with violations(_refusals(changes)), cache.transaction():
         row = _locked(product_id, if_match)
+        was_active = row.active
         for name, value in changes.items():
             setattr(row, name, value)
         _settle_price(row, changes)
         forget_product(product_id)
+        if row.active != was_active:
+            forget_pages()
     return dump(schema.dump(row))
 
 

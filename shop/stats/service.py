@@ -48,10 +48,7 @@ def best_sellers(period: str, limit: int) -> bytes:
 
 
 def _sold_now(product_ids: list[int]) -> Iterator[dict[str, Any]]:
-    for document in products.product_documents(product_ids).values():
-        product = orjson.loads(document)
-        if product["active"]:
-            yield product
+    return map(orjson.loads, products.public_documents(product_ids))
 
 
 @cache.memoize(key="products:top_selling:limit:{limit}", ttl="best_sellers_cache_ttl", tables=[])
