@@ -83,12 +83,11 @@ def versioned(body: bytes, status: int = 200, *, location: str | None = None) ->
 
 def if_match() -> str | None:
     """Return what the request says that the caller has read. Raises InvalidConditionError."""
-    return _condition("If-Match")
+    return _bounded("If-Match", request.headers.get("If-Match"))
 
 
-def _condition(name: str) -> str | None:
-    """Return a condition of the request. Raises InvalidConditionError for one that is too long."""
-    condition = request.headers.get(name)
+def _bounded(name: str, condition: str | None) -> str | None:
+    """Return a condition. Raises InvalidConditionError for one that is too long."""
     if condition and len(condition) > CONDITION_MAX:
         raise InvalidConditionError(f"{name} has at most {CONDITION_MAX} characters.")
     return condition
@@ -108,7 +107,7 @@ def cached_document(body: bytes, links: str = "") -> Response:
     Raises InvalidConditionError for an If-None-Match that is too long.
     """
     etag = etag_of(body)
-    if is_current(etag, _condition("If-None-Match")):
+    if is_current(etag, _bounded("If-None-Match", request.headers.get("If-None-Match"))):
         response = Response(b"", HTTPStatus.NOT_MODIFIED)
         del response.headers["Content-Type"], response.headers["Content-Length"]
     else:
