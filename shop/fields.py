@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 INTEGER_MAX = 2_147_483_647  # PostgreSQL's integer
 MONEY = r"^[0-9]{1,10}(\.([0-9]{1,2}|[0-9]{3}0{0,10}))?$"
+ZERO = r"^[0.]+$"
 
 # Patterns are matched here and by clients: no two repetitions that follow each other share a
 # character, so neither engine tries a long text in more than one way.
@@ -152,7 +153,7 @@ class Money(fields.Field[Decimal]):
 
     INPUT = {  # noqa: RUF012
         "anyOf": [
-            {"type": "string", "pattern": MONEY},
+            {"type": "string", "pattern": MONEY, "not": {"pattern": ZERO}},
             {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": money.PRICE_LIMIT},
         ],
         "description": f"Above 0, below {money.PRICE_LIMIT}, and an amount that its currency has: "

@@ -15,7 +15,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, event, inspect, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from shop import create_app
 from shop.extensions import Base, db
@@ -287,6 +287,16 @@ def test_an_amount_that_is_written_meanwhile_stops_the_upgrade_too(
     assert rows(PRICES) == [(Decimal("100.50"), "JPY")]
     execute("UPDATE products SET currency = 'EUR'")
     assert migrate(before, "upgrade", "0005").exit_code == 0
+
+
+def test_an_upgrade_that_cannot_have_a_table_gives_up_and_can_be_run_again(before: Flask) -> None:
+    with db.engine.connect() as holder:
+        holder.execute(text("SELECT FROM order_lines"))  # after products and orders were altered
+        with pytest.raises(OperationalError, match="55P03"):  # lock_not_available
+            flask_migrate.upgrade(MIGRATIONS, revision="0005")
+    assert rows("SELECT version_num FROM alembic_version") == [("0004",)]
+    flask_migrate.upgrade(MIGRATIONS, revision="0005")
+    assert {precision for *_, precision in rows(TYPES)} == {None}
 
 
 def test_the_version_before_can_write_its_amounts(before: Flask) -> None:

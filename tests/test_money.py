@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -13,8 +12,10 @@ import pytest
 from conftest import CUSTOMER, await_true
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
-from shop.money import CURRENCIES, decimals
+from shop.extensions import db
+from shop.money import CURRENCIES, DECIMALS, ITS_DECIMALS, decimals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,24 @@ def test_an_amount_has_the_decimal_places_of_its_currency(
 
 def send(shop: Shop, path: str, body: str) -> Any:
     return shop.request("PATCH", path, data=body, content_type="application/json")
+
+
+def test_every_currency_has_its_smallest_amount_and_none_below(a_shop: Shop) -> None:
+    a_shop.create_product()
+    for currency in CURRENCIES:
+        smallest = Decimal(1).scaleb(-decimals(currency))
+        answer = a_shop.patch("/products/1", price=f"{smallest}", currency=currency)
+        assert answer.get_json()["price"] == f"{smallest}", answer.text
+        refused = a_shop.patch("/products/1", price=f"{smallest + smallest / 10}")
+        assert refused.status_code == 422, currency
+
+
+def test_the_database_and_the_service_know_the_same_decimal_places(a_shop: Shop) -> None:
+    question = f"SELECT currency, {ITS_DECIMALS} FROM unnest(:codes) AS currency"
+    with a_shop.app.app_context():
+        found = db.session.execute(text(question), {"codes": list(CURRENCIES)}).all()
+    assert {row[0]: row[1] for row in found} == DECIMALS
+    assert [list(DECIMALS.values()).count(places) for places in (0, 2, 3)] == [16, 132, 7]
 
 
 @settings(
@@ -262,8 +281,28 @@ def test_the_document_tells_every_amount_that_can_be(a_shop: Shop) -> None:
     for amount in ("1.5", "1.", ".5", "1.0000", "", "-1", "1e2"):
         assert not re.search(price, amount)
         assert not re.search(total, amount)
-    text, number = schemas["ProductInput"]["properties"]["price"]["anyOf"]
-    for amount in ("100", "19.9", "1.250", "100.0000", "9999999999.999"):
-        assert re.search(text["pattern"], amount)
-        assert send(a_shop, "/products/1", json.dumps({"price": amount})).status_code != 422
-    assert (number["exclusiveMinimum"], number["exclusiveMaximum"]) == (0, 10**10)
+
+
+@pytest.mark.parametrize(
+    ("price", "valid"),
+    [
+        ("100", True), ("19.9", True), ("1.250", True), ("1.2500000000000", True),
+        ("9999999999.999", True), (1, True), (0.001, True), (9999999999.99, True),
+        ("0", False), ("0.00", False), ("000", False), ("1.2345", False), ("1.", False),
+        (".5", False), ("1e2", False), ("-1", False), ("10000000000", False), ("", False),
+        (0, False), (-1, False), (10**10, False), (None, False), (True, False),
+    ],
+)  # fmt: skip
+def test_a_price_is_refused_by_the_document_as_by_the_service(
+    a_shop: Shop, price: Any, *, valid: bool
+) -> None:
+    a_shop.create_product(currency="KWD")
+    answer = a_shop.patch("/products/1", price=price)
+    assert answer.status_code == (200 if valid else 422), answer.text
+    schemas = a_shop.get("/openapi.json").get_json()["components"]["schemas"]
+    written, number = schemas["ProductInput"]["properties"]["price"]["anyOf"]
+    if isinstance(price, str):
+        matches = re.search(written["pattern"], price)
+        assert bool(matches and not re.search(written["not"]["pattern"], price)) == valid
+    elif type(price) in {int, float}:
+        assert (number["exclusiveMinimum"] < price < number["exclusiveMaximum"]) == valid
