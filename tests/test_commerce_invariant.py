@@ -16,13 +16,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from sqlalchemy import text
 
 from shop.extensions import db
+from shop.orders import expiry
 from shop.orders.service import TRANSITIONS
 
 if TYPE_CHECKING:
-    from conftest import Shop
+    from conftest import Make, Shop
     from werkzeug.test import TestResponse
 
 PRODUCTS = 4
+CAP = 3
 EXAMPLES, STEPS = 80, 60
 OPERATIONS_LEAST = 3000
 
@@ -35,21 +37,27 @@ UNITS = text("""
     SELECT product_id, sum(quantity) FROM order_lines JOIN orders ON orders.id = order_id
     WHERE status <> 'cancelled' GROUP BY product_id
 """)
+PASS = text("UPDATE orders SET expires_at = now() - interval '1 s' WHERE id = :id")
+STATUSES = text("SELECT id, status FROM orders")
 STOCKS = text("SELECT id, stock FROM products")
 
 
 class Commerce(RuleBasedStateMachine):
-    shop: Shop
+    shop: Shop  # whose sessions may have CAP open orders
     operations: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
+        with self.shop.app.app_context():
+            expiry.expire(STEPS)  # what the example before has left
         made = [self.shop.create_product(name="Rake", stock=10) for _ in range(PRODUCTS)]
         self.ids = [product["id"] for product in made]
         self.stock = [10] * PRODUCTS
         self.came_in = [10] * PRODUCTS
         self.active = [True] * PRODUCTS
         self.orders: dict[int, tuple[str, dict[int, int]]] = {}  # status, and what is in it
+        self.late: set[int] = set()  # orders whose time to pay is over
+        self.mine: set[int] = set()  # orders of the session
         self.cart: dict[int, int] = {}
         self.session = self.shop.open_session()
         self.answered: list[tuple[str, str, dict[str, Any], dict[str, str], bytes]] = []
@@ -77,8 +85,10 @@ class Commerce(RuleBasedStateMachine):
     @rule()
     def check_out(self) -> None:
         body = {"customer": CUSTOMER}
-        if self.cart:
+        open_orders = {one for one in self.mine - self.late if self.orders[one][0] == "pending"}
+        if self.cart and len(open_orders) < CAP:
             if self._sell("/cart/checkout", body, self.cart, self.session):
+                self.mine.add(max(self.orders))
                 self.cart = {}
         else:
             answer = self._send("POST", "/cart/checkout", body, self.session)
@@ -120,13 +130,33 @@ class Commerce(RuleBasedStateMachine):
         path = f"/orders/{order_id}/{action}"
         headers = {"Idempotency-Key": self._new_key()}
         answer = self._send("POST", path, {}, headers)
-        assert answer.status_code == (200 if status in before else 409)
-        if status in before:
+        can_be = status in before and not (action == "pay" and order_id in self.late)
+        assert answer.status_code == (200 if can_be else 409)
+        if can_be:
             self.orders[order_id] = (after, basket)
             self.answered.append(("POST", path, {}, headers, answer.data))
             if after == "cancelled":
                 for n, quantity in basket.items():
                     self.stock[n] += quantity
+
+    @rule(pick=picks)
+    def let_the_time_of_an_order_pass(self, pick: int) -> None:
+        if self.orders:
+            order_id = list(self.orders)[pick % len(self.orders)]
+            with self.shop.app.app_context(), db.engine.begin() as connection:
+                connection.execute(PASS, {"id": order_id})
+            self.late.add(order_id)
+
+    @rule()
+    def expire(self) -> None:
+        late = {one for one in self.late if self.orders[one][0] == "pending"}
+        with self.shop.app.app_context():
+            assert expiry.expire(len(self.orders) + 1) == len(late)
+        for order_id in late:
+            _, basket = self.orders[order_id]
+            self.orders[order_id] = ("cancelled", basket)
+            for n, quantity in basket.items():
+                self.stock[n] += quantity
 
     @rule(product=products, delta=st.integers(-8, 8))
     def change_stock(self, product: int, delta: int) -> None:
@@ -168,15 +198,18 @@ class Commerce(RuleBasedStateMachine):
     def nothing_is_lost_and_nothing_is_made_up(self) -> None:
         with self.shop.app.app_context(), db.engine.connect() as connection:
             stocks = {row[0]: row[1] for row in connection.execute(STOCKS)}
+            statuses = {row[0]: row[1] for row in connection.execute(STATUSES)}
             units = {row[0]: row[1] for row in connection.execute(UNITS)}
+        for order_id, (status, _) in self.orders.items():
+            assert statuses[order_id] == status
         for n, product_id in enumerate(self.ids):
             assert stocks[product_id] == self.stock[n] >= 0
             assert stocks[product_id] + units.get(product_id, 0) == self.came_in[n]
             assert self.shop.stock_of(product_id) == self.stock[n]
 
 
-def test_stock_and_what_is_sold_are_what_came_in(a_shop: Shop) -> None:
-    Commerce.shop = a_shop
+def test_stock_and_what_is_sold_are_what_came_in(make_shop: Make) -> None:
+    Commerce.shop = make_shop(SESSION_OPEN_ORDERS=str(CAP))
     Commerce.operations.clear()
     run_state_machine_as_test(
         Commerce,

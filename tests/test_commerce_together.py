@@ -6,6 +6,8 @@ import os
 import random
 import re
 import signal
+import subprocess
+import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +19,7 @@ import psycopg2
 import pytest
 import redis
 import requests
-from conftest import ADMIN_KEY, CUSTOMER, await_true
+from conftest import ADMIN_KEY, CUSTOMER, ROOT, await_true
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -191,6 +193,196 @@ def test_of_a_cancellation_and_a_payment_that_race_one_comes_first(buyers: Buyer
             assert (cancelled, pay.status_code) == (0, 200)
             kept += 1
     assert buyers.stock(1) == count - kept
+
+
+# Orders expire, in processes of their own, while they are paid and cancelled.
+
+EXPIRE = """
+import select, sys
+from shop import create_app
+from shop.orders import expiry
+app, expired = create_app(), 0
+print("ready", flush=True)
+while not select.select([sys.stdin], [], [], 0)[0]:
+    with app.app_context():
+        expired += expiry.expire(3)
+print(expired)
+"""
+
+
+@contextmanager
+def expiring(settings: dict[str, str], processes: int) -> Iterator[Callable[[], int]]:
+    """Let processes look for what has expired, again and again; return how many they found."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", EXPIRE],
+            cwd=ROOT,
+            env={**os.environ, **settings, "LOG_LEVEL": "WARNING"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(processes)
+    ]
+
+    def stop() -> int:
+        found = [process.communicate("stop", timeout=60)[0] for process in started]
+        assert all(process.returncode == 0 for process in started)
+        return sum(map(int, found))
+
+    try:
+        for process in started:
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+        yield stop
+    finally:
+        for process in started:
+            with process:  # which closes its pipes, and waits for it
+                process.kill()
+
+
+NO_DEADLOCK = "SELECT deadlocks FROM pg_stat_database WHERE datname = 'shop'"
+
+
+def test_of_a_payment_and_an_expiry_that_race_one_comes_first(
+    buyers: Buyers, settings: dict[str, str]
+) -> None:
+    """A third of the orders is late, a third is not, and the time of the others is just over."""
+    count = 90
+    buyers.make_products(count)
+    assert statuses([buyers.order(1) for _ in range(count)]) == {201: count}
+    before = buyers.sql(NO_DEADLOCK)
+    with expiring(settings, 3) as stop:
+        ends = dict(
+            buyers.sql(
+                "UPDATE orders SET expires_at = clock_timestamp() + CASE mod(id, 3) "
+                "WHEN 0 THEN interval '-1 s' WHEN 1 THEN interval '1 h' "
+                "ELSE interval '20 ms' * mod(id, 30) END RETURNING id, expires_at"
+            )
+        )
+        answers = buyers.at_once(
+            [partial(buyers.send, "POST", f"/orders/{number}/pay") for number in ends]
+        )
+        pending = "SELECT count(*) FROM orders WHERE status = 'pending'"
+        await_true(lambda: buyers.sql(pending) == [(0,)], "every order is paid or has expired")
+        expired = stop()
+    found = buyers.sql("SELECT id, status, paid_at, cancelled_at FROM orders")
+    paid = {number: at for number, status, at, _ in found if status == "paid"}
+    ended = {number: at for number, status, _, at in found if status == "cancelled"}
+    assert {n for n, one in zip(ends, answers, strict=True) if one.status_code == 200} == {*paid}
+    refused = {one.json()["type"] for one in answers if one.status_code != 200}
+    assert refused == {"/problems/order-expired"}
+    assert all(paid[number] < ends[number] for number in paid)
+    assert all(ended[number] >= ends[number] for number in ended)
+    assert {n for n in ends if n % 3 == 1} <= {*paid}
+    assert {n for n in ends if n % 3 == 0} <= {*ended}
+    assert (len(paid) + len(ended), expired) == (count, len(ended))
+    assert buyers.stock(1) == len(ended)
+    assert buyers.sql(NO_DEADLOCK) == before
+
+
+def test_orders_expire_once_however_many_look(buyers: Buyers, settings: dict[str, str]) -> None:
+    """And while they are cancelled, and others are placed of the same products."""
+    count = 60
+    buyers.make_products(*[2 * count] * 3)
+    baskets = [random.Random(n).sample([1, 2, 3], 3) for n in range(count)]
+    assert statuses([buyers.order(*basket) for basket in baskets]) == {201: count}
+    before = buyers.sql(NO_DEADLOCK)
+    with expiring(settings, 4) as stop:
+        buyers.sql("UPDATE orders SET expires_at = clock_timestamp() - interval '1 s'")
+        moves = [partial(buyers.send, "POST", f"/orders/{n}/cancel") for n in range(1, count, 3)]
+        moves += [partial(buyers.order, *basket) for basket in baskets[:20]]
+        answers = buyers.at_once(moves)
+        pending = f"SELECT count(*) FROM orders WHERE status = 'pending' AND id <= {count}"
+        await_true(lambda: buyers.sql(pending) == [(0,)], "no order is pending")
+        expired = stop()
+    by_hand = statuses(answers[:-20])[200]
+    assert statuses(answers[-20:]) == {201: 20}
+    assert expired + by_hand == count
+    assert [buyers.stock(number) for number in (1, 2, 3)] == [2 * count - 20] * 3
+    assert buyers.sql(NO_DEADLOCK) == before
+
+
+class Visitors:
+    """Sessions, each with a cart of one rake."""
+
+    def __init__(self, buyers: Buyers, count: int) -> None:
+        self.buyers = buyers
+        self.sessions = []
+        for _ in range(count):
+            token = buyers.send("POST", "/sessions").json()["token"]
+            self.sessions.append({"Authorization": f"Bearer {token}"})
+            self.fill(self.sessions[-1])
+
+    def fill(self, session: dict[str, str]) -> None:
+        filled = self.buyers.send("PUT", "/cart/items/1", {"quantity": 1}, **session)
+        assert filled.status_code == 200
+
+    def check_out(self, session: dict[str, str]) -> requests.Response:
+        return self.buyers.send("POST", "/cart/checkout", {"customer": CUSTOMER}, **session)
+
+    def end(self, session: dict[str, str]) -> requests.Response:
+        return self.buyers.send("DELETE", "/sessions/current", **session)
+
+    def fill_and_check_out(self, session: dict[str, str]) -> requests.Response:
+        self.fill(session)
+        return self.check_out(session)
+
+
+@pytest.fixture
+def capped(serve: Serve, postgres: Postgres) -> Buyers:
+    """A service with the caps of the defaults."""
+    caps = {"SESSION_OPEN_ORDERS": "5", "ADDRESS_OPEN_ORDERS": "20"}
+    buyers = Buyers(serve(WEB_CONCURRENCY="4", **caps), postgres.url)
+    buyers.make_products(1000)
+    return buyers
+
+
+def test_the_sessions_of_an_address_place_exactly_as_many_orders_as_they_may(
+    capped: Buyers,
+) -> None:
+    visitors = Visitors(capped, 30)
+    answers = capped.at_once([partial(visitors.check_out, one) for one in visitors.sessions])
+    assert statuses(answers) == {201: 20, 409: 10}
+    refused = {one.json()["type"] for one in answers if one.status_code == 409}
+    assert refused == {"/problems/address-open-orders"}
+    assert capped.stock(1) == 980
+
+
+def test_one_session_places_exactly_as_many_orders_as_it_may(capped: Buyers) -> None:
+    visitors = Visitors(capped, 1)
+    [session] = visitors.sessions
+    while True:
+        answers = capped.at_once([partial(visitors.fill_and_check_out, session)] * 20)
+        types = {one.json().get("type") for one in answers}
+        if "/problems/session-open-orders" in types:
+            break
+    assert types <= {None, "/problems/cart-empty", "/problems/session-open-orders"}
+    assert capped.sql("SELECT count(*) FROM orders") == [(5,)]
+    assert capped.stock(1) == 995
+
+
+def test_checkouts_ends_of_sessions_and_expiries_do_not_deadlock(
+    capped: Buyers, settings: dict[str, str]
+) -> None:
+    before = capped.sql(NO_DEADLOCK)
+    visitors = Visitors(capped, 20)
+    for session in visitors.sessions[:15]:
+        assert visitors.check_out(session).status_code == 201
+        visitors.fill(session)
+    with expiring(settings, 2) as stop:
+        capped.sql("UPDATE orders SET expires_at = now() - interval '1 s' WHERE mod(id, 2) = 0")
+        moves = [partial(visitors.end, one) for one in visitors.sessions[:10]]
+        moves += [partial(visitors.check_out, one) for one in visitors.sessions]
+        moves += [partial(capped.send, "POST", f"/orders/{n}/cancel") for n in range(1, 16)]
+        answers = capped.at_once(moves)
+        pending = "SELECT count(*) FROM orders WHERE status = 'pending' AND id <= 15"
+        await_true(lambda: capped.sql(pending) == [(0,)], "no order of these is pending")
+        stop()
+    assert set(statuses(answers)) <= {200, 201, 204, 401, 409}
+    [(open_orders,)] = capped.sql("SELECT count(*) FROM orders WHERE status = 'pending'")
+    assert capped.stock(1) == 1000 - open_orders
+    assert capped.sql(NO_DEADLOCK) == before
 
 
 # A worker is killed at a step of a checkout: at each, the statement or the call of Redis that it

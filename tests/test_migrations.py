@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from shop import create_app
 from shop.extensions import Base, db
+from shop.orders import expiry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -133,6 +134,34 @@ def test_of_two_upgrades_at_once_one_waits_for_the_other(empty: Flask) -> None:
     told = [upgrade.communicate()[1].decode() for upgrade in upgrades]
     assert [upgrade.returncode for upgrade in upgrades] == [0, 0], told
     assert tables() == TABLES
+
+
+def test_orders_that_are_pending_when_expiry_comes_do_not_end_by_themselves(empty: Flask) -> None:
+    flask_migrate.upgrade(MIGRATIONS, revision="0005")
+    with db.engine.begin() as connection:
+        connection.execute(text(INSERT_ORDER.format(1, "EUR")))
+    flask_migrate.upgrade(MIGRATIONS)
+    with db.engine.begin() as connection:
+        connection.execute(
+            text(INSERT_ORDER.format(1, "EUR"))
+        )  # as the version before does, which still serves
+        found = connection.execute(
+            text("SELECT expires_at, session_id, client_address FROM orders")
+        )
+        assert list(found) == [(None, None, None)] * 2
+    assert expiry.expire(10) == 0
+    flask_migrate.downgrade(MIGRATIONS, revision="0005")
+    flask_migrate.upgrade(MIGRATIONS)
+    with db.engine.connect() as connection:
+        assert list(connection.scalars(text("SELECT status FROM orders"))) == ["pending"] * 2
+
+
+def test_the_session_of_an_order_is_a_foreign_key_that_was_never_unchecked(empty: Flask) -> None:
+    flask_migrate.upgrade(MIGRATIONS)
+    statement = "SELECT convalidated, confdeltype FROM pg_constraint WHERE conname = :name"
+    with db.engine.connect() as connection:
+        found = connection.execute(text(statement), {"name": "fk_orders_session_id"})
+        assert list(found) == [(True, "n")]
 
 
 @pytest.mark.parametrize(

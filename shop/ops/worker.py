@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+AT_WORK = "The worker is at work"
+STANDS_BY = "Another worker is at work: this one stands by"
 SIGNALS = {signal.SIGTERM, signal.SIGINT}
 STOP_SECONDS = 5  # that a task has to come to the end of a transaction
 RETRY_SECONDS = 1
@@ -88,16 +90,13 @@ class Worker:
         try:
             with self._app.app_context():
                 is_mine = self._turn.is_mine()
-            if not is_mine:
-                self._say("turn", "Another worker is at work: this one stands by")
-                return RETRY_SECONDS
-            self._say("turn", "The worker is at work")
-            return self._do_what_is_due()
+            self._say("turn", AT_WORK if is_mine else STANDS_BY)
+            return self._do_what_is_due() if is_mine else RETRY_SECONDS
         except DATABASE_UNAVAILABLE as error:
-            reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
-            self._say("turn", f"The database cannot be reached: {reason}", logging.WARNING)
-        except Exception:  # whatever it is, the worker must go on
-            logger.exception("The worker made an error")
+            message = f"The database cannot be reached: {_told(error)}"
+            self._say("turn", message, logging.WARNING)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the worker goes on)
+            self._say("turn", f"The worker has no turn: {_told(error)}", logging.ERROR, error)
         return RETRY_SECONDS
 
     def _do_what_is_due(self) -> float:
@@ -109,27 +108,38 @@ class Worker:
 
     def _do(self, task: Task) -> float:
         """Do one task, and return the seconds until it is due again."""
+        name = task.__name__
         try:
             with self._app.app_context():
                 pause = task()
+        except DATABASE_UNAVAILABLE:
+            raise
         except RedisUnavailable as error:
             reason = error.__cause__ or "it cannot be reached"
-            self._say(
-                task.__name__, f"Redis does not let me {_name(task)}: {reason}", logging.WARNING
-            )
-            return RETRY_SECONDS
-        self._said.pop(task.__name__, None)
-        return pause
+            self._say(name, f"Task {name} waits for Redis: {reason}", logging.WARNING)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the other tasks go on)
+            self._say(name, f"Task {name} has failed: {_told(error)}", logging.ERROR, error)
+        else:
+            self._said.pop(name, None)
+            return pause
+        return RETRY_SECONDS
 
-    def _say(self, subject: str, message: str, level: int = logging.INFO) -> None:
-        """Log what is new."""
+    def _say(
+        self,
+        subject: str,
+        message: str,
+        level: int = logging.INFO,
+        error: Exception | None = None,
+    ) -> None:
+        """Log what is new of a subject."""
         if self._said.get(subject) != message:
             self._said[subject] = message
-            logger.log(level, message)
+            logger.log(level, message, exc_info=error)
 
 
-def _name(task: Task) -> str:
-    return task.__name__.replace("_", " ")
+def _told(error: Exception) -> object:
+    """Return what an error says, without the statement that SQLAlchemy adds."""
+    return getattr(error, "orig", None) or error
 
 
 @click.command()
