@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from string import printable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote_from_bytes
 
 import flask
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+ENCODED = {byte: f"%{byte:02X}" for byte in range(0x80, 0x100)}
 
 
 class Request(flask.Request):
@@ -17,7 +17,7 @@ class Request(flask.Request):
 
     def __init__(self, environ: WSGIEnvironment, *args: Any, **options: Any) -> None:
         super().__init__(environ, *args, **options)
-        # Some clients send bytes as they are. Text in UTF-8 is meant by them; werkzeug fails for
-        # any other, and leaves alone what is percent-encoded.
+        # Some clients send bytes as they are. werkzeug reads those that are UTF-8 and fails for
+        # others; what is percent-encoded it leaves as it is if it cannot be read.
         if not self.query_string.isascii():
-            self.query_string = quote_from_bytes(self.query_string, safe=printable).encode()
+            self.query_string = self.query_string.decode("latin-1").translate(ENCODED).encode()
