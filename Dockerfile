@@ -29,6 +29,6 @@ STOPSIGNAL SIGTERM
 # Fails on 503: without the database nothing can be served, without Redis everything can.
 # A proxy for outgoing requests is not for this one.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import os; from urllib.request import ProxyHandler, build_opener; build_opener(ProxyHandler({})).open('http://127.0.0.1:%s/health_check' % (os.environ.get('PORT') or 8000), timeout=4)"]
+    CMD ["python", "-c", "import os; from urllib.request import ProxyHandler, build_opener; build_opener(ProxyHandler({})).open('http://127.0.0.1:%s/readyz' % (os.environ.get('PORT') or 8000), timeout=4)"]
 
 CMD ["gunicorn", "wsgi:app"]

@@ -15,7 +15,7 @@ from .extensions import api, cache, db, migrate
 from .keys import auth
 from .keys import commands as key_commands
 from .limits import routes as rate_limit
-from .ops import cache_commands, health, limit_commands, metrics, seed, shop_commands, worker
+from .ops import cache_commands, limit_commands, metrics, probes, seed, shop_commands, worker
 from .orders import leaderboard
 from .orders import routes as orders
 from .products import routes as products
@@ -50,6 +50,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     responses.init_app(app)
     errors.init_app(app)
     options.init_app(app)
+    probes.init_app(app)
 
     db.init_app(app)
     migrate.init_app(app, db)
@@ -59,7 +60,6 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     leaderboard.init_app(app)
     api.init_app(app)
 
-    app.register_blueprint(health.blueprint)
     app.register_blueprint(problem_pages.blueprint)
     api.register_blueprint(categories.blueprint)
     api.register_blueprint(products.blueprint)

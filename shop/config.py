@@ -100,6 +100,8 @@ class Settings:
     unknown_key_limit_calls: int  # requests of one address in a period with keys that nobody has
     cors_origins: tuple[str, ...]  # whose pages may read answers in a browser; * is every one
     trusted_proxies: int  # proxies in front that append to X-Forwarded-For
+    metrics_token: str | None  # that reads /metrics
+    metrics_open: bool  # to everybody, if there is no token
     admin_api_key: str | None
     secret_key: str | None
     port: int
@@ -139,6 +141,8 @@ class Settings:
             unknown_key_limit_calls=read.number("UNKNOWN_KEY_LIMIT_CALLS", 10, 1, CALLS_MAX),
             cors_origins=read.origins("CORS_ORIGINS"),
             trusted_proxies=read.number("TRUSTED_PROXIES", 0, 0, 10),
+            metrics_token=read.secret("METRICS_TOKEN", shortest=16),
+            metrics_open=read.flag("METRICS_OPEN", default=False),
             admin_api_key=read.secret("ADMIN_API_KEY", shortest=16),
             secret_key=read.secret("SECRET_KEY", shortest=16),
             port=read.number("PORT", 8000, 1, 65_535),

@@ -31,6 +31,9 @@ access = logging.getLogger("shop.access")
 ahead: ContextVar[WSGIEnvironment | None] = ContextVar("ahead", default=None)
 ARRIVED, IDENTIFIER = "shop.arrived", "shop.request_id"
 
+# Asked by machines, every few seconds: neither counted nor, but for debugging, logged.
+PROBES = {"/livez", "/readyz", "/health_check"}
+
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -196,7 +199,8 @@ def answered(response: Response) -> Answered:
 
 
 def log_request(request: Answered) -> None:
-    if not access.isEnabledFor(logging.INFO):
+    level = logging.DEBUG if request.route in PROBES else logging.INFO
+    if not access.isEnabledFor(level):
         return
     fields = request._asdict()
     fields["milliseconds"] = milliseconds = round(fields.pop("seconds") * 1000, 1)
@@ -204,17 +208,18 @@ def log_request(request: Answered) -> None:
     message += f" {request.cache} {request.client}" if request.cache else f" {request.client}"
     if request.refused:
         message += f", refused by {request.refused}"
-    access.handle(_record(message, fields))
+    access.handle(_record(level, message, fields))
 
 
 _LIKE = vars(logging.LogRecord(access.name, logging.INFO, __file__, 0, "", (), None))
 
 
-def _record(message: str, fields: dict[str, Any]) -> logging.LogRecord:
+def _record(level: int, message: str, fields: dict[str, Any]) -> logging.LogRecord:
     """Make a record as the logger would, but for the thread and the line that logs it.
 
     To find these out takes longer than to write the line.
     """
     record = logging.LogRecord.__new__(logging.LogRecord)
     vars(record).update(_LIKE, msg=message, created=time.time(), fields=fields)
+    record.levelno, record.levelname = level, logging.getLevelName(level)
     return record

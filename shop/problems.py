@@ -136,6 +136,12 @@ class SessionEndedError(SessionRequiredError):
         super().__init__("This session has ended: open another with POST /sessions.")
 
 
+class MetricsTokenRequiredError(ShopError):
+    """`/metrics` is for operators: send `METRICS_TOKEN`, as `Authorization: Bearer TOKEN`."""
+
+    status = HTTPStatus.UNAUTHORIZED
+
+
 class ScopeRequiredError(ShopError):
     """The key lacks the scope that this call needs, or a session was sent instead of a key."""
 

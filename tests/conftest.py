@@ -299,6 +299,7 @@ def settings(postgres: Postgres, redis_server: Redis) -> dict[str, str]:
         "UNKNOWN_KEY_LIMIT_CALLS": "100000",
         "SESSION_OPEN_ORDERS": "100000",
         "ADDRESS_OPEN_ORDERS": "100000",
+        "METRICS_OPEN": "true",
         "WEB_CONCURRENCY": "2",
         "LOG_LEVEL": "DEBUG",
     }
@@ -386,7 +387,7 @@ def _all_workers(log: Path) -> int:
 
 def _listens(port: int) -> bool:
     try:
-        response = requests.get(f"http://127.0.0.1:{port}/health_check", timeout=30)
+        response = requests.get(f"http://127.0.0.1:{port}/readyz", timeout=30)
     except (requests.ConnectionError, requests.Timeout):
         return False
     return response.ok

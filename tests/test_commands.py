@@ -165,6 +165,8 @@ def test_limits_are_listed_with_every_route(make_shop: Make) -> None:
         "POST /products default, write",
         "GET /rate_limit default (free), session (free), write (free)",
         "GET /health_check -",
+        "GET /livez -",
+        "GET /readyz -",
         "GET /metrics -",
     ):
         assert line in lines

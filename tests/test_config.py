@@ -60,7 +60,8 @@ def test_an_empty_value_is_not_set() -> None:
         ("REDIS_URL", "http://localhost"), ("REDIS_MAX_CONNECTIONS", "5"),
         ("REDIS_PORT", "x"), ("DATABASE_URL", "mysql://x"),
         ("DATABASE_URL", "postgresql://x:y@host:port/z"), ("DATABASE_URL", ""),
-        ("ADMIN_API_KEY", "short"), ("SECRET_KEY", "short"),
+        ("ADMIN_API_KEY", "short"), ("METRICS_TOKEN", "short"), ("METRICS_OPEN", "?"),
+        ("SECRET_KEY", "short"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_in_one_line_that_names_it(name: str, value: str) -> None:

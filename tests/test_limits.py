@@ -92,7 +92,7 @@ def test_writes_have_a_smaller_quota_and_reads_go_on(make_shop: Make) -> None:
     assert len(shop.get("/categories").get_json()["items"]) == 2
 
 
-@pytest.mark.parametrize("path", ["/health_check", "/metrics"])
+@pytest.mark.parametrize("path", ["/health_check", "/livez", "/readyz", "/metrics"])
 def test_exempt_routes_are_not_counted(limited: Shop, path: str) -> None:
     for _ in range(10):
         response = limited.get(path)

@@ -62,6 +62,7 @@ def serve(products: int, *, with_redis: bool) -> Iterator[Service]:
             "REDIS_URL": redis.url,
             "REDIS_ENABLED": str(with_redis).lower(),
             "ADMIN_API_KEY": ADMIN_KEY,
+            "METRICS_OPEN": "true",
             "TRUSTED_PROXIES": "1",
             "WEB_CONCURRENCY": str(os.cpu_count()),  # gunicorn reads it as well
         }
@@ -99,7 +100,7 @@ def _await_answer(service: Service) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
-            requests.get(f"{service.url}/health_check", timeout=5)
+            requests.get(f"{service.url}/readyz", timeout=5)
         except requests.RequestException:
             if service.children["workers"].ended() is not None or time.monotonic() > deadline:
                 log = (service.directory / "gunicorn.log").read_text(encoding="utf-8")

@@ -43,7 +43,7 @@ START_SECONDS = 120
 
 # What `flask` commands in the same checkout need to know.
 SHARED = (
-    *("DATABASE_URL", "ADMIN_API_KEY_FILE", "PORT"),
+    *("DATABASE_URL", "ADMIN_API_KEY_FILE", "METRICS_TOKEN", "METRICS_TOKEN_FILE", "PORT"),
     *("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_PASSWORD", "REDIS_ENABLED"),
     *("REDIS_CACHE_TTL", "CATEGORY_CACHE_TTL", "SESSION_CACHE_TTL"),
     *("BEST_SELLERS_CACHE_TTL", "DASHBOARD_CACHE_TTL"),
@@ -116,6 +116,8 @@ def _start(stack: ExitStack, stop: Stop) -> list[Server | Guarded]:
     environment = from_files() | dict(os.environ)
     if not (environment.get("ADMIN_API_KEY") or environment.get("ADMIN_API_KEY_FILE")):
         environment["ADMIN_API_KEY_FILE"] = str(_admin_key())
+    # The service listens to this machine alone.
+    environment["METRICS_OPEN"] = environment.get("METRICS_OPEN") or "true"
 
     wanted: list[type[Postgres | Redis]] = []
     if not environment.get("DATABASE_URL"):
@@ -222,7 +224,7 @@ def _await_answer(port: int, service: Guarded, stop: Stop) -> None:
     while service.ended() is None and not stop.wait(0.1):
         connection = http.client.HTTPConnection(HOST, port, timeout=5)
         try:
-            connection.request("GET", "/health_check")
+            connection.request("GET", "/readyz")
             connection.getresponse()
         except OSError:
             if time.monotonic() > deadline:

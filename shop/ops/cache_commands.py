@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import click
 from flask.cli import AppGroup
@@ -69,9 +69,13 @@ def _rate(hits: float, misses: float) -> str:
 
 def _service_rate() -> str:
     """Return the rate that the service counts itself, as all its workers on this machine do."""
-    url = f"http://127.0.0.1:{current_settings().port}/metrics"
+    settings = current_settings()
+    url = f"http://127.0.0.1:{settings.port}/metrics"
+    asked = Request(url)
+    if settings.metrics_token:
+        asked.add_header("Authorization", f"Bearer {settings.metrics_token}")
     try:
-        with urlopen(url, timeout=SERVICE_SECONDS) as answer:
+        with urlopen(asked, timeout=SERVICE_SECONDS) as answer:  # noqa: S310  (of this machine)
             families = {
                 one.name: one for one in text_string_to_metric_families(answer.read().decode())
             }

@@ -1,40 +1,93 @@
-"""Whether the service can answer: for load balancers and containers."""
+"""What the service needs to answer: the database, and Redis to be fast."""
 
 from __future__ import annotations
 
-from http import HTTPStatus
-from typing import Any
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
 
-from flask import Blueprint
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from shop.extensions import db, limiter
+from shop.extensions import db
 from shop.redis import RedisUnavailable, redis_connection
-from shop.version import VERSION
 
-blueprint = Blueprint("health", __name__)
+if TYPE_CHECKING:
+    from flask import Flask
+
+FRESH_SECONDS = 1.0  # that what was found is told to everybody who asks
+PATIENCE_SECONDS = 2.0  # that a look may take; after it a server counts as unreachable
 
 
-@blueprint.get("/health_check")
-@limiter.exempt
-def health_check() -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Answer 200 while the database answers; `degraded` without Redis; else 503."""
-    database, redis = _database(), _redis()
-    healthy = database == "ok" and redis in {"ok", "disabled"}
-    document = {
-        "status": "ok" if healthy else "degraded",
-        "database": database,
-        "redis": redis,
-        "version": VERSION,
-    }
-    status = HTTPStatus.OK if database == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
-    return document, status, {"Cache-Control": "no-store"}
+class Health(NamedTuple):
+    database: str  # ok, or unreachable
+    redis: str  # ok, unreachable, or disabled
+
+    @property
+    def serves(self) -> bool:
+        return self.database == "ok"
+
+    @property
+    def is_whole(self) -> bool:
+        return self.serves and self.redis != "unreachable"
+
+
+class Look:
+    """One look at both servers. Redis comes first, because it is never waited for."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.done = threading.Event()
+        self._database = self._redis = "unreachable"
+
+    def run(self, app: Flask) -> None:
+        try:
+            with app.app_context():
+                self._redis = _redis()
+                self._database = _database()
+        finally:
+            self.done.set()
+
+    def found(self) -> Health:
+        """Return what has been found in time."""
+        patience = self.began + PATIENCE_SECONDS - time.monotonic()
+        self.done.wait(max(0, patience))
+        return Health(self._database, self._redis)
+
+
+class Doctor:
+    """Looks once a second at most, with one thread at most, however many ask.
+
+    A database that hangs holds that thread, and none of those that answer requests: they are told
+    so when its patience is over.
+    """
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+        self._look: Look | None = None
+
+    def health(self) -> Health:
+        return self._latest().found()
+
+    def _latest(self) -> Look:
+        with self._lock:
+            look = self._look
+            if look and not (look.done.is_set() and self._is_old(look)):
+                return look
+            self._look = look = Look()
+            threading.Thread(target=look.run, args=[self._app], daemon=True).start()
+            return look
+
+    @staticmethod
+    def _is_old(look: Look) -> bool:
+        return time.monotonic() - look.began >= FRESH_SECONDS
 
 
 def _database() -> str:
     try:
-        db.session.execute(text("SELECT 1"))
+        with db.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
     except SQLAlchemyError:
         return "unreachable"
     return "ok"

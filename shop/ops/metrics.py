@@ -6,12 +6,13 @@ before this module is imported.
 
 from __future__ import annotations
 
+import hmac
 import os
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -22,11 +23,13 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy.exc import SQLAlchemyError
 
 from shop.cache.metrics import OUTBOX
+from shop.config import current_settings
 from shop.extensions import cache as documents
 from shop.extensions import limiter
-from shop.logs import Answered, answered
+from shop.logs import PROBES, Answered, answered
 from shop.orders import expiry
 from shop.orders.metrics import OVERDUE
+from shop.problems import MetricsTokenRequiredError
 from shop.prometheus import Counter, Histogram
 
 if TYPE_CHECKING:
@@ -43,14 +46,19 @@ blueprint = Blueprint("metrics", __name__)
 
 
 def init_app(app: Flask) -> None:
+    """Without a token there is no such address, unless it is open to everybody."""
     app.after_request(_count)
-    app.register_blueprint(blueprint)
+    settings = app.config["SETTINGS"]
+    if settings.metrics_token or settings.metrics_open:
+        app.register_blueprint(blueprint)
 
 
 @blueprint.get("/metrics")
 @limiter.exempt
 def metrics() -> Response:
     """Answer with all metrics in Prometheus' text format."""
+    if token := current_settings().metrics_token:
+        _require(token)
     with suppress(SQLAlchemyError):  # then it is not known, and stays what it was
         OUTBOX.set(len(documents.outbox))
         OVERDUE.set(expiry.overdue())
@@ -61,16 +69,26 @@ def metrics() -> Response:
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
+def _require(token: str) -> None:
+    """Refuse a caller without the token, in a time that says nothing of it."""
+    given = request.authorization
+    sent = given.token if given and given.type == "bearer" else None
+    if not hmac.compare_digest((sent or "").encode(errors="replace"), token.encode()):
+        raise MetricsTokenRequiredError("Send METRICS_TOKEN: Authorization: Bearer TOKEN.")
+
+
 def _count(response: Response) -> Response:
     count_request(answered(response))
     return response
 
 
-def count_request(request: Answered) -> None:
-    method = request.method if request.method in METHODS else "other"
-    requests, latency = _of(method, request.route or "unmatched", request.status)
+def count_request(one: Answered) -> None:
+    if one.route in PROBES:
+        return
+    method = one.method if one.method in METHODS else "other"
+    requests, latency = _of(method, one.route or "unmatched", one.status)
     requests.inc()
-    latency.observe(request.seconds)
+    latency.observe(one.seconds)
 
 
 @cache

@@ -1,0 +1,78 @@
+"""What load balancers, containers and monitoring ask, every few seconds and for nothing.
+
+They are no clients: nobody is identified for them, nothing is charged, and `/livez` needs neither
+the database nor Redis, whatever is sent with it.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, current_app, request
+
+from shop.extensions import limiter
+from shop.version import VERSION
+
+from .health import Doctor
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from flask.typing import ResponseReturnValue
+
+    Answer = tuple[dict[str, Any], int, dict[str, str]]
+
+blueprint = Blueprint("probes", __name__)
+ASKED_BY_MACHINES = {blueprint.name, "metrics"}
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+def init_app(app: Flask) -> None:
+    """Call it ahead of what identifies callers and charges them."""
+    app.extensions["shop.health"] = Doctor(app)
+    app.register_blueprint(blueprint)
+    app.before_request(_answer)
+
+
+def _answer() -> ResponseReturnValue | None:
+    if request.blueprint in ASKED_BY_MACHINES:
+        return current_app.dispatch_request()
+    return None
+
+
+@blueprint.get("/livez")
+@limiter.exempt
+def livez() -> Answer:
+    """Answer 200: this process answers."""
+    return {"status": "ok"}, HTTPStatus.OK, NO_STORE
+
+
+@blueprint.get("/readyz")
+@limiter.exempt
+def readyz() -> Answer:
+    """Answer 200 if requests can be served, else 503."""
+    serves = _doctor().health().serves
+    return {"status": "ok" if serves else "unavailable"}, _status(serves=serves), NO_STORE
+
+
+@blueprint.get("/health_check")
+@limiter.exempt
+def health_check() -> Answer:
+    """Answer 200 while the database answers; `degraded` without Redis; else 503."""
+    health = _doctor().health()
+    document = {
+        "status": "ok" if health.is_whole else "degraded",
+        "database": health.database,
+        "redis": health.redis,
+        "version": VERSION,
+    }
+    return document, _status(serves=health.serves), NO_STORE
+
+
+def _doctor() -> Doctor:
+    doctor: Doctor = current_app.extensions["shop.health"]
+    return doctor
+
+
+def _status(*, serves: bool) -> int:
+    return HTTPStatus.OK if serves else HTTPStatus.SERVICE_UNAVAILABLE

@@ -1,0 +1,212 @@
+"""What machines ask of the service: whether it lives, serves and is well, and its metrics."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import ADMIN_KEY, await_true
+from sqlalchemy import event
+
+from shop.extensions import db
+from shop.ops import health
+from shop.problems import MetricsTokenRequiredError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import Make, Service, Shop
+
+PROBES = ("/livez", "/readyz", "/health_check")
+TOKEN = "a-token-for-metrics"
+NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_a_process_that_answers_lives(make_shop: Make) -> None:
+    """Whatever is away, and whatever key is sent with it, which nobody looks up."""
+    shop = make_shop(DATABASE_URL=NOWHERE, REDIS_URL="redis://127.0.0.1:1/0")
+    for headers in ({}, bearer("shop_ef5354032fac_" + "x" * 43), bearer("session_" + "x" * 43)):
+        with shop.statements() as sent:
+            response = shop.get("/livez", headers=headers)
+        assert (response.status_code, response.get_json()) == (200, {"status": "ok"})
+        assert response.headers["Cache-Control"] == "no-store"
+        assert not sent
+
+
+def test_a_service_is_ready_while_the_database_answers(make_shop: Make, a_shop: Shop) -> None:
+    ready = a_shop.get("/readyz")
+    assert (ready.status_code, ready.get_json()) == (200, {"status": "ok"})
+    assert make_shop(REDIS_URL="redis://127.0.0.1:1/0").get("/readyz").status_code == 200
+    away = make_shop(DATABASE_URL=NOWHERE).get("/readyz")
+    assert (away.status_code, away.get_json()) == (503, {"status": "unavailable"})
+
+
+@pytest.mark.parametrize("path", PROBES)
+def test_a_probe_answers_get_and_head_alone(a_shop: Shop, path: str) -> None:
+    head = a_shop.request("HEAD", path)
+    assert (head.status_code, head.data) == (200, b"")
+    assert head.content_length == a_shop.get(path).content_length
+    assert a_shop.request("POST", path).status_code == 405
+
+
+def test_both_servers_are_looked_at_once_for_all_that_ask(
+    a_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "FRESH_SECONDS", 60)
+    with a_shop.statements() as sent:
+        for _ in range(5):
+            assert a_shop.get("/health_check").get_json()["status"] == "ok"
+            assert a_shop.get("/readyz").status_code == 200
+    assert sent == ["SELECT 1"]
+
+
+def test_what_was_found_is_looked_at_anew(a_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "FRESH_SECONDS", 0)
+    with a_shop.statements() as sent:
+        for _ in range(3):
+            a_shop.get("/health_check")
+    assert sent == ["SELECT 1"] * 3
+
+
+def test_those_that_ask_at_once_share_one_look(
+    a_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "PATIENCE_SECONDS", 60)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(*_: object) -> None:
+        begun.set()
+        go_on.wait(60)
+
+    with a_shop.app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", hold)
+    with a_shop.statements() as sent:
+        found: list[int] = []
+        ask = [
+            threading.Thread(
+                target=lambda: found.append(a_shop.app.test_client().get("/readyz").status_code)
+            )
+            for _ in range(8)
+        ]
+        for one in ask:
+            one.start()
+        assert begun.wait(60)
+        go_on.set()
+        for one in ask:
+            one.join()
+    assert found == [200] * 8
+    assert len(sent) <= 2  # a thread that was late may have found the first look too old
+
+
+def test_a_database_that_hangs_is_told_at_once_and_holds_one_thread(
+    a_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.1)
+    go_on = threading.Event()
+
+    def hold(*_: object) -> None:
+        go_on.wait(60)
+
+    with a_shop.app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", hold)
+    threads = threading.active_count()
+    for _ in range(20):
+        answer = a_shop.get("/health_check")
+        assert answer.status_code == 503
+        assert answer.get_json()["database"] == "unreachable"
+        assert answer.get_json()["redis"] == "ok"
+    assert a_shop.get("/livez").status_code == 200
+    assert threading.active_count() == threads + 1
+    monkeypatch.setattr(health, "FRESH_SECONDS", 0)
+    monkeypatch.setattr(health, "PATIENCE_SECONDS", 60)
+    go_on.set()
+    await_true(lambda: a_shop.get("/readyz").status_code == 200)
+
+
+def test_probes_are_neither_counted_nor_logged(serve: Callable[..., Service]) -> None:
+    service = serve(METRICS_OPEN="true")
+    for path in PROBES:
+        assert service.get(path).ok
+    assert service.get("/products").ok
+    text = service.get("/metrics").text
+    assert 'shop_http_requests_total{method="GET",route="/products",status="200"} 1' in text
+    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    routes = {line.get("route") for line in lines}
+    assert "/products" in routes
+    for path in PROBES:
+        assert path not in text
+        assert path not in routes
+
+
+def test_probes_are_logged_for_debugging(serve: Callable[..., Service]) -> None:
+    service = serve(LOG_LEVEL="DEBUG")
+    assert service.get("/livez").ok
+    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    assert {line["level"] for line in lines if line.get("route") == "/livez"} == {"DEBUG"}
+
+
+def test_without_a_token_metrics_are_an_unknown_address(make_shop: Make) -> None:
+    shop = make_shop(METRICS_OPEN="")
+    for method in ("GET", "HEAD", "POST", "OPTIONS"):
+        answers = [shop.request(method, path) for path in ("/metrics", "/nothing")]
+        assert [answer.status_code for answer in answers] == [404, 404]
+        known, unknown = ({*answer.headers.keys()} for answer in answers)
+        assert known == unknown
+    assert shop.get("/metrics").get_json()["type"] == shop.get("/nothing").get_json()["type"]
+
+
+@pytest.mark.parametrize("opened", ["", "true"])
+def test_metrics_need_their_token(make_shop: Make, opened: str) -> None:
+    shop = make_shop(METRICS_TOKEN=TOKEN, METRICS_OPEN=opened)
+    read = shop.get("/metrics", headers=bearer(TOKEN))
+    assert read.status_code == 200
+    assert read.content_type.startswith("text/plain; version=")
+    wrong: tuple[dict[str, str], ...] = (
+        {},
+        bearer(TOKEN[:-1]),
+        bearer(TOKEN + "x"),
+        bearer("ä" * 20),
+        bearer(ADMIN_KEY),
+    )
+    for headers in (*wrong, bearer(""), {"Authorization": f"Basic {TOKEN}"}):
+        refused = shop.get("/metrics", headers=headers)
+        assert refused.status_code == 401
+        assert refused.content_type == "application/problem+json"
+        assert refused.get_json()["type"] == MetricsTokenRequiredError.type()
+        assert refused.headers["WWW-Authenticate"].startswith("Bearer ")
+        assert "shop_http" not in refused.text
+
+
+def test_the_token_of_metrics_can_be_in_a_file(make_shop: Make, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    shop = make_shop(METRICS_TOKEN_FILE=str(tmp_path / "token"), METRICS_OPEN="")
+    assert shop.get("/metrics", headers=bearer(TOKEN)).status_code == 200
+    assert shop.get("/metrics").status_code == 401
+
+
+def test_the_token_of_metrics_opens_nothing_else(make_shop: Make) -> None:
+    shop = make_shop(METRICS_TOKEN=TOKEN)
+    assert shop.get("/orders", headers=bearer(TOKEN)).status_code == 401
+
+
+def test_the_stats_command_sends_the_token(
+    serve: Callable[..., Service], make_shop: Make, a_shop: Shop
+) -> None:
+    a_shop.create_product()
+    service = serve(METRICS_TOKEN=TOKEN)
+    for _ in range(4):
+        service.get("/products/1")
+    port = service.url.rpartition(":")[2]
+    stats = make_shop(METRICS_TOKEN=TOKEN, PORT=port).command("cache", "stats").output
+    assert "75.0% (3 hits, 1 misses)" in stats
+    without = make_shop(PORT=port).command("cache", "stats").output
+    assert "not known" in without
