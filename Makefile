@@ -43,6 +43,11 @@ run: .venv/serving  ## Serve the API on port 8000, with PostgreSQL, Redis and de
 test: install  ## Run all tests, on a PostgreSQL and a Redis of their own
 	@$(BIN)/pytest --numprocesses auto
 
+# Its file is no test_*.py, so that `make test` leaves it out.
+.PHONY: test-browser
+test-browser: install  ## Test pages of other origins, and /docs, in the Chromium of this machine
+	@$(BIN)/pytest tests/browser/pages.py
+
 .PHONY: soak
 soak: install  ## Race readers and writers for ten minutes, with faults (SECONDS=600)
 	@PYTHONPATH=. $(BIN)/python tests/consistency/soak.py $(or $(SECONDS),600)
