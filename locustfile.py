@@ -76,6 +76,7 @@ ITEM_INACTIVE = f"{ITEM} refused: inactive"
 CHECKOUT = "/cart/checkout"
 CHECKOUT_SHORT = f"{CHECKOUT} refused: stock"
 CHECKOUT_INACTIVE = f"{CHECKOUT} refused: inactive"
+CHECKOUT_OVER_CAP = f"{CHECKOUT} refused: unpaid orders"
 REPLAYED = "Idempotent-Replayed"
 
 NO_ANSWER = "nothing answers at {host}: `make run` starts the service"
@@ -459,10 +460,12 @@ def require_same(what: str, found: object, expected: object) -> None:
 
 
 def refusal(response: FastResponse) -> str | None:
-    """Return what to call a checkout that is refused for what is not to be had, None for others."""
+    """Return what to call a checkout that is refused as it should be, None for any other answer."""
     if response.status_code != HTTPStatus.CONFLICT:
         return None
     found = problem(response)
+    if found.get("type") == "/problems/session-open-orders":
+        return CHECKOUT_OVER_CAP
     if found.get("type") != "/problems/out-of-stock":
         return None
     wrong = {error["field"].rpartition(".")[2] for error in found.get("errors", [])}

@@ -24,6 +24,7 @@ GROUPS = {
     ("limits",): ["list", "reset", "show", "top"],
     ("keys",): ["create", "list", "revoke"],
     ("leaderboard",): ["rebuild"],
+    ("orders",): ["expire"],
 }
 
 
@@ -50,6 +51,7 @@ def test_every_command_has_a_help_text(a_shop: Shop, group: tuple[str]) -> None:
         assert "Usage: " in run(a_shop, *group, command, "--help")
     assert "--products" in run(a_shop, "seed", "--help")
     assert "Delete sessions that have ended" in run(a_shop, "purge", "--help")
+    assert "until SIGTERM or Ctrl-C" in run(a_shop, "worker", "--help")
 
 
 def test_stats_tell_entries_and_the_hit_rate(make_shop: Make) -> None:
@@ -243,6 +245,8 @@ def test_commands_that_need_the_database_say_so_in_one_line(make_shop: Make) -> 
     for arguments in (
         ("seed",),
         ("cache", "warm"),
+        ("orders", "expire"),
+        ("purge",),
         ("keys", "list"),
         ("keys", "revoke", "x"),
         ("keys", "create", "--name", "x", "--scope", "catalog:write"),

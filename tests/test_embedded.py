@@ -96,7 +96,9 @@ class Checkout:
 
 def clean_environment() -> dict[str, str]:
     """Return the environment without the settings of a shop."""
-    settings = re.compile("DATABASE_URL|REDIS_|ADMIN_API_KEY|PORT$|.*LIMIT|WEB_CONC|LOG_LEVEL")
+    settings = re.compile(
+        "DATABASE_URL|REDIS_|ADMIN_API_KEY|PORT$|.*LIMIT|.*ORDER|WEB_CONC|LOG_LEVEL"
+    )
     return {name: value for name, value in os.environ.items() if not settings.match(name)} | {
         "WEB_CONCURRENCY": "1"
     }

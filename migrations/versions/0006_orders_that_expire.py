@@ -21,7 +21,7 @@ COLUMNS = {
 }
 # Of few rows or none, for which the table is read once each; meanwhile writers of orders wait.
 INDEXES = {
-    "ix_orders_expires_at": "(expires_at, id) WHERE status = 'pending'",
+    "ix_orders_expires_at": "(expires_at, id) WHERE status = 'pending' AND expires_at IS NOT NULL",
     "ix_orders_session_id": "(session_id) WHERE session_id IS NOT NULL",
     "ix_orders_client_address": "(client_address) WHERE client_address IS NOT NULL",
 }

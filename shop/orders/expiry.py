@@ -83,9 +83,9 @@ def _warn(order_id: int, reason: str) -> None:
 
 def seconds_to_next() -> float | None:
     """Return when the next order expires, None where none does."""
-    left = func.extract("epoch", func.min(Order.expires_at) - NOW)
-    statement = select(left).where(Order.status == "pending", Order.expires_at > NOW)
-    found = db.session.scalar(statement)
+    left = func.extract("epoch", Order.expires_at - NOW)
+    coming = select(left).where(Order.status == "pending", Order.expires_at > NOW)
+    found = db.session.scalar(coming.order_by(Order.expires_at).limit(1))
     return None if found is None else float(found)
 
 

@@ -43,7 +43,12 @@ class Order(Base):
         Index("ix_orders_created_at_id", "created_at", "id"),
         Index("ix_orders_status", "status", "created_at", "id"),
         Index("ix_orders_paid_at", "paid_at"),
-        Index("ix_orders_expires_at", "expires_at", "id", postgresql_where="status = 'pending'"),
+        Index(
+            "ix_orders_expires_at",
+            "expires_at",
+            "id",
+            postgresql_where="status = 'pending' AND expires_at IS NOT NULL",
+        ),
         Index("ix_orders_session_id", "session_id", postgresql_where="session_id IS NOT NULL"),
         Index(
             "ix_orders_client_address",
