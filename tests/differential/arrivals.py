@@ -46,6 +46,7 @@ READS = [
 LISTS = [b"/products?", b"/categories?"]
 OTHERS = [b"/health_check", b"/rate_limit", b"/openapi.json", b"/docs", b"/", b"/nothing"]
 OTHERS += [b"/cart", b"/sessions/current", b"/products/1/stock"]
+READERS = ["admin", "writer", "reader"]  # keys; the first two see inactive products
 
 
 class Request(NamedTuple):
@@ -119,9 +120,10 @@ class Arrivals:
     def plain(self) -> Request:
         """A read as most are."""
         target = self._random.choice(self._reads)
-        headers = [(b"If-None-Match", self._etag(target))] if self._chance(50) else []
-        if self._chance(10):
-            headers.append(bearer(self._keys[self._random.choice(list(SESSIONS))]))
+        headers = [(b"If-None-Match", self._etag(target))] if self._chance(70) else []
+        if self._chance(13):
+            holders = [*SESSIONS, *SESSIONS, *SESSIONS, *READERS]
+            headers.append(bearer(self._keys[self._random.choice(holders)]))
         return self._request(b"HEAD" if self._chance(8) else b"GET", target, headers)
 
     def _odd_address(self) -> Request:
@@ -172,6 +174,7 @@ class Arrivals:
             (b"POST", b"/products", self._product()),
             (b"PUT", product, self._product()),
             (b"PATCH", product, {"stock": self._random.randrange(9)}),
+            (b"PATCH", product, {"active": self._chance(50)}),
             (b"PATCH", product + b"/stock", {"delta": self._random.randrange(-3, 4)}),
             (b"POST", b"/orders", self._order()),
             (b"PATCH", product, {"price": self._random.choice(("1.5", "-1"))}),
@@ -193,6 +196,7 @@ class Arrivals:
             "price": self._random.choice((19.9, "0.01", 7)),
             "stock": self._random.randrange(9),
             "category_id": self._random.choice((1, 1, 2, 3, 99)),
+            "active": self._chance(80),
         }
 
     def _order(self) -> dict[str, object]:

@@ -49,8 +49,9 @@ INSERT INTO sessions (token_hash, expires_at)
   SELECT encode(sha256(convert_to('session_' || repeat(letter, 43), 'UTF8')), 'hex'), now() + rest
   FROM (VALUES ('a', interval '1000 days'), ('b', '1 hour'), ('c', '-1 s')) AS made (letter, rest);
 INSERT INTO categories (name) SELECT 'Garden ' || n FROM generate_series(1, 3) n;
-INSERT INTO products (name, price, stock, category_id)
-  SELECT 'Rake ' || n, n + 0.5, n % 7, 1 + n % 3 FROM generate_series(1, 110) n;
+INSERT INTO products (name, price, stock, category_id, active)
+  SELECT 'Rake ' || n, n + 0.5, n % 7, 1 + n % 3, n NOT IN (3, 12, 60)
+  FROM generate_series(1, 110) n;
 UPDATE api_keys SET revoked_at = NULL WHERE name <> 'revoked';
 """
 KEYS = {
