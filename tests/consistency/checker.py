@@ -15,6 +15,10 @@ that is not answered is sent again with its Idempotency-Key, so that each counts
 Rows that come and go have one owner each: a row must be found, alone and in the list, once its
 creation is acknowledged, and must not be found once its deletion is.
 
+Rows that become inactive and active again have one owner each, too, who counts the turns: a row
+must be found, alone and in the list, from one acknowledgement to the next change, and then not;
+the administrator must find it always, as it is.
+
 A read is racing if a write of what it reads was under way at some time between its beginning and
 its end. Every document in an answer is judged, and counts as one read.
 """
@@ -45,6 +49,7 @@ STOCK = 1_000_000  # of each of those, at first
 SELLERS = 2
 CATEGORIES = 2  # rows that stay, whose names are counted up
 CHURNS = 3  # rows that come and go, one after the other
+FLIPS = 3  # rows that stay, after those, and become inactive and active again
 WRITERS = 20  # that count up
 READER_PROCESSES = 2
 READER_THREADS = 14
@@ -65,6 +70,8 @@ INDEX = {counter: i for i, counter in enumerate(COUNTERS)}
 
 # What an owner does with its row.
 CREATING, THERE, DELETING, GONE = range(4)
+# What a turn is, divided by 4, of a row that becomes inactive and active again.
+SHOWN, HIDING, HIDDEN, SHOWING = range(4)
 
 UNREACHABLE = (OSError, http.client.HTTPException)
 context = multiprocessing.get_context("spawn")
@@ -123,6 +130,7 @@ class Shared:
         self.seen = RawArray("q", len(COUNTERS))  # by reads that have ended; may lag
         self.row = RawArray("q", CHURNS)  # the id of an owner's row
         self.phase = RawArray("q", CHURNS)
+        self.turn = RawArray("q", FLIPS)
         self.stop = RawArray("q", 1)
 
 
@@ -132,7 +140,8 @@ class Client:
     def __init__(self, url: str, key: str, report: Report) -> None:
         parts = urlsplit(url)
         self._report = report
-        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        self.key = {"Authorization": f"Bearer {key}"}
+        self._headers = self.key | {"Content-Type": "application/json"}
         self._connection = http.client.HTTPConnection(
             str(parts.hostname), parts.port or 80, timeout=60
         )
@@ -247,6 +256,26 @@ def come_and_go(client: Client, shared: Shared, owner: int, report: Report) -> N
             shared.phase[owner] = CREATING
 
 
+def flip_path(owner: int) -> str:
+    return f"/products/{PRODUCTS + SOLD + 1 + owner}"
+
+
+def flip(client: Client, shared: Shared, owner: int, report: Report) -> None:
+    """Make a row inactive, then active, and again."""
+    while not shared.stop[0]:
+        shared.turn[owner] += 1
+        active = shared.turn[owner] % 4 == SHOWING
+        status, _ = client.persist(
+            "PATCH", flip_path(owner), {"active": active}, lambda: bool(shared.stop[0])
+        )
+        if status == 200:
+            shared.turn[owner] += 1
+            report.writes += 1
+        elif status:
+            report.stale.append(f"PATCH {flip_path(owner)}: {status}")
+        time.sleep(random.uniform(0, 0.05))
+
+
 class Reader:
     """Reads, and judges what it gets."""
 
@@ -258,6 +287,7 @@ class Reader:
 
     def read_forever(self) -> None:
         reads = [self.read_counter] * 3 + [self.read_list] * 7 + [self.read_churn] * 2
+        reads += [self.read_flip] * 2
         while not self._shared.stop[0]:
             random.choice(reads)()
 
@@ -285,7 +315,9 @@ class Reader:
         shared = self._shared
         floors = self._floors()
         churns = [(shared.row[o], shared.phase[o]) for o in range(CHURNS)]
+        turns = list(self._shared.turn)
         status, page, _ = self._client.request("GET", LIST)
+        later_turns = list(self._shared.turn)
         after = [(shared.row[o], shared.phase[o]) for o in range(CHURNS)]
         self._report.requests += 1
         if status != 200:
@@ -298,6 +330,11 @@ class Reader:
                 self._report.stale.append(f"{n} is not in the list")
         for before, later in zip(churns, after, strict=True):
             self._judge_churn(before, later, "list", found=before[0] in rows)
+        for owner, turn in enumerate(turns):
+            row = rows.get(PRODUCTS + SOLD + 1 + owner, {"active": None})
+            if row["active"] is False:
+                self._report.stale.append(f"{flip_path(owner)} is in the list, and inactive")
+            self._judge_flip(owner, turn, later_turns[owner], "list", shown=bool(row["active"]))
 
     def read_churn(self) -> None:
         """Read a row that comes and goes; sometimes the next id, which may come."""
@@ -314,6 +351,21 @@ class Reader:
         self._report.requests += 1
         if status in {200, 404}:
             self._judge_churn(before, after, "item", found=status == 200)
+
+    def read_flip(self) -> None:
+        """Read a row that becomes inactive and active, as everybody or as the administrator."""
+        owner = random.randrange(FLIPS)
+        path, before = flip_path(owner), self._shared.turn[owner]
+        key = self._client.key if random.random() < 0.4 else {}
+        status, document, _ = self._client.request("GET", path, more=key)
+        after = self._shared.turn[owner]
+        self._report.requests += 1
+        if status not in {200, 404}:
+            return
+        if status == (404 if key else 200) and not (document or {}).get("active"):
+            self._report.stale.append(f"GET {path} {'with a key' if key else ''}: {status}")
+        shown = status == 200 and document["active"]
+        self._judge_flip(owner, before, after, "item", shown=shown)
 
     def _floors(self) -> list[Floor]:
         shared = self._shared
@@ -353,8 +405,20 @@ class Reader:
         elif before == after and phase == THERE and not found:
             self._report.stale.append(f"{row} is created, and not in the {where}")
 
+    def _judge_flip(self, owner: int, before: int, after: int, where: str, *, shown: bool) -> None:
+        self._report.reads += 1
+        self._report.racing += before != after or before % 4 in {HIDING, SHOWING}
+        if before == after and before % 4 == (HIDDEN if shown else SHOWN):
+            text = "shown" if shown else "hidden"
+            self._report.stale.append(f"{flip_path(owner)} {where}: {text} in turn {before}")
 
-WORKS: dict[str, Callable[..., None]] = {"count": count_up, "churn": come_and_go, "sell": sell}
+
+WORKS: dict[str, Callable[..., None]] = {
+    "count": count_up,
+    "churn": come_and_go,
+    "sell": sell,
+    "flip": flip,
+}
 
 
 def run_process(
@@ -397,6 +461,9 @@ def prepare(url: str, key: str) -> None:
         for n in range(PRODUCTS + 1, PRODUCTS + SOLD + 1):
             fields = {"name": f"product {n}", "price": 1, "stock": STOCK, "category_id": 1}
             assert client.request("POST", "/products", fields)[0] == 201
+        for owner in range(FLIPS):
+            fields = {"name": f"flip {owner}", "price": 1, "stock": 1, "category_id": 1}
+            assert client.request("POST", "/products", fields)[0] == 201
         for path, name in (COUNTERS[i] for i in WRITTEN):
             new = 0 if name == "stock" else f"{path} 0"
             assert client.request("PATCH", path, {name: new})[0] == 200
@@ -412,7 +479,7 @@ def check(
 ) -> Report:
     """Race readers and writers for so long, and until there are no more faults, and judge.
 
-    Without `sales` nothing is ordered: of a service that takes no orders.
+    Without `sales` nothing is ordered or made inactive: of a service that knows of neither.
     """
     prepare(url, key)
     shared = Shared()
@@ -421,6 +488,7 @@ def check(
     writers += [("count", WRITTEN[first::WRITERS]) for first in range(WRITERS)]
     if sales:
         writers += [("sell", SALES[first::SELLERS]) for first in range(SELLERS)]
+        writers += [("flip", owner) for owner in range(FLIPS)]
     jobs = [(0, writers), *[(READER_THREADS, [])] * READER_PROCESSES]
     processes = [
         context.Process(target=run_process, args=((url, key), shared, readers, work, results))

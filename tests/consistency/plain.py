@@ -22,7 +22,7 @@ engine = create_engine(
 )
 
 TABLES = {
-    "products": "id, name, description, stock, category_id",
+    "products": "id, name, description, stock, category_id, active",
     "categories": "id, name",
 }
 
