@@ -166,7 +166,7 @@ class _Reader:
         text = self.text(name)
         if text is None:
             return default
-        if not (text.isascii() and text.isdigit() and least <= int(text[:20]) <= most):
+        if not re.fullmatch("[0-9]{1,20}", text) or not least <= int(text) <= most:
             raise SettingError(f"{name} must be a whole number from {least} to {most}, not {text}")
         return int(text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -317,4 +318,15 @@ def test_what_is_answered_of_a_long_name_is_its_beginning(a_shop: Shop) -> None:
     [told] = wrong_fields(a_shop.request("POST", "/categories", json={"name": "a", name: 1}))
     assert name.startswith(told.rstrip("…"))
     assert 100 <= len(told) < 1000
-    assert len(a_shop.get("/" + "x" * 100_000).data) < 4000
+
+
+def test_of_a_long_address_its_beginning_is_answered_and_logged(
+    a_shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = "/products/" + "x" * 100_000
+    with caplog.at_level(logging.INFO, "shop.access"):
+        answer = a_shop.get(path)
+    assert answer.status_code == 404
+    assert path.startswith(answer.get_json()["instance"])
+    assert len(answer.data) < 4000
+    assert len(caplog.text) < 8000
