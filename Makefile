@@ -57,13 +57,35 @@ compare: install  ## Compare all answers with and without the edge, at length (R
 	@DIFFERENTIAL_ROUNDS=$(or $(ROUNDS),20) DIFFERENTIAL_SEED=$(or $(SEED),$$(date +%s)) \
 	  $(BIN)/pytest --capture=no --quiet tests/test_edge_differential.py
 
+NEEDS_NODE := make lint-api needs Node 18.18 or newer, with npm (on Debian, install nodejs and npm)
+HAS_NODE := command -v npm >/dev/null && node -e 'const [major, minor] = process.versions.node.split("."); process.exit(+major > 18 || (+major === 18 && +minor >= 18) ? 0 : 1)'
+
+# No script of a package is run, and nothing is told to anybody.
+tests/api/node_modules/installed: tests/api/package-lock.json
+	@$(HAS_NODE) || { echo "$(NEEDS_NODE)"; exit 1; }
+	@echo "installing the linters of the API's document, a minute or so ..."
+	@cd tests/api && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
+	@touch $@
+
+.PHONY: lint-api
+lint-api: install tests/api/node_modules/installed  ## Check the API's document, and what TypeScript makes of it
+	@mkdir -p tests/api/build
+	@DATABASE_URL=postgresql://nowhere/none REDIS_ENABLED=false \
+	  $(BIN)/flask openapi write tests/api/build/openapi.json
+	cd tests/api && REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true npx --no redocly lint build/openapi.json
+	cd tests/api && npx --no spectral lint --fail-severity=hint build/openapi.json
+	cd tests/api && npx --no openapi-typescript build/openapi.json --output build/schema.d.ts
+	cd tests/api && npx --no tsc
+
 .PHONY: check
-check: install  ## Check format, lint, types, the Dockerfile and the compose file
+check: install  ## Check format, lint, types, the Dockerfile, the compose file and the API's document
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.production.yaml
+	@if $(HAS_NODE); then $(MAKE) --no-print-directory lint-api; \
+	  else echo "The API's document was not checked: $(NEEDS_NODE)."; fi
 
 .PHONY: load
 load: install  ## Load a running service (KIND=Shopper, or Buyer; USERS=400 SECONDS=60 HOST=http://localhost:8000)
@@ -117,5 +139,6 @@ requirements: install  ## Compile the requirement files anew, from pyproject.tom
 .PHONY: clean
 clean:  ## Delete what was installed and made, the demo data too
 	@test ! -x $(BIN)/python || $(BIN)/python -m shop.embedded.clean
+	@rm -rf tests/api/node_modules tests/api/build
 	@rm -rf .venv .venv-bench .venv-bench-servers .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
