@@ -124,7 +124,10 @@ SERVICES: dict[str, tuple[dict[str, str], list[Episode]]] = {
         {"TRUSTED_PROXIES": "0", "RATE_LIMIT_CALLS": "80"},
         [*4 * [usual], outage],
     ),
-    "behind a proxy": ({"TRUSTED_PROXIES": "1"}, [*4 * [usual], *2 * [outage], everything_odd]),
+    "behind a proxy, for pages of another origin": (
+        {"TRUSTED_PROXIES": "1", "CORS_ORIGINS": "https://other.test"},
+        [*4 * [usual], *2 * [outage], everything_odd],
+    ),
     "behind two proxies": ({"TRUSTED_PROXIES": "2"}, 4 * [usual]),
     "with limits that refuse nothing": ({"RATE_LIMIT_MODE": "shadow"}, 3 * [usual]),
     "without limits": ({"RATE_LIMIT_ENABLED": "false"}, 3 * [usual]),

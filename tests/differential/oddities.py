@@ -131,6 +131,8 @@ HEADERS: list[list[Header]] = [
     [(b"Connection", b"X-Forwarded-For, If-None-Match")],
     [(b"Keep-Alive", b"timeout=1, max=1"), (b"Connection", b"Keep-Alive")],
     [(b"TE", b"trailers"), (b"Trailer", b"A")],
+    [(b"Origin", b"https://other.test")],
+    [(b"Origin", b"null")],
     [(b"Origin", b"https://other.test"), (b"Access-Control-Request-Method", b"PUT")],
     [(b"Date", b"Sat, 01 Jan 2000 00:00:00 GMT"), (b"Via", b"1.1 a"), (b"Max-Forwards", b"0")],
     [(b"User-Agent", b"\xff\xfe"), (b"Referer", b"http://a/\r\n b")],
