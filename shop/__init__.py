@@ -12,8 +12,8 @@ from .carts import routes as carts
 from .categories import routes as categories
 from .config import BODY_MAX, DATABASE_POOL, Settings
 from .extensions import api, cache, db, migrate
-from .keys import auth
 from .keys import commands as key_commands
+from .keys import identification
 from .limits import routes as rate_limit
 from .ops import cache_commands, limit_commands, metrics, probes, seed, shop_commands, worker
 from .orders import leaderboard
@@ -55,7 +55,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     db.init_app(app)
     migrate.init_app(app, db)
     cache.init_app(app)
-    auth.init_app(app)
+    identification.init_app(app)
     limits.init_app(app)
     leaderboard.init_app(app)
     api.init_app(app)

@@ -48,6 +48,7 @@ IDEMPOTENCY_KEY_MAX = 255  # characters
 IDEMPOTENCY_SECONDS = DAY  # that an answer is kept for requests that repeat its key
 PAYMENT_MAX = 90 * DAY  # seconds
 CALLS_MAX = 1_000_000  # of any quota
+ADDRESS_CLIENTS = 10  # of whose quotas an address has the sum, unless a setting says otherwise
 TIERS = ("standard", "partner", "unlimited")  # of API keys; a client without one is standard
 # Connections of a worker: one for each of its threads. One that cannot be had in time fails a
 # request.
@@ -82,6 +83,7 @@ class Settings:
     redis_cache_ttl: int  # seconds, products
     category_cache_ttl: int  # seconds
     session_cache_ttl: int  # seconds
+    key_cache_ttl: int  # seconds
     best_sellers_cache_ttl: int  # seconds
     dashboard_cache_ttl: int  # seconds
     cache_stale_if_error: int  # seconds past its time to live that a document serves in need
@@ -92,6 +94,7 @@ class Settings:
     rate_limit_enabled: bool
     rate_limit_mode: str  # enforce, or shadow: counts and refuses nothing
     rate_limit_calls: int  # requests of one client in a period
+    address_limit_calls: int  # requests of an address and all its sessions in a period
     rate_limit_period: int  # seconds
     write_limit_calls: int  # writes of one client in a period
     partner_rate_limit_calls: int  # the same two of a key of the tier partner
@@ -115,6 +118,8 @@ class Settings:
         Raises SettingError for the first that is missing or wrong.
         """
         read = _Reader(from_files() | dict(environment))
+        calls = read.number("RATE_LIMIT_CALLS", 100, 1, CALLS_MAX)
+        of_address = min(ADDRESS_CLIENTS * calls, CALLS_MAX)
         return cls(
             database_url=_database_url(read),
             redis_url=_redis_url(read),
@@ -123,6 +128,7 @@ class Settings:
             redis_cache_ttl=read.number("REDIS_CACHE_TTL", 300, 1, DAY),
             category_cache_ttl=read.number("CATEGORY_CACHE_TTL", 3600, 1, DAY),
             session_cache_ttl=read.number("SESSION_CACHE_TTL", 300, 1, DAY),
+            key_cache_ttl=read.number("KEY_CACHE_TTL", 300, 1, DAY),
             best_sellers_cache_ttl=read.number("BEST_SELLERS_CACHE_TTL", 3600, 1, DAY),
             dashboard_cache_ttl=read.number("DASHBOARD_CACHE_TTL", 600, 1, DAY),
             cache_stale_if_error=read.number("CACHE_STALE_IF_ERROR", 0, 0, DAY),
@@ -132,7 +138,8 @@ class Settings:
             edge_enabled=read.flag("EDGE_ENABLED", default=True),
             rate_limit_enabled=read.flag("RATE_LIMIT_ENABLED", default=True),
             rate_limit_mode=read.choice("RATE_LIMIT_MODE", "enforce", ("enforce", "shadow")),
-            rate_limit_calls=read.number("RATE_LIMIT_CALLS", 100, 1, CALLS_MAX),
+            rate_limit_calls=calls,
+            address_limit_calls=read.number("ADDRESS_LIMIT_CALLS", of_address, 1, CALLS_MAX),
             rate_limit_period=read.number("RATE_LIMIT_PERIOD", 60, 1, DAY),
             write_limit_calls=read.number("WRITE_LIMIT_CALLS", 30, 1, CALLS_MAX),
             partner_rate_limit_calls=read.number("PARTNER_RATE_LIMIT_CALLS", 1000, 1, CALLS_MAX),

@@ -195,7 +195,8 @@ def test_what_a_client_has_used_is_shown_and_reset(make_shop: Make) -> None:
     assert [shop.get("/products").status_code for _ in range(4)] == [200, 200, 200, 429]
     assert re.fullmatch(
         r"rate_limit:127\.0\.0\.1\n"
-        r"default       3 of 3 in 50 s, more free in (50|49) s; 1 refused\n",
+        r"default       3 of 3 in 50 s, more free in (50|49) s; 1 refused\n"
+        r"address       3 of 30 in 50 s, more free in (50|49) s; 0 refused\n",
         run(shop, "limits", "show", "127.0.0.1"),
     )
     assert run(shop, "limits", "reset", "127.0.0.1") == "reset rate_limit:127.0.0.1\n"

@@ -33,6 +33,7 @@ def test_defaults() -> None:
     assert settings.rate_limit_mode == "enforce"
     assert (settings.partner_rate_limit_calls, settings.partner_write_limit_calls) == (1000, 300)
     assert settings.unknown_key_limit_calls == 10
+    assert (settings.address_limit_calls, settings.key_cache_ttl) == (1000, 300)
     assert settings.cors_origins == ()
     assert settings.order_payment_seconds == 1800
     assert (settings.session_open_orders, settings.address_open_orders) == (5, 20)
@@ -52,6 +53,7 @@ def test_an_empty_value_is_not_set() -> None:
         ("REDIS_CACHE_TTL", "1e3"), ("REDIS_CACHE_TTL", "9" * 5000), ("REDIS_CACHE_TTL", "٣"),
         ("RATE_LIMIT_MODE", "off"), ("PARTNER_RATE_LIMIT_CALLS", "0"),
         ("PARTNER_WRITE_LIMIT_CALLS", "x"), ("UNKNOWN_KEY_LIMIT_CALLS", "-1"),
+        ("ADDRESS_LIMIT_CALLS", "0"), ("KEY_CACHE_TTL", "0"),
         ("RATE_LIMIT_CALLS", "0"), ("RATE_LIMIT_PERIOD", "x"), ("WRITE_LIMIT_CALLS", "1.5"),
         ("REDIS_ENABLED", "maybe"), ("EDGE_ENABLED", "no?"), ("RATE_LIMIT_ENABLED", "2"),
         ("TRUSTED_PROXIES", "-1"), ("TRUSTED_PROXIES", "0" * 20 + "99"),
@@ -202,6 +204,7 @@ def test_the_example_of_a_production_environment_is_complete_and_valid() -> None
         "EDGE_ENABLED",
         "RATE_LIMIT_ENABLED", "RATE_LIMIT_CALLS", "RATE_LIMIT_PERIOD", "WRITE_LIMIT_CALLS",
         "RATE_LIMIT_MODE", "PARTNER_RATE_LIMIT_CALLS", "PARTNER_WRITE_LIMIT_CALLS",
+        "ADDRESS_LIMIT_CALLS", "KEY_CACHE_TTL",
         "UNKNOWN_KEY_LIMIT_CALLS", "ORDER_PAYMENT_SECONDS", "SESSION_OPEN_ORDERS",
         "ADDRESS_OPEN_ORDERS",
         "CORS_ORIGINS", "TRUSTED_PROXIES", "ADMIN_API_KEY", "SECRET_KEY", "PORT", "WEB_CONCURRENCY",

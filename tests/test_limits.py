@@ -70,8 +70,8 @@ def test_headers_tell_the_window(make_shop: Make) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="100", RATE_LIMIT_PERIOD="60")
     response = shop.get("/products")
     assert [response.headers[name] for name in TRIO] == ["100", "99", "60"]
-    assert response.headers["RateLimit-Policy"] == '"default";q=100;w=60'
-    assert response.headers["RateLimit"] == '"default";r=99;t=60'
+    assert response.headers["RateLimit-Policy"] == '"default";q=100;w=60, "address";q=1000;w=60'
+    assert response.headers["RateLimit"] == '"default";r=99;t=60, "address";r=999;t=60'
 
 
 def test_a_write_tells_both_policies_and_the_nearest_one_in_short(make_shop: Make) -> None:
@@ -153,14 +153,16 @@ def test_guessing_keys_is_limited_by_address_and_stricter(
     guesses = [f"{sent[:-1]}{n}" for n in range(4)]
     answers = [shop.get("/products", headers=bearer(key)) for key in guesses]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
-    assert answers[0].headers["RateLimit"] == '"default";r=49;t=60, "unknown_key";r=2;t=60'
+    assert answers[0].headers["RateLimit"] == (
+        '"default";r=49;t=60, "address";r=499;t=60, "unknown_key";r=2;t=60'
+    )
     assert answers[3].get_json()["violated-policies"] == ["unknown_key"]
     assert "3 requests with a key that nobody has" in answers[3].get_json()["detail"]
     assert shop.get("/rate_limit", headers=bearer("one more")).status_code == 429
     assert shop.post("/categories", name="Garden").status_code == 201  # who has a key
     assert shop.get("/products").status_code == 200  # who sends none
     assert redis_cli.keys("rate_limit:*") == ["rate_limit:127.0.0.1"]
-    assert used(redis_cli) == {"default": "4/50", "unknown_key": "3/3"}
+    assert used(redis_cli) == {"default": "4/50", "address": "4/500", "unknown_key": "3/3"}
 
 
 @pytest.mark.parametrize(
@@ -191,6 +193,7 @@ def test_the_tier_of_a_key_says_how_much_it_may_send(
 def test_each_request_has_the_tier_of_its_own_caller(make_shop: Make) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="1", PARTNER_RATE_LIMIT_CALLS="2")
     partner = bearer(key_of(shop, "partner"))
+    shop.get("/products", headers=partner)  # one that is not known yet would be its address's
     for headers, quota in ((bearer(ADMIN_KEY), None), ({}, "1"), (partner, "2"), ({}, "1")):
         answer = shop.get("/products", headers=headers)
         assert answer.headers.get("X-RateLimit-Limit") == quota
@@ -203,6 +206,7 @@ def test_rate_limit_tells_what_is_left_and_costs_nothing(make_shop: Make, redis_
         "tier": "standard",
         "policies": [
             {"policy": "default", "quota": 5, "window": 60, "remaining": 5, "reset": 0},
+            {"policy": "address", "quota": 50, "window": 60, "remaining": 50, "reset": 0},
             {"policy": "session", "quota": 1, "window": 60, "remaining": 1, "reset": 0},
             {"policy": "write", "quota": 2, "window": 60, "remaining": 2, "reset": 0},
         ],
@@ -214,8 +218,8 @@ def test_rate_limit_tells_what_is_left_and_costs_nothing(make_shop: Make, redis_
         answer = shop.get("/rate_limit")
         assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
     left = {one["policy"]: one["remaining"] for one in answer.get_json()["policies"]}
-    assert left == {"default": 0, "session": 1, "write": 2}
-    assert used(redis_cli) == {"default": "5/5"}
+    assert left == {"default": 0, "address": 45, "session": 1, "write": 2}
+    assert used(redis_cli) == {"default": "5/5", "address": "5/50"}
 
 
 def test_rate_limit_tells_every_policy(make_shop: Make) -> None:
@@ -252,7 +256,7 @@ def test_a_large_page_costs_more_than_one_request(
     make_shop: Make, redis_cli: Any, path: str, cost: int
 ) -> None:
     make_shop(RATE_LIMIT_CALLS="50").get(path)
-    assert used(redis_cli) == {"default": f"{cost}/50"}
+    assert used(redis_cli) == {"default": f"{cost}/50", "address": f"{cost}/500"}
 
 
 def test_a_cost_above_the_quota_takes_the_whole_quota(make_shop: Make) -> None:
@@ -311,14 +315,14 @@ def counted(policy: str, result: str) -> float:
 
 
 def test_all_limits_of_a_request_take_one_round_trip(make_shop: Make, redis_cli: Any) -> None:
-    """Three policies; the answer of a write without a valid key comes from nowhere else."""
+    """Four policies; the answer of a write without a valid key comes from nowhere else."""
     shop = make_shop(UNKNOWN_KEY_LIMIT_CALLS="2", WRITE_LIMIT_CALLS="9")
     shop.key = "wrong"
     shop.post("/categories", name="Garden")  # loads the script
     for status in (401, 429):
         redis_cli.config_resetstat()
         answer = shop.post("/categories", name="Garden")
-        assert (answer.status_code, answer.headers["RateLimit"].count(";r=")) == (status, 3)
+        assert (answer.status_code, answer.headers["RateLimit"].count(";r=")) == (status, 4)
         calls = {name: stats["calls"] for name, stats in redis_cli.info("commandstats").items()}
         own = {"cmdstat_evalsha", "cmdstat_time", "cmdstat_get", "cmdstat_set", "cmdstat_setrange"}
         assert set(calls) <= own | {"cmdstat_config|resetstat", "cmdstat_info"}
@@ -343,7 +347,7 @@ def test_counters_are_readable_and_expire(make_shop: Make, redis_cli: Any) -> No
     shop.key = None
     shop.post("/categories", name="Garden")
     assert redis_cli.keys("rate_limit:*") == ["rate_limit:127.0.0.1"]
-    assert used(redis_cli) == {"default": "4/10", "write": "1/5"}
+    assert used(redis_cli) == {"default": "4/10", "address": "4/100", "write": "1/5"}
     assert 0 < redis_cli.ttl("rate_limit:127.0.0.1") <= 3000
 
 
@@ -351,7 +355,7 @@ def test_a_refused_request_is_not_counted(make_shop: Make, redis_cli: Any) -> No
     shop = make_shop(RATE_LIMIT_CALLS="3")
     for _ in range(9):
         shop.get("/products")
-    assert used(redis_cli) == {"default": "3/3"}
+    assert used(redis_cli) == {"default": "3/3", "address": "3/30"}
 
 
 def test_after_retry_after_a_request_passes(make_shop: Make) -> None:

@@ -6,6 +6,8 @@ What several processes count, they count alike with the edge and without it.
 from __future__ import annotations
 
 import dataclasses
+import re
+import secrets
 import threading
 import time
 from collections import Counter, defaultdict
@@ -20,7 +22,7 @@ from conftest import await_true
 
 from shop.keys import service as keys
 from shop.limits import alone, counter
-from shop.limits.decision import Charge, Usage
+from shop.limits.decision import CLIENT, Charge, Payers, Usage
 from shop.limits.window import SECOND
 from shop.redis import redis_connection
 
@@ -33,6 +35,11 @@ if TYPE_CHECKING:
     from shop.limits.counter import Counter as LimitCounter
 
 WORKERS = 4
+# How many credentials were looked up in the database.
+MISSES = re.compile(
+    r'^shop_cache_reads_total\{function="(?:keys|sessions)\.\w+",result="miss"\} (\S+)$',
+    re.MULTILINE,
+)
 Serve = Any  # Callable[..., Service]
 
 
@@ -89,6 +96,51 @@ def test_hundreds_of_clients_at_once_have_each_their_quota(serve: Serve) -> None
     with ThreadPoolExecutor(60) as pool:
         shots = list(pool.map(lambda client: shoot(service, client), clients * 7))
     assert passed(shots) == dict.fromkeys(clients, 5)
+
+
+def test_the_sessions_of_an_address_over_four_workers_have_its_quota_together(
+    serve: Serve, a_shop: Shop
+) -> None:
+    """And each no more than its own: 40 of 10 sessions, and 150 of all."""
+    service = serve(RATE_LIMIT_CALLS="40", ADDRESS_LIMIT_CALLS="150", WEB_CONCURRENCY=str(WORKERS))
+    a_shop.create_product()
+    sessions = [a_shop.open_session() for _ in range(10)]
+    for session in sessions:
+        assert service.get("/rate_limit", headers=session).ok
+
+    def use(n: int) -> tuple[int, int]:
+        one = n % 10 if n % 3 else 0  # the first session sends a third of all, besides its own
+        path = ("/products/1", "/cart", "/categories")[n // 10 % 3]
+        return one, service.get(path, headers=sessions[one]).status_code
+
+    with ThreadPoolExecutor(30) as pool:
+        answers = list(pool.map(use, range(400)))
+    passed = Counter(one for one, status in answers if status == 200)
+    assert {status for _, status in answers} == {200, 429}
+    assert (passed.total(), passed[0]) == (150, 40)
+    left = service.get("/rate_limit", headers=sessions[1]).json()["policies"]
+    assert {one["policy"]: one["remaining"] for one in left}["address"] == 0
+
+
+def test_random_credentials_over_four_workers_cost_no_more_lookups_than_the_quota(
+    serve: Serve, a_shop: Shop
+) -> None:
+    service = serve(
+        RATE_LIMIT_CALLS="50", UNKNOWN_KEY_LIMIT_CALLS="20", WEB_CONCURRENCY=str(WORKERS)
+    )
+
+    def guess(n: int) -> int:
+        prefix = "session" if n % 2 else f"shop_{secrets.token_hex(6)}"
+        headers = {"Authorization": f"Bearer {prefix}_{secrets.token_urlsafe(32)}"}
+        answer = service.get("/products", headers=headers)
+        status: int = answer.status_code
+        return status
+
+    with ThreadPoolExecutor(30) as pool:
+        statuses = Counter(pool.map(guess, range(300)))
+    assert statuses == {200: 50, 429: 250}
+    misses = MISSES.findall(service.get("/metrics").text)
+    assert sum(float(number) for number in misses) == 50
 
 
 def test_two_limits_together_let_pass_what_both_allow(serve: Serve, a_shop: Shop) -> None:
@@ -388,17 +440,18 @@ def test_a_payment_whose_answer_is_lost_is_made_once(workers: Workers) -> None:
 def test_what_is_paid_keeps_its_time(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     workers.cut()
     assert workers.get(0) == 200
-    [debt] = counter_of(workers.shops[0])._alone._clients["127.0.0.1"].debts.values()
-    moment, cost = debt.window.entries.pop()
-    debt.window.entries.append((moment - 40 * SECOND, cost))
+    for debt in counter_of(workers.shops[0])._alone._clients["127.0.0.1"].debts.values():
+        moment, cost = debt.window.entries.pop()
+        debt.window.entries.append((moment - 40 * SECOND, cost))
     workers.mend()
     assert 10 < workers.redis.pttl("rate_limit:127.0.0.1") / 1000 <= 20
 
 
 def test_a_day_of_debts_is_paid_in_a_hundred_entries(workers: Workers) -> None:
     limits = counter_of(workers.shops[0])
+    charge = Charge("default", 1_000_000, 60, 1, CLIENT)
     for _ in range(50_000):
-        limits._alone.decide("x", [Charge("default", 1_000_000, 60, 1)])
+        limits._alone.decide(Payers("x", "x"), [charge])
     assert limits._pay()
     stored = workers.redis.get("rate_limit:x")
     assert stored.startswith("default 50000/1000000 in 60 s")
@@ -410,29 +463,33 @@ def test_what_a_worker_counts_alone_is_bounded_and_the_latest_stay(
 ) -> None:
     monkeypatch.setattr(alone, "CLIENTS_MAX", 2)
     counted = alone.Alone(1)
-    charge = [Charge("default", 5, 60, 1)]
+    charge = [Charge("default", 5, 60, 1, CLIENT)]
     for client in ("a", "b", "a", "c"):
-        counted.decide(client, charge)
+        counted.decide(Payers(client, client), charge)
     assert counted.debtors() == ["c", "a"]
-    assert [counted.decide(client, charge)[0].used for client in ("a", "b")] == [3, 1]
+    assert [counted.decide(Payers(client, client), charge)[0].used for client in ("a", "b")] == [
+        3,
+        1,
+    ]
 
 
 def test_what_a_worker_saw_is_used_until_it_is_a_period_old(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     counted = alone.Alone(4)
-    charge = Charge("default", 100, 60, 1)
+    charge = Charge("default", 100, 60, 1, CLIENT)
+    a = Payers("a", "a")
     monkeypatch.setattr(alone, "_now", lambda: 0)
     seen = Usage("default", 100, 60, used=90, reset=1, cost=1, passes=True, wait=0)
-    counted.saw("a", [seen])
+    counted.saw(a, [charge], [seen])
     for second, used in ((59, 24), (60, 2), (119, 2)):
         monkeypatch.setattr(alone, "_now", lambda: second * SECOND)  # noqa: B023
-        assert counted.decide("a", [charge])[0].used == used
+        assert counted.decide(a, [charge])[0].used == used
 
 
 def test_a_worker_owes_what_a_request_costs_and_not_its_share_of_that() -> None:
     counted = alone.Alone(4)
-    assert counted.decide("a", [Charge("default", 8, 60, 5)])[0].used == 2
+    assert counted.decide(Payers("a", "a"), [Charge("default", 8, 60, 5, CLIENT)])[0].used == 2
     payment = counted.payment("a")
     assert payment
     assert payment.debts["default"].window.used == 5

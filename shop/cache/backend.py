@@ -41,10 +41,18 @@ class RedisBackend(BaseCache):
 
     def read(self, generation: str, keys: Sequence[str]) -> list[Entry]:
         """Read entries, and lease those that are missing. Raises RedisUnavailable."""
+        self._check()
+        return self.protocol.read(generation, keys)
+
+    def peek(self, generation: str, key: str) -> bytes | None:
+        """Return the document of an entry if it is a hit, else None. Raises RedisUnavailable."""
+        self._check()
+        return self.protocol.peek(generation, key)
+
+    def _check(self) -> None:
         # Without asking the watch nothing is read, not even if the breaker closes at this moment.
         if not (self.connection.available and self.watch.vouches()):
             raise RedisUnavailable
-        return self.protocol.read(generation, keys)
 
     # Flask-Caching's own interface. Without Redis: nothing found, nothing stored.
 

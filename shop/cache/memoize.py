@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from flask import g
 
+from shop.redis import RedisUnavailable
+
 from .metrics import ERRORS, INVALIDATIONS, REFUSED_FILLS, WAITS
-from .reader import Reader
+from .reader import Outcome, Reader, count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -129,6 +131,20 @@ class MemoizedMany(Memoized, Generic[Id]):
         if self.is_public is None:
             return list(documents)
         return list(filter(self.is_public, documents))
+
+    def peek(self, one: Id) -> bytes | None:
+        """Return the document of an id if the cache has it, empty for one that does not exist.
+
+        Return None if the cache does not know. Nothing is computed, and nothing is leased.
+        """
+        key = f"{self.prefix}{one}"
+        try:
+            document = self.cache.backend.peek(self.generation_key, key)
+        except RedisUnavailable:
+            return None
+        if document is not None:
+            count(self, Outcome.HIT, [key])
+        return document
 
     def arguments(self, one: Id) -> dict[str, Any]:
         [placeholder] = [name for _, name, _, _ in Formatter().parse(self.key) if name]

@@ -162,6 +162,23 @@ local function hits(generation_key, keys)
 end
 """
 
+# What READ would answer if the entry is a hit; nothing otherwise, and no lease.
+# KEYS: the generation, the entry.
+PEEK = f"""
+{_NOW}
+{_EPOCH}
+{_ENTRY}
+local values = redis.call('MGET', KEYS[1], KEYS[2])
+return current(values[2], epoch .. ':' .. (values[1] or '') .. ' ')
+"""
+# The same on a cluster. KEYS: the entry. ARGV: the generation, as READ_ENTRIES has it.
+PEEK_ENTRY = f"""
+{_NOW}
+{_EPOCH}
+{_ENTRY}
+return current(redis.call('MGET', KEYS[1])[1], epoch .. ':' .. ARGV[1] .. ' ')
+"""
+
 # Only the lease of this reader becomes an entry. A writer that suspended the name since has
 # removed the lease, and so has anything that lost it.
 # KEYS: entries. ARGV: milliseconds to keep an expired one, then for each entry its lease, time to
@@ -304,6 +321,16 @@ class Protocol:
             again=(generation, second, patience, first),
         )
         return [Entry(lease, State(reply[:1]), reply[1:]) for reply in replies]
+
+    def peek(self, generation: str, key: str) -> bytes | None:
+        """Return the document of an entry if it is a hit, else None, and leave no lease."""
+        found: bytes | None
+        if not self._connection.is_cluster:
+            found = self._eval(PEEK, [generation, key], ())
+        else:
+            current = self._eval(GENERATION, [generation], (new_token(),))
+            found = self._eval(PEEK_ENTRY, [key], (current,))
+        return found
 
     def fill(self, documents: Mapping[str, tuple[bytes, float, bytes]]) -> int:
         """Store documents in place of leases: `{key: (lease, ttl in seconds, document)}`.

@@ -163,18 +163,22 @@ class Reader:
             self._cache.backend.protocol.give_back(given)
 
     def _count(self, outcome: Outcome, positions: Sequence[int]) -> None:
-        if not positions:
-            return
-        g.cache_outcome = max(outcome, g.get("cache_outcome", outcome))
-        reads(self._function.name, outcome.name.lower()).inc(len(positions))
-        keys = [self._keys[position] for position in positions]
-        if logger.isEnabledFor(logging.DEBUG):
-            for key in keys:
-                logger.debug("Cache %s: %s", outcome.name, key)
-        signal = {Outcome.HIT: cache_memoize_hit, Outcome.MISS: cache_memoize_miss}.get(outcome)
-        if signal and signal.receivers:
-            for key in keys:
-                signal.send(self._cache, cache_key=key, f=self._function.uncached)
+        if positions:
+            keys = [self._keys[position] for position in positions]
+            count(self._function, outcome, keys)
+
+
+def count(function: Memoized, outcome: Outcome, keys: Sequence[str]) -> None:
+    """Count documents of a function that were had in this way, and tell who asks for each."""
+    g.cache_outcome = max(outcome, g.get("cache_outcome", outcome))
+    reads(function.name, outcome.name.lower()).inc(len(keys))
+    if logger.isEnabledFor(logging.DEBUG):
+        for key in keys:
+            logger.debug("Cache %s: %s", outcome.name, key)
+    signal = {Outcome.HIT: cache_memoize_hit, Outcome.MISS: cache_memoize_miss}.get(outcome)
+    if signal and signal.receivers:
+        for key in keys:
+            signal.send(function.cache, cache_key=key, f=function.uncached)
 
 
 @contextmanager

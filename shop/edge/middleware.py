@@ -14,7 +14,7 @@ from shop.cache.metrics import reads
 from shop.extensions import cache
 from shop.keys.caller import client_address
 from shop.limits import record
-from shop.limits.decision import names, refusing
+from shop.limits.decision import Payers, names, refusing
 from shop.limits.extension import DECIDED
 from shop.logs import ARRIVED, IDENTIFIER, Answered, ahead, log_request
 from shop.ops.metrics import count_request
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
     from flask import Flask
+
+    from shop.keys.known import Known
 
     from .addresses import Address, Addresses
     from .answers import Answer
@@ -65,6 +67,7 @@ class Edge:
         self._connection = redis_connection(app)
         self._watch = app.extensions["cache"][cache].watch
         self._counter = app.extensions["shop.limits"].counter
+        self._known: Known = app.extensions["shop.known"]
         self._enforced = settings.rate_limit_mode == "enforce"
         self._proxies = settings.trusted_proxies
 
@@ -91,16 +94,17 @@ class Edge:
         if not (asked and address and self._is_ready()):
             return None
         environ[IDENTIFIER] = asked.identifier
-        client = self._client(environ, asked)
+        payers = self._payers(environ, asked)
+        client = payers.client
         try:
-            answered = self._ask(client, address, asked)
+            answered = self._ask(payers, address, asked)
         except RedisUnavailable as error:
             self._counter.begin_alone(error)
             return None
         if not answered:
             return None
         told, *found = answered
-        used = self._counter.heard(client, address.charges, told) if told else []
+        used = self._counter.heard(payers, address.charges, told) if told else []
         environ[DECIDED] = used
         against = [usage for usage in used if not usage.passes and self._enforced]
         answer = None
@@ -112,6 +116,7 @@ class Edge:
             return None
         refusing(client, used, enforced=self._enforced)
         if asked.session:
+            self._known.note(asked.session, client)
             reads(session_documents.name, "hit").inc()
         if not against:
             _count_hits(address, found)
@@ -131,10 +136,9 @@ class Edge:
         log_request(request)
         return answer
 
-    def _client(self, environ: WSGIEnvironment, asked: Asked) -> str:
-        if asked.session:
-            return client_of(asked.session)
-        return client_address(environ, self._proxies)
+    def _payers(self, environ: WSGIEnvironment, asked: Asked) -> Payers:
+        address = client_address(environ, self._proxies)
+        return Payers(client_of(asked.session) if asked.session else address, address)
 
     def _is_ready(self) -> bool:
         """Tell whether Redis counts, answers, and may be believed, and nobody asks for each key."""
@@ -146,9 +150,10 @@ class Edge:
             and not cache_logger.isEnabledFor(logging.DEBUG)
         )
 
-    def _ask(self, client: str, address: Address, asked: Asked) -> list[Any]:
+    def _ask(self, payers: Payers, address: Address, asked: Asked) -> list[Any]:
         """Return what ANSWER does. Raises RedisUnavailable."""
-        keys = [record.key(client), address.entry.generation_key, address.key + asked.row]
+        keys = [record.key(payers.client), record.key(payers.address)]
+        keys += [address.entry.generation_key, address.key + asked.row]
         arguments: list[object] = ["1" if self._enforced else "", "", ""]
         if address.limit:
             keys.append(address.rows.generation_key)

@@ -23,6 +23,7 @@ class Caller:
     """A client, as logs and limits name it, and what it may do."""
 
     client: str
+    address: str | None = None  # None: the holder of a key, whatever address it comes from
     scopes: frozenset[str] = frozenset()
     authenticated: bool = False
     tier: str = "standard"
@@ -33,7 +34,7 @@ class Caller:
 def caller() -> Caller:
     """Return the request's caller; without a valid key, its address."""
     if "caller" not in g:
-        g.caller = Caller(request_address())
+        g.caller = of_address()
     found: Caller = g.caller
     return found
 
@@ -45,9 +46,10 @@ def session_id() -> int:
     return found
 
 
-def stranger() -> Caller:
-    """Return the caller of a request with a key that nobody has: its address, which may guess."""
-    return Caller(request_address(), sent_unknown_key=True)
+def of_address(*, sent_unknown_key: bool = False) -> Caller:
+    """Return the caller of a request that no key and no session names: its address."""
+    client = request_address()
+    return Caller(client, client, sent_unknown_key=sent_unknown_key)
 
 
 def request_address() -> str:

@@ -1,7 +1,7 @@
 """API keys: `shop_PREFIX_SECRET`, shown once, kept as a hash.
 
 The secret has 256 random bits, so that one SHA-256 protects it (a slow hash is for passwords).
-A key is looked up in the database for each request that sends one: a revoked key ends at once.
+A key is read by way of the cache, which a revocation makes forget it: a revoked key ends at once.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import orjson
 from sqlalchemy import select
 
 from shop.config import current_settings
-from shop.extensions import db
+from shop.extensions import cache, db
+from shop.pages import dump
 from shop.problems import NotFoundError
 
 from .caller import Caller
@@ -29,22 +31,42 @@ SCOPES = ("catalog:write", "orders:read", "orders:write", "stats:read")
 KEY = re.compile(r"shop_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 
-def identify(key: str) -> Caller | None:
-    """Return who holds `key`, None if nobody does."""
+@cache.memoize_many(key="key:{prefix}", ttl="key_cache_ttl", tables=[ApiKey])
+def key_documents(prefixes: Sequence[str]) -> dict[str, bytes]:
+    """Return what a request needs of the keys that are not revoked."""
+    found = select(ApiKey).where(ApiKey.prefix.in_(prefixes), ApiKey.revoked_at.is_(None))
+    rows = db.session.scalars(found.execution_options(populate_existing=True))
+    return {
+        row.prefix: dump({"hash": row.secret_hash, "scopes": row.scopes, "tier": row.tier})
+        for row in rows
+    }
+
+
+def forget_key(prefix: str) -> None:
+    cache.delete_memoized(key_documents, prefix)
+
+
+def administrator(key: str) -> Caller | None:
+    """Return the administrator if `key` is ADMIN_API_KEY."""
     admin = current_settings().admin_api_key
     if admin and hmac.compare_digest(admin.encode(), key.encode("latin-1", "replace")):
-        return Caller("admin", frozenset(SCOPES), authenticated=True, tier="unlimited")
-    parts = KEY.fullmatch(key)
-    if not parts:
+        return Caller("admin", scopes=frozenset(SCOPES), authenticated=True, tier="unlimited")
+    return None
+
+
+def parts(key: str) -> tuple[str, str] | None:
+    """Return the prefix and the secret of what has the form of a key."""
+    found = KEY.fullmatch(key)
+    return (found[1], found[2]) if found else None
+
+
+def holder(prefix: str, secret: str, document: bytes) -> Caller | None:
+    """Return who holds the key with this document, None if the secret is another one."""
+    found = orjson.loads(document) if document else {"hash": ""}
+    if not hmac.compare_digest(found["hash"], _hash(secret)):
         return None
-    found = db.session.scalar(
-        select(ApiKey).where(ApiKey.prefix == parts[1], ApiKey.revoked_at.is_(None))
-    )
-    known_hash = found.secret_hash if found else ""
-    if not hmac.compare_digest(known_hash, _hash(parts[2])) or not found:
-        return None
-    scopes = frozenset(found.scopes)
-    return Caller(f"key:{found.prefix}", scopes, authenticated=True, tier=found.tier)
+    scopes = frozenset(found["scopes"])
+    return Caller(f"key:{prefix}", scopes=scopes, authenticated=True, tier=found["tier"])
 
 
 def any_key() -> bool:
@@ -59,8 +81,9 @@ def create_key(name: str, scopes: Sequence[str], tier: str = "standard") -> str:
     prefix, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     row = ApiKey(name=name, prefix=prefix, secret_hash=_hash(secret), tier=tier)
     row.scopes = sorted(set(scopes))
-    db.session.add(row)
-    db.session.commit()
+    with cache.transaction():
+        db.session.add(row)
+        forget_key(prefix)  # which may be known to be nobody's
     return f"shop_{prefix}_{secret}"
 
 
@@ -70,11 +93,12 @@ def list_keys() -> Sequence[ApiKey]:
 
 def revoke_key(prefix: str) -> None:
     """End a key, from its next request on. Raises NotFoundError for an unknown prefix."""
-    key = db.session.scalar(select(ApiKey).where(ApiKey.prefix == prefix))
-    if key is None:
-        raise NotFoundError(f"no key has the prefix {prefix}")
-    key.revoked_at = key.revoked_at or datetime.now(UTC)
-    db.session.commit()
+    with cache.transaction():
+        key = db.session.scalar(select(ApiKey).where(ApiKey.prefix == prefix).with_for_update())
+        if key is None:
+            raise NotFoundError(f"no key has the prefix {prefix}")
+        key.revoked_at = key.revoked_at or datetime.now(UTC)
+        forget_key(prefix)
 
 
 def _hash(secret: str) -> str:

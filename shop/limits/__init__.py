@@ -4,7 +4,8 @@
     @limit("default", cost=2)   # what the route costs in the policy that every route has
     @limit("write")             # one more policy
 
-The policies are in `policies.py`, their numbers in `shop.config`. A client is `caller().client`.
+The policies are in `policies.py`, their numbers in `shop.config`. A client is `caller().client`,
+and its address `caller().address`.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ limiter = Limiter(
     application_limits=[
         ApplicationLimit(_numbers("default"), scope="default"),
         ApplicationLimit(
+            _numbers("address"), scope="address", exempt_when=lambda: caller().authenticated
+        ),
+        ApplicationLimit(
             _numbers("unknown_key"),
             scope="unknown_key",
             exempt_when=lambda: not caller().sent_unknown_key,
@@ -63,7 +67,7 @@ def limit(policy: str, *, cost: Cost = 1) -> Callable[[Any], Any]:
     `cost` is a number of requests, or a function of the current request that returns one; 0 is
     free. A cost above the quota takes the whole quota.
     """
-    if policy not in POLICIES:
+    if policy not in POLICIES or policy == "address":
         raise ValueError(f"{policy} is none of the policies {', '.join(POLICIES)}")
 
     def declare(view: Any) -> Any:

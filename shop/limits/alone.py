@@ -13,7 +13,7 @@ from collections import OrderedDict
 from secrets import token_hex
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from .decision import Charge, Usage
+from .decision import Charge, Held, Payers, Receipt, Usage
 from .window import SECOND, Window
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Client:
 class Share(NamedTuple):
     """What a worker may allow of one policy, and what it has allowed."""
 
+    client: Client
     charge: Charge
     window: Window
     quota: int
@@ -79,30 +80,34 @@ class Alone:
         self._clients: OrderedDict[str, Client] = OrderedDict()
         self._seen: OrderedDict[str, dict[str, Seen]] = OrderedDict()
 
-    def saw(self, client: str, usages: list[Usage]) -> None:
+    def saw(self, payers: Payers, charges: Sequence[Charge], usages: Sequence[Usage]) -> None:
         """Remember what Redis has counted: it knows more than this worker alone."""
         now = _now()
         with self._lock:
-            seen = self._seen.get(client) or {}
-            seen |= {usage.policy: Seen(now, usage.used) for usage in usages}
-            _remember(self._seen, client, seen)
-            if known := self._clients.get(client):
-                for usage in usages:
+            for charge, usage in zip(charges, usages, strict=True):
+                client = payers.of(charge)
+                seen = self._seen.get(client) or {}
+                seen[usage.policy] = Seen(now, usage.used)
+                _remember(self._seen, client, seen)
+                if known := self._clients.get(client):
                     known.windows.pop(usage.policy, None)
-                self._forget_empty(client, known)
+                    self._forget_empty(client, known)
 
-    def decide(self, client: str, charges: Sequence[Charge]) -> list[Usage]:
+    def decide(self, payers: Payers, charges: Sequence[Charge]) -> list[Usage]:
         """Decide all policies of a request together, as Redis would."""
+        return self.hold(payers, charges).usages
+
+    def hold(self, payers: Payers, charges: Sequence[Charge]) -> Held:
+        """Decide a request, and say how to undo that if both records are one."""
         now = _now()
         with self._lock:
-            known = self._clients.get(client) or Client()
-            _remember(self._clients, client, known)
-            shares = [self._share(client, known, charge, now) for charge in charges]
+            shares = [self._share(payers.of(charge), charge, now) for charge in charges]
             refused = {share.charge.policy: share.excess for share in shares if share.excess > 0}
+            receipt = None
             if not refused:
-                for share in shares:
-                    self._charge(known, share, now)
-            return [
+                joined = [self._charge(share, now) for share in shares]
+                receipt = Receipt(payers.client, charges, now, joined, alone=True)
+            usages = [
                 Usage(
                     policy=share.charge.policy,
                     quota=share.quota,
@@ -115,27 +120,47 @@ class Alone:
                 )
                 for share in shares
             ]
+        return Held(charges, usages, receipt)
 
-    def _share(self, client: str, known: Client, charge: Charge, now: int) -> Share:
-        window = known.windows.get(charge.policy)
+    def repay(self, receipt: Receipt) -> None:
+        """Undo a charge, as far as Redis was not told of it so far."""
+        with self._lock:
+            known = self._clients.get(receipt.client) or Client()
+            for charge, joined in zip(receipt.charges, receipt.joined, strict=True):
+                if window := known.windows.get(charge.policy):
+                    cost = min(charge.cost, self._quota(charge))
+                    window.repay(receipt.moment, cost, joined)
+                if debt := known.debts.get(charge.policy):
+                    debt.window.repay(receipt.moment, min(charge.cost, charge.quota), 0)
+                    if not debt.window.entries:
+                        del known.debts[charge.policy]
+
+    def _share(self, name: str, charge: Charge, now: int) -> Share:
+        client = self._clients.get(name) or Client()
+        _remember(self._clients, name, client)
+        window = client.windows.get(charge.policy)
         if window is None:
-            window = known.windows[charge.policy] = Window(charge.period * SECOND)
-            seen = self._seen.get(client, {}).get(charge.policy)
+            window = client.windows[charge.policy] = Window(charge.period * SECOND)
+            seen = self._seen.get(name, {}).get(charge.policy)
             if seen and seen.used:
                 window.charge(seen.time, -(-seen.used // self._workers))
         window.advance(now)
-        return Share(charge, window, max(1, charge.quota // self._workers))
+        return Share(client, charge, window, self._quota(charge))
 
-    def _charge(self, known: Client, share: Share, now: int) -> None:
+    def _quota(self, charge: Charge) -> int:
+        return max(1, charge.quota // self._workers)
+
+    def _charge(self, share: Share, now: int) -> int:
+        """Charge, and return the time that the entry had before; 0 if it is a new one."""
         if not share.cost:
-            return
-        share.window.charge(now, share.cost)
-        if not self._owing:
-            return
+            return 0
         charge = share.charge
-        debt = known.debts.setdefault(charge.policy, Debt(charge, Window(share.window.period)))
-        debt.window.advance(now)
-        debt.window.charge(now, min(charge.cost, charge.quota))
+        if self._owing:
+            owed = Debt(charge, Window(share.window.period))
+            debt = share.client.debts.setdefault(charge.policy, owed)
+            debt.window.advance(now)
+            debt.window.charge(now, min(charge.cost, charge.quota))
+        return share.window.charge(now, share.cost)
 
     def debtors(self) -> list[str]:
         """Return the clients of which Redis is to be told, the latest first."""

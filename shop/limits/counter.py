@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from shop.redis import PROBE_SECONDS, RedisUnavailable
 
 from . import record, scripts
 from .alone import Alone, age
-from .decision import told
+from .decision import ADDRESS, CLIENT, Held, Payers, Receipt, told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,26 +39,94 @@ class Counter:
         self._refusal = ""  # that was logged last
         connection.when_back.append(self._back.set)
 
-    def decide(self, client: str, charges: Sequence[Charge]) -> list[Usage]:
+    def decide(self, payers: Payers, charges: Sequence[Charge]) -> list[Usage]:
         """Decide all policies of a request together, in one round trip.
 
         Without Redis this worker decides, by its share of each quota.
         """
         if not self.is_alone:
-            arguments = [value for charge in charges for value in charge]
             try:
-                answer = self._connection.eval(scripts.DECIDE, [record.key(client)], arguments)
+                if self._connection.is_cluster and payers.client != payers.address:
+                    return self._decide_apart(payers, charges)
+                keys = [record.key(payer) for payer in payers]
+                return self.heard(payers, charges, self._eval(scripts.DECIDE, keys, charges))
             except RedisUnavailable as error:
                 self.begin_alone(error)
-            else:
-                return self.heard(client, charges, answer)
-        return self._alone.decide(client, charges)
+        return self._alone.decide(payers, charges)
 
-    def heard(self, client: str, charges: Sequence[Charge], answer: Sequence[int]) -> list[Usage]:
+    def hold(self, client: str, charges: Sequence[Charge]) -> Held:
+        """Decide a request of a client at the expense of its own record alone, to be repaid."""
+        payers = Payers(client, client)
+        if not self.is_alone:
+            try:
+                return self._hold(client, charges)
+            except RedisUnavailable as error:
+                self.begin_alone(error)
+        return self._alone.hold(payers, charges)
+
+    def repay(self, receipt: Receipt) -> None:
+        """Undo a charge. One that Redis cannot be told of, or has forgotten, stays."""
+        if receipt.alone:
+            self._alone.repay(receipt)
+            return
+        with suppress(RedisUnavailable):
+            self._repay(receipt)
+
+    def heard(
+        self, payers: Payers, charges: Sequence[Charge], answer: Sequence[int]
+    ) -> list[Usage]:
         """Return what Redis has answered, and remember it for when it is away."""
         usages = told(charges, answer)
-        self._alone.saw(client, usages)
+        self._alone.saw(payers, charges, usages)
         return usages
+
+    def _eval(self, script: str, keys: Sequence[str], charges: Sequence[Charge]) -> Any:
+        arguments = [value for charge in charges for value in charge]
+        return self._connection.eval(script, keys, arguments)
+
+    def _hold(self, client: str, charges: Sequence[Charge]) -> Held:
+        answer, (moment, *joined) = self._eval(scripts.HOLD, 2 * [record.key(client)], charges)
+        usages = self.heard(Payers(client, client), charges, answer)
+        passes = all(usage.passes for usage in usages)
+        receipt = Receipt(client, charges, moment, joined, alone=False) if passes else None
+        return Held(charges, usages, receipt)
+
+    def _repay(self, receipt: Receipt) -> None:
+        arguments: list[object] = [receipt.moment]
+        for charge, joined in zip(receipt.charges, receipt.joined, strict=True):
+            cost = min(charge.cost, charge.quota)
+            arguments += (charge.policy, charge.quota, charge.period, cost, joined)
+        self._connection.eval(scripts.REPAY, [record.key(receipt.client)], arguments)
+
+    def _decide_apart(self, payers: Payers, charges: Sequence[Charge]) -> list[Usage]:
+        """Decide on two records that may be on two servers of a cluster, one after the other.
+
+        What the second refuses is repaid to the first. Raises RedisUnavailable.
+        """
+        own, shared = (
+            [charge for charge in charges if charge.payer == payer] for payer in (CLIENT, ADDRESS)
+        )
+        first = self._hold(payers.client, own)
+        script = scripts.DECIDE if first.passes else scripts.TELL
+        keys = 2 * [record.key(payers.address)]
+        answer = self._eval(script, keys, shared)
+        used = self.heard(Payers(payers.address, payers.address), shared, answer)
+        usages = first.usages
+        if first.receipt and not all(usage.passes for usage in used):
+            self._repay(first.receipt)
+            usages = self._look(payers.client, first)
+        by_policy = {usage.policy: usage for usage in usages + used}
+        return [by_policy[charge.policy] for charge in charges]
+
+    def _look(self, client: str, held: Held) -> list[Usage]:
+        """Return what is left when a charge was repaid."""
+        free = [charge._replace(cost=0) for charge in held.charges]
+        answer = self._eval(scripts.DECIDE, 2 * [record.key(client)], free)
+        usages = self.heard(Payers(client, client), free, answer)
+        return [
+            usage._replace(cost=charge.cost)
+            for usage, charge in zip(usages, held.charges, strict=True)
+        ]
 
     def begin_alone(self, error: RedisUnavailable) -> None:
         with self._lock:

@@ -18,12 +18,25 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("shop.limits")
 
+CLIENT, ADDRESS = 1, 2  # whose record has a policy, as the scripts number them
+
 
 class Charge(NamedTuple):
     policy: str
     quota: int
     period: int  # seconds
     cost: int
+    payer: int  # CLIENT or ADDRESS
+
+
+class Payers(NamedTuple):
+    """Whose records a request is charged to; those of an address without a session are one."""
+
+    client: str
+    address: str
+
+    def of(self, charge: Charge) -> str:
+        return self.client if charge.payer == CLIENT else self.address
 
 
 class Usage(NamedTuple):
@@ -41,6 +54,28 @@ class Usage(NamedTuple):
     @property
     def remaining(self) -> int:
         return max(0, self.quota - self.used)
+
+
+class Receipt(NamedTuple):
+    """A charge of one record that may be repaid."""
+
+    client: str
+    charges: Sequence[Charge]
+    moment: int  # microseconds of the clock that it was charged by
+    joined: Sequence[int]  # for each the time that its entry had before; 0 if it is a new one
+    alone: bool  # whether this worker has charged it alone
+
+
+class Held(NamedTuple):
+    """What was decided on a charge that may be repaid."""
+
+    charges: Sequence[Charge]
+    usages: list[Usage]
+    receipt: Receipt | None  # None: it was refused
+
+    @property
+    def passes(self) -> bool:
+        return self.receipt is not None
 
 
 def told(charges: Sequence[Charge], answer: Sequence[int]) -> list[Usage]:

@@ -13,18 +13,22 @@ import flask_limiter
 from flask import current_app, g, request
 from flask_limiter.util import get_qualified_name
 
-from shop.config import current_settings
+from shop.config import TIERS, current_settings
 from shop.keys.caller import caller
 
 from . import headers
 from .counter import Counter
-from .decision import Charge, names, refusing
+from .decision import ADDRESS, CLIENT, Charge, Payers, names, refusing
+from .policies import GENERAL, OF_ADDRESS
 
 if TYPE_CHECKING:
     from flask import Flask, Response
     from flask_limiter._limits import RuntimeLimit
 
+    from shop.keys.caller import Caller
+
     from .costs import Cost
+    from .decision import Held
 
 DECIDED = "shop.limits.decided"  # the environment's name for what was decided ahead of Flask
 
@@ -41,9 +45,13 @@ class Declared(NamedTuple):
     def applies(self) -> bool:
         return not (self.limit.is_exempt or self.limit.method_exempt)
 
-    def charge(self) -> Charge:
+    def charge(self, *, least: int = 0) -> Charge:
+        """Return what the current request is charged; `least` in what every request is."""
         cost = self.cost() if callable(self.cost) else self.cost
-        return Charge(self.policy, self.quota, self.period, cost)
+        if self.policy in GENERAL:
+            cost = max(cost, least)
+        payer = ADDRESS if self.policy in OF_ADDRESS else CLIENT
+        return Charge(self.policy, self.quota, self.period, cost, payer)
 
 
 class State(NamedTuple):
@@ -87,7 +95,7 @@ class Limiter(flask_limiter.Limiter):
         if limit.per_method or limit.deduct_when or limit.meta_limits or limit.on_breach:
             raise RuntimeError(f"{policy} has options that are not supported")
         numbers = limit.limit
-        cost = self.costs.get((view, policy), limit.cost)
+        cost = self.costs.get((view, "default" if policy in GENERAL else policy), limit.cost)
         return Declared(policy, numbers.amount, numbers.get_expiry(), cost, limit)
 
     def _check_request_limit(  # type: ignore[override]
@@ -105,25 +113,56 @@ class Limiter(flask_limiter.Limiter):
 
     def _decide(self) -> Response | None:
         who = caller()
-        limits = self.declared(request.endpoint, who.tier)
-        charges = [limit.charge() for limit in limits if limit.applies()]
-        if not charges:
+        if held := g.get("rate_limit_held"):
+            charges, usages = held.charges, held.usages
+        elif charges := self._charges(who):
+            payers = Payers(who.client, who.address or who.client)
+            ahead = request.environ.get(DECIDED)
+            usages = ahead or _state().counter.decide(payers, charges)
+        else:
             return None
-        g.rate_limit_charges = charges
-        g.rate_limit_usages = usages = request.environ.get(DECIDED) or _state().counter.decide(
-            who.client, charges
-        )
-        enforced = current_settings().rate_limit_mode == "enforce"
-        against = refusing(who.client, usages, enforced=enforced)
+        g.rate_limit_charges, g.rate_limit_usages = charges, usages
+        against = refusing(who.client, usages, enforced=_enforced())
         if not against:
             return None
         g.refused = names(against)
         return headers.refuse(against)
 
+    def _charges(self, who: Caller, *, least: int = 0) -> list[Charge]:
+        limits = self.declared(request.endpoint, who.tier)
+        return [limit.charge(least=least) for limit in limits if limit.applies()]
+
+    def is_exempt(self) -> bool:
+        """Tell whether the current route has no limits, for nobody."""
+        return not self.declared(request.endpoint, TIERS[0])
+
+    def hold(self) -> bool:
+        """Charge the caller, who is an address, ahead of a look at what it has sent.
+
+        Tell whether the request passes. It costs one request at least. What is not repaid has
+        been the decision of the request.
+        """
+        settings = current_settings()
+        if not settings.rate_limit_enabled:
+            return True
+        charges = self._charges(caller(), least=1)
+        g.rate_limit_held = held = _state().counter.hold(caller().client, charges)
+        return held.passes or not _enforced()
+
+    def repay(self) -> None:
+        """Undo what `hold` has charged: the request is decided for another caller."""
+        held: Held | None = g.pop("rate_limit_held", None)
+        if held and held.receipt:
+            _state().counter.repay(held.receipt)
+
 
 def _view_name(endpoint: str | None) -> str:
     view = current_app.view_functions.get(endpoint or "")
     return get_qualified_name(view) if view else ""
+
+
+def _enforced() -> bool:
+    return current_settings().rate_limit_mode == "enforce"
 
 
 def _state() -> State:

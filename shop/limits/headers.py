@@ -28,6 +28,12 @@ QUOTA_EXCEEDED = {
     "title": "Quota Exceeded",
 }
 
+# Which requests a policy counts, where those of a client alone would be a wrong guess.
+WHOSE = {
+    "address": " of an address with all its sessions",
+    "unknown_key": " with a key that nobody has",
+}
+
 
 def refuse(refusing: Sequence[Usage]) -> Response:
     """Answer 429 with the policies that were exceeded."""
@@ -44,9 +50,9 @@ def refusal(refusing: Sequence[Usage]) -> tuple[str, dict[str, Any], dict[str, s
 
 
 def _exceeded(usage: Usage) -> str:
-    key = " with a key that nobody has" if usage.policy == "unknown_key" else ""
+    whose = WHOSE.get(usage.policy, "")
     cost = f", of which this one costs {usage.cost}" if usage.cost > 1 else ""
-    return f"{usage.quota} requests{key} in {usage.period} seconds (policy {usage.policy}){cost}"
+    return f"{usage.quota} requests{whose} in {usage.period} seconds (policy {usage.policy}){cost}"
 
 
 def add(response: Response) -> Response:

@@ -1,8 +1,9 @@
 """The policies, by name, and how much each tier has of them.
 
     default       every request of a client, over the whole API
-    write         its writes besides
-    session       the sessions that it opens besides
+    address       every request of an address and of all its sessions together
+    write         writes of a client besides
+    session       sessions that an address opens besides
     unknown_key   requests of an address with keys that nobody has, besides
 
 The numbers are settings, for one RATE_LIMIT_PERIOD.
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 QUOTAS = {
     "standard": {
         "default": "rate_limit_calls",
+        "address": "address_limit_calls",
         "write": "write_limit_calls",
         "session": "session_limit_calls",
         "unknown_key": "unknown_key_limit_calls",
@@ -30,6 +32,12 @@ QUOTAS = {
     "unlimited": {},
 }
 POLICIES = tuple(QUOTAS["standard"])
+
+# What the record of an address has, also for requests that are sent with a session. The holder of
+# a key has a record of its own alone, whatever address it comes from.
+OF_ADDRESS = frozenset({"address", "session", "unknown_key"})
+# What every request is charged to. A request costs the same in each.
+GENERAL = frozenset({"default", "address"})
 
 
 def quota(settings: Settings, policy: str, tier: str) -> int | None:

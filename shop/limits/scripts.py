@@ -1,188 +1,153 @@
-"""What Redis does with the record of a client, whose form is in `record.py`.
+"""What Redis does with the records of clients, whose form is in `record.py`.
 
-Each script is one round trip over one key. Its clock is the server's, the same for all hosts. The
-window is that of `window.py`: a charge joins the newest entry if both are in the same hundredth of
-the period, and entries are dropped when they are a period old.
+Each script is one round trip. Its clock is the server's, the same for all hosts.
 """
 
 from __future__ import annotations
 
-from .window import CELLS, SECOND
+from .lua import NOW, RECORDS
+from .window import SECOND
 
 PAYMENTS = 32  # that a record remembers: more than workers that pay at a time, and pay again
 
-NOW = """
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
+# The records of a client and of its address, which may be one.
+_PAYERS = """
+local own = read(KEYS[1])
+local shared = KEYS[2] == KEYS[1] and own or read(KEYS[2])
+
+local function save_changed()
+  if own.changed then
+    save(own)
+  end
+  if shared.changed and shared ~= own then
+    save(shared)
+  end
+end
 """
 
-_READ = f"""
-{NOW}
-local WIDTH = 25  -- of an entry
-local names, policies, changed = {{}}, {{}}, false
+_ASK = f"""
+{RECORDS}
+{_PAYERS}
+local asked, passes = {{}}, true
+for i = 1, #ARGV, 5 do
+  local p = policy(ARGV[i + 4] == '1' and own or shared, ARGV[i])
+  p.quota, p.seconds = ARGV[i + 1], ARGV[i + 2]
+  advance(p)
+  p.most = tonumber(p.quota)
+  p.cost = min(ARGV[i + 3], p.most)
+  p.passes = p.cost == 0 or p.used + p.cost <= p.most
+  passes = passes and p.passes
+  asked[#asked + 1] = p
+end
+"""
 
-local function policy(name)
-  if not policies[name] then
-    policies[name] = {{used = 0, refused = 0, log = ''}}
-    names[#names + 1] = name
+_CHARGE = """
+local function charge(p)
+  local cost = p.cost
+  if same_cell(p, p.last, now) then
+    p.to, p.joined = p.to - WIDTH, p.last
+    cost = cost + cost_at(p, p.to + 1)
   end
-  return policies[name]
+  p.tail = now_text .. format('%07d ', cost)
+  p.used, p.record.changed = p.used + p.cost, true
 end
 
--- A line that was cut or changed by hand is left out, and so is a value of another type.
-local record, at = redis.pcall('GET', KEYS[1]), 1
-record = type(record) == 'string' and record or ''
-while true do
-  local ends = string.find(record, '\\n', at, true)
-  local name, used, quota, period, place, refused, log =
-    string.match(record, '^(%S+) (%d+)/(%d+) in (%d+) s, ()(%d+) refused: ()', at)
-  if not (ends and name) then
-    break
+for i = 1, #asked do
+  local p = asked[i]
+  if not p.passes then
+    p.refused = format('%07d', min(p.refused + 1, 9999999))
+    redis.call('SETRANGE', p.record.key, p.place, p.refused)
+  elseif passes and p.cost > 0 then
+    charge(p)
   end
-  if #refused == 7 and (ends - log) % WIDTH == 0 then
-    local p = policy(name)
-    p.used, p.quota, p.period = tonumber(used), tonumber(quota), period * {SECOND}
-    p.place, p.refused, p.log = place - 1, tonumber(refused), string.sub(record, log, ends - 1)
-  end
-  at = ends + 1
 end
-local paid = string.match(record, '^paid: ([%x ]+)\\n', at) or ''
+save_changed()
 
-local function entry(log, at)
-  local stamp, cost = string.sub(log, at, at + 15), string.sub(log, at + 17, at + 23)
-  return tonumber(stamp) or 0, tonumber(cost) or 0
-end
-
-local function newest(p)
-  return entry(p.log, #p.log - WIDTH + 1)
-end
-
-local function write_entry(stamp, cost)
-  return string.format('%016d:%07d ', stamp, cost)
-end
-
-local function same_cell(p, one, other)
-  local cell = p.period / {CELLS}
-  return math.floor(one / cell) == math.floor(other / cell)
-end
-
--- Put entries in order, one for each cell, and none in the future.
-local function tidy(p)
-  local entries, kept = {{}}, {{}}
-  for at = 1, #p.log, WIDTH do
-    local stamp, cost = entry(p.log, at)
-    entries[#entries + 1] = {{math.min(stamp, now), cost}}
-  end
-  table.sort(entries, function(one, other) return one[1] < other[1] end)
-  p.used = 0
-  for _, one in ipairs(entries) do
-    local last = kept[#kept]
-    if last and same_cell(p, last[1], one[1]) then
-      last[1], last[2] = one[1], last[2] + one[2]
-    else
-      kept[#kept + 1] = one
-    end
-    p.used = p.used + one[2]
-  end
-  for i, one in ipairs(kept) do
-    kept[i] = write_entry(one[1], one[2])
-  end
-  p.log, changed = table.concat(kept), true
-end
-
-local function advance(p)
-  local from = 1
-  while from < #p.log do
-    local stamp, cost = entry(p.log, from)
-    if stamp + p.period > now then
+local function wait(p)
+  local excess, wait = p.used + p.cost - p.most, 0
+  for at = p.from, p.to, WIDTH do
+    if excess <= 0 then
       break
     end
-    p.used, from = p.used - cost, from + WIDTH
+    wait, excess = stamp_at(p, at) + p.period - now, excess - cost_at(p, at)
   end
-  if from > 1 then
-    p.log = string.sub(p.log, from)
-  end
-  if p.log == '' then
-    p.used = 0
-  elseif newest(p) > now then  -- a clock that was set back, or that of a new master
-    tidy(p)
-  end
+  return wait
 end
 
-local function save()
-  local lines, ends = {{}}, now
-  for _, name in ipairs(names) do
-    local p = policies[name]
-    advance(p)
-    if p.log ~= '' then
-      ends = math.max(ends, newest(p) + p.period)
-      lines[#lines + 1] = string.format('%s %d/%d in %d s, %07d refused: %s\\n',
-        name, p.used, p.quota, p.period / {SECOND}, p.refused, p.log)
-    end
-  end
-  if #lines > 0 then
-    lines[#lines + 1] = paid ~= '' and 'paid: ' .. paid .. '\\n' or ''
-    redis.call('SET', KEYS[1], table.concat(lines), 'PX', math.ceil((ends - now) / 1000))
-  end
+local answer = {}
+for i = 1, #asked do
+  local p, n = asked[i], #answer
+  answer[n + 1] = p.passes and 1 or 0
+  answer[n + 2] = p.used
+  answer[n + 3] = p.from < p.to and p.first + p.period - now or p.tail and p.period or 0
+  answer[n + 4] = p.passes and 0 or wait(p)
 end
 """
 
 # All policies of a request together: what one refuses, none is charged for. A cost above the
 # quota is charged as the whole quota. What costs nothing always passes, and tells what is left.
-# KEYS: the record. ARGV: for each policy its name, quota, period in seconds, and cost.
+# KEYS: the records of the client and of its address, which may be one. ARGV: for each policy its
+# name, quota, period in seconds, cost, and 1 or 2 for the record that has it.
 # Returns for each: 1 if it lets the request pass, what is used now, the microseconds until
 # something of it is dropped, and those until the request would pass.
 DECIDE = f"""
-{_READ}
-local asked, passes = {{}}, true
-for i = 1, #ARGV, 4 do
-  local p = policy(ARGV[i])
-  p.quota, p.period = tonumber(ARGV[i + 1]), ARGV[i + 2] * {SECOND}
-  advance(p)
-  p.cost = math.min(ARGV[i + 3], p.quota)
-  p.passes = p.cost == 0 or p.used + p.cost <= p.quota
-  passes = passes and p.passes
-  asked[#asked + 1] = p
-end
-
-local function charge(p)
-  local cost, last, before = p.cost, newest(p)
-  if same_cell(p, last, now) then
-    p.log, cost = string.sub(p.log, 1, -WIDTH - 1), cost + before
-  end
-  p.log, p.used = p.log .. write_entry(now, cost), p.used + p.cost
-end
-
-local function wait(p)
-  local excess, at, wait = p.used + p.cost - p.quota, 1, 0
-  while excess > 0 and at < #p.log do
-    local stamp, cost = entry(p.log, at)
-    wait, excess, at = stamp + p.period - now, excess - cost, at + WIDTH
-  end
-  return wait
-end
-
-for _, p in ipairs(asked) do
-  if passes and p.cost > 0 then
-    charge(p)
-    changed = true
-  elseif not p.passes then
-    p.refused = math.min(p.refused + 1, 9999999)
-    redis.call('SETRANGE', KEYS[1], p.place, string.format('%07d', p.refused))
-  end
-end
-if changed then
-  save()
-end
-
-local answer = {{}}
-for _, p in ipairs(asked) do
-  answer[#answer + 1] = p.passes and 1 or 0
-  answer[#answer + 1] = p.used
-  answer[#answer + 1] = p.log ~= '' and entry(p.log, 1) + p.period - now or 0
-  answer[#answer + 1] = p.passes and 0 or wait(p)
-end
+{_ASK}
+{_CHARGE}
 return answer
+"""
+
+# The same for a charge that may be repaid.
+# Returns what DECIDE does, and with it the receipt: the time, and for each policy the time that
+# the entry had which the charge has joined, 0 if there was none.
+HOLD = f"""
+{_ASK}
+{_CHARGE}
+local receipt = {{now}}
+for i, p in ipairs(asked) do
+  receipt[i + 1] = p.joined or 0
+end
+return {{answer, receipt}}
+"""
+
+# The same for a request that a record on another server has refused: nothing is charged.
+TELL = f"""
+{_ASK}
+passes = false
+{_CHARGE}
+return answer
+"""
+
+# Undo a charge: the record is what it was, but for what was charged meanwhile.
+# KEYS: the record. ARGV: the time of the charge; for each policy its name, quota, period in
+# seconds, what it was charged, and the time that the receipt has for it.
+REPAY = f"""
+{RECORDS}
+local record, moment = read(KEYS[1]), tonumber(ARGV[1])
+
+-- The entry of the charge may have been joined by later ones, whose time it has then.
+local function repay(p, charged, joined)
+  for at = p.to - WIDTH + 1, p.from, -WIDTH do
+    local stamp, cost, left = stamp_at(p, at), cost_at(p, at), ''
+    if same_cell(p, stamp, moment) then
+      if cost > charged then
+        left = write_entry(stamp == moment and joined > 0 and joined or stamp, cost - charged)
+      end
+      p.text = sub(p.text, p.from, at - 1) .. left .. sub(p.text, at + WIDTH, p.to)
+      p.from, p.to, p.used = 1, #p.text, p.used - min(cost, charged)
+      p.record.changed = true
+      return
+    end
+  end
+end
+
+for i = 2, #ARGV, 5 do
+  local p = policy(record, ARGV[i])
+  p.quota, p.seconds, p.period = ARGV[i + 1], ARGV[i + 2], ARGV[i + 2] * {SECOND}
+  repay(p, tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]))
+end
+if record.changed then
+  save(record)
+end
 """
 
 # What a worker has let pass alone, while it could not reach Redis. It counts, whatever the quota,
@@ -190,23 +155,25 @@ return answer
 # KEYS: the record. ARGV: the payment's identifier; for each charge its policy, quota, period in
 # seconds, age in microseconds, and cost.
 PAY = f"""
-{_READ}
-if string.find(paid, ARGV[1], 1, true) then
+{RECORDS}
+local record = read(KEYS[1])
+if find(record.paid, ARGV[1], 1, true) then
   return
 end
-paid = string.sub(paid .. ARGV[1] .. ' ', -17 * {PAYMENTS})
+record.paid = sub(record.paid .. ARGV[1] .. ' ', -17 * {PAYMENTS})
 local logs = {{}}
 for i = 2, #ARGV, 5 do
-  local p = policy(ARGV[i])
-  p.quota, p.period = tonumber(ARGV[i + 1]), ARGV[i + 2] * {SECOND}
-  logs[p] = logs[p] or {{p.log}}
+  local p = policy(record, ARGV[i])
+  p.quota, p.seconds, p.period = ARGV[i + 1], ARGV[i + 2], ARGV[i + 2] * {SECOND}
+  logs[p] = logs[p] or {{sub(p.text, p.from, p.to)}}
   table.insert(logs[p], write_entry(now - ARGV[i + 3], ARGV[i + 4]))
 end
 for p, log in pairs(logs) do
-  p.log = table.concat(log)
+  p.text = table.concat(log)
+  p.from, p.to = 1, #p.text
   tidy(p)
 end
-save()
+save(record)
 """
 
 # What several clients have used. What is no record is left out.

@@ -33,12 +33,30 @@ class Window:
         while self.entries and self.entries[0][0] + self.period <= now:
             self.used -= self.entries.popleft()[1]
 
-    def charge(self, now: int, cost: int) -> None:
-        cell = self.period // CELLS
+    def charge(self, now: int, cost: int) -> int:
+        """Charge, and return the time that the entry had before; 0 if it is a new one."""
+        cell, joined = self.period // CELLS, 0
         self.used += cost
         if self.entries and self.entries[-1][0] // cell == now // cell:
-            cost += self.entries.pop()[1]
+            joined, before = self.entries.pop()
+            cost += before
         self.entries.append((now, cost))
+        return joined
+
+    def repay(self, moment: int, cost: int, joined: int) -> None:
+        """Undo a charge, whose entry had the time `joined` before; 0 if it is a new one."""
+        cell = self.period // CELLS
+        for at in reversed(range(len(self.entries))):
+            time, charged = self.entries[at]
+            if time // cell != moment // cell:
+                continue
+            self.used -= min(cost, charged)
+            if charged <= cost:
+                del self.entries[at]
+            else:
+                before = joined if joined and time == moment else time
+                self.entries[at] = (before, charged - cost)
+            return
 
     def reset(self, now: int) -> int:
         """Return how long until something is dropped; 0 if nothing is there."""

@@ -30,7 +30,7 @@ cache = AppGroup("cache", help="Look at the cache, clear it, fill it.")
 
 BATCH = 500  # keys
 SERVICE_SECONDS = 2
-FEATURES = ("categories", "products", "session", "stats")  # what keys begin with
+FEATURES = ("categories", "key", "products", "session", "stats")  # what keys begin with
 
 
 def _entries(function: Memoized) -> list[bytes]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 limits = AppGroup("limits", help="Show rate limits and what clients have used; reset a client.")
 
 CLIENT_HELP = "CLIENT is an address, key:PREFIX for the holder of an API key, or session:HASH."
+EVERYWHERE = {"address", "unknown_key"}  # policies that each limited route has
 BATCH = 500  # keys that are read together
 
 
@@ -46,7 +47,9 @@ def list_() -> None:
         quotas = [quota(settings, policy, tier) or "-" for tier in tiers]
         click.echo(f"{policy:<14}" + "".join(f"{calls:<12}" for calls in quotas))
     click.echo(f"in {settings.rate_limit_period} s; the tier unlimited has no limit")
-    click.echo("unknown_key is for requests with a key that nobody has, on each limited route\n")
+    click.echo("on each limited route, besides:")
+    click.echo("address is for an address and all its sessions together, without a key")
+    click.echo("unknown_key is for requests with a key that nobody has\n")
     click.echo(f"{'METHODS':<14}{'ROUTE':<59}POLICIES")
     for rule in sorted(current_app.url_map.iter_rules(), key=lambda rule: rule.rule):
         methods = ",".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
@@ -57,7 +60,7 @@ def _policies(rule: Rule) -> str:
     with current_app.test_request_context():
         g.caller = Caller("", tier=TIERS[0])
         found = limiter.declared(rule.endpoint, TIERS[0])
-    return ", ".join(_policy(one) for one in found if one.policy != "unknown_key") or "-"
+    return ", ".join(_policy(one) for one in found if one.policy not in EVERYWHERE) or "-"
 
 
 def _policy(declared: Declared) -> str:

@@ -67,9 +67,8 @@ def client_of(token_hash: str) -> str:
     return f"session:{token_hash[:16]}"
 
 
-def identify(token_hash: str) -> int | None:
-    """Return the id of the session with this token, None if there is none; renew it."""
-    document = session_documents([token_hash]).get(token_hash)
+def use(token_hash: str, document: bytes) -> int | None:
+    """Return the id of the session with this document, None if it has ended; renew it."""
     if not document:
         return None
     session = orjson.loads(document)

@@ -1,0 +1,134 @@
+"""Say whose each request is: the holder of an API key, a session, or an address.
+
+A credential that the cache has costs no statement. Any other is charged to its address before it
+is looked up, as a request of that address: when its quota is spent, whatever is sent from there
+costs the database nothing, and leaves nothing in Redis. If the credential turns out to be valid,
+the charge is repaid, and the request is its holder's.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from flask import current_app, g, request
+
+from shop.config import DATABASE_UNAVAILABLE
+from shop.extensions import db
+from shop.limits import limiter
+from shop.limits.extension import DECIDED
+from shop.sessions import service as sessions
+
+from . import service
+from .caller import Caller, of_address, request_address
+from .known import Known
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Flask
+
+    from shop.cache import MemoizedMany
+
+OPENS_SESSIONS = "sessions.open_session"
+
+
+class Credential(NamedTuple):
+    """What was sent, in a form in which it can be valid."""
+
+    hash: str
+    documents: MemoizedMany[str]
+    name: str  # of its document
+    holder: Callable[[bytes], Caller | None]  # by that document
+    is_key: bool
+
+    def nobody(self) -> Caller:
+        """Return the caller if it is not valid.
+
+        A session has ended, and nobody can guess one: its address goes on as before.
+        """
+        return of_address(sent_unknown_key=self.is_key)
+
+
+def init_app(app: Flask) -> None:
+    app.extensions["shop.known"] = Known()
+    app.before_request(_identify_caller)
+
+
+def bearer() -> str | None:
+    """Return the token that is sent, None without one."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _identify_caller() -> None:
+    token = bearer()
+    if not token or limiter.is_exempt():  # where nobody is limited, nobody need be known
+        return
+    if administrator := service.administrator(token):
+        g.caller = administrator
+    elif credential := _session(token) or _key(token):
+        g.caller = _identify(credential)
+    elif not sessions.TOKEN.fullmatch(token):
+        g.caller = of_address(sent_unknown_key=True)
+
+
+def _session(token: str) -> Credential | None:
+    if not sessions.TOKEN.fullmatch(token) or request.endpoint == OPENS_SESSIONS:
+        return None  # a session that could open others would bring a quota for more of them
+    token_hash = sessions.hash_of(token)
+
+    def holder(document: bytes) -> Caller | None:
+        session_id = sessions.use(token_hash, document)
+        if session_id is None:
+            return None
+        return Caller(sessions.client_of(token_hash), request_address(), session_id=session_id)
+
+    return Credential(token_hash, sessions.session_documents, token_hash, holder, is_key=False)
+
+
+def _key(token: str) -> Credential | None:
+    found = service.parts(token)
+    if found is None:
+        return None
+    prefix, secret = found
+    holder = partial(service.holder, prefix, secret)
+    return Credential(sessions.hash_of(token), service.key_documents, prefix, holder, is_key=True)
+
+
+def _identify(credential: Credential) -> Caller:
+    try:
+        return _holder(credential) or credential.nobody()
+    except DATABASE_UNAVAILABLE as error:
+        # A read needs no key: without the database it may still be answered from the cache. What
+        # needs one, or depends on one, is refused when the limits of the address have been charged.
+        g.unidentified = error
+        db.session.rollback()
+        limiter.repay()
+        return of_address()
+    finally:
+        g.pop("cache_outcome", None)  # how a credential was had says nothing of the answer
+
+
+def _holder(credential: Credential) -> Caller | None:
+    known: Known = current_app.extensions["shop.known"]
+    document = credential.documents.peek(credential.name)
+    if document is not None:
+        return known.note(credential.hash, credential.holder(document))
+    if DECIDED in request.environ:  # the edge has found it, and has charged its holder
+        return _look_up(credential, known)
+    with known.turn(credential.hash):
+        if credential.hash in known:  # its entry has expired: who had it before need not pay
+            return _look_up(credential, known)
+        g.caller = credential.nobody()
+        if not limiter.hold():
+            return None
+        found = _look_up(credential, known)
+        if found:
+            limiter.repay()
+        return found
+
+
+def _look_up(credential: Credential, known: Known) -> Caller | None:
+    document = credential.documents([credential.name]).get(credential.name, b"")
+    return known.note(credential.hash, credential.holder(document))
