@@ -34,7 +34,11 @@ timeout = 30  # seconds without a sign of life, then a worker is replaced
 graceful_timeout = 30  # seconds for the requests under way at SIGTERM
 keepalive = 5  # seconds
 control_socket_disable = True
-forwarder_headers = ""  # no client, on this machine either, sets SCRIPT_NAME
+# No header of a request says by which scheme, address or path it came; the service itself reads
+# X-Forwarded-For, to the depth of TRUSTED_PROXIES.
+forwarded_allow_ips = ""
+secure_scheme_headers: dict[str, str] = {}
+forwarder_headers = ""  # or a client on this machine sets SCRIPT_NAME
 logconfig_dict = logging_config(settings.log_level)
 
 

@@ -21,6 +21,7 @@ from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from .origins import parse_origins
+from .transition import Prefix, parse_prefixes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,6 +103,7 @@ class Settings:
     session_limit_calls: int  # sessions that one address opens in a period
     unknown_key_limit_calls: int  # requests of one address in a period with keys that nobody has
     cors_origins: tuple[str, ...]  # whose pages may read answers in a browser; * is every one
+    nat64_prefixes: tuple[Prefix, ...]  # networks whose addresses embed IPv4 ones
     trusted_proxies: int  # proxies in front that append to X-Forwarded-For
     metrics_token: str | None  # that reads /metrics
     metrics_open: bool  # to everybody, if there is no token
@@ -147,6 +149,7 @@ class Settings:
             session_limit_calls=read.number("SESSION_LIMIT_CALLS", 10, 1, CALLS_MAX),
             unknown_key_limit_calls=read.number("UNKNOWN_KEY_LIMIT_CALLS", 10, 1, CALLS_MAX),
             cors_origins=read.origins("CORS_ORIGINS"),
+            nat64_prefixes=read.prefixes("NAT64_PREFIXES"),
             trusted_proxies=read.number("TRUSTED_PROXIES", 0, 0, 10),
             metrics_token=read.secret("METRICS_TOKEN", shortest=16),
             metrics_open=read.flag("METRICS_OPEN", default=False),
@@ -202,6 +205,15 @@ class _Reader:
                 f"{name} must be * alone, or origins such as https://shop.example with commas "
                 "between them, in lower case, without a path, a trailing slash or the port that "
                 f"the scheme has anyway, not {str(error)!r}"
+            ) from None
+
+    def prefixes(self, name: str) -> tuple[Prefix, ...]:
+        try:
+            return parse_prefixes(self.text(name) or "")
+        except ValueError as error:
+            raise SettingError(
+                f"{name} must be IPv6 prefixes of 32, 40, 48, 56, 64 or 96 bits, "
+                f"such as 64:ff9b:1::/96, not {error}"
             ) from None
 
     def secret(self, name: str, *, shortest: int) -> str | None:

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "shop"
 # What everything may import: they import nothing of the features.
 GROUND = {"config", "cors", "errors", "etags", "extensions", "fields", "idempotency", "logs"}
 GROUND |= {"database", "money", "openapi", "options", "origins", "pages", "problems"}
-GROUND |= {"prometheus", "redis", "requests", "responses", "terminal", "version"}
+GROUND |= {"prometheus", "redis", "requests", "responses", "terminal", "transition", "version"}
 
 # A feature, and the features below it.
 FEATURES: dict[str, set[str]] = {

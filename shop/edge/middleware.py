@@ -70,6 +70,7 @@ class Edge:
         self._known: Known = app.extensions["shop.known"]
         self._enforced = settings.rate_limit_mode == "enforce"
         self._proxies = settings.trusted_proxies
+        self._nat64 = settings.nat64_prefixes
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         token = ahead.set(environ)
@@ -137,7 +138,7 @@ class Edge:
         return answer
 
     def _payers(self, environ: WSGIEnvironment, asked: Asked) -> Payers:
-        address = client_address(environ, self._proxies)
+        address = client_address(environ, self._proxies, self._nat64)
         return Payers(client_of(asked.session) if asked.session else address, address)
 
     def _is_ready(self) -> bool:

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 from flask import g, request
 
 from shop.config import current_settings
+from shop.transition import embedded_ipv4
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+    from shop.transition import Prefix
 
 IPV6_SITE = 64  # bits: one customer of a provider has at least this network
 
@@ -54,10 +57,11 @@ def of_address(*, sent_unknown_key: bool = False) -> Caller:
 
 def request_address() -> str:
     """Return the client address of the request, whoever its caller is."""
-    return client_address(request.environ, current_settings().trusted_proxies)
+    settings = current_settings()
+    return client_address(request.environ, settings.trusted_proxies, settings.nat64_prefixes)
 
 
-def client_address(environ: WSGIEnvironment, proxies: int) -> str:
+def client_address(environ: WSGIEnvironment, proxies: int, nat64: tuple[Prefix, ...] = ()) -> str:
     """Return the address that the outermost trusted proxy saw, else that of the peer.
 
     Each proxy appends one: the last ones of X-Forwarded-For are from those that are trusted.
@@ -65,13 +69,15 @@ def client_address(environ: WSGIEnvironment, proxies: int) -> str:
     if proxies:
         seen = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
         if proxies <= len(seen):
-            return address(seen[-proxies])
-    return address(environ.get("REMOTE_ADDR", ""))
+            return address(seen[-proxies], nat64)
+    return address(environ.get("REMOTE_ADDR", ""), nat64)
 
 
 @lru_cache(maxsize=4096)
-def address(text: str) -> str:
+def address(text: str, nat64: tuple[Prefix, ...] = ()) -> str:
     """Name a client by its address: IPv4 whole, IPv6 by /64, anything else `unknown`.
+
+    An IPv6 address that stands for an IPv4 host is that of the host.
 
     Some proxies write [IPv6], and some add a port.
     """
@@ -82,6 +88,6 @@ def address(text: str) -> str:
         return "unknown"
     if isinstance(ip, ipaddress.IPv4Address):
         return str(ip)
-    if ip.ipv4_mapped:
-        return str(ip.ipv4_mapped)
+    if host := embedded_ipv4(ip, nat64):
+        return str(host)
     return str(ipaddress.IPv6Network((int(ip), IPV6_SITE), strict=False))

@@ -21,7 +21,7 @@ def document() -> dict[str, Any]:
     return spec
 
 
-@docs.get("/docs")
+@docs.get("/docs", strict_slashes=False)
 def page() -> flask.Response:
     """Show a page to read about the API and to try it."""
     response = flask.make_response(flask.render_template("docs.html"))

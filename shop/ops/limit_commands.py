@@ -138,7 +138,8 @@ def _named(client: str) -> str:
         return client
     if key := re.fullmatch("(?:key:)?([0-9a-f]{12})", client):
         return f"key:{key[1]}"
-    named = address(client.removesuffix("/64") if ":" in client else client)
+    client_address = client.removesuffix("/64") if ":" in client else client
+    named = address(client_address, current_settings().nat64_prefixes)
     if named == "unknown":
         raise click.BadParameter(
             f"{shown(client)} is neither an address nor key:PREFIX or session:HASH"

@@ -71,9 +71,9 @@ def metrics() -> Response:
 
 def _require(token: str) -> None:
     """Refuse a caller without the token, in a time that says nothing of it."""
-    given = request.authorization
-    sent = given.token if given and given.type == "bearer" else None
-    if not hmac.compare_digest((sent or "").encode(errors="replace"), token.encode()):
+    scheme, _, sent = request.headers.get("Authorization", "").partition(" ")
+    same = hmac.compare_digest(sent.strip().encode(errors="replace"), token.encode())
+    if not same or scheme.lower() != "bearer":
         raise MetricsTokenRequiredError("Send METRICS_TOKEN: Authorization: Bearer TOKEN.")
 
 

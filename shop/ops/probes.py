@@ -35,7 +35,7 @@ def init_app(app: Flask) -> None:
 
 
 def _answer() -> ResponseReturnValue | None:
-    if request.blueprint in ASKED_BY_MACHINES:
+    if (request.endpoint or "").partition(".")[0] in ASKED_BY_MACHINES:
         return current_app.dispatch_request()
     return None
 
