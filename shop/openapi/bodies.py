@@ -28,10 +28,9 @@ class JSONParser(FlaskParser):
     def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002
         _require_json(req)
         try:
+            # A byte order mark before the text may be ignored (RFC 8259, section 8.1).
             return json.loads(
-                read_body(req).decode(
-                    "utf-8-sig"
-                ),  # a byte order mark says nothing (RFC 8259, 8.1)
+                read_body(req).decode("utf-8-sig"),
                 parse_float=Decimal,
                 parse_constant=_no_constant,
                 object_pairs_hook=_object,
@@ -82,7 +81,7 @@ def require_no_fields(req: Request) -> None:
 
 
 def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of its members. One name twice would mean what each reader makes of it."""
+    """Make an object of its members. Readers differ in which of two values of a name they take."""
     found = dict(members)
     if len(found) < len(members):
         names = Counter(name for name, _ in members)
