@@ -29,6 +29,14 @@ class Converter(OpenAPIConverter):
         super().init_attribute_functions()  # type: ignore[no-untyped-call]
         self.attribute_functions.remove(self.field2default)
 
+    def field2property(self, field: Field[Any]) -> dict[str, Any]:
+        found: dict[str, Any] = super().field2property(field)
+        if None in found.get("enum", ()):  # of which generators make a type for each value
+            values = [value for value in found.pop("enum") if value is not None]
+            del found["type"]
+            found["anyOf"] = [{"type": "string", "enum": values}, {"type": "null"}]
+        return found
+
     def schema2jsonschema(self, schema: Any) -> dict[str, Any]:
         found: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
         text = type(schema).__doc__
