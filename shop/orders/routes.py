@@ -88,7 +88,7 @@ def step(action: str) -> Callable[[View], View]:
 def pay_order(order_id: int) -> Response:
     """Note that an order is paid.
 
-    A pending order can be paid.
+    A pending order can be paid, before its `expires_at`.
     """
     return _moved(order_id, "pay")
 
