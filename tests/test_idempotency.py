@@ -144,6 +144,7 @@ def test_what_is_kept_no_longer_is_purged(shop: Shop) -> None:
     assert order(shop, "new").headers["Idempotent-Replayed"] == "true"
 
 
+@pytest.mark.hurried
 def test_a_repeat_is_not_answered_before_the_first_may_be(
     make_shop: Make, own_redis: Redis
 ) -> None:

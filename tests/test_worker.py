@@ -51,11 +51,11 @@ class Worker:
         return [json.loads(line) for line in written if line.endswith("\n")]
 
     def await_said(self, message: str, times: int = 1) -> None:
-        await_true(lambda: self.said(message) >= times, self.log, 60)
+        await_true(lambda: self.said(message) >= times, self.log)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(120)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def pending(shop: Shop) -> int:
 def let_all_expire(shop: Shop) -> None:
     """Let the time of all orders be over, and wait until the worker has ended them."""
     sql(shop, LATE)
-    await_true(lambda: not pending(shop), "no order is pending", 60)
+    await_true(lambda: not pending(shop), "no order is pending")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -165,7 +165,7 @@ def test_postgresql_ends_the_turn_of_one_that_hangs(shop: Shop, work: Work) -> N
     worker = work()
     worker.await_said(AT_WORK)
     os.kill(worker.process.pid, signal.SIGSTOP)
-    await_true(lambda: not sql(shop, TURNS), "the turn is free", 60)
+    await_true(lambda: not sql(shop, TURNS), "the turn is free")
 
 
 def test_one_that_is_killed_in_the_middle_loses_nothing_and_doubles_nothing(
@@ -177,12 +177,12 @@ def test_one_that_is_killed_in_the_middle_loses_nothing_and_doubles_nothing(
         first = work()
         sql(shop, LATE)
         waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        await_true(lambda: sql(shop, waiting), "the worker waits for the product", 60)
+        await_true(lambda: sql(shop, waiting), "the worker waits for the product")
         first.stop(signal.SIGKILL)
     await_true(lambda: not sql(shop, waiting), "nobody waits")
     assert pending(shop) + shop.stock_of(1) // 10 == 1  # PostgreSQL may have come to no end
     second = work()
-    await_true(lambda: not pending(shop), second.log, 60)
+    await_true(lambda: not pending(shop), second.log)
     assert shop.stock_of(1) == 10
     assert sql(shop, "SELECT status FROM orders") == [("cancelled",)]
 
@@ -198,7 +198,7 @@ def test_it_goes_on_when_postgresql_is_back(
     worker.await_said("The database cannot be reached")
     sql(shop, LATE)
     path.open()
-    await_true(lambda: not pending(shop), worker.log, 60)
+    await_true(lambda: not pending(shop), worker.log)
     worker.await_said(AT_WORK, 2)
     assert worker.said("The database cannot be reached") == 1
     assert worker.stop() == 0
