@@ -12,6 +12,7 @@ from shop.problems import (
     InvalidKeyError,
     KeyRequiredError,
     NoKeysError,
+    NotFoundError,
     ScopeRequiredError,
     SessionRequiredError,
 )
@@ -58,13 +59,26 @@ def require_scope(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def has_scope(scope: str) -> bool:
-    """Tell whether the caller has a valid key with the scope.
-
-    Raises what kept the key from being looked up: nobody knows then.
-    """
-    if "unidentified" in g and not sessions.TOKEN.fullmatch(bearer() or ""):
-        raise g.unidentified
+    """Tell whether the caller has a valid key with the scope; not so if it cannot be looked up."""
     return scope in caller().scopes
+
+
+def sure_of_absence(view: Callable[P, R]) -> Callable[P, R]:
+    """Let nobody be told that something is not there whose key might show it.
+
+    If the key cannot be looked up, what kept it from that is raised instead.
+    """
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return view(*args, **kwargs)
+        except NotFoundError:
+            if "unidentified" in g and not sessions.TOKEN.fullmatch(bearer() or ""):
+                raise g.unidentified from None
+            raise
+
+    return guarded
 
 
 def require_session(view: Callable[P, R]) -> Callable[P, R]:

@@ -101,7 +101,7 @@ def _identify(credential: Credential) -> Caller:
         return _holder(credential) or credential.nobody()
     except DATABASE_UNAVAILABLE as error:
         # A read needs no key: without the database it may still be answered from the cache. What
-        # needs one, or depends on one, is refused when the limits of the address have been charged.
+        # needs one is refused when the limits of the address have been charged.
         g.unidentified = error
         db.session.rollback()
         limiter.repay()

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shop.config import LARGE_BODY_MAX, PRODUCTS_LIMIT
-from shop.keys.auth import has_scope, require_scope
+from shop.keys.auth import has_scope, require_scope, sure_of_absence
 from shop.limits import PerRows, limit
 from shop.openapi import Blueprint
 from shop.pages import page_query
@@ -41,6 +41,7 @@ def list_products(query: dict[str, int]) -> Response:
 @blueprint.route(ONE)
 @blueprint.cached(ProductSchema)
 @blueprint.problems(404)
+@sure_of_absence
 def get_product(product_id: int) -> Response:
     """Get one product; an inactive one only with a key with catalog:write.
 
