@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from . import cors, edge, errors, limits, logs, options, problem_pages, responses
+from . import cors, edge, errors, front, limits, logs, options, problem_pages, responses
 from .carts import routes as carts
 from .categories import routes as categories
 from .config import BODY_MAX, DATABASE_POOL, Settings
@@ -62,6 +62,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     leaderboard.init_app(app)
     api.init_app(app)
 
+    app.register_blueprint(front.blueprint)
     app.register_blueprint(problem_pages.blueprint)
     api.register_blueprint(categories.blueprint)
     api.register_blueprint(products.blueprint)

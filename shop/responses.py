@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from flask import Response, g, request
+from flask.json.provider import DefaultJSONProvider
 from sqlalchemy.exc import SQLAlchemyError
 
 from .cache import Outcome, cache_outcome
@@ -30,7 +31,21 @@ SECURITY_HEADERS = {
 }
 
 
+class JSONWithoutNewline(DefaultJSONProvider):
+    """Encodes what a view returns as all other documents are: compact, and nothing after it."""
+
+    compact = True
+
+    def response(self, *args: Any, **fields: Any) -> Response:
+        response = super().response(*args, **fields)
+        assert isinstance(response, Response)  # noqa: S101  (as the application makes them)
+        response.set_data(response.get_data().rstrip(b"\n"))
+        return response
+
+
 def init_app(app: Flask) -> None:
+    app.json = JSONWithoutNewline(app)
+    app.after_request(_let_no_content_have_no_type)
     app.after_request(_add_security_headers)
     app.after_request(_end_transaction)
 
@@ -41,6 +56,12 @@ def _end_transaction(response: Response) -> Response:
         db.session.rollback()
     except SQLAlchemyError:
         db.session().invalidate()
+    return response
+
+
+def _let_no_content_have_no_type(response: Response) -> Response:
+    if response.status_code == HTTPStatus.NO_CONTENT:
+        del response.headers["Content-Type"]
     return response
 
 

@@ -12,7 +12,7 @@ from flask_caching.signals import cache_memoize_hit
 from shop.cache import Outcome
 from shop.cache.metrics import reads
 from shop.extensions import cache
-from shop.keys.caller import client_address
+from shop.keys.caller import client_address, way_here
 from shop.limits import record
 from shop.limits.decision import Payers, names, refusing
 from shop.limits.extension import DECIDED
@@ -69,8 +69,7 @@ class Edge:
         self._counter = app.extensions["shop.limits"].counter
         self._known: Known = app.extensions["shop.known"]
         self._enforced = settings.rate_limit_mode == "enforce"
-        self._proxies = settings.trusted_proxies
-        self._nat64 = settings.nat64_prefixes
+        self._way = way_here(settings)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         token = ahead.set(environ)
@@ -138,7 +137,7 @@ class Edge:
         return answer
 
     def _payers(self, environ: WSGIEnvironment, asked: Asked) -> Payers:
-        address = client_address(environ, self._proxies, self._nat64)
+        address = client_address(environ, self._way)
         return Payers(client_of(asked.session) if asked.session else address, address)
 
     def _is_ready(self) -> bool:

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flask import g, request
 
@@ -16,6 +16,7 @@ from shop.transition import embedded_ipv4
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+    from shop.config import Settings
     from shop.transition import Prefix
 
 IPV6_SITE = 64  # bits: one customer of a provider has at least this network
@@ -57,20 +58,30 @@ def of_address(*, sent_unknown_key: bool = False) -> Caller:
 
 def request_address() -> str:
     """Return the client address of the request, whoever its caller is."""
-    settings = current_settings()
-    return client_address(request.environ, settings.trusted_proxies, settings.nat64_prefixes)
+    return client_address(request.environ, way_here(current_settings()))
 
 
-def client_address(environ: WSGIEnvironment, proxies: int, nat64: tuple[Prefix, ...] = ()) -> str:
+class Way(NamedTuple):
+    """What is known to stand between clients and the service."""
+
+    proxies: int
+    nat64: tuple[Prefix, ...]
+
+
+def way_here(settings: Settings) -> Way:
+    return Way(settings.trusted_proxies, settings.nat64_prefixes)
+
+
+def client_address(environ: WSGIEnvironment, way: Way) -> str:
     """Return the address that the outermost trusted proxy saw, else that of the peer.
 
     Each proxy appends one: the last ones of X-Forwarded-For are from those that are trusted.
     """
-    if proxies:
+    if way.proxies:
         seen = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
-        if proxies <= len(seen):
-            return address(seen[-proxies], nat64)
-    return address(environ.get("REMOTE_ADDR", ""), nat64)
+        if way.proxies <= len(seen):
+            return address(seen[-way.proxies], way.nat64)
+    return address(environ.get("REMOTE_ADDR", ""), way.nat64)
 
 
 @lru_cache(maxsize=4096)

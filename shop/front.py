@@ -1,0 +1,42 @@
+"""`/`: what this is, and where to go on; a page for browsers, JSON for all others."""
+
+from __future__ import annotations
+
+import flask
+
+from .problem_pages import POLICY
+from .version import VERSION
+
+blueprint = flask.Blueprint("front", __name__)
+
+INDEX = {
+    "name": "shop",
+    "version": VERSION,
+    "documentation": "/docs",
+    "openapi": "/openapi.json",
+    "problems": "/problems",
+    "health": "/health_check",
+    "products": "/products",
+    "categories": "/categories",
+}
+OF_LIBRARIES = {"limiter", "openapi"}  # commands that operators do not need
+
+
+@blueprint.get("/")
+def index() -> flask.Response:
+    """Answer with the page if the request prefers it, as browsers do, else with JSON."""
+    forms = ("application/json", "text/html")
+    if flask.request.accept_mimetypes.best_match(forms) == "text/html":
+        response = flask.make_response(flask.render_template("index.html", commands=_commands()))
+        response.headers.extend(POLICY)
+    else:
+        response = flask.jsonify(INDEX)
+    response.vary.add("Accept")
+    return response
+
+
+def _commands() -> dict[str, str]:
+    """Return the operators' commands, and what each is for."""
+    found = flask.current_app.cli.commands
+    names = sorted(found.keys() - OF_LIBRARIES)
+    return {name: found[name].get_short_help_str(100) for name in names}
