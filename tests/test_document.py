@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from document import Document, is_bounded, operations, references
 
+from shop.limits.headers import QUOTA_EXCEEDED
+
 if TYPE_CHECKING:
     from conftest import Shop
 
@@ -125,6 +127,7 @@ def test_everything_is_described(document: Document) -> None:
 
 def test_every_example_is_valid(document: Document) -> None:
     parts = {
+        **document.schemas,
         **{name: parameter["schema"] for name, parameter in document.parameters()},
         **{
             name: header["schema"] for name, header in document.all["components"]["headers"].items()
@@ -135,6 +138,18 @@ def test_every_example_is_valid(document: Document) -> None:
         assert "example" not in schema, name  # of OpenAPI 3.0
         for example in schema.get("examples", []):
             document.validator(schema).validate(example)
+
+
+def test_each_problem_is_shown_as_its_call_answers_it(document: Document) -> None:
+    for name, (_, path, operation) in document.operations.items():
+        for status, response in operation["responses"].items():
+            if int(status) >= 400:
+                content = response["content"]["application/problem+json"]
+                document.validator(content["schema"]).validate(content["example"])
+                assert content["example"]["status"] == int(status), name
+                if status == "429":
+                    assert content["example"].items() >= QUOTA_EXCEEDED.items()
+                assert content["example"]["instance"] == re.sub("{.*}", "7", path), name
 
 
 def test_what_the_examples_compose_is_valid_and_of_this_world(document: Document) -> None:
@@ -155,6 +170,7 @@ def test_no_body_has_a_default_that_a_client_would_send_by_itself(document: Docu
     for name in ("ProductPatch", "CategoryPatch"):
         assert "required" not in bodies[name]
         assert "Default" not in str(bodies[name])
+        assert [len(example) for example in bodies[name]["examples"]] == [1]
     told = bodies["ProductInput"]["properties"]
     assert told["currency"]["description"].endswith('Default: `"EUR"`.')
     assert told["active"]["description"].endswith("Default: `true`.")

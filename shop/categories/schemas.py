@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import Schema, fields
 
@@ -17,6 +17,8 @@ class CategoryInput(Input):
 
 class CategoryPatch(CategoryInput):
     """The fields of a category to change; the others stay as they are."""
+
+    EXAMPLE: ClassVar = {"name": "Garden"}
 
     def __init__(self, **options: Any) -> None:
         super().__init__(partial=True, **options)

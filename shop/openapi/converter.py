@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from flask_smorest.spec.plugins import FlaskPlugin
 from marshmallow import missing
+
+from .problems import example
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Converter(OpenAPIConverter):
-    """Describe a schema by its docstring, and tell the defaults of a body in words.
+    """Describe a schema by its docstring and its EXAMPLE, and tell defaults of a body in words.
 
     Clients are generated from the document. A `default` in a body becomes a value that such a
     client sends by itself, or a member that its caller must give; a PATCH would then overwrite
@@ -39,8 +43,11 @@ class Converter(OpenAPIConverter):
 
     def schema2jsonschema(self, schema: Any) -> dict[str, Any]:
         found: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
-        text = type(schema).__doc__
-        return {"description": text} | found if text else found
+        if text := type(schema).__doc__:
+            found["description"] = text
+        if example := getattr(schema, "EXAMPLE", None):
+            found["examples"] = [example]
+        return found
 
     def fields2jsonschema(
         self, fields: Mapping[str, Field[Any]], *, partial: Any = None
@@ -69,13 +76,26 @@ class Schemas(MarshmallowPlugin):
 
 
 class Paths(FlaskPlugin):  # type: ignore[misc]
-    """Describe the ids in a path."""
+    """Describe the ids in a path, and show the problems that its calls answer."""
 
     def rule_to_params(self, rule: Rule) -> list[dict[str, Any]]:
         params: list[dict[str, Any]] = super().rule_to_params(rule)
         for param in params:
             param["description"] = f"The id of the {param['name'].removesuffix('_id')}."
         return params
+
+    def path_helper(
+        self, rule: Rule, operations: dict[str, Any], parameters: list[Any], **options: Any
+    ) -> str:
+        path: str = super().path_helper(rule, operations, parameters, **options)
+        called = re.sub("{[^}]*}", "7", path)
+        for operation in operations.values():
+            of_session = any("session" in way for way in operation["security"])
+            for status, response in operation["responses"].items():
+                for content in response.get("content", {}).values():
+                    if int(status) >= HTTPStatus.BAD_REQUEST:
+                        content["example"] = example(int(status), called, of_session=of_session)
+        return path
 
 
 def operation_id(view_name: str) -> str:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
 from marshmallow import INCLUDE, Schema, fields
 
+from shop import problems
 from shop.fields import describe
+
+if TYPE_CHECKING:
+    from shop.problems import ShopError
+
+AN_ID = "23a2dcb2d2884bc9a00ae5b053bb5df1"
 
 
 class FieldErrorSchema(Schema):
@@ -41,10 +50,7 @@ class ProblemSchema(Schema):
     )
     request_id = fields.String(
         required=True,
-        metadata=describe(
-            "The request's id, also in X-Request-ID and in the logs.",
-            "23a2dcb2d2884bc9a00ae5b053bb5df1",
-        ),
+        metadata=describe("The request's id, also in X-Request-ID and in the logs.", AN_ID),
     )
     errors = fields.List(
         fields.Nested(FieldErrorSchema), metadata=describe("What is wrong with each field.")
@@ -71,3 +77,39 @@ PROBLEM_HEADERS = {
     503: ("Retry-After",),
 }
 PROBLEM_SCHEMAS = {429: QuotaExceededProblemSchema}
+
+# The kind that the document shows of each status.
+SHOWN: dict[int, type[ShopError]] = {
+    kind.status: kind
+    for kind in (
+        problems.InvalidJSONError,
+        problems.KeyRequiredError,
+        problems.ScopeRequiredError,
+        problems.NotFoundError,
+        problems.ConflictError,
+        problems.PreconditionFailedError,
+        problems.BodyTooLargeError,
+        problems.UnsupportedMediaTypeError,
+        problems.InvalidFieldsError,
+        problems.InternalError,
+        problems.DatabaseUnavailableError,
+    )
+}
+QUOTA_EXCEEDED = {
+    "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
+    "title": "Quota Exceeded",
+    "detail": "More than 100 requests in 60 seconds (policy default).",
+    "violated-policies": ["default"],
+}
+
+
+def example(status: int, path: str, *, of_session: bool) -> dict[str, Any]:
+    """Return a problem as a call of `path` answers it."""
+    common = {"status": status, "instance": path, "request_id": AN_ID}
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return QUOTA_EXCEEDED | common
+    kind = SHOWN[status]
+    if of_session and status == HTTPStatus.UNAUTHORIZED:
+        kind = problems.SessionRequiredError
+    detail = (kind.__doc__ or "").partition("\n")[0]
+    return {"type": kind.type(), "title": kind.title(), "detail": detail} | common

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import Schema, fields, validate
 
@@ -52,6 +52,8 @@ class ProductInput(Input):
 
 class ProductPatch(ProductInput):
     """The fields of a product to change; the others stay as they are."""
+
+    EXAMPLE: ClassVar = {"price": "18.90"}
 
     def __init__(self, **options: Any) -> None:
         super().__init__(partial=True, **options)
