@@ -98,6 +98,7 @@ def _told(error: BaseException) -> str:
     named = [(name, getattr(error.diag, f"{name}_name", None)) for name in NAMES]
     about = [f", {name} {value}" for name, value in named if value]
     text = f"{type(error).__name__} (SQLSTATE {error.pgcode}){''.join(about)}"
-    if error.pgcode[:2] in TOLD_CLASSES or error.pgcode in TOLD_CODES:
+    raised = getattr(error.diag, "source_function", None) == "exec_stmt_raise"  # by a trigger
+    if not raised and (error.pgcode[:2] in TOLD_CLASSES or error.pgcode in TOLD_CODES):
         text += f": {error.diag.message_primary}"
     return text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from . import problems
 from .config import DATABASE_UNAVAILABLE, LINES_MAX, PATH_SHOWN
+from .fields import WHOLE
 from .logs import request_id
 from .problems import ShopError
 
@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 1
 PROBLEM = "application/problem+json"
 ERRORS_MAX = 20  # of a problem
-OF_LINES = re.compile(r"(lines|items)\.[0-9]")  # of which an order may have more
 # What the framework raises, by status. Any other status says all that there is to say.
 OF_STATUS: dict[int, type[ShopError]] = {
     kind.status: kind
@@ -42,7 +41,7 @@ OF_STATUS: dict[int, type[ShopError]] = {
     )
 }
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 def problem(
@@ -69,7 +68,8 @@ def problem_document(
         "instance": path[:PATH_SHOWN],
         "request_id": identifier,
     }
-    return _encode({**document, **members}).encode()
+    # Half of a surrogate pair, which a name may have, is no character.
+    return _encode({**document, **members}).encode(errors="replace")
 
 
 def init_app(app: Flask) -> None:
@@ -92,12 +92,17 @@ def answer(error: ShopError, headers: Mapping[str, str] | None = None) -> Respon
     return problem(error.status, str(error), members=members, headers=headers)
 
 
-def _few_errors(fields: Mapping[str, problems.FieldError]) -> dict[str, Any]:
-    """Return an entry for each wrong field, as far as there is room, and how many were left out."""
+def _few_errors(fields: Mapping[problems.Path, problems.FieldError]) -> dict[str, Any]:
+    """Return an entry for each wrong field, as far as there is room, and how many were left out.
+
+    There is more room for what is in a list: an order may have so many lines.
+    """
     told: list[dict[str, Any]] = []
-    for path, wrong in fields.items():
-        if len(told) < (LINES_MAX if OF_LINES.match(path) else ERRORS_MAX):
-            told.append(_entry(path, wrong))
+    for name, wrong in fields.items():
+        path = (name,) if isinstance(name, str) else name
+        in_a_list = any(isinstance(part, int) for part in path)
+        if len(told) < (LINES_MAX if in_a_list else ERRORS_MAX):
+            told.append(_entry(".".join(map(str, path)), wrong))
     omitted = len(fields) - len(told)
     return ({"errors": told} if told else {}) | ({"errors_omitted": omitted} if omitted else {})
 
@@ -124,7 +129,9 @@ def _http_exception(error: HTTPException) -> Response | HTTPException:
         return problem(error.code, error.description or "", headers=headers)
     # webargs keeps validation messages here, under the place that the data came from.
     if messages := getattr(error, "data", {}).get("messages"):
-        wrong = {".".join(path): " ".join(texts) for path, texts in _field_errors(messages)}
+        wrong: dict[problems.Path, problems.FieldError] = {
+            path: " ".join(texts) for path, texts in _field_errors(messages)
+        }
         return answer(kind("The request has fields that are not valid.", wrong))
     if isinstance(error, RequestEntityTooLarge):
         limit = request.max_content_length
@@ -133,19 +140,20 @@ def _http_exception(error: HTTPException) -> Response | HTTPException:
     return answer(kind(error.description or ""), headers)
 
 
-def _field_errors(messages: Mapping[str, Any]) -> Iterator[tuple[list[str], list[str]]]:
+def _field_errors(messages: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], list[str]]]:
     for fields in messages.values():
         yield from _leaves(fields)
 
 
-def _leaves(messages: Mapping[Any, Any]) -> Iterator[tuple[list[str], list[str]]]:
+def _leaves(messages: Mapping[Any, Any]) -> Iterator[tuple[tuple[str | int, ...], list[str]]]:
     """Yield the path to each field with messages. Those on a whole object name the object."""
     for name, found in messages.items():
+        here = () if name is WHOLE else (name,)
         if isinstance(found, dict):
             for path, texts in _leaves(found):
-                yield [str(name), *(part for part in path if part != "_schema")], texts
+                yield (*here, *path), texts
         else:
-            yield [str(name)], [found] if isinstance(found, str) else list(map(str, found))
+            yield here, [found] if isinstance(found, str) else list(map(str, found))
 
 
 def _database_unavailable(error: Exception) -> Response:

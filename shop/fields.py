@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from marshmallow import Schema, ValidationError, fields, pre_load, validate
+from marshmallow.exceptions import SCHEMA
 from marshmallow.utils import get_value
 
 from . import money
@@ -16,20 +17,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 INTEGER_MAX = 2_147_483_647  # PostgreSQL's integer
-MONEY = r"^[0-9]{1,10}(\.([0-9]{1,2}|[0-9]{3}0{0,10}))?$"
+MONEY = r"^[0-9]{1,10}(\.([0-9]{1,2}|[0-9]{3}0{0,12}))?$"  # an amount that some currency has
+AMOUNT = re.compile(r"[0-9]{1,10}(\.[0-9]{1,15})?")  # what is read; a service knows the currency
+AMOUNT_EXPONENT = -15
 ZERO = r"^[0.]+$"
 
 # Patterns are matched here and by clients: no two repetitions that follow each other share a
 # character, so neither engine tries a long text in more than one way.
 # No control characters and no halves of surrogate pairs: PostgreSQL takes neither U+0000 nor those.
-LINE = r"^ *[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"  # not blank
+LINE = r"^ *[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"  # not of spaces alone
 TEXT = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
-EMAIL = r"^[^@\x00-\x20\x7f]+@[^@\x00-\x20\x7f]+$"
+BLANKS = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u3000\ufeff"
+EMAIL = rf"^[^@{BLANKS}]+@[^@{BLANKS}]+$"
 INSTANT = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
     r"(Z|[+-][0-9]{2}:[0-9]{2})$"
 )
 UNKNOWN_MAX = 20  # names of an object that are refused one by one
+WHOLE = None  # among the names of wrong fields: the object that has them, which no name can be
 SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -55,7 +60,10 @@ class Input(Schema):
     def handle_error(self, error: ValidationError, data: Any, **_: Any) -> None:
         """Put all unknown names among the errors, last and in the order in which they came."""
         if isinstance(error.messages, dict):
-            for name in self._unknown(data):
+            unknown = self._unknown(data)
+            if SCHEMA in error.messages and SCHEMA not in unknown:
+                error.messages[WHOLE] = error.messages.pop(SCHEMA)
+            for name in unknown:
                 error.messages.pop(name, None)
                 error.messages[name] = [self.error_messages["unknown"]]
 
@@ -175,14 +183,16 @@ class Money(fields.Field[Decimal]):
         return money.text(value, get_value(obj, "currency"))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Decimal:
-        if isinstance(value, str) and re.fullmatch(MONEY, value):
-            value = Decimal(value)
-        if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        if isinstance(value, Decimal) and 0 < value < money.PRICE_LIMIT:
+            exponent = value.as_tuple().exponent
+            value = (
+                f"{value:f}" if isinstance(exponent, int) and exponent >= AMOUNT_EXPONENT else ""
+            )
+        elif isinstance(value, int) and not isinstance(value, bool) and value < money.PRICE_LIMIT:
+            value = str(value)
+        if not isinstance(value, str) or not AMOUNT.fullmatch(value) or not Decimal(value):
             raise ValidationError(self.WRONG)
-        amount = Decimal(value)
-        if not 0 < amount < money.PRICE_LIMIT or amount != round(amount, money.MOST):
-            raise ValidationError(self.WRONG)
-        return round(amount, money.MOST)
+        return Decimal(value)
 
 
 def instant(moment: datetime) -> str:

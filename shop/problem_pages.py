@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 from flask import Blueprint, render_template
+from markupsafe import Markup, escape
 from werkzeug.exceptions import NotFound
 
 from .problems import ShopError, kinds
@@ -30,5 +32,8 @@ def show(slug: str) -> tuple[str, dict[str, str]]:
     return page, POLICY
 
 
-def _paragraphs(kind: type[ShopError]) -> list[str]:
-    return inspect.cleandoc(kind.__doc__ or "").split("\n\n")
+def _paragraphs(kind: type[ShopError]) -> list[Markup]:
+    """Return what a kind says of itself, with `words` of the API marked as such."""
+    text = str(escape(inspect.cleandoc(kind.__doc__ or "")))
+    marked = re.sub("`(.+?)`", r"<code>\1</code>", text)
+    return [Markup(paragraph) for paragraph in marked.split("\n\n")]  # noqa: S704  (escaped)

@@ -17,10 +17,11 @@ from sqlalchemy.exc import IntegrityError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    Path = str | tuple[str | int, ...]  # of a field; a number is the place in a list
     FieldError = str | Mapping[str, Any]  # a detail, alone or with more members
 
 
-SHOWN_MAX = 200  # characters of what a client sent, in what it is told
+SHOWN_MAX = 64  # characters of what a client sent, in what it is told
 
 
 def clipped(text: str) -> str:
@@ -31,15 +32,16 @@ def clipped(text: str) -> str:
 class ShopError(Exception):
     """A request that is not carried out; the message is for its sender.
 
-    `fields` tells what is wrong with each field, by its path, such as `lines.0.quantity`: a text,
-    or a mapping with `detail` and the members of that entry. `members` are those of the problem.
+    `fields` tells what is wrong with each field, by its name or its path, such as
+    ("lines", 0, "quantity"): a text, or a mapping with `detail` and the members of that entry.
+    `members` are those of the problem.
     """
 
     status: ClassVar[HTTPStatus]
     members: ClassVar[Mapping[str, str]] = {}  # what each one means
 
     def __init__(
-        self, message: str, fields: Mapping[str, FieldError] | None = None, **members: Any
+        self, message: str, fields: Mapping[Path, FieldError] | None = None, **members: Any
     ) -> None:
         super().__init__(message)
         self.fields = fields or {}

@@ -300,3 +300,72 @@ def test_a_log_line_is_text_on_a_terminal_and_else_json(
         assert (fields["level"], fields["logger"], fields["status"]) == ("INFO", "shop.access", 200)
         record.msg = "half a pair: \ud800"
         assert json.loads(formatter.format(record))["message"] == record.msg
+
+
+def names_like_lines(count: int) -> dict[str, int]:
+    name = "lines.0" + "\U0001f600" * 195
+    return {f"{name}{number}": 1 for number in range(count)}
+
+
+@pytest.mark.parametrize("path", ["/orders", "/sessions", "/categories", "/cart/checkout"])
+def test_names_that_look_like_lines_are_no_lines(a_shop: Shop, path: str) -> None:
+    headers = a_shop.open_session() if path == "/cart/checkout" else {}
+    body = json.dumps(names_like_lines(75), ensure_ascii=False).encode()
+    answer = a_shop.request(
+        "POST", path, data=body, headers=headers, content_type="application/json"
+    )
+    problem = answer.get_json()
+    assert len(problem["errors"]) == 20
+    assert len(answer.data) < 16 * 1024
+    query = "&".join(f"items.0{number}=1" for number in range(60))
+    refused = a_shop.get(f"/products?{query}").get_json()
+    assert (len(refused["errors"]), refused["errors_omitted"]) == (20, 40)
+
+
+@pytest.mark.parametrize("character", ["\U0001f600", "\x01", "é", "\ud800", '"', "a"])
+def test_the_largest_refusal_of_lines_stays_small(a_shop: Shop, character: str) -> None:
+    names = {character * 200 + str(number): 1 for number in range(3)}
+    lines = [names | {"product_id": 1, "quantity": 1}] * 100
+    body = {"customer": {"name": "A", "email": "a@example.com"}, "lines": lines}
+    answer = a_shop.post("/orders", **body)
+    problem = answer.get_json()
+    assert (answer.status_code, len(problem["errors"])) == (422, 100)
+    assert problem["errors_omitted"] == 200
+    assert len(answer.data) < 64 * 1024
+
+
+def test_fields_whose_names_have_points_are_told_apart_from_paths(a_shop: Shop) -> None:
+    body = {"customer": {"email": "a@example.com"}, "customer.name": 1, "lines": [1]}
+    errors = a_shop.post("/orders", **body).get_json()["errors"]
+    assert sorted((error["field"], error["detail"]) for error in errors) == [
+        ("customer.name", "Missing data for required field."),
+        ("customer.name", "Unknown field."),
+        ("lines.0", "Invalid input type."),
+    ]
+
+
+@pytest.mark.parametrize("body", ["null", "[]", "0", '""', "[{}]"])
+def test_what_is_wrong_with_the_whole_body_names_no_field(a_shop: Shop, body: str) -> None:
+    [error] = send(a_shop, body).get_json()["errors"]
+    assert error == {"field": "", "detail": "Invalid input type."}
+
+
+def test_a_field_that_has_the_name_of_an_object_s_own_errors_is_unknown(a_shop: Shop) -> None:
+    body = {"customer": {"_schema": 1}, "lines": [{"_schema": 2}], "_schema": 3}
+    errors = a_shop.post("/orders", **body).get_json()["errors"]
+    unknown = {error["field"] for error in errors if error["detail"] == "Unknown field."}
+    assert unknown == {"_schema", "customer._schema", "lines.0._schema"}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    ["; charset=latin-1; charset=utf-8", "; charset=", "; charset", "; charset=\xff", ";charset=a"],
+)
+def test_any_charset_but_one_utf_8_is_415(a_shop: Shop, parameters: str) -> None:
+    assert_problem(send(a_shop, b'{"name": "Garden"}', f"application/json{parameters}"), 415)
+
+
+@pytest.mark.parametrize("parameters", ["; charset=utf-8", ';charset="UTF-8"', "; charset = utf8"])
+def test_utf_8_may_be_declared(a_shop: Shop, parameters: str) -> None:
+    answer = send(a_shop, b'{"name": "Garden"}', f"application/json{parameters}")
+    assert answer.status_code == 201

@@ -12,7 +12,7 @@ from shop.problems import kinds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Shop
+    from conftest import Make, Shop
     from werkzeug.test import TestResponse
 
 CUSTOMER = {"name": "A. Customer", "email": "customer@example.com"}
@@ -75,6 +75,11 @@ CALLS: dict[str, tuple[int, dict[str, Any], Callable[[Shop], TestResponse]]] = {
         {},
         lambda shop: order(shop, (1, 1), **{"Idempotency-Key": "x" * 256}),
     ),
+    "invalid-condition": (
+        400,
+        {},
+        lambda shop: shop.get("/products/1", headers={"If-None-Match": '"' + "x" * 2000 + '"'}),
+    ),
     "key-required": (401, {}, without_key),
     "invalid-key": (401, {}, lambda shop: without_key(shop, Authorization="Bearer wrong")),
     "session-required": (401, {}, lambda shop: shop.get("/cart")),
@@ -109,6 +114,11 @@ CALLS: dict[str, tuple[int, dict[str, Any], Callable[[Shop], TestResponse]]] = {
         {},
         lambda shop: of_session(shop, "POST", "/cart/checkout", json={"customer": CUSTOMER}),
     ),
+    "not-for-sale": (
+        409,
+        {"product_id": 3},
+        lambda shop: of_session(shop, "PUT", "/cart/items/3", json={"quantity": 1}),
+    ),
     "order-status": (409, {"order_id": 1, "order_status": "paid", "action": "pay"}, pay_twice),
     "precondition-failed": (
         412,
@@ -135,7 +145,7 @@ def test_each_kind_has_a_type_and_its_own_members(shop: Shop, slug: str) -> None
     problem = answer.get_json()
     assert (answer.status_code, problem["type"]) == (status, f"/problems/{slug}")
     assert {name: problem[name] for name in problem if name not in COMMON} == members
-    assert set(members) <= set(kinds()[slug].members)
+    assert set(members) == set(kinds()[slug].members)
     assert problem["status"] == kinds()[slug].status == status
     assert problem["title"] == kinds()[slug].title()
 
@@ -156,6 +166,36 @@ def test_every_kind_says_what_it_means_in_words_of_its_own() -> None:
     texts = [kind.__doc__ for kind in kinds().values()]
     assert all(texts)
     assert len(set(texts)) == len(texts)
+
+
+def test_while_nobody_has_a_key_the_answer_says_so(make_shop: Make) -> None:
+    answer = without_key(make_shop(ADMIN_API_KEY=""))
+    assert (answer.status_code, answer.get_json()["type"]) == (403, "/problems/no-keys")
+
+
+def test_faults_have_types_of_their_own(make_shop: Make) -> None:
+    shop = make_shop(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+
+    @shop.app.get("/fault")
+    def fault() -> str:
+        raise RuntimeError
+
+    assert shop.get("/products").get_json()["type"] == "/problems/database-unavailable"
+    assert shop.get("/fault").get_json()["type"] == "/problems/internal"
+
+
+def test_an_order_that_cannot_be_given_back_tells_the_stock(shop: Shop) -> None:
+    shop.place_order(1)
+    shop.patch("/products/1", stock=2**31 - 1)
+    problem = shop.move_order(1, "cancel").get_json()
+    assert problem["type"] == "/problems/stock-limit"
+    assert (problem["product_id"], problem["available"]) == (1, 2**31 - 1)
+
+
+def test_words_of_the_api_are_marked_on_the_pages(a_shop: Shop) -> None:
+    page = a_shop.get("/problems/out-of-stock").text
+    assert "`" not in page
+    assert "<code>errors</code>" in page
 
 
 def test_a_kind_that_is_not_there_has_no_page(a_shop: Shop) -> None:

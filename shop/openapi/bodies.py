@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from marshmallow import Schema
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import (
     BadRequest,
@@ -16,10 +16,17 @@ from werkzeug.exceptions import (
 )
 
 from shop.config import BODY_MAX
+from shop.fields import Input
 from shop.problems import InvalidJSONError, UnsupportedMediaTypeError, clipped
 
 if TYPE_CHECKING:
     from flask import Request
+    from marshmallow import Schema
+
+
+# As it is written: a lenient reader of the header takes what is no charset for none.
+CHARSET = re.compile(r";\s*charset\b([^;]*)", re.IGNORECASE)
+UTF_8 = re.compile(r'\s*=\s*("?)utf-?8\1\s*', re.IGNORECASE)
 
 
 class JSONParser(FlaskParser):
@@ -43,7 +50,8 @@ def _require_json(req: Request) -> None:
     """Raise UnsupportedMediaTypeError for a body that is declared as anything but plain JSON."""
     if req.mimetype != "application/json":
         raise UnsupportedMediaTypeError("Send JSON, with Content-Type: application/json.")
-    if req.mimetype_params.get("charset", "utf-8").lower() not in {"utf-8", "utf8"}:
+    charsets = CHARSET.findall(req.content_type or "")
+    if charsets and [UTF_8.fullmatch(charset) is not None for charset in charsets] != [True]:
         raise UnsupportedMediaTypeError("Send JSON in UTF-8: it is read in no other charset.")
     if (req.content_encoding or "identity").lower() != "identity":
         raise UnsupportedMediaTypeError("Send the body as it is: no Content-Encoding is undone.")
@@ -52,7 +60,8 @@ def _require_json(req: Request) -> None:
 def limit_body(req: Request, longest: int) -> None:
     """Hold a request to the limit of its route, whether the route reads a body or not.
 
-    Raises RequestEntityTooLarge for a length that is above it, before anything is read.
+    The body of a GET or a DELETE means nothing (RFC 9110, section 9.3), and is never read. Raises
+    RequestEntityTooLarge for a length that is above the limit, before anything is read.
     """
     req.max_content_length = longest
     if (req.content_length or 0) > longest:
@@ -77,7 +86,7 @@ def read_body(req: Request) -> bytes:
 def require_no_fields(req: Request) -> None:
     """Refuse a body, but for an empty object, where a route takes none."""
     if read_body(req):
-        JSONParser().parse(Schema(), req, location="json")
+        JSONParser().parse(Input(), req, location="json")
 
 
 def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:

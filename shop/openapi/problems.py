@@ -22,7 +22,9 @@ class FieldErrorSchema(Schema):
     class Meta:
         unknown = INCLUDE
 
-    field = fields.String(required=True, metadata=describe("Its path.", "lines.0.quantity"))
+    field = fields.String(
+        required=True, metadata=describe("Its path; empty for the whole body.", "lines.0.quantity")
+    )
     detail = fields.String(
         required=True, metadata=describe("What is wrong with it.", "Missing data.")
     )

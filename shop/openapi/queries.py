@@ -11,13 +11,15 @@ if TYPE_CHECKING:
 
     from flask import Request
 
+    from shop.problems import FieldError, Path
+
 
 def check_query(req: Request, known: Sequence[str]) -> None:
     """Raise InvalidFieldsError for parameters that a call does not have, or that come again.
 
     An answer without a filter that was misspelt would be taken for one with it.
     """
-    wrong = {}
+    wrong: dict[Path, FieldError] = {}
     for name, values in req.args.lists():
         if name not in known:
             wrong[name] = "Unknown parameter."

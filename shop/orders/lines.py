@@ -29,42 +29,42 @@ def check_lines(lines: Sequence[Line], found: Mapping[int, Product], field: str)
         (_unavailable, OutOfStockError, "Not all lines can be had."),
     ):
         if wrong := dict(wrong_lines(lines, found)):
-            raise kind(message, {f"{field}.{path}": what for path, what in wrong.items()})
+            raise kind(message, {(field, *path): what for path, what in wrong.items()})
 
 
 def _unknown(
     lines: Sequence[Line], found: Mapping[int, Product]
-) -> Iterable[tuple[str, FieldError]]:
+) -> Iterable[tuple[tuple[int, str], FieldError]]:
     for position, line in enumerate(lines):
         if line["product_id"] not in found:
             REFUSED_LINES.labels("unknown").inc()
-            yield f"{position}.product_id", f"There is no product {line['product_id']}."
+            yield (position, "product_id"), f"There is no product {line['product_id']}."
 
 
 def _other_currencies(
     lines: Sequence[Line], found: Mapping[int, Product]
-) -> Iterable[tuple[str, FieldError]]:
+) -> Iterable[tuple[tuple[int, str], FieldError]]:
     first = found[lines[0]["product_id"]].currency
     for position, line in enumerate(lines):
         product = found[line["product_id"]]
         if product.currency != first:
             REFUSED_LINES.labels("currency").inc()
             message = f"Product {product.id} is sold in {product.currency}, the first in {first}."
-            yield f"{position}.product_id", message
+            yield (position, "product_id"), message
 
 
 def _unavailable(
     lines: Sequence[Line], found: Mapping[int, Product]
-) -> Iterable[tuple[str, FieldError]]:
+) -> Iterable[tuple[tuple[int, str], FieldError]]:
     for position, line in enumerate(lines):
         product = found[line["product_id"]]
         if not product.active:
             REFUSED_LINES.labels("inactive").inc()
             message = f"Product {product.id} is not sold now."
             wrong = {"detail": message, "product_id": product.id, "available": 0}
-            yield f"{position}.product_id", wrong
+            yield (position, "product_id"), wrong
         elif product.stock < line["quantity"]:
             REFUSED_LINES.labels("stock").inc()
             message = f"Product {product.id} has a stock of {product.stock}."
             wrong = {"detail": message, "product_id": product.id, "available": product.stock}
-            yield f"{position}.quantity", wrong
+            yield (position, "quantity"), wrong

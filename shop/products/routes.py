@@ -22,12 +22,14 @@ blueprint = Blueprint(
 ONE = "/<row_id:product_id>"
 SCOPE = "catalog:write"
 VERSION = {"ETag": "ETag"}
+WITH_OR_WITHOUT_KEY: list[dict[str, list[str]]] = [{}, {"key": []}]
 
 
 @blueprint.route("")
 @limit("default", cost=PerRows(50, *PRODUCTS_LIMIT))
 @blueprint.arguments(page_query(*PRODUCTS_LIMIT), location="query")
 @blueprint.cached(ProductPageSchema, "Link")
+@blueprint.doc(security=WITH_OR_WITHOUT_KEY)
 def list_products(query: dict[str, int]) -> Response:
     """List the active products, in id order; to a key with catalog:write all of them.
 
@@ -42,6 +44,7 @@ def list_products(query: dict[str, int]) -> Response:
 @blueprint.cached(ProductSchema)
 @blueprint.problems(404)
 @sure_of_absence
+@blueprint.doc(security=WITH_OR_WITHOUT_KEY)
 def get_product(product_id: int) -> Response:
     """Get one product; an inactive one only with a key with catalog:write.
 

@@ -208,7 +208,9 @@ def move_stock(deltas: Mapping[int, int]) -> None:
     if short := deltas.keys() - set(moved):
         first = min(short)
         refusal = OutOfStockError if deltas[first] < 0 else StockLimitError
-        raise refusal(f"The stock of product {first} does not allow this.", product_id=first)
+        row = db.session.get_one(Product, first)
+        message = f"The stock of product {first} does not allow this."
+        raise refusal(message, product_id=first, available=row.stock)
     for product_id in deltas:
         forget_product(product_id)
 
