@@ -182,6 +182,18 @@ def test_the_address_is_kept_while_the_order_is_pending(buyers: Buyers, end: str
     assert buyers.sql("SELECT client_address, session_id FROM orders") == [(None, 1)]
 
 
+def test_an_address_that_another_way_has_left_is_purged(buyers: Buyers) -> None:
+    """As of an order that the version before has paid, which knows of no address."""
+    session = buyers.session()
+    assert buyers.statuses(session, session) == [201, 201]
+    buyers.sql("UPDATE orders SET status = 'paid', paid_at = now() WHERE id = 1")
+    before = buyers.sql("SELECT updated_at FROM orders ORDER BY id")
+    assert buyers.shop.command("purge").exit_code == 0
+    kept = buyers.sql("SELECT client_address FROM orders ORDER BY id")
+    assert kept == [(None,), (HERE,)]
+    assert buyers.sql("SELECT updated_at FROM orders ORDER BY id") == before
+
+
 def test_checkouts_over_a_cap_are_counted(buyers: Buyers) -> None:
     def counted() -> dict[str, float]:
         lines = buyers.shop.get("/metrics").text.splitlines()

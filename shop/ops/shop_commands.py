@@ -6,7 +6,7 @@ import click
 from flask.cli import AppGroup, with_appcontext
 
 from shop import idempotency
-from shop.orders import expiry
+from shop.orders import caps, expiry
 from shop.orders import leaderboard as trending
 from shop.sessions import service as sessions
 from shop.terminal import needs_database, needs_redis
@@ -43,4 +43,5 @@ def purge() -> None:
 
     The worker does this by itself each hour.
     """
+    caps.forget_addresses()
     click.echo(f"{sessions.purge()} sessions, {idempotency.purge()} idempotency keys")

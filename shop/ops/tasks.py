@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from shop import idempotency
-from shop.orders import expiry, leaderboard
+from shop.orders import caps, expiry, leaderboard
 from shop.redis import redis_connection
 from shop.sessions import service as sessions
 
@@ -32,7 +32,8 @@ def expire_orders() -> float:
 
 
 def purge() -> float:
-    """Delete sessions that have ended, and answers that are kept no longer."""
+    """Delete sessions that have ended, answers that are kept no longer, and such addresses."""
+    caps.forget_addresses()
     ended, old = sessions.purge_some(), idempotency.purge_some()
     if not ended and not old:
         return HOUR

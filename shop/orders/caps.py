@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, update
 
 from shop.config import current_settings
 from shop.extensions import db
@@ -18,8 +18,6 @@ from .metrics import OVER_CAP
 from .models import Order
 
 ADDRESS_LOCKS = 1  # the first of the two numbers of an advisory lock; the second is of an address
-
-
 KINDS = {"session": SessionOpenOrdersError, "address": AddressOpenOrdersError}
 
 
@@ -71,3 +69,15 @@ def _open_orders(buyer: Buyer) -> dict[str, int]:
         func.count().filter(of_address).label("address"),
     ).where(Order.status == "pending", in_time, or_(of_session, of_address))
     return dict(db.session.execute(statement).mappings().one())
+
+
+def forget_addresses() -> None:
+    """Erase the addresses of orders that left their state by another way than the service's."""
+    left = select(Order.id).where(Order.client_address.is_not(None), Order.status != "pending")
+    free = left.with_for_update(skip_locked=True)
+    values = {"client_address": None, "updated_at": Order.updated_at}
+    db.session.execute(
+        update(Order).where(Order.id.in_(free)).values(values),
+        execution_options={"synchronize_session": False},
+    )
+    db.session.commit()
