@@ -181,6 +181,7 @@ def test_nothing_outlives_it_when_it_is_killed(checkout: Checkout) -> None:
     await_true(checkout.everything_is_gone, "everything ends")
     checkout.serve()
     assert checkout.get("/health_check").json()["status"] == "ok"
+    assert "shop_cache_outbox_names" in checkout.get("/metrics").text  # without a token, here
 
 
 def test_a_signal_may_come_at_any_moment_of_a_wait() -> None:
