@@ -40,6 +40,7 @@ SETTINGS = {
     "PYTHONHASHSEED": "0",  # which decides the order of the methods in Allow
     "WEB_CONCURRENCY": "1",  # so that what a worker counts alone is the same, too
     "RATE_LIMIT_CALLS": "30",
+    "ADDRESS_LIMIT_CALLS": "40",  # which a client and its sessions reach together
     "RATE_LIMIT_PERIOD": str(PERIOD),
     "WRITE_LIMIT_CALLS": "4",
     "PARTNER_RATE_LIMIT_CALLS": "10",

@@ -185,6 +185,22 @@ def test_a_second_attempt_takes_over_and_a_late_first_one_brings_nothing_back(
     connection.client.close()
 
 
+def test_a_peek_finds_hits_alone_and_leaves_nothing(protocol: Protocol, client: Any) -> None:
+    assert protocol.peek(GENERATION, KEY) is None
+    assert client.keys("*") == []
+    lease = read(protocol)
+    assert protocol.peek(GENERATION, KEY) is None
+    assert fill(protocol, lease) == 1
+    assert protocol.peek(GENERATION, KEY) == b"1"
+    protocol.suspend([KEY], "a")
+    assert protocol.peek(GENERATION, KEY) is None
+    protocol.release([KEY], "a")
+    filled(protocol, b"")  # there is no such row
+    assert protocol.peek(GENERATION, KEY) == b""
+    new_life(client)
+    assert protocol.peek(GENERATION, KEY) is None
+
+
 def test_a_lease_that_was_taken_over_is_void(protocol: Protocol, client: Any) -> None:
     first = read(protocol)
     client.delete(KEY)  # it has expired
@@ -345,8 +361,13 @@ class ReadersAndWriters(RuleBasedStateMachine):
     @precondition(lambda self: len(self.reads) < 2)
     @rule()
     def read(self) -> None:
-        """Read, and on a miss select at once: the older the selected, the worse."""
+        """Read, and on a miss select at once: the older the selected, the worse.
+
+        A peek finds what the read finds, if that is a hit, and nothing else.
+        """
+        peeked = self.protocol.peek(GENERATION, KEY)
         entry = read(self.protocol)
+        assert peeked == (entry.document if entry.state is State.HIT else None)
         if entry.state is not State.HIT:
             self.reads.append(Read(entry.lease, b"%d" % self.committed))
         elif self.unsure or any(write.bare for write in self.writes):

@@ -29,6 +29,15 @@ def use(shop: Shop) -> None:
     assert shop.delete("/products/3").status_code == 204
     assert len(shop.get("/products").get_json()["items"]) == 4
     assert shop.get("/products").headers["RateLimit"].startswith('"default"')
+    key = shop.command("keys", "create", "--name", "x", "--tier", "partner").stdout.strip()
+    callers = [{"Authorization": f"Bearer {key}"}, shop.open_session()]
+    for statements in (2, 0):
+        with shop.statements() as sent:
+            told = [shop.get("/rate_limit", headers=one).get_json()["client"] for one in callers]
+        assert [one.split(":")[0] for one in told] == ["key", "session"]
+        assert len(sent) == statements
+    assert shop.command("keys", "revoke", key.split("_")[1]).exit_code == 0
+    assert shop.get("/rate_limit", headers=callers[0]).get_json()["client"] == "127.0.0.1"
     assert redis_connection(shop.app).available
     for command in (
         ("cache", "warm"),
