@@ -17,7 +17,7 @@ from urllib.parse import quote
 from dotenv import dotenv_values
 from flask import current_app
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from .origins import parse_origins
@@ -64,6 +64,7 @@ DATABASE_POOL = {
     },
 }
 DATABASE_UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeoutError)
+HELD_UP = {"40P01", "55P03", "57014"}  # SQLSTATEs of statements that waited for too long
 DATABASE_STARTS = ("starting up", "in recovery mode", "not yet accepting connections")
 # Each statement sees what was committed before it: the cache relies on that.
 ISOLATION = "read committed"
@@ -280,6 +281,11 @@ def is_database_gone(error: BaseException) -> bool:
     text = str(error.orig)
     refused = "FATAL" in text and not any(state in text for state in DATABASE_STARTS)
     return getattr(error.orig, "pgcode", None) is None and not refused
+
+
+def is_held_up(error: SQLAlchemyError) -> bool:
+    """Tell whether a statement has waited for too long, in a database that is there."""
+    return getattr(getattr(error, "orig", None), "pgcode", None) in HELD_UP
 
 
 def current_settings() -> Settings:

@@ -190,6 +190,23 @@ def test_one_that_cannot_be_cancelled_keeps_none_from_it(
     assert len([one for one in said if "Order 1 was not paid in time, and cannot" in one]) == 1
 
 
+def test_one_whose_product_is_locked_keeps_none_from_it(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As by an operator's transaction, which may take long."""
+    shop.create_product(name="Spade", stock=5)
+    for order_id, product_id in ((1, 1), (2, 2)):
+        shop.place_order(product_id)
+        let_expire(shop, order_id)
+    expiry._warn.cache_clear()
+    with shop.app.app_context(), db.engine.begin() as other:
+        other.execute(text("SELECT FROM products WHERE id = 1 FOR UPDATE"))
+        assert expire(shop) == "1 orders\n"
+    assert [order(shop, one)["status"] for one in (1, 2)] == ["pending", "cancelled"]
+    assert "Order 1 was not paid in time, and cannot be cancelled: what it needs" in caplog.text
+    assert expire(shop) == "1 orders\n"
+
+
 def test_more_of_them_than_one_look_takes_all_end(shop: Shop) -> None:
     for _ in range(5):
         shop.place_order(1)

@@ -314,6 +314,7 @@ def test_an_amount_that_is_written_meanwhile_stops_the_upgrade_too(
         assert migrate(before, "upgrade", "0005").exit_code == 1
     assert "product 1 (100.50 JPY)" in caplog.messages[-1]
     assert rows(PRICES) == [(Decimal("100.50"), "JPY")]
+    execute("UPDATE products SET stock = stock - 1")  # the version before goes on selling it
     execute("UPDATE products SET currency = 'EUR'")
     assert migrate(before, "upgrade", "0005").exit_code == 0
 

@@ -136,11 +136,13 @@ def test_of_several_one_works_and_the_next_takes_its_turn(shop: Shop, work: Work
     for _ in range(5):
         shop.place_order(1)
     let_all_expire(shop)
+    first.await_said("Order ", times=5)
     assert (first.said("Order "), second.said("Order ")) == (5, 0)
     first.stop(signal.SIGKILL)
     second.await_said(AT_WORK)
     shop.place_order(1)
     let_all_expire(shop)
+    second.await_said("Order ")
     assert second.said("Order ") == 1
     assert shop.stock_of(1) == 10
 

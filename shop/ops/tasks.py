@@ -20,7 +20,7 @@ Task = Callable[[], float]
 
 PAUSE_SECONDS = 5.0  # at most, before somebody looks for what has become due
 HOUR = 3600.0
-TOGETHER = 10  # orders, before other tasks have their turn
+TOGETHER = 10  # orders, before other tasks have their turn, and a signal is seen
 
 
 def expire_orders() -> float:

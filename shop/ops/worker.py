@@ -19,7 +19,7 @@ from flask.cli import with_appcontext
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from shop.config import DATABASE_UNAVAILABLE, current_settings
+from shop.config import DATABASE_UNAVAILABLE, current_settings, is_held_up
 from shop.extensions import db
 from shop.logs import logging_config
 from shop.redis import RedisUnavailable
@@ -112,12 +112,13 @@ class Worker:
         try:
             with self._app.app_context():
                 pause = task()
-        except DATABASE_UNAVAILABLE:
-            raise
         except RedisUnavailable as error:
             reason = error.__cause__ or "it cannot be reached"
             self._say(name, f"Task {name} waits for Redis: {reason}", logging.WARNING)
-        except Exception as error:  # noqa: BLE001  (whatever it is, the other tasks go on)
+        except Exception as error:
+            # Whatever else it is, the other tasks go on.
+            if isinstance(error, DATABASE_UNAVAILABLE) and not is_held_up(error):
+                raise
             self._say(name, f"Task {name} has failed: {_told(error)}", logging.ERROR, error)
         else:
             self._said.pop(name, None)

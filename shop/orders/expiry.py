@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, select, text, tuple_
+from sqlalchemy.exc import DBAPIError
 
+from shop.config import is_held_up
 from shop.extensions import cache, db
 from shop.problems import ShopError
 
@@ -28,6 +30,10 @@ logger = logging.getLogger(__name__)
 NOW = func.statement_timestamp()
 
 
+# Whoever holds a product for longer, such as an operator's transaction, holds up no other order.
+PATIENCE = text("SET LOCAL lock_timeout = '1s'")
+
+
 class Place(NamedTuple):
     """Where an order stands among those that expire."""
 
@@ -39,7 +45,7 @@ def expire(most: int) -> int:
     """Cancel orders that were not paid in time, the oldest first, and return how many.
 
     Each in a transaction of its own. One that somebody else has locked is left to them; one whose
-    stock has no room for what comes back stays as it is.
+    products are locked for long, or whose stock has no room for what comes back, stays as it is.
     """
     expired, last = 0, Place(datetime.min.replace(tzinfo=UTC), 0)
     while expired < most and (found := _expire_next(last)):
@@ -53,6 +59,7 @@ def _expire_next(last: Place) -> tuple[Place, bool] | None:
     place = last
     try:
         with cache.transaction():
+            db.session.execute(PATIENCE)
             found = db.session.scalars(_due(last)).first()
             if found is None or found.expires_at is None:
                 return None
@@ -60,6 +67,11 @@ def _expire_next(last: Place) -> tuple[Place, bool] | None:
             answer = service.change_status(found, "cancelled", service.database_time())
     except ShopError as error:
         _warn(place.order_id, str(error))
+        return place, False
+    except DBAPIError as error:
+        if place == last or not is_held_up(error):
+            raise
+        _warn(place.order_id, f"what it needs is locked: {error.orig}")
         return place, False
     service.announce(answer, "expired")
     logger.info("Order %d was not paid in time, and is cancelled", place.order_id)
