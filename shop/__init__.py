@@ -36,7 +36,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     settings = Settings.from_environment(os.environ if environment is None else environment)
     app = Flask(__name__)
     app.request_class = Request
-    # The router makes redirects of the request's Host, so it makes none; no rule ends with a slash.
+    # The router makes redirects of the request's Host, so it makes none: see each `strict_slashes`.
     app.url_map.merge_slashes = app.url_map.redirect_defaults = False
     app.config["SETTINGS"] = settings
     app.config["SECRET_KEY"] = settings.secret_key

@@ -22,7 +22,7 @@ INDEX = {
 OF_LIBRARIES = {"limiter", "openapi"}  # commands that operators do not need
 
 
-@blueprint.get("/")
+@blueprint.get("/", strict_slashes=False)  # also of a request without a path
 def index() -> flask.Response:
     """Answer with the page if the request prefers it, as browsers do, else with JSON."""
     forms = ("application/json", "text/html")
