@@ -109,7 +109,7 @@ def test_what_the_document_says_that_a_client_may_send_a_page_may_send(make_shop
     assert {"Authorization", "Content-Type", "X-Request-ID"} <= names(SENT)
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/products/0", "/products/99999999999", "//products"])
+@pytest.mark.parametrize("path", ["/nothing", "/products/0", "/products/99999999999"])
 def test_a_page_may_ask_for_an_unknown_path_and_read_that_it_is_404(
     make_shop: Make, path: str
 ) -> None:
@@ -119,7 +119,7 @@ def test_a_page_may_ask_for_an_unknown_path_and_read_that_it_is_404(
     assert answer.status_code == 204
     assert "Allow" not in answer.headers
     assert {"DELETE", "GET", "PATCH"} <= names(answer.headers["Access-Control-Allow-Methods"])
-    assert shop.request("OPTIONS", path, headers={"Origin": PAGE}).status_code in {308, 404}
+    assert shop.request("OPTIONS", path, headers={"Origin": PAGE}).status_code == 404
 
 
 @pytest.mark.parametrize("origins", ["", ORIGINS, "*"])
