@@ -125,6 +125,7 @@ def test_a_database_that_hangs_is_told_at_once_and_holds_one_thread(
         assert answer.get_json()["database"] == "unreachable"
         assert answer.get_json()["redis"] == "ok"
     assert a_shop.get("/livez").status_code == 200
+    assert a_shop.get("/metrics").status_code == 200  # without what only the database knows
     assert threading.active_count() == threads + 1
     monkeypatch.setattr(health, "FRESH_SECONDS", 0)
     monkeypatch.setattr(health, "PATIENCE_SECONDS", 60)
@@ -184,6 +185,14 @@ def test_metrics_need_their_token(make_shop: Make, opened: str) -> None:
         assert refused.get_json()["type"] == MetricsTokenRequiredError.type()
         assert refused.headers["WWW-Authenticate"].startswith("Bearer ")
         assert "shop_http" not in refused.text
+
+
+def test_a_token_of_any_characters_is_sent_in_utf_8(make_shop: Make) -> None:
+    """As curl and Prometheus send it; the server hands it on as Latin-1."""
+    token = "a-tökèn-for-metrics"
+    shop = make_shop(METRICS_TOKEN=token, METRICS_OPEN="")
+    sent = bearer(token.encode().decode("latin-1"))
+    assert shop.get("/metrics", headers=sent).status_code == 200
 
 
 def test_the_token_of_metrics_can_be_in_a_file(make_shop: Make, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shop.config import Settings
     from shop.transition import Prefix
 
+ADDRESS_LONGEST = 128  # characters, with brackets, zone, port and spaces
 IPV6_SITE = 64  # bits: one customer of a provider has at least this network
 
 
@@ -84,15 +85,18 @@ def client_address(environ: WSGIEnvironment, way: Way) -> str:
     return address(environ.get("REMOTE_ADDR", ""), way.nat64)
 
 
-@lru_cache(maxsize=4096)
 def address(text: str, nat64: tuple[Prefix, ...] = ()) -> str:
     """Name a client by its address: IPv4 whole, IPv6 by /64, anything else `unknown`.
 
-    An IPv6 address that stands for an IPv4 host is that of the host.
-
-    Some proxies write [IPv6], and some add a port.
+    An IPv6 address that stands for an IPv4 host is that of the host. Some proxies write [IPv6],
+    and some add a port.
     """
-    found = re.fullmatch(r"\[(.+)\](?::\d+)?|([^:]+):\d+|(.+)", text.strip(' "'))
+    return _named(text, nat64) if len(text) <= ADDRESS_LONGEST else "unknown"
+
+
+@lru_cache(maxsize=4096)
+def _named(text: str, nat64: tuple[Prefix, ...] = ()) -> str:
+    found = re.fullmatch(r"\[(.+)\](?::\d+)?|([^:]+):\d+|(.+)", text.strip(' \t"'))
     try:
         ip = ipaddress.ip_address(next(filter(None, found.groups())) if found else "")
     except ValueError:

@@ -6,6 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from flask import current_app
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -82,6 +83,12 @@ class Doctor:
     @staticmethod
     def _is_old(look: Look) -> bool:
         return time.monotonic() - look.began >= FRESH_SECONDS
+
+
+def doctor() -> Doctor:
+    """Return the one of the current application."""
+    found: Doctor = current_app.extensions["shop.health"]
+    return found
 
 
 def _database() -> str:

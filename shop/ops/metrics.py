@@ -32,6 +32,8 @@ from shop.orders.metrics import OVERDUE
 from shop.problems import MetricsTokenRequiredError
 from shop.prometheus import Counter, Histogram
 
+from .health import doctor
+
 if TYPE_CHECKING:
     from flask import Flask
 
@@ -59,9 +61,8 @@ def metrics() -> Response:
     """Answer with all metrics in Prometheus' text format."""
     if token := current_settings().metrics_token:
         _require(token)
-    with suppress(SQLAlchemyError):  # then it is not known, and stays what it was
-        OUTBOX.set(len(documents.outbox))
-        OVERDUE.set(expiry.overdue())
+    if doctor().health().serves:  # nobody waits for a database that hangs
+        _count_waiting()
     registry = REGISTRY
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()
@@ -69,10 +70,16 @@ def metrics() -> Response:
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
+def _count_waiting() -> None:
+    with suppress(SQLAlchemyError):  # then it is not known, and stays what it was
+        OUTBOX.set(len(documents.outbox))
+        OVERDUE.set(expiry.overdue())
+
+
 def _require(token: str) -> None:
     """Refuse a caller without the token, in a time that says nothing of it."""
     scheme, _, sent = request.headers.get("Authorization", "").partition(" ")
-    same = hmac.compare_digest(sent.strip().encode(errors="replace"), token.encode())
+    same = hmac.compare_digest(sent.strip().encode("latin-1", "replace"), token.encode())
     if not same or scheme.lower() != "bearer":
         raise MetricsTokenRequiredError("Send METRICS_TOKEN: Authorization: Bearer TOKEN.")
 

@@ -14,7 +14,7 @@ from flask import Blueprint, current_app, request
 from shop.extensions import limiter
 from shop.version import VERSION
 
-from .health import Doctor
+from .health import Doctor, doctor
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -51,7 +51,7 @@ def livez() -> Answer:
 @limiter.exempt
 def readyz() -> Answer:
     """Answer 200 if requests can be served, else 503."""
-    serves = _doctor().health().serves
+    serves = doctor().health().serves
     return {"status": "ok" if serves else "unavailable"}, _status(serves=serves), NO_STORE
 
 
@@ -59,7 +59,7 @@ def readyz() -> Answer:
 @limiter.exempt
 def health_check() -> Answer:
     """Answer 200 while the database answers; `degraded` without Redis; else 503."""
-    health = _doctor().health()
+    health = doctor().health()
     document = {
         "status": "ok" if health.is_whole else "degraded",
         "database": health.database,
@@ -67,11 +67,6 @@ def health_check() -> Answer:
         "version": VERSION,
     }
     return document, _status(serves=health.serves), NO_STORE
-
-
-def _doctor() -> Doctor:
-    doctor: Doctor = current_app.extensions["shop.health"]
-    return doctor
 
 
 def _status(*, serves: bool) -> int:
