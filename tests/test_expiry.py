@@ -40,6 +40,15 @@ def let_expire(shop: Shop, order_id: int) -> None:
     sql(shop, f"UPDATE orders SET expires_at = {past} WHERE id = {order_id}")
 
 
+def let_two_expire(shop: Shop) -> None:
+    """Let an order of each of two products expire."""
+    shop.create_product(name="Spade", stock=5)
+    for order_id, product_id in ((1, 1), (2, 2)):
+        shop.place_order(product_id)
+        let_expire(shop, order_id)
+    expiry._warn.cache_clear()  # it says each once in the life of a process
+
+
 def expire(shop: Shop) -> str:
     result = shop.command("orders", "expire")
     assert result.exit_code == 0, result.output
@@ -177,12 +186,8 @@ def test_one_that_somebody_holds_is_left_to_them(shop: Shop) -> None:
 def test_one_that_cannot_be_cancelled_keeps_none_from_it(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shop.create_product(name="Spade", stock=5)
-    for order_id, product_id in ((1, 1), (2, 2)):
-        shop.place_order(product_id)
-        let_expire(shop, order_id)
+    let_two_expire(shop)
     shop.patch("/products/1", stock=2**31 - 1)
-    expiry._warn.cache_clear()  # it says each once in the life of a process
     for done in ("1 orders\n", "0 orders\n"):
         assert expire(shop) == done
     assert [order(shop, one)["status"] for one in (1, 2)] == ["pending", "cancelled"]
@@ -194,11 +199,7 @@ def test_one_whose_product_is_locked_keeps_none_from_it(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As by an operator's transaction, which may take long."""
-    shop.create_product(name="Spade", stock=5)
-    for order_id, product_id in ((1, 1), (2, 2)):
-        shop.place_order(product_id)
-        let_expire(shop, order_id)
-    expiry._warn.cache_clear()
+    let_two_expire(shop)
     with shop.app.app_context(), db.engine.begin() as other:
         other.execute(text("SELECT FROM products WHERE id = 1 FOR UPDATE"))
         assert expire(shop) == "1 orders\n"
