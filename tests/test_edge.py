@@ -475,10 +475,10 @@ def test_a_call_that_redis_refuses_is_answered_by_flask_and_charged_once(
     try:
         shop = stock(make_shop(REDIS_URL=redis_url_as(redis_cli, user), RATE_LIMIT_CALLS="40"))
         used = len(STOCKING)
-        redis_cli.acl_setuser(user, commands=["-info"])
+        redis_cli.acl_setuser(user, enabled=True, commands=["-info"])
         for _ in range(3):
             assert shop.get("/products/1").headers["X-Cache"] == "BYPASS"
-        redis_cli.acl_setuser(user, commands=["+info"])
+        redis_cli.acl_setuser(user, enabled=True, commands=["+info"])
         counter = shop.app.extensions["shop.limits"].counter
         await_true(lambda: not counter.is_alone)
         await_true(
