@@ -137,6 +137,8 @@ def _http_exception(error: HTTPException) -> Response | HTTPException:
         limit = request.max_content_length
         detail = f"The body may have {limit} bytes."
         return answer(problems.BodyTooLargeError(detail, limit=limit))
+    if kind is problems.UnknownAddressError:
+        return answer(kind("There is no such address."))
     return answer(kind(error.description or ""), headers)
 
 

@@ -132,6 +132,7 @@ def test_it_serves_stops_whole_and_finds_its_data_again(checkout: Checkout) -> N
     assert checkout.process
     checkout.process.send_signal(signal.SIGTERM)
     assert checkout.process.wait(60) == 0
+    assert "stopping" in checkout.output().splitlines()
     assert checkout.everything_is_gone()
     assert not (checkout.path / "instance" / "running.env").exists()
 

@@ -41,6 +41,7 @@ def assert_problem(response: TestResponse, status: int, *members: str) -> dict[s
 def test_an_unknown_path_is_404(a_shop: Shop) -> None:
     problem = assert_problem(a_shop.get("/nothing"), 404)
     assert (problem["type"], problem["instance"]) == ("/problems/unknown-address", "/nothing")
+    assert problem["detail"] == "There is no such address."
 
 
 def test_an_unknown_method_is_405_and_says_what_is_allowed(a_shop: Shop) -> None:

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +93,8 @@ def main() -> None:
         with ExitStack() as stack:
             children = _start(stack, stop)
             _await_end(children, stop)
+            with suppress(OSError):  # of a terminal that has been closed
+                _say("stopping")
     except (EmbeddedError, SettingError) as error:
         raise SystemExit(f"make run: {error}") from None
 

@@ -68,7 +68,7 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "WWW-Authenticate": (
         "How to send a key or a session.",
-        {"type": "string", "examples": ['Bearer realm="shop"']},
+        {"type": "string", "examples": ["Bearer realm=shop"]},
     ),
 }
 
