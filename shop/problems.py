@@ -113,7 +113,10 @@ class InvalidConditionError(BadRequestError):
 
 
 class KeyRequiredError(ShopError):
-    """This call needs an API key, and none was sent: `Authorization: Bearer KEY`."""
+    """This call needs an API key, and none was sent: `Authorization: Bearer KEY`.
+
+    Calls that read orders take the token of a session instead.
+    """
 
     status = HTTPStatus.UNAUTHORIZED
 

@@ -51,9 +51,9 @@ OF_SESSIONS = {
     ("DELETE", "/cart/items/{product_id}"),
     ("POST", "/cart/checkout"),
 }
+OF_EITHER = {("GET", "/orders"), ("GET", "/orders/{order_id}")}
 FREE = {("GET", "/rate_limit"), ("POST", "/sessions")}
-OPERATIONS = CATALOGUE | CACHED | CONDITIONAL | ONCE | OF_SESSIONS | FREE
-OPERATIONS |= {("GET", "/orders"), ("GET", "/orders/{order_id}")}
+OPERATIONS = CATALOGUE | CACHED | CONDITIONAL | ONCE | OF_SESSIONS | OF_EITHER | FREE
 
 
 @pytest.fixture
@@ -98,10 +98,15 @@ def parameters(operation: dict[str, Any]) -> list[str]:
 
 
 def test_who_may_call_is_documented(document: dict[str, Any]) -> None:
-    for call in OPERATIONS - CACHED - FREE - OF_SESSIONS | {("GET", "/stats/dashboard")}:
+    others = CACHED | FREE | OF_SESSIONS | OF_EITHER
+    for call in OPERATIONS - others | {("GET", "/stats/dashboard")}:
         operation = operation_of(document, call)
         assert {"401", "403"} <= set(operation["responses"])
         assert operation["security"] == [{"key": []}]
+    for call in OF_EITHER:
+        operation = operation_of(document, call)
+        assert {"401", "403"} <= set(operation["responses"])
+        assert operation["security"] == [{"key": []}, {"session": []}]
     for call in OF_SESSIONS:
         operation = operation_of(document, call)
         assert "401" in operation["responses"]
@@ -164,10 +169,13 @@ def test_generated_requests_get_documented_answers(make_shop: Make) -> None:
         assert isinstance(operation, Ok)
         call = operation.ok()
         of_session = (call.method.upper(), call.path) in OF_SESSIONS
-        authorization = session["Authorization"] if of_session else f"Bearer {shop.key}"
-        statuses |= answers_to(call, GenerationMode.POSITIVE, authorization)
-        with suppress(Unsatisfiable):  # where nothing wrong can be sent
-            statuses |= answers_to(call, GenerationMode.NEGATIVE, authorization)
+        of_either = (call.method.upper(), call.path) in OF_EITHER
+        senders = [session["Authorization"]] if of_session or of_either else []
+        senders += [] if of_session else [f"Bearer {shop.key}"]
+        for authorization in senders:
+            statuses |= answers_to(call, GenerationMode.POSITIVE, authorization)
+            with suppress(Unsatisfiable):  # where nothing wrong can be sent
+                statuses |= answers_to(call, GenerationMode.NEGATIVE, authorization)
     assert not [status for status in statuses if status >= 500]
     assert {200, 201, 404, 422} <= statuses
 

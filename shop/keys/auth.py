@@ -33,6 +33,7 @@ NO_KEYS = (
     "`flask keys create --name NAME --scope catalog:write`."
 )
 NO_SESSION = "Open a session with POST /sessions, and send it: Authorization: Bearer TOKEN."
+NEITHER = "Send a key or the token of a session: Authorization: Bearer TOKEN."
 
 
 def require_scope(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -48,11 +49,34 @@ def require_scope(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 raise ScopeRequiredError(message, scope=scope)
             if not caller().authenticated:
                 _refuse()
-            if scope not in caller().scopes:
-                raise ScopeRequiredError(f"This key lacks the scope {scope}.", scope=scope)
+            _check_scope(scope)
             return view(*args, **kwargs)
 
         documented: Callable[P, R] = Blueprint.doc(security=[{"key": []}])(guarded)
+        return documented
+
+    return decorate
+
+
+def require_scope_or_session(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Refuse a caller without a valid key or a session (401), or whose key lacks the scope (403).
+
+    What a session sees is for the view to say.
+    """
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            if "unidentified" in g:
+                raise g.unidentified
+            if caller().session_id is None:
+                if not caller().authenticated:
+                    _refuse_both()
+                _check_scope(scope)
+            return view(*args, **kwargs)
+
+        either: list[dict[str, list[str]]] = [{"key": []}, {"session": []}]
+        documented: Callable[P, R] = Blueprint.doc(security=either)(guarded)
         return documented
 
     return decorate
@@ -94,6 +118,20 @@ def require_session(view: Callable[P, R]) -> Callable[P, R]:
 
     documented: Callable[P, R] = Blueprint.doc(security=[{"session": []}])(guarded)
     return documented
+
+
+def _check_scope(scope: str) -> None:
+    if not has_scope(scope):
+        raise ScopeRequiredError(f"This key lacks the scope {scope}.", scope=scope)
+
+
+def _refuse_both() -> None:
+    token = bearer()
+    if not token:
+        raise KeyRequiredError(NEITHER)
+    if sessions.TOKEN.fullmatch(token):
+        raise SessionRequiredError(NO_SESSION)
+    _refuse()
 
 
 def _refuse() -> None:

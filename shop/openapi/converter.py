@@ -90,7 +90,7 @@ class Paths(FlaskPlugin):  # type: ignore[misc]
         path: str = super().path_helper(rule, operations, parameters, **options)
         called = re.sub("{[^}]*}", "7", path)
         for operation in operations.values():
-            of_session = any("session" in way for way in operation["security"])
+            of_session = operation["security"] == [{"session": []}]
             for status, response in operation["responses"].items():
                 for content in response.get("content", {}).values():
                     if int(status) >= HTTPStatus.BAD_REQUEST:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 INFO = {
     "description": "An e-commerce catalogue and its orders: the catalogue is public, carts belong "
-    "to sessions, all else needs a key.\n\n"
+    "to sessions, which read the orders that were made of them, and all else needs a key.\n\n"
     "Amounts are decimals in strings, times are RFC 3339 in UTC, and errors are problem documents "
     "(RFC 9457). Each answer tells how many requests its caller has left.",
     "contact": {"name": "The operators of this shop"},

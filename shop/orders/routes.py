@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from shop.config import LARGE_BODY_MAX
 from shop.idempotency import Once
-from shop.keys.auth import require_scope
+from shop.keys.auth import has_scope, require_scope, require_scope_or_session
+from shop.keys.caller import session_id
 from shop.limits import limit
 from shop.openapi import Blueprint
 from shop.responses import carried_out, private, private_page
@@ -28,29 +29,35 @@ READ, WRITE = "orders:read", "orders:write"
 
 
 @blueprint.route("")
-@require_scope(READ)
+@require_scope_or_session(READ)
 @blueprint.arguments(OrderQuery, location="query")
 @blueprint.response(200, OrderPageSchema, headers={"Link": "Link"})
 @blueprint.problems(401, 403)
 def list_orders(query: dict[str, Any]) -> Response:
     """List orders, newest first.
 
-    The link to the next page stays right while orders come in.
+    A session finds those that were checked out with it. The link to the next page stays right
+    while orders come in.
     """
-    body, last = service.page(query)
+    body, last = service.page(query, _reader())
     return private_page(body, last)
 
 
 @blueprint.route(ONE)
-@require_scope(READ)
+@require_scope_or_session(READ)
 @blueprint.response(200, OrderSchema)
 @blueprint.problems(401, 403, 404)
 def get_order(order_id: int) -> Response:
     """Get one order.
 
-    Its lines are as they were when it was placed.
+    A session gets one that was checked out with it. Its lines are as they were when it was placed.
     """
-    return private(service.order(order_id))
+    return private(service.order(order_id, _reader()))
+
+
+def _reader() -> int | None:
+    """Return the session that reads its own orders; None for a key, which reads all."""
+    return None if has_scope(READ) else session_id()
 
 
 @blueprint.route("", methods=["POST"])

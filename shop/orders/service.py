@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, select, true, tuple_
 
 from shop.config import current_settings
 from shop.extensions import cache, db
@@ -29,6 +29,8 @@ from .schemas import OrderSchema
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
+
+    from sqlalchemy import ColumnElement
 
     from shop.idempotency import Once
     from shop.products.models import Product
@@ -50,28 +52,37 @@ TRANSITIONS = {
 COUNTED = {"placed": 1, "cancelled": -1, "expired": -1}
 
 
-def order(order_id: int) -> bytes:
-    """Return an order's document. Raises NotFoundError."""
-    found = db.session.get(Order, order_id)
+def order(order_id: int, reader: int | None) -> bytes:
+    """Return an order's document. Raises NotFoundError.
+
+    The reader is a session, which sees what was checked out with it, or None, who sees all.
+    """
+    found = db.session.scalar(select(Order).where(Order.id == order_id, _seen_by(reader)))
     if found is None:
         raise _not_found(order_id)
     return dump(schema.dump(found))
 
 
-def page(query: Mapping[str, Any]) -> tuple[bytes, int | None]:
-    """Return orders, newest first, and the last one's id if more follow.
+def page(query: Mapping[str, Any], reader: int | None) -> tuple[bytes, int | None]:
+    """Return the orders that a reader sees, newest first, and the last one's id if more follow.
 
     Raises InvalidFieldsError for `after` an order that is not there.
     """
     limit = query["limit"]
-    found = db.session.scalars(_matching(query).limit(limit + 1)).all()
+    found = db.session.scalars(_matching(query, reader).limit(limit + 1)).all()
     items = schema.dump(found[:limit], many=True)
     last = found[limit - 1].id if len(found) > limit else None
     return dump({"items": items, "limit": limit}), last
 
 
-def _matching(query: Mapping[str, Any]) -> Any:
-    statement = select(Order).order_by(Order.created_at.desc(), Order.id.desc())
+def _seen_by(reader: int | None) -> ColumnElement[bool]:
+    """Return the condition on orders that a reader sees: an order of others is one that is not."""
+    return true() if reader is None else Order.session_id == reader
+
+
+def _matching(query: Mapping[str, Any], reader: int | None) -> Any:
+    newest_first = Order.created_at.desc(), Order.id.desc()
+    statement = select(Order).where(_seen_by(reader)).order_by(*newest_first)
     if status := query.get("status"):
         statement = statement.where(Order.status == status)
     if email := query.get("customer"):
@@ -81,13 +92,14 @@ def _matching(query: Mapping[str, Any]) -> Any:
     if until := query.get("until"):
         statement = statement.where(Order.created_at < until)
     if after := query.get("after"):
-        statement = statement.where(tuple_(Order.created_at, Order.id) < _place(after))
+        statement = statement.where(tuple_(Order.created_at, Order.id) < _place(after, reader))
     return statement
 
 
-def _place(order_id: int) -> Any:
+def _place(order_id: int, reader: int | None) -> Any:
     """Return where in the list an order stands, which holds however many come before it."""
-    created_at = db.session.scalar(select(Order.created_at).where(Order.id == order_id))
+    found = select(Order.created_at).where(Order.id == order_id, _seen_by(reader))
+    created_at = db.session.scalar(found)
     if created_at is None:
         message = f"There is no order {order_id}."
         raise InvalidFieldsError(message, {"after": message})

@@ -24,10 +24,10 @@ blueprint = Blueprint(
 @limit("session")
 @blueprint.response(201, SessionSchema)
 def open_session() -> Response:
-    """Open a session, for a cart.
+    """Open a session, for a cart and the orders that are made of it.
 
-    Send its token with the calls of the cart, as `Authorization: Bearer TOKEN`. It ends a day
-    after its last use.
+    Send its token with their calls, as `Authorization: Bearer TOKEN`. It ends a day after its
+    last use.
     """
     return private(service.open_session(), 201)
 
@@ -40,7 +40,7 @@ def open_session() -> Response:
 def close_session() -> tuple[str, int]:
     """Close the session that is sent, and delete its cart.
 
-    Its token is of no use from then on.
+    Its token is of no use from then on, and only a key reads the orders that were made with it.
     """
     service.close_session(session_id())
     return "", 204

@@ -67,7 +67,7 @@ class Places:
     def request(self, call: Call, body: bytes | None = None, **parts: str) -> Environ:
         """A request of a call, with parts of its environment as they are given."""
         path = re.sub(r"{(\w+)}", lambda one: "pay" if one[1] == "action" else "1", call.path)
-        of_session = {"session": []} in call.operation.get("security", [])
+        of_session = call.operation.get("security") == [{"session": []}]
         environ = EnvironBuilder(path, method=call.method, data=body).get_environ()
         environ["HTTP_AUTHORIZATION"] = self._session if of_session else self._key
         if body:

@@ -45,7 +45,7 @@ READS = [
 ]
 LISTS = [b"/products?", b"/categories?"]
 OTHERS = [b"/health_check", b"/rate_limit", b"/openapi.json", b"/docs", b"/", b"/nothing"]
-OTHERS += [b"/cart", b"/sessions/current", b"/products/1/stock"]
+OTHERS += [b"/cart", b"/sessions/current", b"/products/1/stock", b"/orders", b"/orders/1"]
 READERS = ["admin", "writer", "reader"]  # keys; the first two see inactive products
 
 
