@@ -64,6 +64,7 @@ class Customers:
             self._send("POST", "/orders", json=order, headers={"Idempotency-Key": f"{number}-2"}),
             self._send("POST", "/orders", json=order),
             self._send("GET", "/orders?customer=marker@example.com"),
+            self._send("GET", "/orders?customer=marker@example.com", self._session),
             self._send("GET", "/cart", self._session),
             self._send("POST", "/orders/1/cancel"),
             self._send("DELETE", "/cart/items/1", self._session),
