@@ -142,6 +142,15 @@ def test_few_products_have_most_of_the_sales(a_shop: Shop) -> None:
     assert 150 < sum(product_id for product_id, _ in best) / 50 < 350  # old and new products
 
 
+def test_nothing_is_sold_before_it_is_there(a_shop: Shop) -> None:
+    seed(a_shop, "--products", "500", "--orders", "1000")
+    there = {one.id: one.created_at for one in products(a_shop).values()}
+    placed = {one.id: one.created_at for one in orders(a_shop)}
+    assert max(there.values()) > min(placed.values())
+    for line in lines(a_shop):
+        assert there[line.product_id] <= placed[line.order_id]
+
+
 def test_some_customers_come_again_and_none_is_a_real_one(a_shop: Shop) -> None:
     seed(a_shop, "--products", "50", "--orders", "1000")
     made = orders(a_shop)

@@ -1,99 +1,209 @@
-"""Words and prices of the demo catalogue; every maker is made up."""
+"""What the demo shop sells: twenty categories of things, at typical prices.
+
+Things that are sold most come first (Zipf's law), and so do the materials of each. Many names are
+also words of things elsewhere (a garden bench is furniture, a kitchen timer is a clock), and some
+are loan words with accents, so that a search has something to decide.
+"""
+
+from __future__ import annotations
 
 from typing import NamedTuple
 
-
-class Line(NamedTuple):
-    """What a category sells: things, how each is finished, and between which whole prices."""
-
-    things: tuple[str, ...]
-    finishes: tuple[str, ...]
-    cheapest: int
-    dearest: int
-
-
-COLOURS = (
-    *("amber", "black", "brick red", "charcoal", "cream", "forest green", "indigo"),
-    *("moss", "mustard", "slate", "sky blue", "terracotta", "white"),
+from .demo_words import (
+    BAGS,
+    BINDINGS,
+    CERAMICS,
+    COLOURS,
+    DIAMETERS,
+    LENGTHS,
+    METALS,
+    PANS,
+    PIECES,
+    SIZES,
+    TEXTILES,
+    VOLUMES,
+    WIDTHS,
+    WOODS,
+    Axis,
 )
-WOODS = ("ash", "beech", "cherry", "oak", "painted white", "pine", "smoked oak", "walnut")
-METALS = ("brass", "black steel", "brushed steel", "copper", "enamelled", "white")
-BINDINGS = ("hardback", "paperback", "cloth-bound", "with illustrations", "second edition")
-SIZES = ("small", "medium", "large", "extra large")
 
-CATALOGUE: dict[str, Line] = {
-    "Books": Line(
-        ("cookbook", "atlas", "novel", "field guide", "notebook", "art book"), BINDINGS, 6, 70
+
+class Thing(NamedTuple):
+    """A kind of product: its typical price, what it is made of or about, and how it differs."""
+
+    name: str
+    price: int
+    materials: tuple[str, ...]
+    axis: Axis
+
+
+CATALOGUE: dict[str, tuple[Thing, ...]] = {
+    "Books": (
+        Thing("novel", 16, ("crime", "seaside", "railway", "café", "winter"), BINDINGS),
+        Thing("cookbook", 29, ("vegetable", "baking", "crêpe", "noodle", "sauté"), BINDINGS),
+        Thing("field guide", 22, ("bird", "tree", "mushroom", "butterfly"), BINDINGS),
+        Thing("notebook", 14, ("lined", "dotted", "plain", "leather"), COLOURS),
+        Thing("atlas", 48, ("road", "star", "garden", "bicycle", "railway"), BINDINGS),
+        Thing("art book", 42, ("naïve", "poster", "ceramics", "photography"), BINDINGS),
+        Thing("picture book", 15, ("bedtime", "animal", "lantern", "fairy tale"), BINDINGS),
+        Thing("phrase book", 11, ("Español", "Français", "Italian", "Türkçe"), BINDINGS),
     ),
-    "Kitchen": Line(
-        ("saucepan", "kettle", "chef's knife", "cutting board", "teapot", "whisk"), METALS, 8, 180
+    "Kitchen": (
+        Thing("saucepan", 49, PANS, DIAMETERS),
+        Thing("sauté pan", 64, PANS, DIAMETERS),
+        Thing("teapot", 38, CERAMICS, VOLUMES),
+        Thing("entrée plate", 21, CERAMICS, PIECES),
+        Thing("kettle", 55, PANS, VOLUMES),
+        Thing("crème brûlée set", 34, CERAMICS, PIECES),
+        Thing("chef's knife", 72, ("steel", "damask", "ceramic"), LENGTHS),
+        Thing("cutting board", 31, WOODS, SIZES),
+        Thing("whisk", 12, ("steel", "copper", "silicone"), LENGTHS),
+        Thing("soufflé dish", 23, CERAMICS, DIAMETERS),
+        Thing("café au lait bowl", 18, CERAMICS, COLOURS),
     ),
-    "Home textiles": Line(
-        ("blanket", "cushion", "bath towel", "curtain", "bed linen set"), COLOURS, 9, 160
+    "Home textiles": (
+        Thing("blanket", 59, TEXTILES, COLOURS),
+        Thing("cushion", 27, TEXTILES, COLOURS),
+        Thing("bath towel", 24, ("cotton", "piqué", "linen", "terry"), COLOURS),
+        Thing("appliqué quilt", 120, TEXTILES, COLOURS),
+        Thing("tablecloth", 42, TEXTILES, COLOURS),
+        Thing("curtain", 66, TEXTILES, COLOURS),
+        Thing("bed linen set", 89, ("cotton", "linen", "satin", "flannel"), COLOURS),
+        Thing("baby blanket", 36, TEXTILES, COLOURS),
     ),
-    "Garden": Line(
-        ("watering can", "pruning shears", "garden hose", "planter", "rake"), COLOURS, 7, 140
+    "Garden": (
+        Thing("watering can", 26, ("zinc", "copper", "steel", "enamelled"), VOLUMES),
+        Thing("planter", 34, CERAMICS, DIAMETERS),
+        Thing("garden hose", 45, ("rubber", "textile", "recycled"), COLOURS),
+        Thing("jardinière", 68, CERAMICS, DIAMETERS),
+        Thing("pruning shears", 39, ("steel", "forged", "titanium"), SIZES),
+        Thing("rake", 29, ("ash", "steel", "bamboo"), WIDTHS),
+        Thing("bird bath", 75, ("stone", "terracotta", "copper"), DIAMETERS),
     ),
-    "Toys": Line(("puzzle", "building set", "kite", "wooden train", "board game"), WOODS, 5, 90),
-    "Lighting": Line(
-        ("desk lamp", "floor lamp", "pendant lamp", "lantern", "string lights"), METALS, 12, 320
+    "Toys": (
+        Thing("puzzle", 19, ("wooden", "cardboard", "cork"), PIECES),
+        Thing("building set", 42, ("wooden", "magnetic", "steel"), PIECES),
+        Thing("board game", 36, ("travel", "wooden", "castle", "café"), SIZES),
+        Thing("piñata", 22, ("papier-mâché", "paper", "cardboard"), COLOURS),
+        Thing("kite", 31, ("nylon", "silk", "paper"), COLOURS),
+        Thing("wooden train", 54, WOODS, PIECES),
+        Thing("music box", 33, WOODS, COLOURS),
     ),
-    "Furniture": Line(
-        ("desk", "armchair", "bookshelf", "dining table", "stool", "sideboard"), WOODS, 45, 1900
+    "Lighting": (
+        Thing("desk lamp", 79, METALS, COLOURS),
+        Thing("pendant lamp", 140, (*METALS, "papier-mâché"), DIAMETERS),
+        Thing("floor lamp", 165, METALS, COLOURS),
+        Thing("camping lantern", 38, METALS, COLOURS),
+        Thing("string lights", 25, ("paper", "glass", "brass"), LENGTHS),
+        Thing("book light", 17, METALS, COLOURS),
+        Thing("bicycle light", 29, METALS, SIZES),
     ),
-    "Stationery": Line(
-        ("fountain pen", "sketchbook", "paper tray", "pencil set", "ruler"), COLOURS, 2, 120
+    "Furniture": (
+        Thing("desk", 390, WOODS, WIDTHS),
+        Thing("armchair", 540, (*TEXTILES[:4], "leather"), COLOURS),
+        Thing("café table", 210, (*METALS, "marble"), WIDTHS),
+        Thing("bookshelf", 260, WOODS, WIDTHS),
+        Thing("étagère", 320, (*WOODS[:3], *METALS), WIDTHS),
+        Thing("dining table", 780, WOODS, WIDTHS),
+        Thing("stool", 95, WOODS, SIZES),
+        Thing("garden bench", 280, ("teak", "oak", "steel"), WIDTHS),
+        Thing("chaise longue", 860, (*TEXTILES[:4], "leather"), COLOURS),
     ),
-    "Sports": Line(
-        ("yoga mat", "skipping rope", "dumbbell pair", "football", "tennis racket"), SIZES, 6, 240
+    "Stationery": (
+        Thing("fountain pen", 58, ("brass", "resin", "steel", "ebonite"), COLOURS),
+        Thing("sketchbook", 16, ("cotton", "recycled", "grey"), SIZES),
+        Thing("résumé folder", 13, ("leather", "cardboard", "felt"), COLOURS),
+        Thing("pencil set", 19, ("cedar", "graphite", "pastel"), PIECES),
+        Thing("paper tray", 24, (*WOODS[:3], "steel"), COLOURS),
+        Thing("desk calendar", 14, ("paper", "wooden", "brass"), SIZES),
     ),
-    "Bicycles": Line(
-        ("bicycle pump", "pannier", "bell", "saddle", "city bicycle"), COLOURS, 8, 1400
+    "Sports": (
+        Thing("yoga mat", 48, ("cork", "rubber", "wool"), COLOURS),
+        Thing("football", 32, ("leather", "training", "indoor"), SIZES),
+        Thing("skipping rope", 17, ("leather", "steel", "cotton"), LENGTHS),
+        Thing("dumbbell pair", 56, ("cast iron", "rubber", "neoprene"), SIZES),
+        Thing("tennis racket", 110, ("carbon", "aluminium", "ash"), SIZES),
+        Thing("épée", 130, ("steel", "training"), LENGTHS),
     ),
-    "Tools": Line(
-        ("hammer", "cordless drill", "spirit level", "screwdriver set", "hand saw"), SIZES, 6, 290
+    "Bicycles": (
+        Thing("bicycle bell", 18, METALS, COLOURS),
+        Thing("pannier", 79, BAGS, COLOURS),
+        Thing("city bicycle", 890, ("steel", "aluminium", "touring"), COLOURS),
+        Thing("saddle", 95, ("leather", "gel", "cork"), COLOURS),
+        Thing("bicycle pump", 36, METALS, SIZES),
+        Thing("bicycle lock", 49, ("steel", "folding", "titanium"), LENGTHS),
     ),
-    "Luggage": Line(
-        ("suitcase", "backpack", "wash bag", "tote bag", "weekender"), COLOURS, 15, 380
+    "Tools": (
+        Thing("hammer", 27, ("steel", "ash", "copper"), SIZES),
+        Thing("screwdriver set", 33, ("steel", "magnetic", "titanium"), PIECES),
+        Thing("cordless drill", 140, ("compact", "impact", "angle"), SIZES),
+        Thing("hand saw", 29, ("steel", "folding", "garden"), LENGTHS),
+        Thing("spirit level", 31, ("aluminium", "beech", "brass"), LENGTHS),
+        Thing("tool box", 64, (*WOODS[:3], "steel"), SIZES),
     ),
-    "Audio": Line(
-        ("headphones", "bookshelf speaker", "record player", "radio", "microphone"),
-        COLOURS,
-        20,
-        900,
+    "Luggage": (
+        Thing("backpack", 98, BAGS, COLOURS),
+        Thing("suitcase", 170, ("aluminium", "polycarbonate", "leather"), SIZES),
+        Thing("tote bag", 45, BAGS, COLOURS),
+        Thing("attaché case", 240, ("leather", "aluminium", "cork"), COLOURS),
+        Thing("wash bag", 32, BAGS, COLOURS),
+        Thing("sports bag", 66, BAGS, COLOURS),
     ),
-    "Photography": Line(
-        ("tripod", "camera bag", "lens cloth", "photo frame", "flash"), COLOURS, 5, 700
+    "Audio": (
+        Thing("headphones", 150, ("wireless", "wired", "leather"), COLOURS),
+        Thing("radio", 88, (*WOODS[:3], "travel"), COLOURS),
+        Thing("bookshelf speaker", 260, WOODS, COLOURS),
+        Thing("record player", 310, (*WOODS[:3], "aluminium"), COLOURS),
+        Thing("clock radio", 57, WOODS, COLOURS),
+        Thing("microphone", 120, ("studio", "condenser", "wireless"), COLOURS),
     ),
-    "Pets": Line(("dog bed", "cat tree", "feeding bowl", "lead", "scratching post"), SIZES, 5, 190),
-    "Baby": Line(
-        ("pram blanket", "high chair", "night light", "teether", "baby carrier"), COLOURS, 6, 420
+    "Photography": (
+        Thing("photo frame", 24, (*WOODS, "passe-partout"), SIZES),
+        Thing("camera bag", 85, BAGS, COLOURS),
+        Thing("tripod", 130, ("carbon", "aluminium", "beech"), SIZES),
+        Thing("photo album", 31, ("linen", "leather", "paper"), COLOURS),
+        Thing("lens cloth", 9, ("microfibre", "silk", "cotton"), COLOURS),
     ),
-    "Music": Line(
-        ("ukulele", "music stand", "metronome", "guitar strap", "tambourine"), WOODS, 8, 350
+    "Pets": (
+        Thing("dog bed", 74, TEXTILES, SIZES),
+        Thing("feeding bowl", 19, CERAMICS, SIZES),
+        Thing("cat tree", 110, (*WOODS[:3], "sisal"), SIZES),
+        Thing("dog lead", 28, ("leather", "rope", "nylon"), COLOURS),
+        Thing("scratching post", 52, ("sisal", "cardboard", "birch"), SIZES),
     ),
-    "Camping": Line(
-        ("tent", "sleeping bag", "camp stove", "head torch", "water bottle"), COLOURS, 9, 650
+    "Baby": (
+        Thing("night light", 33, ("porcelain", "wooden", "silicone"), COLOURS),
+        Thing("baby carrier", 115, ("linen", "cotton", "merino"), COLOURS),
+        Thing("purée maker", 76, ("steel", "glass"), VOLUMES),
+        Thing("high chair", 190, WOODS, COLOURS),
+        Thing("teether", 11, ("beech", "rubber", "silicone"), COLOURS),
     ),
-    "Cleaning": Line(
-        ("broom", "dustpan", "laundry basket", "window wiper", "bucket"), COLOURS, 3, 80
+    "Music": (
+        Thing("ukulele", 95, ("mahogany", "koa", "walnut"), SIZES),
+        Thing("music stand", 48, (*METALS, "beech"), COLOURS),
+        Thing("cajón", 140, ("birch", "beech", "oak"), SIZES),
+        Thing("guitar strap", 27, BAGS, COLOURS),
+        Thing("metronome", 59, WOODS, COLOURS),
     ),
-    "Clocks": Line(("wall clock", "alarm clock", "kitchen timer", "hourglass"), WOODS, 8, 260),
+    "Camping": (
+        Thing("tent", 290, ("canvas", "nylon", "trekking"), SIZES),
+        Thing("sleeping bag", 145, ("down", "wool", "summer"), SIZES),
+        Thing("water bottle", 24, ("steel", "glass", "aluminium"), VOLUMES),
+        Thing("camp stove", 68, ("gas", "steel", "titanium"), SIZES),
+        Thing("camping chair", 57, ("canvas", "aluminium", "beech"), COLOURS),
+    ),
+    "Cleaning": (
+        Thing("laundry basket", 39, ("willow", "bamboo", "felt"), SIZES),
+        Thing("broom", 22, ("horsehair", "coconut", "beech"), WIDTHS),
+        Thing("bucket", 17, ("zinc", "enamelled", "recycled"), VOLUMES),
+        Thing("kitchen brush", 8, ("beech", "bamboo", "copper"), SIZES),
+    ),
+    "Clocks": (
+        Thing("wall clock", 62, (*WOODS, "enamelled"), DIAMETERS),
+        Thing("alarm clock", 34, METALS, COLOURS),
+        Thing("kitchen timer", 19, (*METALS, "enamelled"), COLOURS),
+        Thing("hourglass", 26, ("glass", "walnut", "brass"), SIZES),
+    ),
 }
 
-MAKERS = (
-    "Alder & Finch", "Bremmer", "Calluna", "Dorrow", "Eskdale", "Fennick", "Gorsebank", "Halden",
-    "Ivarsen", "Junipera", "Kestrelworks", "Lomond", "Marrow", "Northby", "Ostwick", "Pellworth",
-)  # fmt: skip
-
-QUALITIES = (
-    "Classic", "Compact", "Everyday", "Folding", "Handmade", "Large", "Light", "Modern",
-    "Original", "Plain", "Robust", "Small", "Soft", "Studio", "Travel", "Vintage",
-)  # fmt: skip
-
-DESCRIPTIONS = (
-    "A {thing} for every day, made by {maker} to last and to be repaired.",
-    "{maker} makes this {thing} in small series, and checks each one by hand.",
-    "The {thing} that started it all: simple, sturdy, and easy to look after.",
-    "Designed with people who use a {thing} daily. Packed without plastic.",
-)
+THINGS = tuple(thing for things in CATALOGUE.values() for thing in things)

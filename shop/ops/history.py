@@ -24,6 +24,7 @@ CANCELLED = 0.06
 BY_TRANSFER = 0.1
 ORDERS_PER_CUSTOMER = 3
 LINES = {1: 38, 2: 26, 3: 16, 4: 8, 5: 5, 6: 3, 7: 2, 8: 2}  # of an order: percent
+CLOSE = 30  # items that are looked at for one that was sold already
 QUANTITIES = {1: 84, 2: 10, 3: 3, 4: 2, 6: 1}  # of a line: percent
 
 
@@ -77,28 +78,42 @@ class Shelf:
     def __init__(self, currency: str) -> None:
         self.currency = currency
         self._items: list[Item] = []
+        self._since: list[datetime] = []
         self._weights: list[float] = []  # of each item and those in front of it, together
 
     @property
     def weight(self) -> float:
         return self._weights[-1]
 
-    def add(self, item: Item, rank: int) -> None:
+    def add(self, item: Item, since: datetime, rank: int) -> None:
         self._weights.append(1 / rank + (self.weight if self._weights else 0))
         self._items.append(item)
+        self._since.append(since)
 
-    def lines(self, chance: random.Random) -> list[Line]:
-        """Return the lines of an order; no item is in two of them."""
+    def lines(self, chance: random.Random, moment: datetime) -> list[Line]:
+        """Return the lines of an order of that moment; no item is in two of them."""
         size = _draw(chance, LINES)
         drawn = chance.choices(range(len(self._items)), cum_weights=self._weights, k=size)
-        return [Line(self._items[one], _draw(chance, QUANTITIES)) for one in dict.fromkeys(drawn)]
+        sold = dict.fromkeys(self._sold(one, moment) for one in drawn)
+        return [Line(self._items[one], _draw(chance, QUANTITIES)) for one in sold]
+
+    def _sold(self, one: int, moment: datetime) -> int:
+        """Return what was bought then in place of an item that was not there yet: one close to it.
+
+        That item, where none is: the products of the shop are younger than its history.
+        """
+        close = (place % len(self._items) for place in range(one, one + CLOSE))
+        return next((place for place in close if self._since[place] <= moment), one)
 
 
-def shelves(ranked: Iterable[tuple[str, Item]]) -> list[Shelf]:
-    """Return a shelf for each currency, of items that come by their popularity."""
+def shelves(ranked: Iterable[tuple[str, Item, datetime]]) -> list[Shelf]:
+    """Return a shelf for each currency, of items that come by their popularity.
+
+    With each item comes its currency, and since when it is there.
+    """
     found: dict[str, Shelf] = {}
-    for rank, (currency, item) in enumerate(ranked, start=1):
-        found.setdefault(currency, Shelf(currency)).add(item, rank)
+    for rank, (currency, item, since) in enumerate(ranked, start=1):
+        found.setdefault(currency, Shelf(currency)).add(item, since, rank)
     return list(found.values())
 
 
@@ -115,7 +130,7 @@ def past_orders(
         yield PastOrder(
             _customer(chance, count),
             shelf.currency,
-            shelf.lines(chance),
+            shelf.lines(chance, created_at),
             created_at,
             _steps(chance, created_at, now),
         )

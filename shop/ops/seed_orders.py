@@ -45,12 +45,16 @@ def _shelves(number: int) -> list[Shelf]:
     """Return what is sold, in an order of popularity that is the same for the same number."""
     shuffled = func.md5(func.concat(number, ":", Product.id))
     statement = (
-        select(Product.currency, Product.id, Product.sku, Product.name, Product.price)
+        select(
+            *(Product.id, Product.sku, Product.name, Product.price),
+            *(Product.currency, Product.created_at),
+        )
         .where(Product.active)
         .order_by(shuffled)
         .limit(SOLD_MAX)
     )
-    if found := shelves((row[0], Item(*row[1:])) for row in db.session.execute(statement)):
+    rows = db.session.execute(statement)
+    if found := shelves((row.currency, Item(*row[:4]), row.created_at) for row in rows):
         return found
     raise click.ClickException("there are no products to order")
 
