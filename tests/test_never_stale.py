@@ -463,7 +463,7 @@ def test_a_reader_that_died_holds_others_up_for_its_lease_only(
     a_shop.patch("/products/1", stock=4)
     monkeypatch.setattr(protocol_module, "LEASE_SECONDS", 0.3)
     with a_shop.app.app_context():
-        dead = cache.backend.protocol.read("products:id:generation", [KEY])
+        dead = cache.backend.protocol.read(["products:id:generation"], [KEY])
     assert dead[0].state is State.LEASED
     assert stock(a_shop) == 4
     assert outcome(a_shop) == "HIT"  # the one that waited has stored it
@@ -477,7 +477,7 @@ def test_a_reader_waits_no_longer_than_a_lease(
     stock(a_shop)
     a_shop.patch("/products/1", stock=4)
     with a_shop.app.app_context():
-        cache.backend.protocol.read("products:id:generation", [KEY])
+        cache.backend.protocol.read(["products:id:generation"], [KEY])
     monkeypatch.setattr(reader_module, "LEASE_SECONDS", 0.05)
     assert stock(a_shop) == 4
     assert outcome(a_shop) == "MISS"

@@ -25,7 +25,8 @@ from hypothesis.stateful import (
 )
 
 from shop.cache import protocol as protocol_module
-from shop.cache.protocol import LEASE_SECONDS, READ, Entry, Protocol, State, new_token
+from shop.cache.protocol import LEASE_SECONDS, Entry, Protocol, State, new_token
+from shop.cache.scripts import READ
 from shop.config import Settings
 from shop.redis import RedisConnection, RedisUnavailable
 
@@ -66,7 +67,7 @@ def connect(port: int) -> RedisConnection:
 
 
 def read(protocol: Protocol) -> Entry:
-    [entry] = protocol.read(GENERATION, [KEY])
+    [entry] = protocol.read([GENERATION], [KEY])
     return entry
 
 
@@ -171,7 +172,7 @@ def test_a_second_attempt_takes_over_and_a_late_first_one_brings_nothing_back(
     connection = connect(debuggable)
 
     def attempt(token: str, before: str) -> Entry:
-        arguments = (new_token(), token, 3000, before)
+        arguments = (token, 3000, before, 1)
         lease, reply = connection.eval(READ, [GENERATION, KEY], arguments)
         return Entry(lease, State(reply[:1]), reply[1:])
 
@@ -186,19 +187,19 @@ def test_a_second_attempt_takes_over_and_a_late_first_one_brings_nothing_back(
 
 
 def test_a_peek_finds_hits_alone_and_leaves_nothing(protocol: Protocol, client: Any) -> None:
-    assert protocol.peek(GENERATION, KEY) is None
+    assert protocol.peek([GENERATION], KEY) is None
     assert client.keys("*") == []
     lease = read(protocol)
-    assert protocol.peek(GENERATION, KEY) is None
+    assert protocol.peek([GENERATION], KEY) is None
     assert fill(protocol, lease) == 1
-    assert protocol.peek(GENERATION, KEY) == b"1"
+    assert protocol.peek([GENERATION], KEY) == b"1"
     protocol.suspend([KEY], "a")
-    assert protocol.peek(GENERATION, KEY) is None
+    assert protocol.peek([GENERATION], KEY) is None
     protocol.release([KEY], "a")
     filled(protocol, b"")  # there is no such row
-    assert protocol.peek(GENERATION, KEY) == b""
+    assert protocol.peek([GENERATION], KEY) == b""
     new_life(client)
-    assert protocol.peek(GENERATION, KEY) is None
+    assert protocol.peek([GENERATION], KEY) is None
 
 
 def test_a_lease_that_was_taken_over_is_void(protocol: Protocol, client: Any) -> None:
@@ -365,7 +366,7 @@ class ReadersAndWriters(RuleBasedStateMachine):
 
         A peek finds what the read finds, if that is a hit, and nothing else.
         """
-        peeked = self.protocol.peek(GENERATION, KEY)
+        peeked = self.protocol.peek([GENERATION], KEY)
         entry = read(self.protocol)
         assert peeked == (entry.document if entry.state is State.HIT else None)
         if entry.state is not State.HIT:

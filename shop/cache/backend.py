@@ -39,15 +39,15 @@ class RedisBackend(BaseCache):
         protocol = Protocol(connection, app.config["SETTINGS"].cache_stale_if_error)
         return cls(connection, protocol, config["CACHE_DEFAULT_TIMEOUT"])
 
-    def read(self, generation: str, keys: Sequence[str]) -> list[Entry]:
+    def read(self, generations: Sequence[str], keys: Sequence[str]) -> list[Entry]:
         """Read entries, and lease those that are missing. Raises RedisUnavailable."""
         self._check()
-        return self.protocol.read(generation, keys)
+        return self.protocol.read(generations, keys)
 
-    def peek(self, generation: str, key: str) -> bytes | None:
+    def peek(self, generations: Sequence[str], key: str) -> bytes | None:
         """Return the document of an entry if it is a hit, else None. Raises RedisUnavailable."""
         self._check()
-        return self.protocol.peek(generation, key)
+        return self.protocol.peek(generations, key)
 
     def _check(self) -> None:
         # Without asking the watch nothing is read, not even if the breaker closes at this moment.

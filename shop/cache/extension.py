@@ -8,6 +8,18 @@
         cache.delete_memoized(product_documents, 7)  # forget one
         cache.delete_memoized(product_documents)     # forget all, at once
 
+An entry may also have tags, which functions share; `cache.delete_tagged` forgets those with one.
+
+    prices = cache.tag("products:prices:{scope}", tables=[Product])
+
+    @cache.memoize(key="products:cheapest:{category_id}", ttl="redis_cache_ttl", tables=[Product],
+                   tags=lambda category_id: [prices.of(category_id)])
+    def cheapest(category_id): ...
+
+    with cache.transaction():
+        ...
+        cache.delete_tagged(prices, category_id)
+
 A memoized function is what it was without Redis: when Redis is off or cannot be reached, every
 call computes. A document is encoded once, when it is computed; a hit returns those bytes.
 """
@@ -23,6 +35,7 @@ from sqlalchemy import event
 
 from .memoize import Id, MemoizedMany, MemoizedOne
 from .outbox import Outbox
+from .tags import Tag
 from .transaction import Transaction, await_looks, flushed_tables, written_tables
 from .watch import Watch
 
@@ -45,6 +58,7 @@ class Cache(FlaskCache):
     def __init__(self, db: SQLAlchemy) -> None:
         super().__init__(with_jinja2_ext=False)
         self.memoized: list[Memoized] = []
+        self.tags: list[Tag] = []
         self.outbox = Outbox(db)
         self.session = db.session
         event.listen(db.session, "before_flush", self._note_flush)
@@ -69,17 +83,26 @@ class Cache(FlaskCache):
         return cast("RedisBackend", self.cache)
 
     def memoize(  # type: ignore[override]
-        self, *, key: str, ttl: str, tables: Iterable[Any], family: str | None = None
+        self,
+        *,
+        key: str,
+        ttl: str,
+        tables: Iterable[Any],
+        family: str | None = None,
+        tags: Callable[..., Iterable[str]] | None = None,
     ) -> Callable[[Callable[P, bytes]], MemoizedOne[P]]:
         """Memoize a function from arguments to one document (JSON bytes, not empty).
 
         `key` is a template over the function's parameters, `ttl` names a setting in seconds,
         `tables` are the models that the function reads. `family` is that of another function, with
-        which all its entries are forgotten; by default it is the beginning of the key.
+        which all its entries are forgotten; by default it is the beginning of the key. `tags`, of
+        the same parameters, names the generations of tags that the document depends on, too.
         """
 
         def decorate(function: Callable[P, bytes]) -> MemoizedOne[P]:
-            memoized: MemoizedOne[P] = MemoizedOne(self, function, key, ttl, tables, family=family)
+            memoized: MemoizedOne[P] = MemoizedOne(
+                self, function, key, ttl, tables, family=family, tags=tags
+            )
             self.memoized.append(memoized)
             return memoized
 
@@ -111,6 +134,15 @@ class Cache(FlaskCache):
 
         return decorate
 
+    def tag(self, key: str, *, tables: Iterable[Any]) -> Tag:
+        """Declare a tag: what entries of any family have in common, in each scope of `key`.
+
+        `tables` are the models with whose changes a write forgets it.
+        """
+        tag = Tag(key, tables)
+        self.tags.append(tag)
+        return tag
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit what the block changes, and forget what it says; roll back if it raises.
@@ -140,13 +172,21 @@ class Cache(FlaskCache):
 
         Within `transaction` that is done when it is committed, elsewhere at once.
         """
+        some = args or kwargs
+        name = f.key.format(**f.arguments(*args, **kwargs)) if some else f.generation_key
+        self._forget(name, f)
+
+    def delete_tagged(self, tag: Tag, *scopes: object) -> None:
+        """Forget all entries that have `tag` in this scope, when `delete_memoized` would."""
+        self._forget(tag.of(*scopes), tag)
+
+    def _forget(self, name: str, of: Memoized | Tag) -> None:
         if not self.in_transaction:
             with self.transaction():
-                self.delete_memoized(f, *args, **kwargs)
+                self._forget(name, of)
             return
-        key = f.key.format(**f.arguments(*args, **kwargs)) if args or kwargs else None
         transaction: Transaction = g.cache_transaction
-        transaction.forget(f, key)
+        transaction.forget(name, of)
 
     def await_forgotten(self) -> None:
         """Return when whatever the current transaction can see is forgotten by the cache, too.
@@ -171,7 +211,9 @@ class Cache(FlaskCache):
 
     def _note_changes(self, tables: Iterable[str]) -> None:
         """Refuse to change what is memoized where nobody would forget it."""
-        changed = {name for function in self.memoized for name in function.tables} & set(tables)
+        declared: list[Memoized | Tag] = [*self.memoized, *self.tags]
+        read = {name for one in declared for name in one.tables}
+        changed = read & set(tables)
         if not changed:
             return
         if not self.in_transaction:

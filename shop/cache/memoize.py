@@ -6,7 +6,7 @@ import functools
 import inspect
 import re
 from string import Formatter
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from flask import g
 
@@ -14,6 +14,7 @@ from shop.redis import RedisUnavailable
 
 from .metrics import ERRORS, INVALIDATIONS, REFUSED_FILLS, WAITS
 from .reader import Outcome, Reader, count
+from .tags import GENERATION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 Id = TypeVar("Id", int, str)
+
+
+class Reading(NamedTuple):
+    """Documents of one function that a request has read."""
+
+    function: Memoized
+    generations: Sequence[str]  # that its entries depend on
+    keys: Sequence[str]
+    documents: Mapping[int, bytes]  # by position, empty for what does not exist
 
 
 class Memoized:
@@ -43,7 +53,7 @@ class Memoized:
         self.key = key
         self.family = family or _family(key)
         self.pattern = re.sub("{.*?}", "*", key)
-        self.generation_key = f"{self.family}:generation"
+        self.generation_key = f"{self.family}{GENERATION}"
         self.missing_key = f"{self.family}:missing"
         self.ttl = ttl
         self.tables = frozenset(model.__tablename__ for model in tables)
@@ -56,7 +66,10 @@ class Memoized:
         raise NotImplementedError
 
     def _read(
-        self, keys: Sequence[str], compute: Callable[[list[int]], Mapping[int, bytes]]
+        self,
+        generations: Sequence[str],
+        keys: Sequence[str],
+        compute: Callable[[list[int]], Mapping[int, bytes]],
     ) -> Mapping[int, bytes]:
         """Return the documents under `keys`, by position; an empty one for what does not exist.
 
@@ -65,10 +78,10 @@ class Memoized:
         """
         if self.cache.in_transaction:
             return compute(list(range(len(keys))))  # it may see what is not committed
-        reader = Reader(self, keys, compute)
+        reader = Reader(self, generations, keys, compute)
         reader.read()
         if "cache_reads" in g:
-            g.cache_reads.append((self, keys, reader.documents))
+            g.cache_reads.append(Reading(self, generations, keys, reader.documents))
         return reader.documents
 
 
@@ -84,12 +97,28 @@ def _family(key: str) -> str:
 class MemoizedOne(Memoized, Generic[P]):
     """A function whose arguments name one document."""
 
+    def __init__(
+        self,
+        *declared: Any,
+        family: str | None = None,
+        tags: Callable[..., Iterable[str]] | None = None,
+    ) -> None:
+        super().__init__(*declared, family=family)
+        self._tags = tags
+        self._signature = inspect.signature(self.uncached)
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> bytes:
-        key = self.key.format(**self.arguments(*args, **kwargs))
-        return self._read([key], lambda _: {0: self.uncached(*args, **kwargs)})[0]
+        arguments = self.arguments(*args, **kwargs)
+        tags = self._tags(**arguments) if self._tags else ()
+        key = self.key.format(**arguments)
+
+        def compute(_: list[int]) -> dict[int, bytes]:
+            return {0: self.uncached(*args, **kwargs)}
+
+        return self._read([self.generation_key, *tags], [key], compute)[0]
 
     def arguments(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        bound = inspect.signature(self.uncached).bind(*args, **kwargs)
+        bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         return bound.arguments
 
@@ -123,7 +152,7 @@ class MemoizedMany(Memoized, Generic[Id]):
             found = self.uncached([ids[position] for position in positions])
             return {i: found[ids[i]] for i in positions if ids[i] in found}
 
-        documents = self._read(keys, compute)
+        documents = self._read([self.generation_key], keys, compute)
         return {one: documents[i] for i, one in enumerate(ids) if documents.get(i)}
 
     def published(self, documents: Iterable[bytes]) -> list[bytes]:
@@ -139,7 +168,7 @@ class MemoizedMany(Memoized, Generic[Id]):
         """
         key = f"{self.prefix}{one}"
         try:
-            document = self.cache.backend.peek(self.generation_key, key)
+            document = self.cache.backend.peek([self.generation_key], key)
         except RedisUnavailable:
             return None
         if document is not None:

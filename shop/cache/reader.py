@@ -51,11 +51,13 @@ class Reader:
     def __init__(
         self,
         function: Memoized,
+        generations: Sequence[str],
         keys: Sequence[str],
         compute: Callable[[list[int]], Mapping[int, bytes]],
     ) -> None:
         self.documents: dict[int, bytes] = {}
         self._function = function
+        self._generations = generations
         self._keys = keys
         self._compute = compute
         self._cache = function.cache
@@ -83,8 +85,7 @@ class Reader:
 
     def _entries(self, wanted: list[int]) -> dict[int, Entry]:
         keys = [self._keys[position] for position in wanted]
-        generation = self._function.generation_key
-        read = self._cache.backend.read(generation, keys)
+        read = self._cache.backend.read(self._generations, keys)
         return dict(zip(wanted, read, strict=True))
 
     def _settle(self, entries: dict[int, Entry], *, alone: bool) -> list[int]:

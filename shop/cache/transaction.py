@@ -24,6 +24,7 @@ from shop.redis import RedisUnavailable
 
 from .metrics import INVALIDATIONS
 from .protocol import new_token
+from .tags import GENERATION, Tag
 from .watch import VOUCH_SECONDS
 
 if TYPE_CHECKING:
@@ -49,15 +50,15 @@ class Transaction:
     def __init__(self, backend: RedisBackend, outbox: Outbox) -> None:
         self.changed: set[str] = set()  # names of tables
         self.committing = False
-        self._forgotten: dict[str, Memoized] = {}
+        self._forgotten: dict[str, Memoized | Tag] = {}
         self._backend = backend
         self._outbox = outbox
         self._writer = new_token()
         self._note = ""  # the writer's token, if Redis may have a note of it
 
-    def forget(self, function: Memoized, key: str | None) -> None:
-        """Forget one entry of a function, or all of them."""
-        self._forgotten[key or function.generation_key] = function
+    def forget(self, name: str, of: Memoized | Tag) -> None:
+        """Forget one entry of a function, or, by a generation, all that depend on it."""
+        self._forgotten[name] = of
 
     def commit(self, session: Session) -> None:
         """Commit, so that no read which begins after this finds what was there before."""
@@ -67,9 +68,14 @@ class Transaction:
         if not self._forgotten:
             session.commit()
         elif not self._backend.connection.enabled:
-            # Whoever uses the cache later begins with these families anew. For each there is one
+            # Whoever uses the cache later begins with these generations anew. For each there is one
             # row, however many writes there are: that may be long from now, or never.
-            self._outbox.add({function.generation_key for function in self._forgotten.values()})
+            self._outbox.add(
+                {
+                    name if isinstance(of, Tag) else of.generation_key
+                    for name, of in self._forgotten.items()
+                }
+            )
             session.commit()
         elif self._suspend():
             self._commit_suspended(session)
@@ -77,7 +83,7 @@ class Transaction:
             self._commit_with_outbox(session)
 
     def _check(self) -> None:
-        told = {name for function in self._forgotten.values() for name in function.tables}
+        told = {name for of in self._forgotten.values() for name in of.tables}
         if untold := self.changed - told:
             names = ", ".join(sorted(untold))
             raise RuntimeError(f"nothing that reads {names} is forgotten by this write")
@@ -122,10 +128,10 @@ class Transaction:
         self._tell("Redis could not be told, and will be: %s")
 
     def _tell(self, message: str) -> None:
-        for name, function in self._forgotten.items():
-            INVALIDATIONS.labels(function.name).inc()
-            whole = name == function.generation_key
-            logger.info(message, f"every {function.family} entry" if whole else name)
+        for name, of in self._forgotten.items():
+            INVALIDATIONS.labels(of.name).inc()
+            together = name.removesuffix(GENERATION)
+            logger.info(message, name if together == name else f"every {together} entry")
 
 
 def await_looks(session: Session) -> None:

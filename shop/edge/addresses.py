@@ -97,11 +97,11 @@ def _understand(asked: Asked) -> tuple[Address, list[Any]] | None:
     route = request.url_rule.rule if request.url_rule else ""
     charges = g.get("rate_limit_charges", [])
     match g.cache_reads:
-        case [(MemoizedMany() as rows, [key], documents)] if key == rows.prefix + asked.row:
+        case [(MemoizedMany() as rows, _, [key], documents)] if key == rows.prefix + asked.row:
             return Address(route, charges, rows, rows.prefix, rows), [documents[0]]
         case [
-            (MemoizedOne() as ids, [key], page),
-            (MemoizedMany() as rows, _, documents),
+            (MemoizedOne() as ids, [_], [key], page),
+            (MemoizedMany() as rows, _, _, documents),
         ] if not asked.row and "page" in g:
             address = Address(route, charges, ids, key, rows, g.page.skip, g.page.limit)
             return address, [page[0], [documents[i] for i in sorted(documents)]]

@@ -1,6 +1,6 @@
 """The script that answers a read in one round trip: the limits' own, and the cache's."""
 
-from shop.cache.protocol import HITS
+from shop.cache.scripts import HITS
 from shop.limits.scripts import DECIDE
 
 # KEYS: the records of a client and of its address, which may be one; an entry's generation and
@@ -16,7 +16,7 @@ local function decide(KEYS, ARGV)
 end
 {HITS}
 if ARGV[3] ~= '' then
-  local session = hits(KEYS[#KEYS - 1], {{KEYS[#KEYS]}})
+  local session = hits(1, KEYS[#KEYS - 1], KEYS[#KEYS])
   local ends = session and string.match(session[1], '"expires_at":(%d+)')
   if not ends or ends * 1000 < now + ARGV[3] then
     return {{}}
@@ -31,14 +31,14 @@ if #ARGV > 3 then
     end
   end
 end
-local found = hits(KEYS[3], {{KEYS[4]}})
+local found = hits(1, KEYS[3], KEYS[4])
 if not found or ARGV[2] == '' then
   return {{usages, found and found[1]}}
 end
-local keys = {{}}
+local keys = {{KEYS[5]}}
 for id in string.gmatch(string.match(found[1], '^{{"ids":%[([%d,]+)%]') or '', '%d+') do
   keys[#keys + 1] = ARGV[2] .. id
 end
-local rows = #keys > 0 and hits(KEYS[5], keys) or nil
+local rows = #keys > 1 and hits(1, unpack(keys)) or nil
 return {{usages, rows and found[1], rows}}
 """

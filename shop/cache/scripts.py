@@ -1,0 +1,266 @@
+"""The steps of the protocol, as Redis carries them out; `protocol.py` says what is under a name.
+
+Each script is one round trip, and runs whole or not at all. Its clock is the server's.
+"""
+
+_NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+
+# The life of this server. A replica is refused: it may be behind.
+_EPOCH = """
+local replication = redis.call('INFO', 'replication')
+if not string.find(replication, 'role:master', 1, true) then
+  return redis.error_reply('READONLY a replica may be behind')
+end
+local epoch = string.sub(string.match(replication, 'master_replid:(%x+)'), 1, 16)
+"""
+
+# The stamp of this moment, of the generations among `values`, which are those of KEYS. A lost
+# generation is followed by a new one: the token of this attempt. No other attempt has it, so a copy
+# that arrives late brings back no value that was there before.
+_STAMP = """
+local suspended, generations = false, {}
+for i = 1, count do
+  local one = values[i]
+  if one and string.sub(one, 1, 8) == 'writers ' then
+    suspended = true
+  elseif not one or #one ~= 16 then
+    one = token
+    redis.pcall('SET', KEYS[i], one)
+  end
+  generations[i] = one
+end
+local stamp = epoch .. ':' .. table.concat(generations, '.')
+"""
+
+# An entry is answered only with the stamp of this moment: epoch and generations are unique values
+# and never come back. UNTIL has 13 digits until the year 2286, so that it is compared as text.
+_ENTRY = """
+local find, sub, byte = string.find, string.sub, string.byte
+local clock = string.format('%013d', now)
+
+-- The document of an entry whose first line is `stamp` and a time to come.
+local function current(value, stamp)
+  local at = #stamp
+  if value and find(value, stamp, 1, true) == 1 and byte(value, at + 14) == 10
+      and clock < sub(value, at + 1, at + 13) then
+    return sub(value, at + 15)
+  end
+end
+"""
+
+# Each entry has one lease at most, of one reader and one stamp, and no token is sent twice: a copy
+# that arrives late must not renew a lease that a writer has removed.
+# Returns the lease (STAMP TOKEN), then for each entry a State and its document.
+_READ = f"""
+{_ENTRY}
+local function read(key, value)
+  if suspended or (value and string.sub(value, 1, 8) == 'writers ') then
+    return 'S'
+  end
+  local document, known = current(value, stamp .. ' '), nil
+  if document then
+    return 'H' .. document
+  elseif value and string.sub(value, 1, #stamp + 1) == stamp .. ' ' then
+    known = string.match(value, '\\n(.*)$')
+  elseif value and string.sub(value, 1, #stamp + 7) == 'lease ' .. stamp .. ' ' then
+    local holder, ends, document = string.match(value, '^(%x+) (%d+)\\n(.*)$', #stamp + 8)
+    if holder and holder ~= before and now < tonumber(ends) then
+      return 'W' .. document
+    end
+    known = document
+  end
+  known = known or ''
+  local lease = 'lease ' .. stamp .. ' ' .. token .. ' ' .. (now + patience) .. '\\n' .. known
+  if known == '' then
+    redis.pcall('SET', key, lease, 'PX', patience)
+  else
+    redis.pcall('SET', key, lease, 'KEEPTTL')
+  end
+  return 'L' .. known
+end
+
+local answer = {{stamp .. ' ' .. token}}
+for i = count + 1, #KEYS do
+  answer[#answer + 1] = read(KEYS[i], values[i])
+end
+return answer
+"""
+
+# KEYS: generations, entries. ARGV: token, lease in milliseconds, the token of an attempt before
+# this one, the number of generations.
+READ = f"""
+{_NOW}
+{_EPOCH}
+local token, patience, before, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local values = redis.call('MGET', unpack(KEYS))
+{_STAMP}
+{_READ}
+"""
+
+# The same in two steps, for a cluster, where the names are on several servers. The stamp then has
+# the epochs of all these servers.
+# KEYS: a generation. ARGV: token. Returns it with its epoch; nothing if it is suspended.
+GENERATION = f"""
+{_EPOCH}
+local token, count, values = ARGV[1], 1, redis.call('MGET', KEYS[1])
+{_STAMP}
+return not suspended and stamp
+"""
+# KEYS: an entry. ARGV: token, lease in milliseconds, the token of an attempt before this one, the
+# generations, empty if one is suspended.
+READ_ENTRY = f"""
+{_NOW}
+{_EPOCH}
+local token, patience, before = ARGV[1], ARGV[2], ARGV[3]
+local values, count = redis.call('MGET', KEYS[1]), 0
+local stamp, suspended = epoch .. ':' .. ARGV[4], ARGV[4] == ''
+{_READ}
+"""
+
+# What READ would answer if all are hits; nothing otherwise, and no lease.
+# `hits` takes the number of generations, then generations and entries.
+HITS = f"""
+{_NOW}
+{_EPOCH}
+{_ENTRY}
+local function hits(count, ...)
+  local values = redis.pcall('MGET', ...)
+  if values.err then
+    return
+  end
+  local stamp, documents = epoch .. ':' .. (values[1] or ''), {{}}
+  for i = 2, count do
+    stamp = stamp .. '.' .. (values[i] or '')
+  end
+  stamp = stamp .. ' '
+  for i = count + 1, #values do
+    local document = current(values[i], stamp)
+    if not document then
+      return
+    end
+    documents[i - count] = document
+  end
+  return documents
+end
+"""
+
+# What READ would answer if the entry is a hit; nothing otherwise, and no lease.
+# KEYS: generations, the entry.
+PEEK = f"""
+{HITS}
+local documents = hits(#KEYS - 1, unpack(KEYS))
+return documents and documents[1]
+"""
+# The same on a cluster. KEYS: a generation. Returns it with its epoch; nothing if there is none.
+PEEK_GENERATION = f"""
+{_EPOCH}
+local generation = redis.call('MGET', KEYS[1])[1]
+return generation and epoch .. ':' .. generation
+"""
+# KEYS: the entry. ARGV: the generations.
+PEEK_ENTRY = f"""
+{_NOW}
+{_EPOCH}
+{_ENTRY}
+return current(redis.call('MGET', KEYS[1])[1], epoch .. ':' .. ARGV[1] .. ' ')
+"""
+
+# Only the lease of this reader becomes an entry. A writer that suspended the name since has
+# removed the lease, and so has anything that lost it.
+# KEYS: entries. ARGV: milliseconds to keep an expired one, then for each entry its lease, time to
+# live in milliseconds, and document. Returns for each 1, or 0 if it was refused.
+FILL = f"""
+{_NOW}
+local values = redis.call('MGET', unpack(KEYS))
+local answer = {{}}
+for i, key in ipairs(KEYS) do
+  local lease, ttl, document = 'lease ' .. ARGV[3 * i - 1] .. ' ', ARGV[3 * i], ARGV[3 * i + 1]
+  answer[i] = 0
+  if values[i] and string.sub(values[i], 1, #lease) == lease then
+    local entry = string.match(lease, ' (%S+)') .. ' ' .. (now + ttl) .. '\\n' .. document
+    redis.call('SET', key, entry, 'PX', document == '' and ttl or ttl + ARGV[1])
+    answer[i] = 1
+  end
+end
+return answer
+"""
+
+# A lease that is given back leaves what it found: an expired entry, or nothing.
+# KEYS: entries. ARGV: for each entry its lease.
+GIVE_BACK = """
+local values = redis.call('MGET', unpack(KEYS))
+for i, key in ipairs(KEYS) do
+  local lease = 'lease ' .. ARGV[i] .. ' '
+  if values[i] and string.sub(values[i], 1, #lease) == lease then
+    local known = string.match(values[i], '\\n(.*)$')
+    if known == '' then
+      redis.call('DEL', key)
+    else
+      redis.call('SET', key, string.match(lease, ' (%S+)') .. ' 0\\n' .. known, 'KEEPTTL')
+    end
+  end
+end
+"""
+
+# The notes on a name, but for those of some writers, and of the dead.
+_OTHERS = f"""
+{_NOW}
+local function others(value, writers)
+  local notes, last = {{}}, 0
+  if value and string.sub(value, 1, 8) == 'writers ' then
+    for token, ends in string.gmatch(value, '(%x+)=(%d+)') do
+      if not writers[token] and now < tonumber(ends) then
+        notes[#notes + 1] = token .. '=' .. ends
+        last = math.max(last, ends)
+      end
+    end
+  end
+  return notes, last
+end
+"""
+
+# A suspended name has neither a document nor a lease, and gets none. A full Redis does this, too.
+# KEYS: names. ARGV: the writer's token, milliseconds.
+SUSPEND = f"""#!lua flags=allow-oom
+{_OTHERS}
+local values = redis.call('MGET', unpack(KEYS))
+for i, key in ipairs(KEYS) do
+  local notes, last = others(values[i], {{[ARGV[1]] = true}})
+  local ends = now + ARGV[2]
+  notes[#notes + 1] = ARGV[1] .. '=' .. ends
+  redis.call('SET', key, 'writers ' .. table.concat(notes, ' '), 'PXAT', math.max(last, ends))
+end
+"""
+
+# The name is open again when the last of its writers has gone, and empty: whatever came under it
+# while the notes were lost goes, too. A generation that is gone is followed by a new one.
+# KEYS: names. ARGV: the writers' tokens.
+RELEASE = f"""#!lua flags=allow-oom
+{_OTHERS}
+local gone = {{}}
+for _, token in ipairs(ARGV) do
+  gone[token] = true
+end
+local values = redis.call('MGET', unpack(KEYS))
+for i, key in ipairs(KEYS) do
+  local notes, last = others(values[i], gone)
+  if #notes > 0 then
+    redis.call('SET', key, 'writers ' .. table.concat(notes, ' '), 'PXAT', last)
+  else
+    redis.call('DEL', key)
+  end
+end
+"""
+
+# At most so many in a period, counted from the first.
+# KEYS: the counter. ARGV: how many more, the most, milliseconds. Returns 1, or 0 over the most.
+ADMIT = """
+local count = redis.call('INCRBY', KEYS[1], ARGV[1])
+if count == tonumber(ARGV[1]) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+end
+return count <= tonumber(ARGV[2]) and 1 or 0
+"""
