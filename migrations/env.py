@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ db = current_app.extensions["migrate"].db
 
 # Who waits for a table makes all that come later wait, too, so a migration gives up soon.
 LOCK_TIMEOUT = "5s"
+ASK_SECONDS = 0.2
 
 
 def migrate_offline() -> None:
@@ -46,10 +48,14 @@ def migrate_online() -> None:
 def one_at_a_time(connection: Connection) -> Iterator[None]:
     """Let a second migration wait, and find nothing to do.
 
-    The lock is of the connection: a migration may commit between its steps.
+    The lock is of the connection: a migration may commit between its steps. The second one asks
+    again and again, because a statement that waits would hold up an index that the first one makes
+    concurrently, which waits for the end of all statements.
     """
     connection.execute(text("SET statement_timeout = 0"))  # of requests, not of a migration
-    connection.execute(text("SELECT pg_advisory_lock(hashtext('shop migrations'))"))
+    while not connection.scalar(text("SELECT pg_try_advisory_lock(hashtext('shop migrations'))")):
+        connection.commit()
+        time.sleep(ASK_SECONDS)
     connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
     connection.commit()
     try:

@@ -18,7 +18,7 @@ import flask_migrate
 import pytest
 import redis
 import requests
-from sqlalchemy import event, text
+from sqlalchemy import create_engine, event, text
 
 import shop.config
 from shop import create_app
@@ -314,6 +314,26 @@ def migrated(settings: dict[str, str]) -> Iterator[Flask]:
     yield app
     with app.app_context():
         db.engine.dispose()
+
+
+@pytest.fixture
+def empty(settings: dict[str, str]) -> Iterator[Flask]:
+    """An application on a database of its own, without tables."""
+    server = create_engine(
+        settings["DATABASE_URL"].replace("postgresql:", "postgresql+psycopg2:"),
+        isolation_level="AUTOCOMMIT",
+    )
+    with server.connect() as connection:
+        connection.execute(text("CREATE DATABASE empty"))
+        app = create_app(
+            settings | {"DATABASE_URL": settings["DATABASE_URL"].replace("/shop?", "/empty?")}
+        )
+        with app.app_context():
+            yield app
+            db.session.remove()
+            db.engine.dispose()
+        connection.execute(text("DROP DATABASE empty WITH (FORCE)"))
+    server.dispose()
 
 
 @pytest.fixture

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import flask_migrate
-import psycopg2
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, event, inspect, text
+from sqlalchemy import event, inspect, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from shop import create_app
+from shop.embedded import programs
 from shop.extensions import Base, db
 from shop.orders import expiry
 
@@ -42,26 +41,6 @@ INSERT_LINE = (
     "VALUES (1, 1, 0, 'a', {}, 1)"
 )
 TABLES = {"alembic_version", *Base.metadata.tables}
-
-
-@pytest.fixture
-def empty(settings: dict[str, str]) -> Iterator[Flask]:
-    """An application on a database of its own, without tables."""
-    server = create_engine(
-        settings["DATABASE_URL"].replace("postgresql:", "postgresql+psycopg2:"),
-        isolation_level="AUTOCOMMIT",
-    )
-    with server.connect() as connection:
-        connection.execute(text("CREATE DATABASE empty"))
-        app = create_app(
-            settings | {"DATABASE_URL": settings["DATABASE_URL"].replace("/shop?", "/empty?")}
-        )
-        with app.app_context():
-            yield app
-            db.session.remove()
-            db.engine.dispose()
-        connection.execute(text("DROP DATABASE empty WITH (FORCE)"))
-    server.dispose()
 
 
 def database_url() -> str:
@@ -116,9 +95,9 @@ def test_the_printed_sql_makes_the_same_tables(empty: Flask) -> None:
     printed = empty.test_cli_runner().invoke(
         args=["db", "upgrade", "--sql", "--directory", MIGRATIONS]
     )
-    with closing(psycopg2.connect(database_url())) as connection:
-        connection.autocommit = True  # the script has its own transactions
-        connection.cursor().execute(printed.stdout)
+    psql = programs.postgres()[0] / "psql"
+    command = [str(psql), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", database_url()]
+    subprocess.run(command, input=printed.stdout, text=True, check=True)
     with db.engine.connect() as connected:
         context = MigrationContext.configure(connected, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []

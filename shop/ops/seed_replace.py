@@ -9,6 +9,7 @@ from sqlalchemy import and_, func, select, text
 
 from shop.extensions import db
 from shop.orders.models import Order
+from shop.search.models import WORDS
 
 from .history import MADE_UP
 
@@ -50,7 +51,7 @@ def delete_all(*, others_too: bool) -> None:
     db.session.execute(text(f"LOCK TABLE {', '.join(REPLACED)} IN ACCESS EXCLUSIVE MODE"))
     if not others_too:
         _refuse_orders_of_others()
-    db.session.execute(text(f"TRUNCATE {', '.join(REPLACED)} RESTART IDENTITY"))
+    db.session.execute(text(f"TRUNCATE {', '.join([*REPLACED, WORDS.name])} RESTART IDENTITY"))
 
 
 def _what_is_there() -> dict[str, int]:

@@ -2,20 +2,63 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Numeric, String, Text, func
+from sqlalchemy import (
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    Numeric,
+    String,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shop.extensions import Base
 from shop.money import ITS_DECIMALS, PRICE_LIMIT, checks
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def _index(name: str, *columns: str, include: Sequence[str] = (), **options: Any) -> Index:
+    """Return an index that ends with the id, in whose order equal rows are listed."""
+    columns = (*columns, "id")
+    return Index(f"ix_products_{name}", *columns, postgresql_include=list(include), **options)
+
+
+# What an index has besides its order, so that pages and counts are found in the index alone.
+WHETHER_SHOWN = ["active", "in_stock"]
+AMOUNT = ["currency", "price"]
+
 
 class Product(Base):
+    """A product. Triggers set what it is found by, whatever is written to those columns.
+
+    They are loaded where they are named, and nowhere else.
+    """
+
     __tablename__ = "products"
     __table_args__ = (
         CheckConstraint("name <> ''", name="name_not_empty"),
         *checks("price", PRICE_LIMIT, ITS_DECIMALS),
         CheckConstraint("stock >= 0", name="stock_not_negative"),
+        Index("ix_products_words", "words", postgresql_using="gin"),
+        _index("price", "currency", "price", include=[*WHETHER_SHOWN, "category_id"]),
+        _index("name_key", "name_key", include=[*WHETHER_SHOWN, "category_id", *AMOUNT]),
+        _index("created_at", "created_at", include=[*WHETHER_SHOWN, "category_id", *AMOUNT]),
+        _index("category_price", "category_id", "currency", "price", include=WHETHER_SHOWN),
+        _index("category_name_key", "category_id", "name_key", include=[*WHETHER_SHOWN, *AMOUNT]),
+        _index(
+            "category_created_at", "category_id", "created_at", include=[*WHETHER_SHOWN, *AMOUNT]
+        ),
+        _index("category", "category_id", include=[*WHETHER_SHOWN, *AMOUNT]),
+        _index("out_of_stock", "category_id", postgresql_where=text("NOT in_stock")),
+        _index("inactive", postgresql_where=text("NOT active")),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -25,11 +68,14 @@ class Product(Base):
     price: Mapped[Decimal] = mapped_column(Numeric)
     currency: Mapped[str] = mapped_column(String(3), server_default="EUR")
     stock: Mapped[int]
-    category_id: Mapped[int] = mapped_column(
-        ForeignKey("categories.id", ondelete="RESTRICT"), index=True
-    )
+    category_id: Mapped[int] = mapped_column(ForeignKey("categories.id", ondelete="RESTRICT"))
     active: Mapped[bool] = mapped_column(server_default="true")
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.now(), onupdate=func.clock_timestamp()
     )
+    words: Mapped[str] = mapped_column(TSVECTOR, deferred=True, deferred_raiseload=True)
+    name_key: Mapped[str] = mapped_column(
+        Text(collation="C"), deferred=True, deferred_raiseload=True
+    )
+    in_stock: Mapped[bool] = mapped_column(deferred=True, deferred_raiseload=True)

@@ -1,0 +1,197 @@
+"""How the columns come that products are found by: beside requests, again after a failure."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import flask_migrate
+import pytest
+from sqlalchemy import event, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from shop import create_app
+from shop.extensions import db
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from flask import Flask
+
+from conftest import ROOT, await_true
+
+MIGRATIONS = str(ROOT / "migrations")
+INSERT = "INSERT INTO products (name, price, stock, category_id) VALUES ('{}', 1, {}, 1)"
+BACKFILL = "DO $$ DECLARE\n    batch"
+FOUND = "SELECT id FROM products WHERE words @@ 'teapot' ORDER BY id"
+
+
+def execute(*statements: str) -> None:
+    with db.engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def column(statement: str) -> list[Any]:
+    with db.engine.connect() as connection:
+        return list(connection.scalars(text(statement)))
+
+
+@pytest.fixture
+def before(empty: Flask) -> Flask:
+    """A database of the version before, with two products."""
+    flask_migrate.upgrade(MIGRATIONS, revision="0006")
+    execute(
+        "INSERT INTO categories (name) VALUES ('Küche')",
+        INSERT.format("Théière / Teapot", 0),
+        INSERT.format("Kettle", 7),
+    )
+    return empty
+
+
+@contextmanager
+def at_statement(beginning: str, action: Callable[[], None]) -> Iterator[None]:
+    """Do something once, before the first statement that begins so."""
+    left = [action]
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if left and statement.startswith(beginning):
+            left.pop()()
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    try:
+        yield
+    finally:
+        event.remove(db.engine, "before_cursor_execute", note)
+    assert not left
+
+
+def test_rows_that_are_there_are_found_after_the_upgrade(before: Flask) -> None:
+    execute("UPDATE products SET updated_at = '2020-01-01'")
+    flask_migrate.upgrade(MIGRATIONS)
+    assert column(FOUND) == [1]
+    assert column("SELECT name_key FROM products ORDER BY id") == ["theiere / teapot", "kettle"]
+    assert column("SELECT in_stock FROM products ORDER BY id") == [False, True]
+    assert column("SELECT id FROM categories WHERE words @@ 'kuche'") == [1]
+    assert column("SELECT word FROM search_words ORDER BY word") == [
+        *("kettle", "kuche", "teapot", "theiere")
+    ]
+    assert column("SELECT DISTINCT extract(year FROM updated_at) FROM products") == [2020]
+
+
+def test_rows_that_the_version_before_writes_meanwhile_are_found(before: Flask) -> None:
+    def write() -> None:
+        execute(
+            INSERT.format("A second teapot", 1),
+            "UPDATE products SET name = 'A third teapot', stock = 0 WHERE id = 2",
+        )
+
+    with at_statement(BACKFILL, write):
+        flask_migrate.upgrade(MIGRATIONS)
+    execute(INSERT.format("A fourth teapot", 1))
+    assert column(FOUND) == [1, 2, 3, 4]
+    assert column("SELECT in_stock FROM products ORDER BY id") == [False, False, True, True]
+
+
+def test_no_table_is_locked_while_rows_are_read_and_indexes_made(before: Flask) -> None:
+    strong = (
+        "SELECT mode FROM pg_locks WHERE granted AND relation = 'products'::regclass "
+        "AND mode IN ('AccessExclusiveLock', 'ExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock')"
+    )
+    held: list[Any] = []
+    for beginning in (BACKFILL, "ALTER TABLE products VALIDATE", "CREATE INDEX"):
+        with at_statement(beginning, lambda: held.extend(column(strong))):
+            flask_migrate.upgrade(MIGRATIONS)
+        flask_migrate.downgrade(MIGRATIONS, revision="0006")
+    assert not held
+    made: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        made.append(statement)
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    flask_migrate.upgrade(MIGRATIONS)
+    event.remove(db.engine, "before_cursor_execute", note)
+    indexes = [one for one in made if one.startswith("CREATE INDEX")]
+    assert len(indexes) > 10
+    assert all(one.startswith("CREATE INDEX CONCURRENTLY") for one in indexes)
+
+
+def test_a_row_that_another_holds_is_filled_when_it_is_free(before: Flask) -> None:
+    """The rows after it are filled meanwhile."""
+    holder = db.engine.connect()
+
+    def hold_it() -> None:
+        holder.execute(text("SELECT FROM products WHERE id = 1 FOR UPDATE"))
+        watcher.start()
+
+    def free_it_after_the_next() -> None:
+        with before.app_context():
+            await_true(lambda: column("SELECT id FROM products WHERE words IS NOT NULL") == [2])
+        holder.close()
+
+    watcher = Thread(target=free_it_after_the_next)
+    with at_statement(BACKFILL, hold_it):
+        flask_migrate.upgrade(MIGRATIONS)
+    watcher.join()
+    assert column(FOUND) == [1]
+
+
+def test_an_upgrade_that_stopped_in_the_middle_can_be_run_again(before: Flask) -> None:
+    def leave_an_invalid_index() -> None:
+        connection = db.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        with connection, pytest.raises(DBAPIError):
+            connection.execute(
+                text("CREATE UNIQUE INDEX CONCURRENTLY ix_products_category ON products (price)")
+            )
+        raise InterruptedError
+
+    stopped = "CREATE INDEX CONCURRENTLY ix_products_name_key"
+    with at_statement(stopped, leave_an_invalid_index), pytest.raises(InterruptedError):
+        flask_migrate.upgrade(MIGRATIONS)
+    invalid = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid"
+    assert column(invalid) == ["ix_products_category"]
+    assert column("SELECT version_num FROM alembic_version") == ["0006"]
+    execute(INSERT.format("Another teapot", 1))
+    flask_migrate.upgrade(MIGRATIONS)
+    assert column(invalid) == []
+    assert column(FOUND) == [1, 3]
+
+
+@pytest.fixture
+def owner_of_nothing(before: Flask, settings: dict[str, str]) -> Iterator[Flask]:
+    """The same database, for a role that owns its tables, and may create no extension."""
+    execute(
+        "CREATE ROLE tenant LOGIN",
+        "GRANT CREATE, USAGE ON SCHEMA public TO tenant",
+        *(f"ALTER TABLE {table} OWNER TO tenant" for table in inspect(db.engine).get_table_names()),
+    )
+    url = settings["DATABASE_URL"].replace("//shop@/shop?", "//tenant@/empty?")
+    app = create_app(settings | {"DATABASE_URL": url})
+    with app.app_context():
+        yield app
+        db.session.remove()
+        db.engine.dispose()
+    execute("REASSIGN OWNED BY tenant TO CURRENT_USER", "DROP OWNED BY tenant", "DROP ROLE tenant")
+
+
+def test_a_role_that_may_not_create_extensions_is_told_what_to_run(
+    before: Flask, owner_of_nothing: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = ["db", "upgrade", "--directory", MIGRATIONS]
+    with owner_of_nothing.app_context():
+        assert owner_of_nothing.test_cli_runner().invoke(args=arguments).exit_code == 1
+    assert caplog.messages[-1] == (
+        "Error: The role tenant may not create extensions (docs/operations.md, Upgrade): in the "
+        "database empty, as a superuser, run: CREATE EXTENSION pg_trgm; CREATE EXTENSION unaccent;"
+    )
+    told = caplog.messages[-1].partition("run: ")[2]
+    with before.app_context():
+        changed = "SELECT count(*) FROM pg_proc WHERE proname LIKE 'shop%'"
+        assert column(changed) == [0]
+        assert column("SELECT version_num FROM alembic_version") == ["0006"]
+        execute(told)
+    with owner_of_nothing.app_context():
+        assert owner_of_nothing.test_cli_runner().invoke(args=arguments).exit_code == 0
+        assert column(FOUND) == [1]
