@@ -165,6 +165,7 @@ def test_limits_are_listed_with_every_route(make_shop: Make) -> None:
         "in 50 s; the tier unlimited has no limit",
         "GET /products default (costs 1 for each 50 rows)",
         "POST /products default, write",
+        "GET /orders default (costs 1 for each 20 rows with a session)",
         "GET /rate_limit default (free), session (free), write (free)",
         "GET /health_check -",
         "GET /livez -",

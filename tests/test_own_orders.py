@@ -370,6 +370,20 @@ def test_what_a_buyer_reads_is_for_no_cache_and_counts_for_the_session(make_shop
     assert Buyer(shop).get("/orders").status_code == 200
 
 
+@pytest.mark.parametrize(("limit", "cost"), [(None, 1), (20, 1), (21, 2), (100, 5), (101, 1)])
+def test_a_large_page_costs_a_session_more_and_a_key_not(
+    make_shop: Make, limit: int | None, cost: int
+) -> None:
+    """Anybody can open a session; 101 are refused."""
+    shop = make_shop(RATE_LIMIT_CALLS="50")
+    key = shop.command("keys", "create", "--name", "x", "--scope", "orders:read").output
+    path = f"/orders?limit={limit}" if limit else "/orders"
+    readers = (Buyer(shop).headers, {"Authorization": f"Bearer {key.split()[-1]}"})
+    answers = [shop.get(path, headers=headers) for headers in readers]
+    left = [int(answer.headers["X-RateLimit-Remaining"]) for answer in answers]
+    assert left == [50 - cost, 49]
+
+
 def test_each_read_is_of_now_also_with_the_edge(shop: Shop, buyer: Buyer) -> None:
     """No worker learns to answer it ahead of the service."""
     buyer.buy()

@@ -19,7 +19,7 @@ from shop.config import current_settings
 from shop.keys.caller import caller
 
 from . import headers
-from .costs import PerRows
+from .costs import PerRows, PerRowsOfSession
 from .extension import Limiter
 from .policies import POLICIES, quota
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from .costs import Cost
 
-__all__ = ["PerRows", "init_app", "limit", "limiter"]
+__all__ = ["PerRows", "PerRowsOfSession", "init_app", "limit", "limiter"]
 
 
 def _numbers(policy: str) -> Callable[[], str]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from flask import request
 
+from shop.keys.caller import caller
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -29,3 +31,14 @@ class PerRows:
 
     def __str__(self) -> str:
         return f"1 for each {self.rows} rows"
+
+
+@dataclass(frozen=True)
+class PerRowsOfSession(PerRows):
+    """What a page costs a session, which anybody can open; the holder of a key pays 1."""
+
+    def __call__(self) -> int:
+        return super().__call__() if caller().session_id else 1
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} with a session"

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shop.config import LARGE_BODY_MAX
+from shop.config import LARGE_BODY_MAX, ORDERS_LIMIT
 from shop.idempotency import Once
 from shop.keys.auth import has_scope, require_scope, require_scope_or_session
 from shop.keys.caller import session_id
-from shop.limits import limit
+from shop.limits import PerRowsOfSession, limit
 from shop.openapi import Blueprint
 from shop.responses import carried_out, private, private_page
 
@@ -29,6 +29,7 @@ READ, WRITE = "orders:read", "orders:write"
 
 
 @blueprint.route("")
+@limit("default", cost=PerRowsOfSession(20, *ORDERS_LIMIT))
 @require_scope_or_session(READ)
 @blueprint.arguments(OrderQuery, location="query")
 @blueprint.response(200, OrderPageSchema, headers={"Link": "Link"})
@@ -36,8 +37,8 @@ READ, WRITE = "orders:read", "orders:write"
 def list_orders(query: dict[str, Any]) -> Response:
     """List orders, newest first.
 
-    A session finds those that were checked out with it. The link to the next page stays right
-    while orders come in.
+    A session finds those that were checked out with it, and a page costs it one request for each
+    20 orders that it asks for. The link to the next page stays right while orders come in.
     """
     body, last = service.page(query, _reader())
     return private_page(body, last)
