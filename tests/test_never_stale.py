@@ -261,7 +261,7 @@ def test_a_redis_that_is_lost_during_a_write_is_told_later(
         way.close()
         if lost == "release":
             redis_cli.flushall()
-            [entry] = others.read("products:id:generation", [KEY])
+            [entry] = others.read(["products:id:generation"], [KEY])
             others.fill({KEY: (entry.lease, 100, b'{"id":1,"stock":3}')})
         return step(self, *arguments)  # type: ignore[no-any-return]
 

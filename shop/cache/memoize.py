@@ -48,7 +48,8 @@ class Memoized:
         family: str | None = None,
     ) -> None:
         functools.update_wrapper(self, function)  # type: ignore[arg-type]
-        self.name = f"{function.__module__.split('.')[-2]}.{function.__name__}"
+        package, _, module = function.__module__.rpartition(".")
+        self.name = f"{(package or module).rpartition('.')[2]}.{function.__name__}"
         self.uncached = function
         self.key = key
         self.family = family or _family(key)
