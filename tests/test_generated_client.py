@@ -71,6 +71,21 @@ def a_customer() -> Any:
     return model("CustomerInput", name="Sample Customer", email="customer@example.com")
 
 
+def a_buyer(service: Service) -> Caller:
+    """Open a session."""
+    _, session = Caller(service)("sessions", "openSession")
+    return Caller(service, session.token)
+
+
+def buy(buyer: Caller, product_id: int) -> Any:
+    """Check out a cart with one unit of a product, and return the order."""
+    buyer("carts", "putCartItem", product_id, body=model("CartItemInput", quantity=1))
+    body = model("CheckoutInput", customer=a_customer())
+    status, order = buyer("carts", "checkOutCart", body=body)
+    assert status == 201
+    return order
+
+
 @pytest.fixture
 def service(generated: None, serve: Callable[..., Service]) -> Service:
     return serve(WEB_CONCURRENCY="1")
@@ -128,8 +143,7 @@ def test_a_patch_can_set_null(owner: Caller) -> None:
 
 
 def test_it_fills_a_cart_and_checks_it_out(service: Service, owner: Caller) -> None:
-    _, session = Caller(service)("sessions", "openSession")
-    buyer = Caller(service, session.token)
+    buyer = a_buyer(service)
     status, cart = buyer("carts", "putCartItem", 1, body=model("CartItemInput", quantity=2))
     assert (status, cart.items[0].state, cart.totals[0].total) == (200, "available", "39.80")
     assert buyer("carts", "getCart") == (200, cart)
@@ -137,10 +151,25 @@ def test_it_fills_a_cart_and_checks_it_out(service: Service, owner: Caller) -> N
     status, order = buyer("carts", "checkOutCart", body=body, idempotency_key="once")
     assert (status, order.status, order.total, order.paid_at) == (201, "pending", "39.80", None)
     assert buyer("carts", "checkOutCart", body=body, idempotency_key="once") == (201, order)
-    status, paid = owner("orders", "payOrder", order.id)
-    assert (status, paid.status, paid.lines) == (200, "paid", order.lines)
     _, product = owner("products", "getProduct", 1)
     assert product.stock == 3
+
+
+def test_its_session_reads_how_far_its_orders_are(service: Service, owner: Caller) -> None:
+    buyer, other = (a_buyer(service) for _ in range(2))
+    orders = [buy(one, 1) for one in (buyer, other, buyer)]
+    status, paid = owner("orders", "payOrder", orders[2].id)
+    assert (status, paid.status, paid.lines) == (200, "paid", orders[2].lines)
+    assert buyer("orders", "getOrder", orders[2].id) == (200, paid)
+    status, page = buyer("orders", "listOrders")
+    assert (status, page.items) == (200, [paid, orders[0]])
+    is_paid = model("ListOrdersStatus", value="paid")
+    _, page = buyer("orders", "listOrders", status=is_paid, limit=1)
+    assert page.items == [paid]
+    _, page = buyer("orders", "listOrders", after=paid.id)
+    assert page.items == [orders[0]]
+    status, problem = buyer("orders", "getOrder", orders[1].id)
+    assert (status, problem.type_) == (404, "/problems/not-found")
 
 
 def test_it_tells_conflicts_apart(owner: Caller) -> None:
