@@ -197,6 +197,27 @@ def test_a_page_fills_a_cart_and_orders_what_is_in_it_once(visit: Open, a_shop: 
 
 
 @EDGE
+def test_a_page_reads_how_far_its_order_is_and_not_that_of_another(
+    visit: Open, a_shop: Shop, edge: str
+) -> None:
+    page = visit(EDGE_ENABLED=edge)
+    order = """
+        const { token } = (await call("POST", "/sessions")).body;
+        await call("PUT", "/cart/items/2", { token, body: { quantity: 1 } });
+        const made = await call("POST", "/cart/checkout", { token, body: { customer } });
+        return [token, made.headers.location];
+    """
+    (_, others), (token, own) = (page.run(order, customer=CUSTOMER) for _ in range(2))
+    ask = "return [await call('GET', own, { token }), await call('GET', others, { token })];"
+    for step, status in (("pay", "paid"), ("ship", "shipped")):
+        assert a_shop.move_order(2, step).status_code == 200
+        found, refused = page.run(ask, token=token, own=own, others=others)
+        assert (found["status"], found["body"]["status"]) == (200, status)
+        assert found["headers"]["cache-control"] == "no-store"
+        assert (refused["status"], refused["body"]["type"]) == (404, "/problems/not-found")
+
+
+@EDGE
 def test_a_page_reads_that_its_quota_is_spent_and_when_to_come_back(visit: Open, edge: str) -> None:
     """Also of a request that the browser asks for first."""
     page = visit(EDGE_ENABLED=edge, RATE_LIMIT_CALLS="3", RATE_LIMIT_PERIOD="86400")
@@ -275,11 +296,13 @@ def test_the_example_of_the_readme_buys(visit: Open) -> None:
     """With a quota of one request in a second, so that it has to wait and to ask again."""
     page = visit(RATE_LIMIT_CALLS="1", RATE_LIMIT_PERIOD="1")
     [example] = re.findall(r"```js\n(.+?)```", README.read_text(), re.DOTALL)
-    report = "return [order.status, order.headers.get('Location'), (await order.json()).lines];"
-    status, location, lines = page.page.run(
+    report = (
+        "return [order.status, order.headers.get('Location'), (await order.json()).lines, status]"
+    )
+    made, location, lines, status = page.page.run(
         example.replace("http://localhost:8000", page.url) + report
     )
-    assert (status, location) == (201, "/orders/1")
+    assert (made, location, status) == (201, "/orders/1", "pending")
     assert [(line["product_id"], line["quantity"]) for line in lines] == [(1, 1)]
 
 
