@@ -1,6 +1,6 @@
 -- What products and categories are found by. The functions of SQL have bodies that PostgreSQL
--- parses when they are made, and the others keep the search path of that moment, so that they
--- work under any (pg_restore has none).
+-- parses when they are made, and triggers keep the search path of that moment, so that they work
+-- under any (pg_restore has none).
 
 CREATE TABLE IF NOT EXISTS search_words (word text COLLATE "C" NOT NULL);
 CREATE TABLE IF NOT EXISTS search_configuration (
@@ -61,40 +61,61 @@ CREATE OR REPLACE FUNCTION shop_name_key(t text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN left(btrim(regexp_replace(shop_plain(t), '\s+', ' ', 'g')), 200);
 
+-- What follows is called for each row that is written, and PL/pgSQL keeps its plans.
+
 -- Return the text-search configuration that the rows are indexed with besides `simple`.
 CREATE OR REPLACE FUNCTION shop_search_configuration() RETURNS regconfig
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN coalesce((SELECT name FROM search_configuration)::regconfig, 'simple'::regconfig);
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$ BEGIN
+    RETURN coalesce((SELECT name FROM search_configuration), 'simple')::regconfig;
+END $$;
 
 -- Return the stems of a word. Each begins with `=`, which no word does: so `=cas` is the stem of
 -- casas and of casa, and no stem is taken for a word. A stemmer may know a word with its accents
 -- alone, and buyers leave them out: both are asked.
 CREATE OR REPLACE FUNCTION shop_stems(word text, configuration regconfig) RETURNS text[]
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN (
-    SELECT coalesce(array_agg(DISTINCT '=' || left(shop_fold(lexeme), 100)), '{}')
-    FROM unnest(
-        tsvector_to_array(to_tsvector(configuration, word))
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$ DECLARE
+    lexeme text;
+    stem text;
+    stems text[] := '{}';
+BEGIN
+    FOREACH lexeme IN ARRAY tsvector_to_array(to_tsvector(configuration, word))
         || tsvector_to_array(to_tsvector(configuration, shop_fold(word)))
-    ) AS lexemes (lexeme)
-    WHERE configuration <> 'simple'::regconfig
-);
+    LOOP
+        stem := '=' || left(shop_fold(lexeme), 100);
+        IF stem <> ALL (stems) THEN
+            stems := stems || stem;
+        END IF;
+    END LOOP;
+    RETURN stems;
+END $$;
 
--- Return the words of the text and their stems as the text of a tsvector, with a weight and the
+-- Return the words of the text, and their stems, as the text of a tsvector, with a weight and the
 -- positions after `after`.
 CREATE OR REPLACE FUNCTION shop_lexemes(
     t text, weight text, after integer, configuration regconfig
 ) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN (
-    SELECT coalesce(string_agg('''' || left(word, 100) || ''':' || after + n || weight, ' '), '')
-    FROM unnest(string_to_array(shop_fold(t), ' ')) WITH ORDINALITY AS words (word, n)
-) || CASE WHEN configuration = 'simple'::regconfig THEN '' ELSE (
-    SELECT coalesce(string_agg(' ''' || stem || ''':' || after + n || weight, ''), '')
-    FROM unnest(string_to_array(shop_words(lower(t COLLATE shop_case)), ' '))
-        WITH ORDINALITY AS words (word, n),
-        unnest(shop_stems(word, configuration)) AS stems (stem)
-) END;
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$ DECLARE
+    word text;
+    stem text;
+    place integer := after;
+    lexemes text := '';
+BEGIN
+    FOREACH word IN ARRAY string_to_array(shop_fold(t), ' ') LOOP
+        place := place + 1;
+        lexemes := lexemes || '''' || left(word, 100) || ''':' || place || weight || ' ';
+    END LOOP;
+    IF configuration = 'simple'::regconfig THEN
+        RETURN lexemes;
+    END IF;
+    place := after;
+    FOREACH word IN ARRAY string_to_array(shop_words(lower(t COLLATE shop_case)), ' ') LOOP
+        place := place + 1;
+        FOREACH stem IN ARRAY shop_stems(word, configuration) LOOP
+            lexemes := lexemes || '''' || stem || ''':' || place || weight || ' ';
+        END LOOP;
+    END LOOP;
+    RETURN lexemes;
+END $$;
 
 -- Return what a product is found by. No phrase goes from one of its texts into another, because
 -- their positions are apart. A SKU is found by its parts, and whole, however it is written.
@@ -103,19 +124,23 @@ CREATE OR REPLACE FUNCTION shop_product_words(
 ) RETURNS tsvector
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (
-    shop_lexemes(name, 'A', 0, configuration) || ' '
-    || shop_lexemes(coalesce(sku, ''), 'B', 2000, 'simple') || ' '
-    || shop_lexemes(replace(shop_fold(coalesce(sku, '')), ' ', ''), 'B', 2100, 'simple') || ' '
+    shop_lexemes(name, 'A', 0, configuration)
+    || shop_lexemes(coalesce(sku, ''), 'B', 2000, 'simple')
+    || shop_lexemes(replace(shop_fold(coalesce(sku, '')), ' ', ''), 'B', 2100, 'simple')
     || shop_lexemes(description, 'D', 3000, configuration)
 )::tsvector;
 
 -- Return the word, and what is left of it without each of its letters. Two words that are one
 -- edit apart, a swap of two letters too, have one of these in common.
 CREATE OR REPLACE FUNCTION shop_deletions(word text) RETURNS text[]
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN word || ARRAY(
-    SELECT overlay(word PLACING '' FROM n FOR 1) FROM generate_series(1, char_length(word)) AS n
-);
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$ DECLARE
+    deletions text[] := ARRAY[word];
+BEGIN
+    FOR n IN 1..char_length(word) LOOP
+        deletions := deletions || overlay(word PLACING '' FROM n FOR 1);
+    END LOOP;
+    RETURN deletions;
+END $$;
 
 -- Return the query that finds any of the words; `mark` is what follows each in a tsquery: weights
 -- of the texts to look in, and * for words that begin so.
