@@ -1,8 +1,15 @@
-"""Pages of a list: their ids are one cached document, their rows are others."""
+"""Answers that are made of cached documents: what names rows, the rows, what is joined to them.
+
+A page says of which documents it is made, and its layout how. Flask reads the documents one kind
+after another; the edge reads them in one script, by the same rules, and has the same layout make
+the answer.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import orjson
 from marshmallow import Schema
@@ -12,22 +19,121 @@ from .extensions import db
 from .fields import LIMIT, SKIPPED, WholeText
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from sqlalchemy import ColumnExpressionArgument
     from sqlalchemy.orm import InstrumentedAttribute
 
+    from .cache import MemoizedMany
+
+IDS = re.compile(rb'\{"ids":\[([0-9,]*)\]')  # what an entry that names rows begins with
+
+
+class Layout(Protocol):
+    """How an answer is made of documents. Frozen: the edge keeps it."""
+
+    def compose(
+        self,
+        entries: Sequence[bytes],
+        rows: Sequence[bytes],
+        joined: Sequence[Mapping[str, bytes]],
+    ) -> tuple[bytes, str]:
+        """Return the answer, and the value of its Link header, empty for none.
+
+        `joined` has for each join its documents by number. Only documents that exist are there. A
+        link that begins with its query, `<?limit=10>`, leads to the path of the answer itself.
+        """
+        ...
+
+
+class Join(NamedTuple):
+    """A document for each row, whose id is the number that a member of the row has.
+
+    A quotation mark within a JSON text has a backslash before it, so the first bytes that read as
+    the member and a number are the member, unless an object within the row has one of that name.
+    """
+
+    function: MemoizedMany[int]
+    member: str  # letters and underscores
+
+    def numbers(self, rows: Iterable[bytes]) -> list[int]:
+        """Return the numbers that the rows have, each once."""
+        member = re.compile(b'"%b":([0-9]+)' % self.member.encode())
+        found = map(member.search, rows)
+        return list(dict.fromkeys(int(match[1]) for match in found if match))
+
 
 class Page(NamedTuple):
-    """Rows `skip` to `skip + limit` of a list, as JSON documents; `more` follow or do not."""
+    """The documents that an answer is made of, and where they are from.
 
-    documents: list[bytes]
+    The rows are those with the `ids`, then those that entries name, each once: an entry names rows
+    if it begins with `{"ids":[`. Those that may not be shown are left out.
+    """
+
+    layout: Layout
+    entries: Sequence[bytes]
+    rows: Sequence[bytes]
+    joined: Sequence[Mapping[str, bytes]]
+    function: MemoizedMany[int]  # that has the rows
+    joins: Sequence[Join] = ()
+    ids: Sequence[int] = ()
+
+    def compose(self) -> tuple[bytes, str]:
+        return self.layout.compose(self.entries, self.rows, self.joined)
+
+
+def read_page(
+    layout: Layout,
+    function: MemoizedMany[int],
+    *entries: bytes,
+    ids: Sequence[int] = (),
+    joins: Sequence[Join] = (),
+    all_rows: bool = False,
+) -> Page:
+    """Read the rows of a page, and what is joined to them.
+
+    Unless `all_rows` is asked for, only those that everybody may see.
+    """
+    found = function(row_ids(ids, entries))
+    rows = list(found.values()) if all_rows else function.published(found.values())
+    joined = [
+        {str(number): document for number, document in join.function(join.numbers(rows)).items()}
+        for join in joins
+    ]
+    return Page(layout, entries, rows, joined, function, joins, ids)
+
+
+def row_ids(ids: Sequence[int], entries: Iterable[bytes]) -> list[int]:
+    """Return the ids of a page's rows: those that are given, and those that entries name."""
+    lists = [match[1] for match in map(IDS.match, entries) if match and match[1]]
+    named = (int(one) for some in lists for one in some.split(b","))
+    return list(dict.fromkeys([*ids, *named]))
+
+
+@dataclass(frozen=True)
+class BySkip:
+    """Rows `skip` to `skip + limit` of a list, whose ids are one entry."""
+
     skip: int
     limit: int
-    more: bool
 
-    def to_json(self) -> bytes:
-        """Compose the answer from the rows' documents, as they are."""
-        items = b",".join(self.documents)
-        return b'{"items":[%b],"skip":%d,"limit":%d}' % (items, self.skip, self.limit)
+    def compose(
+        self,
+        entries: Sequence[bytes],
+        rows: Sequence[bytes],
+        joined: Sequence[Mapping[str, bytes]],  # noqa: ARG002  (it has none)
+    ) -> tuple[bytes, str]:
+        items = b",".join(rows)
+        body = b'{"items":[%b],"skip":%d,"limit":%d}' % (items, self.skip, self.limit)
+        links = []
+        if self.skip:
+            links.append(self._link(max(0, self.skip - self.limit), "prev"))
+        if has_more(entries[0]):
+            links.append(self._link(self.skip + self.limit, "next"))
+        return body, ", ".join(links)
+
+    def _link(self, skip: int, relation: str) -> str:
+        return f'<?skip={skip}&limit={self.limit}>; rel="{relation}"'
 
 
 def select_page_ids(

@@ -133,14 +133,15 @@ def cached_document(body: bytes, links: str = "") -> Response:
         del response.headers["Content-Type"], response.headers["Content-Length"]
     else:
         response = document(body)
-    response.headers.extend(read_headers(etag, cache_outcome(), links))
+    response.headers.extend(read_headers(etag, cache_outcome(), links, request.path))
     return response
 
 
 def cached_page(page: Page) -> Response:
-    """Answer with a page, and links to its neighbours."""
+    """Answer with what a page's layout makes of its documents, and links to its neighbours."""
     g.page = page
-    return cached_document(page.to_json(), page_links(request.path, page))
+    body, links = page.compose()
+    return cached_document(body, links)
 
 
 def for_this_caller(response: Response) -> Response:
@@ -155,27 +156,15 @@ def for_this_caller(response: Response) -> Response:
 # The edge answers by the same functions, without a request of Flask's.
 
 
-def read_headers(etag: str, outcome: Outcome | None, links: str) -> list[tuple[str, str]]:
-    """Return what the answer to a cached read has besides its content."""
+def read_headers(
+    etag: str, outcome: Outcome | None, links: str, path: str
+) -> list[tuple[str, str]]:
+    """Return what the answer to a cached read under `path` has besides its content (RFC 8288)."""
     headers = [("ETag", etag), ("Cache-Control", "no-cache")]
     if outcome:
         headers.append(("X-Cache", outcome.name))
     if outcome is Outcome.STALE:
         headers.append(("Warning", '110 - "Response is Stale"'))  # RFC 5861, section 4
     if links:
-        headers.append(("Link", links))
+        headers.append(("Link", links.replace("<?", f"<{path}?")))
     return headers
-
-
-def page_links(path: str, page: Page) -> str:
-    """Return the links to the neighbours of a page under `path` (RFC 8288), if it has any."""
-    links = []
-    if page.skip:
-        links.append(_link(path, max(0, page.skip - page.limit), page.limit, "prev"))
-    if page.more:
-        links.append(_link(path, page.skip + page.limit, page.limit, "next"))
-    return ", ".join(links)
-
-
-def _link(path: str, skip: int, limit: int, relation: str) -> str:
-    return f'<{path}?skip={skip}&limit={limit}>; rel="{relation}"'

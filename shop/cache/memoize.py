@@ -32,6 +32,7 @@ class Reading(NamedTuple):
     generations: Sequence[str]  # that its entries depend on
     keys: Sequence[str]
     documents: Mapping[int, bytes]  # by position, empty for what does not exist
+    bounded: bool = False
 
 
 class Memoized:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from shop.etags import require_match
 from shop.extensions import cache, db
-from shop.pages import Page, dump, select_page_ids
+from shop.pages import BySkip, dump, read_page, select_page_ids
 from shop.problems import CategoryInUseError, NameTakenError, NotFoundError, violations
 
 from .models import Category
@@ -17,6 +16,8 @@ from .schemas import CategorySchema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from shop.pages import Page
 
 schema = CategorySchema()
 
@@ -31,9 +32,7 @@ def category(category_id: int) -> bytes:
 
 def page(skip: int, limit: int) -> Page:
     """Return a page of categories, in id order."""
-    found = json.loads(page_ids(skip, limit))
-    documents = category_documents(found["ids"])
-    return Page(list(documents.values()), skip, limit, found["more"])
+    return read_page(BySkip(skip, limit), category_documents, page_ids(skip, limit))
 
 
 @cache.memoize_many(key="categories:id:{category_id}", ttl="category_cache_ttl", tables=[Category])

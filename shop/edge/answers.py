@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from shop.errors import PROBLEM, problem_document
 from shop.etags import is_current
 from shop.limits.headers import refusal, usage_headers
-from shop.pages import Page, has_more
-from shop.responses import JSON, SECURITY_HEADERS, page_links, read_headers
+from shop.responses import JSON, SECURITY_HEADERS, read_headers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from shop.cache import Outcome
     from shop.limits.decision import Usage
 
-    from .addresses import Address
+    from .address import Address
     from .asked import Asked
 
 SECURITY = list(SECURITY_HEADERS.items())
@@ -33,31 +32,21 @@ def compose(
     asked: Asked,
     address: Address,
     used: Sequence[Usage],
-    found: Sequence[Any],
+    found: list[Any],
     outcome: Outcome | None,
 ) -> Answer | None:
     """Answer with what everybody may see of the documents that were found, or 304.
 
-    Return None for a row that not everybody may see: Flask knows what to say of it.
+    Return None where that is nothing.
     """
-    page = None
-    if address.limit:
-        page = Page(found[1], address.skip, address.limit, has_more(found[0]))
-    body = page.to_json() if page else found[0]
-    etag = address.last_etag(body)
-    if etag is None:  # it may have what only some may see, which conditions must not tell of
-        documents = page.documents if page else found
-        public = address.rows.published(documents)
-        if len(public) < len(documents):
-            if not page:
-                return None
-            body = page._replace(documents=public).to_json()
-        etag = address.new_etag(body)
-    links = page_links(asked.path, page) if page else ""
-    headers = read_headers(etag, outcome, links) + _closing_headers(asked, used)
-    if is_current(etag, asked.if_none_match):
+    made = address.compose(found)
+    if made is None:
+        return None
+    headers = read_headers(made.etag, outcome, made.links, asked.path)
+    headers += _closing_headers(asked, used)
+    if is_current(made.etag, asked.if_none_match):
         return Answer(HTTPStatus.NOT_MODIFIED, headers, b"")
-    return Answer(HTTPStatus.OK, _content_headers(JSON, body) + headers, body)
+    return Answer(HTTPStatus.OK, _content_headers(JSON, made.body) + headers, made.body)
 
 
 def refuse(asked: Asked, used: Sequence[Usage], against: Sequence[Usage]) -> Answer:

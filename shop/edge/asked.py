@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Place = tuple[str, bool, str]  # path, whether the id of a row follows, query
 
-ADDRESS_LONGEST = 256  # characters, of path and query
+ADDRESS_LONGEST = 2048  # characters, of path and query
 HOST = re.compile(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*(:[0-9]{1,5})?")
 ROW = re.compile(r"(/.*/)([1-9][0-9]{0,9})")
 

@@ -27,14 +27,15 @@ from .asked import read_request
 from .script import ANSWER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
     from flask import Flask
 
     from shop.keys.known import Known
 
-    from .addresses import Address, Addresses
+    from .address import Address
+    from .addresses import Addresses
     from .answers import Answer
     from .asked import Asked
 
@@ -152,22 +153,18 @@ class Edge:
 
     def _ask(self, payers: Payers, address: Address, asked: Asked) -> list[Any]:
         """Return what ANSWER does. Raises RedisUnavailable."""
-        keys = [record.key(payers.client), record.key(payers.address)]
-        keys += [address.entry.generation_key, address.key + asked.row]
-        arguments: list[object] = ["1" if self._enforced else "", "", ""]
-        if address.limit:
-            keys.append(address.rows.generation_key)
-            arguments[1] = address.rows.prefix
+        keys = [record.key(payers.client), record.key(payers.address), *address.keys]
+        if address.rows and address.is_row:
+            keys.append(address.rows.prefix + asked.row)
+        session = ""
         if asked.session:
             keys += [session_documents.generation_key, session_documents.prefix + asked.session]
-            arguments[2] = UNRENEWED_MILLISECONDS
-        for charge in address.charges:
-            arguments += charge
+            session = str(UNRENEWED_MILLISECONDS)
+        arguments = ["1" if self._enforced else "", session, *address.arguments]
         answer: list[Any] = self._connection.eval(ANSWER, keys, arguments)
         return answer
 
 
-def _count_hits(address: Address, found: Sequence[Any]) -> None:
-    reads(address.entry.name, "hit").inc()
-    if address.limit:
-        reads(address.rows.name, "hit").inc(len(found[1]))
+def _count_hits(address: Address, found: list[Any]) -> None:
+    for name, count in address.reads(found):
+        reads(name, "hit").inc(count)

@@ -3,42 +3,106 @@
 from shop.cache.scripts import HITS
 from shop.limits.scripts import DECIDE
 
-# KEYS: the records of a client and of its address, which may be one; an entry's generation and
-# name; if that is a page, the generation of its rows; if a session is sent, its generation and
-# name. ARGV: 1 if limits are enforced; of a page the prefix of its rows; of a session the
-# milliseconds that it must have left; for each policy what DECIDE asks.
+# KEYS: the records of a client and of its address, which may be one; for each group of entries
+# their generations and names; if there are rows, their generation and the names of those that are
+# given; for each join its generation; if a session is sent, its generation and name.
+# ARGV: 1 if limits are enforced; of a session the milliseconds that it must have left; the number
+# of groups, and for each the numbers of its generations and entries; the prefix of the rows that
+# entries name, empty if none does; how many rows are given; the number of joins, and for each the
+# member of a row that has a number, and the prefix; for each policy what DECIDE asks.
 # Returns nothing for a session that is not known or soon to be renewed. Else what DECIDE returns;
-# if all that was asked for are hits, the entry's document; for a page the documents of its rows.
-# What can fail comes before anything is charged.
+# if all that was asked for are hits, the entries, the rows, and for each join numbers and documents
+# in turn. What can fail comes before anything is charged.
 ANSWER = f"""
 local function decide(KEYS, ARGV)
 {DECIDE}
 end
 {HITS}
-if ARGV[3] ~= '' then
+if ARGV[2] ~= '' then
   local session = hits(1, KEYS[#KEYS - 1], KEYS[#KEYS])
   local ends = session and string.match(session[1], '"expires_at":(%d+)')
-  if not ends or ends * 1000 < now + ARGV[3] then
+  if not ends or ends * 1000 < now + ARGV[2] then
     return {{}}
   end
 end
+
+local rows_at = 4 + 2 * ARGV[3]
+local prefix, given = ARGV[rows_at], tonumber(ARGV[rows_at + 1])
+local joins_at = rows_at + 3
+local policies_at = joins_at + 2 * ARGV[rows_at + 2]
 local usages = {{}}
-if #ARGV > 3 then
-  usages = decide({{KEYS[1], KEYS[2]}}, {{unpack(ARGV, 4)}})
+if #ARGV >= policies_at then
+  usages = decide({{KEYS[1], KEYS[2]}}, {{unpack(ARGV, policies_at)}})
   for i = 1, #usages, 4 do
     if usages[i] == 0 and ARGV[1] == '1' then
       return {{usages}}
     end
   end
 end
-local found = hits(1, KEYS[3], KEYS[4])
-if not found or ARGV[2] == '' then
-  return {{usages, found and found[1]}}
+
+local at, entries, rows = 3, {{}}, {{}}  -- `at`: of the next key
+for i = 4, rows_at - 1, 2 do
+  local count, last = tonumber(ARGV[i]), at + ARGV[i] + ARGV[i + 1] - 1
+  local documents = hits(count, unpack(KEYS, at, last))
+  if not documents then
+    return {{usages}}
+  end
+  for j = 1, #documents do
+    entries[#entries + 1] = documents[j]
+  end
+  at = last + 1
 end
-local keys = {{KEYS[5]}}
-for id in string.gmatch(string.match(found[1], '^{{"ids":%[([%d,]+)%]') or '', '%d+') do
-  keys[#keys + 1] = ARGV[2] .. id
+
+local function distinct(keys)
+  local known, left = {{}}, {{}}
+  for _, key in ipairs(keys) do
+    if not known[key] then
+      known[key], left[#left + 1] = true, key
+    end
+  end
+  return left
 end
-local rows = #keys > 1 and hits(1, unpack(keys)) or nil
-return {{usages, rows and found[1], rows}}
+
+if prefix ~= '' or given > 0 then
+  local keys = {{unpack(KEYS, at, at + given)}}
+  at = at + given + 1
+  if prefix ~= '' then
+    for _, entry in ipairs(entries) do
+      for id in string.gmatch(string.match(entry, '^{{"ids":%[([%d,]+)%]') or '', '%d+') do
+        keys[#keys + 1] = prefix .. id
+      end
+    end
+    if given > 0 or #entries > 1 then
+      keys = distinct(keys)
+    end
+  end
+  if #keys > 1 then
+    rows = hits(1, unpack(keys))
+    if not rows then
+      return {{usages}}
+    end
+  end
+end
+
+local answer = {{usages, entries, rows}}
+for i = joins_at, policies_at - 1, 2 do
+  local member, keys, numbers, known = '"' .. ARGV[i] .. '":(%d+)', {{KEYS[at]}}, {{}}, {{}}
+  for _, row in ipairs(rows) do
+    local number = string.match(row, member)
+    if number and not known[number] then
+      known[number], numbers[#numbers + 1] = true, number
+      keys[#keys + 1] = ARGV[i + 1] .. number
+    end
+  end
+  local documents = #numbers == 0 and {{}} or hits(1, unpack(keys))
+  if not documents then
+    return {{usages}}
+  end
+  local joined = {{}}
+  for j = 1, #numbers do
+    joined[2 * j - 1], joined[2 * j] = numbers[j], documents[j]
+  end
+  answer[#answer + 1], at = joined, at + 1
+end
+return answer
 """

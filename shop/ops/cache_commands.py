@@ -15,6 +15,7 @@ from shop.categories.models import Category
 from shop.config import CATEGORIES_LIMIT, PRODUCTS_LIMIT, current_settings
 from shop.extensions import cache as memo
 from shop.extensions import db
+from shop.pages import has_more
 from shop.products import service as products
 from shop.products.models import Product
 from shop.redis import RedisUnavailable
@@ -153,7 +154,7 @@ def warm(pages: int) -> None:
         (products.page_of_all, PRODUCTS_LIMIT),
     ):
         for number in range(pages):
-            if not page(number * limit, limit).more:
+            if not has_more(page(number * limit, limit).entries[0]):
                 break
 
 

@@ -6,7 +6,6 @@ is made of rows, so that no list of ids, however old, shows what has been made i
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Integer, cast, column, select, update, values
@@ -15,7 +14,7 @@ from shop.etags import require_match
 from shop.extensions import cache, db
 from shop.fields import INTEGER_MAX
 from shop.money import decimals, exact
-from shop.pages import Page, dump, select_page_ids
+from shop.pages import BySkip, dump, read_page, select_page_ids
 from shop.problems import (
     InvalidFieldsError,
     NotFoundError,
@@ -33,6 +32,8 @@ from .schemas import ProductSchema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from shop.pages import Page
 
 ACTIVE = b'"active":true'
 
@@ -56,15 +57,13 @@ def any_product(product_id: int) -> bytes:
 
 def page(skip: int, limit: int) -> Page:
     """Return a page of the active products, in id order."""
-    found = json.loads(page_ids(skip, limit))
-    return Page(public_documents(found["ids"]), skip, limit, found["more"])
+    return read_page(BySkip(skip, limit), product_documents, page_ids(skip, limit))
 
 
 def page_of_all(skip: int, limit: int) -> Page:
     """Return a page of all products, active or not, in id order."""
-    found = json.loads(all_page_ids(skip, limit))
-    documents = product_documents(found["ids"])
-    return Page(list(documents.values()), skip, limit, found["more"])
+    ids = all_page_ids(skip, limit)
+    return read_page(BySkip(skip, limit), product_documents, ids, all_rows=True)
 
 
 def public_documents(product_ids: Sequence[int]) -> list[bytes]:

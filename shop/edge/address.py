@@ -1,0 +1,100 @@
+"""What a process knows of one address: which documents its answers are made of, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from .bodies import NOTHING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shop.cache import MemoizedMany, Reading
+    from shop.limits.decision import Charge
+    from shop.pages import Join, Layout
+
+    from .bodies import Bodies, Body
+
+KEY_BYTES = 64  # that a name needs besides its characters
+
+
+@dataclass(eq=False)
+class Address:
+    """What was learnt of an address.
+
+    One of rows is that of a route: the id that ends its path is that of its row.
+    """
+
+    route: str
+    charges: Sequence[Charge]
+    layout: Layout | None  # none where a document is the whole answer
+    entries: Sequence[Reading]
+    rows: MemoizedMany[int] | None
+    bodies: Bodies
+    ids: Sequence[str] = ()  # of rows that no entry names
+    joins: Sequence[Join] = ()
+    is_row: bool = False
+    last: Body = field(default=NOTHING)
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """The names that the script is told, but that of a route's row."""
+        keys = [name for one in self.entries for name in (*one.generations, *one.keys)]
+        if self.rows:
+            keys += [self.rows.generation_key, *(f"{self.rows.prefix}{one}" for one in self.ids)]
+        return keys + [join.function.generation_key for join in self.joins]
+
+    @cached_property
+    def arguments(self) -> list[object]:
+        """What the script is told of these names, and of what a request costs."""
+        arguments: list[object] = [len(self.entries)]
+        for one in self.entries:
+            arguments += (len(one.generations), len(one.keys))
+        named = self.rows.prefix if self.rows and self.entries else ""
+        arguments += (named, len(self.ids) + self.is_row, len(self.joins))
+        for join in self.joins:
+            arguments += (join.member, join.function.prefix)
+        return arguments + [part for charge in self.charges for part in charge]
+
+    @cached_property
+    def size(self) -> int:
+        """The bytes that it needs, without the last answer."""
+        return sum(len(key) + KEY_BYTES for key in (*self.keys, *self.ids, self.route))
+
+    def compose(self, found: list[Any]) -> Body | None:
+        """Answer with what everybody may see of the documents that were found.
+
+        Return None where that is nothing: Flask knows what to say of it.
+        """
+        last = self.last
+        if found == last.found:
+            return last
+        entries, rows, *joined = found
+        entries = list(filter(None, entries))
+        rows = self.rows.published(filter(None, rows)) if self.rows else []
+        if self.layout:
+            made = self.layout.compose(entries, rows, list(map(_by_number, joined)))
+        elif whole := [*entries, *rows]:
+            made = whole[0], ""
+        else:
+            return None
+        return self.bodies.new(self, found, *made)
+
+    def reads(self, found: list[Any]) -> list[tuple[str, int]]:
+        """Return how many documents of which functions were found."""
+        _, rows, *joined = found
+        reads = [(one.function.name, len(one.keys)) for one in self.entries]
+        if self.rows and rows:
+            reads.append((self.rows.name, len(rows)))
+        for join, pairs in zip(self.joins, joined, strict=True):
+            if pairs:
+                reads.append((join.function.name, len(pairs) // 2))
+        return reads
+
+
+def _by_number(pairs: list[bytes]) -> dict[str, bytes]:
+    """Return the documents by number, of a list of both in turn."""
+    both = zip(pairs[::2], pairs[1::2], strict=True)
+    return {number.decode(): document for number, document in both if document}

@@ -1,0 +1,98 @@
+"""How the current request was answered: the documents that Flask has read, and what for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import g, request
+
+from shop.cache import MemoizedMany, Outcome, cache_outcome
+from shop.pages import row_ids
+
+from .address import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shop.cache import Reading
+    from shop.pages import Join, Page
+
+    from .asked import Asked
+    from .bodies import Bodies
+
+Understood = tuple[Address, list[Any]]  # and the documents, as the script returns them
+
+
+def understand(asked: Asked, bodies: Bodies) -> Understood | None:
+    """Return how the current answer was made, and of which documents."""
+    readings: list[Reading] = g.cache_reads
+    if any(one.bounded for one in readings) and cache_outcome() is not Outcome.HIT:
+        return None  # it may be asked for this once
+    if "page" in g:
+        return None if asked.row else _of_page(g.page, readings, bodies)
+    if len(readings) == 1 and len(readings[0].keys) == 1:
+        return _of_document(asked, readings[0], bodies)
+    return None
+
+
+def _of_document(asked: Asked, reading: Reading, bodies: Bodies) -> Understood | None:
+    """Understand an answer that is one document: the row that the path names, or an entry."""
+    rows = reading.function
+    if asked.row:
+        if not isinstance(rows, MemoizedMany) or reading.keys[0] != rows.prefix + asked.row:
+            return None
+        address = Address(*_route(), None, [], rows, bodies, is_row=True)
+        return address, [[], [reading.documents[0]]]
+    if isinstance(rows, MemoizedMany):
+        return None  # not everybody may see it
+    return Address(*_route(), None, [reading], None, bodies), [[reading.documents[0]], []]
+
+
+def _of_page(page: Page, readings: Sequence[Reading], bodies: Bodies) -> Understood | None:
+    functions = {page.function, *(join.function for join in page.joins)}
+    entries = [one for one in readings if one.function not in functions]
+    documents = [document for one in entries for document in _ordered(one)]
+    if list(filter(None, documents)) != list(page.entries) or not (documents or page.ids):
+        return None  # more was read than the page is made of, or less
+    keys = [f"{page.function.prefix}{one}" for one in row_ids(page.ids, page.entries)]
+    rows = _read_of(page.function, readings)
+    if list(rows) != keys:
+        return None
+    joined = [_pairs(join, _read_of(join.function, readings), page.rows) for join in page.joins]
+    address = Address(
+        *_route(),
+        page.layout,
+        entries,
+        page.function,
+        bodies,
+        ids=[str(one) for one in page.ids],
+        joins=page.joins,
+    )
+    return address, [documents, list(rows.values()), *joined]
+
+
+def _route() -> tuple[str, Any]:
+    return request.url_rule.rule if request.url_rule else "", g.get("rate_limit_charges", [])
+
+
+def _ordered(reading: Reading) -> list[bytes]:
+    return [reading.documents[i] for i in range(len(reading.keys))]
+
+
+def _read_of(function: MemoizedMany[int], readings: Sequence[Reading]) -> dict[str, bytes]:
+    """Return the documents of a function by their keys, in the order in which they were asked."""
+    return {
+        key: document
+        for one in readings
+        if one.function is function
+        for key, document in zip(one.keys, _ordered(one), strict=True)
+    }
+
+
+def _pairs(join: Join, read: dict[str, bytes], rows: Sequence[bytes]) -> list[bytes]:
+    """Return the numbers that rows have and the documents with these, in turn."""
+    return [
+        part
+        for number in join.numbers(rows)
+        for part in (str(number).encode(), read.get(f"{join.function.prefix}{number}", b""))
+    ]
