@@ -14,7 +14,8 @@ local replication = redis.call('INFO', 'replication')
 if not string.find(replication, 'role:master', 1, true) then
   return redis.error_reply('READONLY a replica may be behind')
 end
-local epoch = string.sub(string.match(replication, 'master_replid:(%x+)'), 1, 16)
+local _, label_end = string.find(replication, 'master_replid:', 1, true)
+local epoch = string.sub(replication, label_end + 1, label_end + 16)
 """
 
 # The stamp of this moment, of the generations among `values`, which are those of KEYS. A lost
@@ -121,13 +122,13 @@ local stamp, suspended = epoch .. ':' .. ARGV[4], ARGV[4] == ''
 """
 
 # What READ would answer if all are hits; nothing otherwise, and no lease.
-# `hits` takes the number of generations, then generations and entries.
+# `hits` takes names: so many generations, then entries.
 HITS = f"""
 {_NOW}
 {_EPOCH}
 {_ENTRY}
-local function hits(count, ...)
-  local values = redis.pcall('MGET', ...)
+local function hits(count, names)
+  local values = redis.pcall('MGET', unpack(names))
   if values.err then
     return
   end
@@ -136,7 +137,7 @@ local function hits(count, ...)
     stamp = stamp .. '.' .. (values[i] or '')
   end
   stamp = stamp .. ' '
-  for i = count + 1, #values do
+  for i = count + 1, #names do
     local document = current(values[i], stamp)
     if not document then
       return
@@ -151,7 +152,7 @@ end
 # KEYS: generations, the entry.
 PEEK = f"""
 {HITS}
-local documents = hits(#KEYS - 1, unpack(KEYS))
+local documents = hits(#KEYS - 1, KEYS)
 return documents and documents[1]
 """
 # The same on a cluster. KEYS: a generation. Returns it with its epoch; nothing if there is none.

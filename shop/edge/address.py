@@ -49,11 +49,11 @@ class Address:
     @cached_property
     def arguments(self) -> list[object]:
         """What the script is told of these names, and of what a request costs."""
-        arguments: list[object] = [len(self.entries)]
+        named = self.rows.prefix if self.rows and self.entries else ""
+        given = len(self.ids) + self.is_row
+        arguments: list[object] = [named, given, len(self.entries), len(self.joins)]
         for one in self.entries:
             arguments += (len(one.generations), len(one.keys))
-        named = self.rows.prefix if self.rows and self.entries else ""
-        arguments += (named, len(self.ids) + self.is_row, len(self.joins))
         for join in self.joins:
             arguments += (join.member, join.function.prefix)
         return arguments + [part for charge in self.charges for part in charge]

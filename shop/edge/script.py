@@ -6,10 +6,10 @@ from shop.limits.scripts import DECIDE
 # KEYS: the records of a client and of its address, which may be one; for each group of entries
 # their generations and names; if there are rows, their generation and the names of those that are
 # given; for each join its generation; if a session is sent, its generation and name.
-# ARGV: 1 if limits are enforced; of a session the milliseconds that it must have left; the number
-# of groups, and for each the numbers of its generations and entries; the prefix of the rows that
-# entries name, empty if none does; how many rows are given; the number of joins, and for each the
-# member of a row that has a number, and the prefix; for each policy what DECIDE asks.
+# ARGV: 1 if limits are enforced; of a session the milliseconds that it must have left; the prefix
+# of the rows that entries name, empty if none does; how many rows are given; the numbers of groups
+# and joins; for each group the numbers of its generations and entries; for each join the member of
+# a row that has a number, and the prefix; for each policy what DECIDE asks.
 # Returns nothing for a session that is not known or soon to be renewed. Else what DECIDE returns;
 # if all that was asked for are hits, the entries, the rows, and for each join numbers and documents
 # in turn. What can fail comes before anything is charged.
@@ -19,17 +19,16 @@ local function decide(KEYS, ARGV)
 end
 {HITS}
 if ARGV[2] ~= '' then
-  local session = hits(1, KEYS[#KEYS - 1], KEYS[#KEYS])
+  local session = hits(1, {{KEYS[#KEYS - 1], KEYS[#KEYS]}})
   local ends = session and string.match(session[1], '"expires_at":(%d+)')
   if not ends or ends * 1000 < now + ARGV[2] then
     return {{}}
   end
 end
 
-local rows_at = 4 + 2 * ARGV[3]
-local prefix, given = ARGV[rows_at], tonumber(ARGV[rows_at + 1])
-local joins_at = rows_at + 3
-local policies_at = joins_at + 2 * ARGV[rows_at + 2]
+local prefix, given = ARGV[3], tonumber(ARGV[4])
+local joins_at = 7 + 2 * ARGV[5]
+local policies_at = joins_at + 2 * ARGV[6]
 local usages = {{}}
 if #ARGV >= policies_at then
   usages = decide({{KEYS[1], KEYS[2]}}, {{unpack(ARGV, policies_at)}})
@@ -41,9 +40,9 @@ if #ARGV >= policies_at then
 end
 
 local at, entries, rows = 3, {{}}, {{}}  -- `at`: of the next key
-for i = 4, rows_at - 1, 2 do
+for i = 7, joins_at - 1, 2 do
   local count, last = tonumber(ARGV[i]), at + ARGV[i] + ARGV[i + 1] - 1
-  local documents = hits(count, unpack(KEYS, at, last))
+  local documents = hits(count, {{unpack(KEYS, at, last)}})
   if not documents then
     return {{usages}}
   end
@@ -53,31 +52,27 @@ for i = 4, rows_at - 1, 2 do
   at = last + 1
 end
 
-local function distinct(keys)
-  local known, left = {{}}, {{}}
-  for _, key in ipairs(keys) do
-    if not known[key] then
-      known[key], left[#left + 1] = true, key
-    end
-  end
-  return left
-end
-
 if prefix ~= '' or given > 0 then
-  local keys = {{unpack(KEYS, at, at + given)}}
+  local names = {{unpack(KEYS, at, at + given)}}
   at = at + given + 1
   if prefix ~= '' then
-    for _, entry in ipairs(entries) do
-      for id in string.gmatch(string.match(entry, '^{{"ids":%[([%d,]+)%]') or '', '%d+') do
-        keys[#keys + 1] = prefix .. id
+    local known = (given > 0 or #entries > 1) and {{}}
+    for i = 2, known and #names or 0 do
+      known[names[i]] = true
+    end
+    for i = 1, #entries do
+      for id in string.gmatch(string.match(entries[i], '^{{"ids":%[([%d,]+)%]') or '', '%d+') do
+        local name = prefix .. id
+        if not known then
+          names[#names + 1] = name
+        elseif not known[name] then
+          known[name], names[#names + 1] = true, name
+        end
       end
     end
-    if given > 0 or #entries > 1 then
-      keys = distinct(keys)
-    end
   end
-  if #keys > 1 then
-    rows = hits(1, unpack(keys))
+  if #names > 1 then
+    rows = hits(1, names)
     if not rows then
       return {{usages}}
     end
@@ -86,15 +81,15 @@ end
 
 local answer = {{usages, entries, rows}}
 for i = joins_at, policies_at - 1, 2 do
-  local member, keys, numbers, known = '"' .. ARGV[i] .. '":(%d+)', {{KEYS[at]}}, {{}}, {{}}
+  local member, names, numbers, known = '"' .. ARGV[i] .. '":(%d+)', {{KEYS[at]}}, {{}}, {{}}
   for _, row in ipairs(rows) do
     local number = string.match(row, member)
     if number and not known[number] then
       known[number], numbers[#numbers + 1] = true, number
-      keys[#keys + 1] = ARGV[i + 1] .. number
+      names[#names + 1] = ARGV[i + 1] .. number
     end
   end
-  local documents = #numbers == 0 and {{}} or hits(1, unpack(keys))
+  local documents = #numbers == 0 and {{}} or hits(1, names)
   if not documents then
     return {{usages}}
   end
