@@ -95,6 +95,14 @@ class Commerce(RuleBasedStateMachine):
             answer = self._send("POST", "/cart/checkout", body, self.session)
             assert answer.status_code == 409
 
+    @rule()
+    def look_at_its_orders(self) -> None:
+        """The session reads what was checked out with it, as it is now, and no others."""
+        answer = self._send("GET", "/orders?limit=50", None, self.session)
+        assert [(row["id"], row["status"]) for row in answer.get_json()["items"]] == [
+            (order_id, self.orders[order_id][0]) for order_id in sorted(self.mine, reverse=True)
+        ]
+
     def _sell(
         self, path: str, body: dict[str, Any], basket: dict[int, int], headers: dict[str, str]
     ) -> bool:
