@@ -21,6 +21,7 @@ from .orders import routes as orders
 from .products import routes as products
 from .redis import RedisConnection
 from .requests import Request
+from .search import routes as search
 from .sessions import routes as sessions
 from .stats import routes as stats
 
@@ -66,6 +67,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     app.register_blueprint(problem_pages.blueprint)
     api.register_blueprint(categories.blueprint)
     api.register_blueprint(products.blueprint)
+    api.register_blueprint(search.blueprint)
     api.register_blueprint(stats.blueprint)
     api.register_blueprint(sessions.blueprint)
     api.register_blueprint(carts.blueprint)

@@ -32,6 +32,10 @@ FILES = [RUNNING_ENV, ROOT / ".env"]  # the later one counts, and the environmen
 
 PRODUCTS_LIMIT = (10, 100)  # rows of a page: default, most
 CATEGORIES_LIMIT = (100, 1000)
+SKIP_MAX = 10_000  # rows before a page of products; further pages begin after a row
+CHOSEN_MAX = 100  # products, or categories, that a query can name
+WORDS_MAX = 200  # characters of what is searched for
+SUGGESTIONS_MAX = 10
 ORDERS_LIMIT = (20, 100)
 BEST_SELLERS_LIMIT = (10, 100)
 LINES_MAX = 100  # of an order or a cart

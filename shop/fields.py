@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 INTEGER_MAX = 2_147_483_647  # PostgreSQL's integer
 MONEY = r"^[0-9]{1,10}(\.([0-9]{1,2}|[0-9]{3}0{0,12}))?$"  # an amount that some currency has
-AMOUNT = re.compile(r"[0-9]{1,10}(\.[0-9]{1,15})?")  # what is read; a service knows the currency
+AMOUNT = re.compile(r"^[0-9]{1,10}(\.[0-9]{1,15})?$")  # what is read; a service knows the currency
 AMOUNT_EXPONENT = -15
 ZERO = r"^[0.]+$"
 
@@ -121,8 +121,11 @@ class BoundedList(fields.List[Any]):
 class Whole(fields.Integer):
     """A whole number from `least` to `most`, written as a number."""
 
-    def __init__(self, least: int, most: int = INTEGER_MAX, **options: Any) -> None:
-        super().__init__(validate=validate.Range(least, most), **options)
+    def __init__(
+        self, least: int, most: int = INTEGER_MAX, *, wrong: str | None = None, **options: Any
+    ) -> None:
+        """`wrong` is what is said of a number that is not between them."""
+        super().__init__(validate=validate.Range(least, most, error=wrong), **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int | Decimal):
@@ -143,6 +146,15 @@ class WholeText(Whole):
         return int(value)
 
 
+class CommaList(BoundedList):
+    """A list that is written as text: in a query, with commas between its items."""
+
+    is_multiple = False  # which webargs would take for a parameter that comes again
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        return super()._deserialize(value.split(","), attr, data, **kwargs)
+
+
 class Flag(fields.Boolean):
     """True or false, and not what resembles them."""
 
@@ -150,6 +162,24 @@ class Flag(fields.Boolean):
         if not isinstance(value, bool):
             raise self.make_error("invalid", input=value)
         return value
+
+
+class FlagText(Flag):
+    """The same, written as text: in a query."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        return super()._deserialize({"true": True, "false": False}.get(value), attr, data, **kwargs)
+
+
+class AmountText(fields.Field[Decimal]):
+    """An amount of any currency from 0, written as text: in a query."""
+
+    INPUT = {"type": "string", "pattern": AMOUNT.pattern, "maxLength": 26}  # noqa: RUF012
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Decimal:
+        if not AMOUNT.fullmatch(value):
+            raise ValidationError("Must be an amount of at most 10 digits, such as 19.90.")
+        return Decimal(value)
 
 
 class Money(fields.Field[Decimal]):

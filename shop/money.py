@@ -35,9 +35,14 @@ def decimals(currency: str) -> int:
     return DECIMALS.get(currency, USUAL)
 
 
+def smallest(currency: str) -> Decimal:
+    """Return the smallest amount of a currency, such as 1 JPY, 0.01 EUR or 0.001 KWD."""
+    return Decimal(1).scaleb(-decimals(currency))
+
+
 def rounded(amount: Decimal, currency: str) -> Decimal:
     """Return the amount of the currency that is nearest, of two the larger."""
-    return amount.quantize(Decimal(1).scaleb(-decimals(currency)), ROUND_HALF_UP)
+    return amount.quantize(smallest(currency), ROUND_HALF_UP)
 
 
 def exact(amount: Decimal, currency: str) -> Decimal:

@@ -331,6 +331,12 @@ class MixedCurrenciesError(InvalidFieldsError):
     """The lines of an order are in several currencies; `errors` names those that differ."""
 
 
+class CurrencyRequiredError(InvalidFieldsError):
+    """Prices of several currencies are compared. Say in `currency` which of them is meant."""
+
+    members: ClassVar = {"currencies": "Some of the currencies that the products have."}
+
+
 class TooManyDecimalsError(InvalidFieldsError):
     """The price has more decimal places than its currency, whichever of the two was sent."""
 

@@ -27,9 +27,12 @@ FEATURES: dict[str, set[str]] = {
     "orders": {"products"},
     "carts": {"orders", "products", "sessions"},
     "stats": {"orders", "products"},
+    "search": {"categories", "products", "stats"},
 }
 # What a feature has besides its four rooms, and what it has not.
 BESIDES = {"keys": {"caller"}, "orders": {"caps", "leaderboard", "lines", "metrics"}}
+BESIDES |= {"products": {"lists"}, "search": {"costs", "cursor", "finding", "layouts", "query"}}
+BESIDES["search"] |= {"rows", "suggest", "text"}
 WITHOUT = {("keys", "routes"), ("keys", "schemas"), ("stats", "models")}
 
 # A room, and which others of `shop` it may import; ground floor and own rooms apart.
@@ -45,7 +48,7 @@ OWN = {"models": set(), "schemas": {"models"}, "service": {"models", "schemas"}}
 OWN |= {"routes": {"service", "schemas"}}
 # Which rooms of the features below it a room may enter.
 BELOW = {"models": {"models"}, "schemas": {"models", "schemas"}, "routes": {"schemas"}}
-BELOW |= {"service": {"caps", "leaderboard", "models", "service"}}
+BELOW |= {"service": {"caps", "leaderboard", "lists", "models", "service"}}
 
 
 def imported(path: Path) -> Iterator[tuple[str, ...]]:

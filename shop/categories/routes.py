@@ -2,15 +2,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shop.config import CATEGORIES_LIMIT, LARGE_BODY_MAX
+from shop.config import LARGE_BODY_MAX
 from shop.keys.auth import require_scope
-from shop.limits import PerRows, limit
+from shop.limits import limit
 from shop.openapi import Blueprint
-from shop.pages import page_query
-from shop.responses import cached_document, cached_page, if_match, versioned
+from shop.responses import cached_document, if_match, versioned
 
 from . import service
-from .schemas import CategoryInput, CategoryPageSchema, CategoryPatch, CategorySchema
+from .schemas import CategoryInput, CategoryPatch, CategorySchema
 
 if TYPE_CHECKING:
     from flask import Response
@@ -22,18 +21,6 @@ blueprint = Blueprint(
 ONE = "/<row_id:category_id>"
 SCOPE = "catalog:write"
 VERSION = {"ETag": "ETag"}
-
-
-@blueprint.route("")
-@limit("default", cost=PerRows(100, *CATEGORIES_LIMIT))
-@blueprint.arguments(page_query(*CATEGORIES_LIMIT), location="query")
-@blueprint.cached(CategoryPageSchema, "Link")
-def list_categories(query: dict[str, int]) -> Response:
-    """List categories, in id order.
-
-    A page costs one request for each 100 rows that it asks for.
-    """
-    return cached_page(service.page(**query))
 
 
 @blueprint.route(ONE)

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, fields
 
-from shop.fields import LIMIT, LINE, SKIPPED, Input, Instant, Text, Whole, describe
+from shop.fields import LINE, Input, Instant, Text, Whole, describe
 
 NAME = describe("What it is called, in one line; no other category is.", "Garden")
 
@@ -31,13 +31,3 @@ class CategorySchema(Schema):
     name = fields.String(required=True, metadata=NAME)
     created_at = Instant(required=True, metadata=Instant.CREATED)
     updated_at = Instant(required=True, metadata=Instant.UPDATED)
-
-
-class CategoryPageSchema(Schema):
-    """A page of categories, in the order of their ids."""
-
-    items = fields.List(
-        fields.Nested(CategorySchema), required=True, metadata=describe("The categories.")
-    )
-    skip = Whole(0, required=True, metadata=SKIPPED)
-    limit = Whole(1, required=True, metadata=LIMIT)

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from shop.etags import require_match
 from shop.extensions import cache, db
-from shop.pages import BySkip, dump, read_page, select_page_ids
+from shop.pages import dump, select_page_ids
 from shop.problems import CategoryInUseError, NameTakenError, NotFoundError, violations
 
 from .models import Category
@@ -16,8 +16,6 @@ from .schemas import CategorySchema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from shop.pages import Page
 
 schema = CategorySchema()
 
@@ -28,11 +26,6 @@ def category(category_id: int) -> bytes:
         return category_documents([category_id])[category_id]
     except KeyError:
         raise _not_found(category_id) from None
-
-
-def page(skip: int, limit: int) -> Page:
-    """Return a page of categories, in id order."""
-    return read_page(BySkip(skip, limit), category_documents, page_ids(skip, limit))
 
 
 @cache.memoize_many(key="categories:id:{category_id}", ttl="category_cache_ttl", tables=[Category])
@@ -49,8 +42,13 @@ def page_ids(skip: int, limit: int) -> bytes:
     return select_page_ids(Category.id, skip, limit)
 
 
+# What finds products by words: it reads the names of their categories, too.
+texts = cache.tag("products:texts", tables=[Category])
+
+
 def forget_category(category_id: int) -> None:
     cache.delete_memoized(category_documents, category_id)
+    cache.delete_tagged(texts)
 
 
 def forget_pages() -> None:

@@ -42,14 +42,7 @@ def require_scope(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            if "unidentified" in g:
-                raise g.unidentified
-            if caller().session_id:
-                message = f"A session may not do this: it needs a key with the scope {scope}."
-                raise ScopeRequiredError(message, scope=scope)
-            if not caller().authenticated:
-                _refuse()
-            _check_scope(scope)
+            check_scope(scope)
             return view(*args, **kwargs)
 
         documented: Callable[P, R] = Blueprint.doc(security=[{"key": []}])(guarded)
@@ -72,7 +65,7 @@ def require_scope_or_session(scope: str) -> Callable[[Callable[P, R]], Callable[
             if caller().session_id is None:
                 if not caller().authenticated:
                     _refuse_both()
-                _check_scope(scope)
+                _require_in_key(scope)
             return view(*args, **kwargs)
 
         either: list[dict[str, list[str]]] = [{"key": []}, {"session": []}]
@@ -80,6 +73,18 @@ def require_scope_or_session(scope: str) -> Callable[[Callable[P, R]], Callable[
         return documented
 
     return decorate
+
+
+def check_scope(scope: str) -> None:
+    """Raise what a caller without a valid key is answered, or whose key lacks the scope."""
+    if "unidentified" in g:
+        raise g.unidentified
+    if caller().session_id:
+        message = f"A session may not do this: it needs a key with the scope {scope}."
+        raise ScopeRequiredError(message, scope=scope)
+    if not caller().authenticated:
+        _refuse()
+    _require_in_key(scope)
 
 
 def has_scope(scope: str) -> bool:
@@ -120,7 +125,7 @@ def require_session(view: Callable[P, R]) -> Callable[P, R]:
     return documented
 
 
-def _check_scope(scope: str) -> None:
+def _require_in_key(scope: str) -> None:
     if not has_scope(scope):
         raise ScopeRequiredError(f"This key lacks the scope {scope}.", scope=scope)
 

@@ -12,6 +12,8 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from flask_smorest.spec.plugins import FlaskPlugin
 from marshmallow import missing
 
+from shop.fields import CommaList
+
 from .problems import example
 
 if TYPE_CHECKING:
@@ -64,6 +66,8 @@ class Converter(OpenAPIConverter):
 
     def _field2parameter(self, field: Field[Any], *, name: str, location: str) -> dict[str, Any]:
         found: dict[str, Any] = super()._field2parameter(field, name=name, location=location)
+        if isinstance(field, CommaList):
+            found |= {"style": "form", "explode": False}
         if field.load_default is not missing:
             found["schema"]["default"] = field.load_default
         return found

@@ -148,13 +148,13 @@ def warm(pages: int) -> None:
     call_redis(lambda client: client.ping())
     _warm_rows("categories", Category.id, categories.category_documents)
     _warm_rows("products", Product.id, products.product_documents)
-    for page, (limit, _) in (
-        (categories.page, CATEGORIES_LIMIT),
-        (products.page, PRODUCTS_LIMIT),
-        (products.page_of_all, PRODUCTS_LIMIT),
+    for read_ids, (limit, _) in (
+        (categories.page_ids, CATEGORIES_LIMIT),
+        (products.page_ids, PRODUCTS_LIMIT),
+        (products.all_page_ids, PRODUCTS_LIMIT),
     ):
         for number in range(pages):
-            if not has_more(page(number * limit, limit).entries[0]):
+            if not has_more(read_ids(number * limit, limit)):
                 break
 
 

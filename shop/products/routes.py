@@ -2,15 +2,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shop.config import LARGE_BODY_MAX, PRODUCTS_LIMIT
+from shop.config import LARGE_BODY_MAX
 from shop.keys.auth import has_scope, require_scope, sure_of_absence
-from shop.limits import PerRows, limit
+from shop.limits import limit
 from shop.openapi import Blueprint
-from shop.pages import page_query
-from shop.responses import cached_document, cached_page, for_this_caller, if_match, versioned
+from shop.responses import cached_document, for_this_caller, if_match, versioned
 
 from . import service
-from .schemas import ProductInput, ProductPageSchema, ProductPatch, ProductSchema, StockAdjustment
+from .schemas import ProductInput, ProductPatch, ProductSchema, StockAdjustment
 
 if TYPE_CHECKING:
     from flask import Response
@@ -23,21 +22,6 @@ ONE = "/<row_id:product_id>"
 SCOPE = "catalog:write"
 VERSION = {"ETag": "ETag"}
 WITH_OR_WITHOUT_KEY: list[dict[str, list[str]]] = [{}, {"key": []}]
-
-
-@blueprint.route("")
-@limit("default", cost=PerRows(50, *PRODUCTS_LIMIT))
-@blueprint.arguments(page_query(*PRODUCTS_LIMIT), location="query")
-@blueprint.cached(ProductPageSchema, "Link")
-@blueprint.doc(security=WITH_OR_WITHOUT_KEY)
-def list_products(query: dict[str, int]) -> Response:
-    """List the active products, in id order; to a key with catalog:write all of them.
-
-    A page costs one request for each 50 rows that it asks for.
-    """
-    if has_scope(SCOPE):
-        return for_this_caller(cached_page(service.page_of_all(**query)))
-    return cached_page(service.page(**query))
 
 
 @blueprint.route(ONE)

@@ -6,9 +6,7 @@ from marshmallow import Schema, fields, validate
 
 from shop.fields import (
     INTEGER_MAX,
-    LIMIT,
     LINE,
-    SKIPPED,
     TEXT,
     Flag,
     Input,
@@ -83,13 +81,3 @@ class ProductSchema(Schema):
     active = Flag(required=True, metadata=ACTIVE)
     created_at = Instant(required=True, metadata=Instant.CREATED)
     updated_at = Instant(required=True, metadata=Instant.UPDATED)
-
-
-class ProductPageSchema(Schema):
-    """A page of products, in the order of their ids."""
-
-    items = fields.List(
-        fields.Nested(ProductSchema), required=True, metadata=describe("The products.")
-    )
-    skip = Whole(0, required=True, metadata=SKIPPED)
-    limit = Whole(1, required=True, metadata=LIMIT)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Integer, cast, column, select, update, values
+from sqlalchemy import BigInteger, Integer, cast, column, func, select, update, values
 
 from shop.etags import require_match
 from shop.extensions import cache, db
 from shop.fields import INTEGER_MAX
 from shop.money import decimals, exact
-from shop.pages import BySkip, dump, read_page, select_page_ids
+from shop.pages import dump, select_page_ids
 from shop.problems import (
     InvalidFieldsError,
     NotFoundError,
@@ -27,13 +27,13 @@ from shop.problems import (
     violations,
 )
 
+from . import lists
+from .lists import Facts
 from .models import Product
 from .schemas import ProductSchema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from shop.pages import Page
 
 ACTIVE = b'"active":true'
 
@@ -53,17 +53,6 @@ def any_product(product_id: int) -> bytes:
         return product_documents([product_id])[product_id]
     except KeyError:
         raise _not_found(product_id) from None
-
-
-def page(skip: int, limit: int) -> Page:
-    """Return a page of the active products, in id order."""
-    return read_page(BySkip(skip, limit), product_documents, page_ids(skip, limit))
-
-
-def page_of_all(skip: int, limit: int) -> Page:
-    """Return a page of all products, active or not, in id order."""
-    ids = all_page_ids(skip, limit)
-    return read_page(BySkip(skip, limit), product_documents, ids, all_rows=True)
 
 
 def public_documents(product_ids: Sequence[int]) -> list[bytes]:
@@ -109,13 +98,60 @@ def all_page_ids(skip: int, limit: int) -> bytes:
     return select_page_ids(Product.id, skip, limit)
 
 
+@cache.memoize_many(key="products:sku:{sku}", ttl="redis_cache_ttl", tables=[Product])
+def sku_ids(skus: Sequence[str]) -> dict[str, bytes]:
+    """Return the id of each SKU's product, active or not, as the ids of a page."""
+    found = db.session.execute(select(Product.sku, Product.id).where(Product.sku.in_(skus)))
+    return {sku: dump({"ids": [product_id]}) for sku, product_id in found if sku}
+
+
+@cache.memoize_many(key="products:count:{category_id}", ttl="redis_cache_ttl", tables=[Product])
+def active_counts(category_ids: Sequence[int]) -> dict[int, bytes]:
+    """Return how many active products each category has."""
+    counts = (
+        select(Product.category_id, func.count())
+        .where(Product.category_id.in_(category_ids), Product.active)
+        .group_by(Product.category_id)
+    )
+    found = dict(db.session.execute(counts).all())
+    return {one: dump(found.get(one, 0)) for one in category_ids}
+
+
+# What a write forgets, besides the row. The table is in docs/cache.md.
+
+
 def forget_product(product_id: int) -> None:
     cache.delete_memoized(product_documents, product_id)
 
 
 def forget_pages() -> None:
-    """Forget all pages, of both kinds: a row came or went. What else changes is in no page."""
+    """Forget all plain pages, of both kinds: a row came or went. What else changes is in none."""
     cache.delete_memoized(page_ids)
+
+
+def forget_new_or_gone(row: Product) -> None:
+    """Forget what a product that is created or deleted enters or leaves."""
+    forget_product(row.id)
+    forget_pages()
+    lists.forget_new_or_gone(Facts.of(row))
+    cache.delete_memoized(active_counts, row.category_id)
+    if row.sku is not None:
+        cache.delete_memoized(sku_ids, row.sku)
+
+
+def forget_changes(row: Product, before: Facts) -> None:
+    """Forget what shows a product, and what a change brings it into or out of."""
+    after = Facts.of(row)
+    forget_product(row.id)
+    lists.forget_changes(before, after)
+    if before.active != after.active:
+        forget_pages()
+    if (before.active, before.category_id) != (after.active, after.category_id):
+        for category_id in (before.category_id, after.category_id):
+            cache.delete_memoized(active_counts, category_id)
+    if before.sku != after.sku:
+        for sku in filter(None, (before.sku, after.sku)):
+            cache.delete_memoized(sku_ids, sku)
 
 
 def create_product(fields: Mapping[str, Any]) -> tuple[int, bytes]:
@@ -128,8 +164,7 @@ def create_product(fields: Mapping[str, Any]) -> tuple[int, bytes]:
     with violations(_refusals(fields)), cache.transaction():
         db.session.add(row)
         db.session.flush()
-        forget_product(row.id)
-        forget_pages()
+        forget_new_or_gone(row)
     return row.id, dump(schema.dump(row))
 
 
@@ -140,13 +175,11 @@ def update_product(product_id: int, changes: Mapping[str, Any], if_match: str | 
     """
     with violations(_refusals(changes)), cache.transaction():
         row = _locked(product_id, if_match)
-        was_active = row.active
+        before = Facts.of(row)
         for name, value in changes.items():
             setattr(row, name, value)
         _settle_price(row, changes)
-        forget_product(product_id)
-        if row.active != was_active:
-            forget_pages()
+        forget_changes(row, before)
     return dump(schema.dump(row))
 
 
@@ -158,9 +191,9 @@ def delete_product(product_id: int, if_match: str | None) -> None:
         return ProductOrderedError(message, product_id=product_id)
 
     with violations({"fk_order_lines_product_id": ordered}), cache.transaction():
-        db.session.delete(_locked(product_id, if_match))
-        forget_product(product_id)
-        forget_pages()
+        row = _locked(product_id, if_match)
+        db.session.delete(row)
+        forget_new_or_gone(row)
 
 
 def change_stock(product_id: int, delta: int, if_match: str | None) -> bytes:
@@ -174,8 +207,9 @@ def change_stock(product_id: int, delta: int, if_match: str | None) -> bytes:
             short = OutOfStockError if delta < 0 else StockLimitError
             message = f"Product {product_id} has a stock of {row.stock}."
             raise short(message, product_id=product_id, available=row.stock)
+        before = Facts.of(row)
         row.stock += delta
-        forget_product(product_id)
+        forget_changes(row, before)
     return dump(schema.dump(row))
 
 
@@ -197,14 +231,14 @@ def move_stock(deltas: Mapping[int, int]) -> None:
     moves = values(column("product_id", Integer), column("delta", Integer), name="moves")
     moves = moves.data(list(deltas.items()))
     stock = cast(Product.stock, BigInteger) + moves.c.delta
-    moved = db.session.scalars(
+    moved = db.session.execute(
         update(Product)
         .where(Product.id == moves.c.product_id, stock.between(0, INTEGER_MAX))
         .values(stock=stock)
-        .returning(Product.id),
+        .returning(Product.id, Product.category_id, Product.stock),
         execution_options={"synchronize_session": False},
-    )
-    if short := deltas.keys() - set(moved):
+    ).all()
+    if short := deltas.keys() - {row.id for row in moved}:
         first = min(short)
         refusal = OutOfStockError if deltas[first] < 0 else StockLimitError
         row = db.session.get_one(Product, first)
@@ -212,6 +246,9 @@ def move_stock(deltas: Mapping[int, int]) -> None:
         raise refusal(message, product_id=first, available=row.stock)
     for product_id in deltas:
         forget_product(product_id)
+    lists.forget_stock(
+        row.category_id for row in moved if (row.stock > 0) != (row.stock - deltas[row.id] > 0)
+    )
 
 
 def _locked(product_id: int, if_match: str | None) -> Product:

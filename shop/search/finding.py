@@ -1,0 +1,116 @@
+"""What is cached of a search: pages of ids, totals and facets, each under what was asked for.
+
+A page is made of ids and rows, as plain ones are. An entry has the tags of what it depends on;
+what a write forgets of them is in `shop/products/lists.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from shop.categories.models import Category
+from shop.extensions import cache, db
+from shop.money import smallest, text
+from shop.pages import dump
+from shop.products import service as products
+from shop.products.models import Product
+
+from . import statements
+from .query import Filters
+from .rows import conditions_of, page_of
+
+if TYPE_CHECKING:
+    from .query import Query
+
+CATALOGUE = [Product, Category]
+
+
+@cache.memoize(
+    key="products:found:{query}",
+    ttl="redis_cache_ttl",
+    tables=CATALOGUE,
+    tags=lambda query: query.tags(),
+)
+def found(query: Query) -> bytes:
+    return dump(page_of(query))
+
+
+@cache.memoize(
+    key="products:total:{filters}",
+    ttl="redis_cache_ttl",
+    tables=CATALOGUE,
+    tags=lambda filters: filters.tags(),
+)
+def total(filters: Filters) -> bytes:
+    """Return how many products there are, up to 10,000, and whether these are all."""
+    counted = db.session.scalars(statements.total(conditions_of(filters))).one()
+    most = statements.TOTAL_MAX
+    return dump({"count": min(counted, most), "exact": counted <= most})
+
+
+@cache.memoize(
+    key="products:facet:category:{filters}",
+    ttl="redis_cache_ttl",
+    tables=CATALOGUE,
+    tags=lambda filters: filters.tags(moves=True),
+)
+def category_facet(filters: Filters) -> bytes:
+    """Return how many products each category has, those with most first."""
+    if filters != Filters():
+        found = statements.counts(conditions_of(filters), Product.category_id)
+        counts = dict(db.session.execute(found).all())
+    else:  # the counts of categories are kept one by one
+        ids = db.session.scalars(select(Category.id)).all()
+        counts = {one: int(count) for one, count in products.active_counts(ids).items()}
+    shown = sorted(counts.items(), key=lambda row: (-row[1], row[0]))
+    return dump([{"id": one, "count": count} for one, count in shown if count])
+
+
+@cache.memoize(
+    key="products:facet:price:{filters}",
+    ttl="redis_cache_ttl",
+    tables=CATALOGUE,
+    tags=lambda filters: filters.tags(prices=True),
+)
+def price_facet(filters: Filters) -> bytes:
+    """Return how many products have a price in each step of a ladder, by currency.
+
+    Both ends of a step are amounts that are in it: as `min_price` and `max_price` they find as many
+    products.
+    """
+    steps = statements.counts(conditions_of(filters), Product.currency, statements.step())
+    return dump([_price_count(*row) for row in db.session.execute(steps)])
+
+
+def _price_count(currency: str, step: int, count: int) -> dict[str, Any]:
+    unit, ladder = smallest(currency), statements.LADDER
+    first = ladder[step - 1] if step else unit
+    return {
+        "currency": currency,
+        "from": text(first, currency),
+        "to": text(ladder[step] - unit, currency),
+        "count": count,
+    }
+
+
+@cache.memoize(
+    key="products:facet:in_stock:{filters}",
+    ttl="redis_cache_ttl",
+    tables=CATALOGUE,
+    tags=lambda filters: filters.tags(stock=True),
+)
+def stock_facet(filters: Filters) -> bytes:
+    """Return how many products are in stock, and how many are not."""
+    counts = statements.counts(conditions_of(filters), Product.in_stock)
+    counted = dict(db.session.execute(counts).all())
+    return dump({"true": counted.get(True, 0), "false": counted.get(False, 0)})
+
+
+FACETS = {"category": category_facet, "price": price_facet, "in_stock": stock_facet}
+
+
+def facet(name: str, filters: Filters) -> bytes:
+    """Return the counts for a facet, which its own filter does not narrow."""
+    return FACETS[name](filters.without(name))

@@ -1,0 +1,110 @@
+"""The rows of one page: which statement finds them, and where the page ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from shop.extensions import db
+from shop.stats import service as stats
+
+from . import statements
+from .cursor import write_cursor
+from .query import Filters
+from .text import read, understand
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .query import Query
+    from .statements import Conditions
+
+    Rows = Sequence[Sequence[Any]]  # of each the id, and what it is sorted by
+
+
+def page_of(query: Query) -> dict[str, Any]:
+    """Return the ids of a page, the cursor of the next one, and of when a report is.
+
+    Where it would compare prices of several currencies it names two, and finds nothing.
+    """
+    filters = query.filters
+    if query.compares_prices and filters.currency is None:
+        currencies = _currencies(filters)
+        if len(currencies) > 1:
+            return {"ids": [], "currencies": currencies}
+        filters = _of_one_currency(filters, currencies)
+    page: dict[str, Any] = {}
+    match query.sort:
+        case "relevance":
+            rows = _by_relevance(query, filters)
+        case "best_selling":
+            report = orjson.loads(stats.units_sold("all"))
+            page["as_of"] = report["as_of"]
+            rows = _by_sales(query, filters, report["sales"])
+        case _:
+            rows = _by_column(query, filters)
+    rows = rows[query.skip :]
+    page = {"ids": [row[0] for row in rows[: query.limit]]} | page
+    if len(rows) > query.limit:
+        one, *values = rows[query.limit - 1]
+        page["next"] = write_cursor(query.question, [*values, one])
+    return page
+
+
+def conditions_of(filters: Filters) -> Conditions:
+    """Return what a product must meet."""
+    if filters.by_price and filters.currency is None:
+        filters = _of_one_currency(filters, _currencies(filters))
+    words = None if filters.q is None else understand(read(filters.q)).condition
+    return statements.conditions(filters, words)
+
+
+def _of_one_currency(filters: Filters, currencies: list[str]) -> Filters:
+    """Say the currency that all products have, with which an index of prices begins."""
+    return replace(filters, currency=currencies[0]) if currencies else filters
+
+
+def _currencies(filters: Filters) -> list[str]:
+    """Return the currency of the products in these categories, or two of several."""
+    where = statements.conditions(Filters(active=filters.active))
+    row = db.session.execute(statements.currencies(filters.category_ids, where)).one()
+    return sorted(set(filter(None, row)))
+
+
+def _by_column(query: Query, filters: Filters) -> Rows:
+    order, categories = statements.ORDERS.get(query.sort), filters.category_ids
+    if filters.q is not None:
+        found = statements.page_of_words(conditions_of(filters), order, query.place, query.rows)
+    elif len(categories) > 1:
+        where = conditions_of(replace(filters, category_ids=()))
+        found = statements.page_of_categories(categories, where, order, query.place, query.rows)
+    else:
+        found = statements.page(conditions_of(filters), order, query.place, query.rows)
+    return db.session.execute(found).all()
+
+
+def _by_relevance(query: Query, filters: Filters) -> Rows:
+    understood = understand(read(filters.q or ""))
+    where = statements.conditions(filters, understood.condition)
+    order = statements.Order(understood.score.label("score"), int, descending=True)
+    found = statements.page_of_words(where, order, query.place, query.rows)
+    return db.session.execute(found).all()
+
+
+def _by_sales(query: Query, filters: Filters, sales: list[tuple[int, int]]) -> Rows:
+    """Return the products of a report in its order, and after them all others by id."""
+    where = conditions_of(filters)
+    rows: Rows = []
+    is_after_report = bool(query.place) and query.place[0] == 0
+    if not is_after_report:
+        sold = statements.page_of_sold(where, sales, query.place, query.rows)
+        rows = db.session.execute(sold).all()
+    if len(rows) < query.rows:
+        others = [*where, statements.is_not_sold(sales)]
+        place = query.place[1:] if is_after_report else ()
+        select = statements.page if filters.q is None else statements.page_of_words
+        found = select(others, None, place, query.rows - len(rows))
+        rows = [*rows, *((one, 0) for one in db.session.scalars(found))]
+    return rows

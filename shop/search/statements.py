@@ -1,0 +1,187 @@
+"""The SQL that finds products: each statement reads as little as an index allows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import (
+    ARRAY,
+    Integer,
+    Numeric,
+    bindparam,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+    tuple_,
+)
+
+from shop.products.models import Product
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement, Select
+
+    from .query import Filters
+
+    Conditions = Sequence[ColumnElement[bool]]
+    Rows = Select[Any]
+
+TOTAL_MAX = 10_000  # to which products are counted
+# Where the ranges of prices begin that products are counted by, in any currency.
+LADDER = tuple(step * 10**power for power in range(11) for step in (1, 2, 5))
+
+
+class Order(NamedTuple):
+    """What a page is sorted by, before the id."""
+
+    column: Any
+    kind: type
+    descending: bool = False
+
+
+ORDERS = {
+    "price": Order(Product.price, Decimal),
+    "-price": Order(Product.price, Decimal, descending=True),
+    "name": Order(Product.name_key, str),
+    "created_at": Order(Product.created_at, datetime),
+    "-created_at": Order(Product.created_at, datetime, descending=True),
+}
+
+
+def conditions(filters: Filters, words: ColumnElement[bool] | None = None) -> Conditions:
+    """Return what a product must meet; `words` is what `q` comes to."""
+    found: list[Any] = []
+    if filters.active is not None:
+        found.append(Product.active if filters.active else ~Product.active)
+    if filters.category_ids:
+        found.append(Product.category_id.in_(filters.category_ids))
+    if filters.currency is not None:
+        found.append(Product.currency == filters.currency)
+    if filters.min_price is not None:
+        found.append(Product.price >= filters.min_price)
+    if filters.max_price is not None:
+        found.append(Product.price <= filters.max_price)
+    if filters.in_stock is not None:
+        found.append(Product.in_stock if filters.in_stock else ~Product.in_stock)
+    if words is not None:
+        found.append(words)
+    return found
+
+
+def page(where: Conditions, order: Order | None, after: Sequence[Any], rows: int) -> Rows:
+    """Select the first rows after a place: their ids, and what they are sorted by."""
+    columns = [Product.id, *([order.column] if order else [])]
+    return _in_order(select(*columns).where(*where), columns, order, after).limit(rows)
+
+
+def page_of_categories(
+    category_ids: Sequence[int],
+    where: Conditions,
+    order: Order | None,
+    after: Sequence[Any],
+    rows: int,
+) -> Rows:
+    """Do the same for several categories: each is read in order from its index, and all merged."""
+    category = _categories(category_ids)
+    one = page([Product.category_id == category.c.id, *where], order, after, rows).lateral()
+    merged = select(*one.c).select_from(category.join(one, true()))
+    return _in_order(merged, list(one.c), order, ()).limit(rows)
+
+
+def page_of_words(where: Conditions, order: Order | None, after: Sequence[Any], rows: int) -> Rows:
+    """Do the same for what has certain words.
+
+    These are looked up first. A walk in the order of the page would be long where few rows have
+    them, and how many that are is not known before.
+    """
+    columns = [Product.id, *([order.column] if order else [])]
+    found = select(*columns).where(*where).offset(0).subquery()  # which no condition gets into
+    return _in_order(select(*found.c), list(found.c), order, after).limit(rows)
+
+
+def _in_order(statement: Rows, columns: list[Any], order: Order | None, after: Any) -> Rows:
+    """Sort by the second column, if there is an order, and by the first, which is the id."""
+    one = columns[0]
+    if order is None:
+        statement = statement.order_by(one)
+        return statement.where(one > after[0]) if after else statement
+    key = columns[1]
+    statement = statement.order_by(key.desc() if order.descending else key, one)
+    if not after:
+        return statement
+    value, last = after
+    if order.descending:  # but ids ascend, so that no comparison of rows says it
+        return statement.where(key <= value, or_(key < value, one > last))
+    return statement.where(tuple_(key, one) > tuple_(literal(value, key.type), last))
+
+
+def _categories(category_ids: Sequence[int]) -> Any:
+    ids = bindparam(None, list(category_ids), ARRAY(Integer))
+    return func.unnest(ids).table_valued("id").render_derived(name="category")
+
+
+def _report(sales: Sequence[tuple[int, int]]) -> Any:
+    columns = (bindparam(None, [row[at] for row in sales], ARRAY(Integer)) for at in (0, 1))
+    return func.unnest(*columns).table_valued("id", "units").render_derived(name="report")
+
+
+def page_of_sold(
+    where: Conditions, sales: Sequence[tuple[int, int]], after: Sequence[int], rows: int
+) -> Rows:
+    """Select products of a report, with the units sold: those that sold most come first."""
+    report = _report(sales)
+    statement = (
+        select(Product.id, report.c.units)
+        .join(report, report.c.id == Product.id)
+        .where(*where)
+        .order_by(report.c.units.desc(), Product.id)
+    )
+    if after:
+        units, last = after
+        below = report.c.units < units
+        statement = statement.where(or_(below, (report.c.units == units) & (Product.id > last)))
+    return statement.limit(rows)
+
+
+def is_not_sold(sales: Sequence[tuple[int, int]]) -> ColumnElement[bool]:
+    """Return the condition of being in no line of a report."""
+    ids = bindparam(None, [one for one, _ in sales], ARRAY(Integer))
+    return not_(Product.id == func.any(ids))
+
+
+def total(where: Conditions) -> Select[int]:
+    """Count products, up to one more than TOTAL_MAX."""
+    found = select(literal(1)).select_from(Product).where(*where).limit(TOTAL_MAX + 1).subquery()
+    return select(func.count()).select_from(found)
+
+
+def counts(where: Conditions, *columns: Any) -> Any:
+    """Count products by the values of columns."""
+    return select(*columns, func.count()).where(*where).group_by(*columns).order_by(*columns)
+
+
+def step() -> ColumnElement[int]:
+    """Return how many places of the ladder a price has reached."""
+    ladder = bindparam(None, list(LADDER), ARRAY(Numeric))
+    return func.width_bucket(Product.price, ladder, type_=Integer).label("step")
+
+
+def currencies(category_ids: Sequence[int], where: Conditions) -> Rows:
+    """Select the first and the last currency of products: ends of ranges of an index."""
+    ends: list[Any] = [
+        func.min(Product.currency).label("first"),
+        func.max(Product.currency).label("last"),
+    ]
+    if not category_ids:
+        return select(*ends).where(*where)
+    category = _categories(category_ids)
+    one = select(*ends).where(Product.category_id == category.c.id, *where).lateral()
+    return select(func.min(one.c.first), func.max(one.c.last)).select_from(
+        category.join(one, true())
+    )

@@ -1,0 +1,96 @@
+"""Completions of what somebody is typing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from sqlalchemy import Text, func, literal, select
+
+from shop.categories.models import Category
+from shop.categories.service import texts
+from shop.config import SUGGESTIONS_MAX
+from shop.extensions import cache, db
+from shop.pages import dump
+from shop.products import lists
+from shop.products.models import Product
+
+from . import statements
+from .query import Filters, short
+from .text import read, understand
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CANDIDATES = 100  # rows that are looked at for names that differ
+CATEGORIES_MAX = 3  # of the completions
+PRODUCT = literal("product").label("kind")
+LAST = "\U0010ffff"  # which comes after whatever a name goes on with
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What is typed, in one form: neither case nor spaces make another entry."""
+
+    text: str
+
+    @classmethod
+    def of(cls, text: str) -> Typed:
+        printed = "".join(one if one.isprintable() else " " for one in text)
+        return cls(" ".join(printed.lower().split()))
+
+    def __str__(self) -> str:
+        return short(quote(self.text, safe="", errors="replace"))
+
+
+@cache.memoize(
+    key="products:suggest:{typed}",
+    ttl="redis_cache_ttl",
+    tables=[Product, Category],
+    tags=lambda typed: [lists.members.of(lists.ALL), texts.of()],  # noqa: ARG005
+)
+def completions(typed: Typed) -> bytes:
+    """Return names that are meant: of categories, of products that begin so, and of others."""
+    found: dict[str, dict[str, Any]] = {}
+    for kind, one, name in _candidates(typed.text):
+        found.setdefault(name.casefold(), {"kind": kind, "id": one, "text": name})
+        if len(found) == SUGGESTIONS_MAX:
+            break
+    return dump({"items": list(found.values())})
+
+
+def _candidates(typed: str) -> Iterator[tuple[str, int, str]]:
+    if not typed:
+        return
+    for statement in (_categories(typed), _beginning(typed), _with_words(typed)):
+        for row in db.session.execute(statement):
+            yield row.kind, row.id, row.name
+
+
+def _categories(typed: str) -> Any:
+    """Select categories of whose name a word begins so: there are few, and all are looked at."""
+    folded = func.concat(" ", func.shop_fold(Category.name))
+    begins = folded.contains(func.concat(" ", func.shop_fold(typed)))
+    kind = literal("category").label("kind")
+    return select(kind, Category.id, Category.name).where(begins).limit(CATEGORIES_MAX)
+
+
+def _beginning(typed: str) -> Any:
+    """Select products whose name begins so, from the index that names are sorted by."""
+    key = func.shop_name_key(typed, type_=Text)
+    return (
+        select(PRODUCT, Product.id, Product.name)
+        .where(Product.active, Product.name_key >= key, Product.name_key < key.concat(LAST))
+        .order_by(Product.name_key, Product.id)
+        .limit(CANDIDATES)
+    )
+
+
+def _with_words(typed: str) -> Any:
+    """Select products that a search finds, the best first."""
+    understood = understand(read(typed))
+    where = statements.conditions(Filters(), understood.condition)
+    order = statements.Order(understood.score, int, descending=True)
+    found = statements.page_of_words(where, order, (), CANDIDATES).subquery()
+    return select(PRODUCT, Product.id, Product.name).join(found, found.c.id == Product.id)
