@@ -62,7 +62,7 @@ def test_metrics_tell_what_the_cache_does(serve: Callable[..., Service], a_shop:
     ):
         assert sample(service, name) >= least, name
     assert "shop_cache_outbox_names 0.0" in service.get("/metrics").text
-    for name in ("waits", "refused_fills", "errors"):
+    for name in ("waits", "refused_fills", "not_admitted", "errors"):
         assert f"shop_cache_{name}_total{{{function}}}" in service.get("/metrics").text
     away = serve(REDIS_URL="redis://127.0.0.1:1/0")
     assert away.write("PATCH", "/products/1", stock=8).ok

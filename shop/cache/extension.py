@@ -82,7 +82,7 @@ class Cache(FlaskCache):
     def backend(self) -> RedisBackend:
         return cast("RedisBackend", self.cache)
 
-    def memoize(  # type: ignore[override]
+    def memoize(  # type: ignore[override]  # noqa: PLR0913  (each is declared of a function)
         self,
         *,
         key: str,
@@ -90,6 +90,7 @@ class Cache(FlaskCache):
         tables: Iterable[Any],
         family: str | None = None,
         tags: Callable[..., Iterable[str]] | None = None,
+        bounded: Callable[..., bool] | None = None,
     ) -> Callable[[Callable[P, bytes]], MemoizedOne[P]]:
         """Memoize a function from arguments to one document (JSON bytes, not empty).
 
@@ -97,11 +98,13 @@ class Cache(FlaskCache):
         `tables` are the models that the function reads. `family` is that of another function, with
         which all its entries are forgotten; by default it is the beginning of the key. `tags`, of
         the same parameters, names the generations of tags that the document depends on, too.
+        `bounded`, of the same parameters, tells of a document whether anybody can make up others
+        of the kind without end: such ones have to be admitted to be stored.
         """
 
         def decorate(function: Callable[P, bytes]) -> MemoizedOne[P]:
             memoized: MemoizedOne[P] = MemoizedOne(
-                self, function, key, ttl, tables, family=family, tags=tags
+                self, function, key, ttl, tables, family=family, tags=tags, bounded=bounded
             )
             self.memoized.append(memoized)
             return memoized

@@ -12,7 +12,7 @@ from flask import g
 
 from shop.redis import RedisUnavailable
 
-from .metrics import ERRORS, INVALIDATIONS, REFUSED_FILLS, WAITS
+from .metrics import ERRORS, INVALIDATIONS, NOT_ADMITTED, REFUSED_FILLS, WAITS
 from .reader import Outcome, Reader, count
 from .tags import GENERATION
 
@@ -32,7 +32,7 @@ class Reading(NamedTuple):
     generations: Sequence[str]  # that its entries depend on
     keys: Sequence[str]
     documents: Mapping[int, bytes]  # by position, empty for what does not exist
-    bounded: bool = False
+    bounded: bool  # whether they have to be admitted to be stored
 
 
 class Memoized:
@@ -57,10 +57,11 @@ class Memoized:
         self.pattern = re.sub("{.*?}", "*", key)
         self.generation_key = f"{self.family}{GENERATION}"
         self.missing_key = f"{self.family}:missing"
+        self.admission_key = f"{self.family}:admission"
         self.ttl = ttl
         self.tables = frozenset(model.__tablename__ for model in tables)
         self.cache = cache
-        for counter in (WAITS, REFUSED_FILLS, INVALIDATIONS, ERRORS):
+        for counter in (WAITS, REFUSED_FILLS, NOT_ADMITTED, INVALIDATIONS, ERRORS):
             counter.labels(self.name)  # which shows 0 from the start
 
     def arguments(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -72,6 +73,8 @@ class Memoized:
         generations: Sequence[str],
         keys: Sequence[str],
         compute: Callable[[list[int]], Mapping[int, bytes]],
+        *,
+        bounded: bool = False,
     ) -> Mapping[int, bytes]:
         """Return the documents under `keys`, by position; an empty one for what does not exist.
 
@@ -80,10 +83,10 @@ class Memoized:
         """
         if self.cache.in_transaction:
             return compute(list(range(len(keys))))  # it may see what is not committed
-        reader = Reader(self, generations, keys, compute)
+        reader = Reader(self, generations, keys, compute, bounded=bounded)
         reader.read()
         if "cache_reads" in g:
-            g.cache_reads.append(Reading(self, generations, keys, reader.documents))
+            g.cache_reads.append(Reading(self, generations, keys, reader.documents, bounded))
         return reader.documents
 
 
@@ -104,9 +107,11 @@ class MemoizedOne(Memoized, Generic[P]):
         *declared: Any,
         family: str | None = None,
         tags: Callable[..., Iterable[str]] | None = None,
+        bounded: Callable[..., bool] | None = None,
     ) -> None:
         super().__init__(*declared, family=family)
         self._tags = tags
+        self._bounded = bounded
         self._signature = inspect.signature(self.uncached)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> bytes:
@@ -117,7 +122,8 @@ class MemoizedOne(Memoized, Generic[P]):
         def compute(_: list[int]) -> dict[int, bytes]:
             return {0: self.uncached(*args, **kwargs)}
 
-        return self._read([self.generation_key, *tags], [key], compute)[0]
+        bounded = self._bounded is not None and self._bounded(**arguments)
+        return self._read([self.generation_key, *tags], [key], compute, bounded=bounded)[0]
 
     def arguments(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         bound = self._signature.bind(*args, **kwargs)

@@ -17,6 +17,11 @@ REFUSED_FILLS = Counter(
     "Documents not stored, because a writer or another reader came between.",
     ["function"],
 )
+NOT_ADMITTED = Counter(
+    "shop_cache_not_admitted",
+    "Documents not stored, because anybody can name them and too many are new.",
+    ["function"],
+)
 INVALIDATIONS = Counter(
     "shop_cache_invalidations", "Documents or families forgotten.", ["function"]
 )

@@ -19,12 +19,16 @@ nothing valid. UNTIL is in milliseconds of that server's clock. docs/cache.md ha
 from __future__ import annotations
 
 import secrets
+import struct
 from enum import Enum
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .scripts import (
     ADMIT,
+    ADMIT_ENTRY,
     FILL,
+    FILL_BOUNDED,
     GENERATION,
     GIVE_BACK,
     PEEK,
@@ -47,6 +51,11 @@ LEASE_SECONDS = 3.0  # longer than a SELECT; the most that a reader which died h
 SUSPENSION_SECONDS = 30.0
 MISSING_SECONDS = 30.0  # that an id is known not to exist
 MISSING_MAX = 10_000  # ids of a family that are noted as missing in one such period
+# Of entries that anybody can name, by values of their own: how many of a family are stored at once
+# in a period, the others when they are asked for again, and how many at most.
+ADMISSION_SECONDS = 60.0
+ADMITTED_FREELY, ADMITTED_MAX = 100, 1000
+FILTER_BYTES, FILTER_BITS = 16_384, 4  # of what was asked for, and of each such entry
 
 
 class State(Enum):
@@ -56,6 +65,14 @@ class State(Enum):
     LEASED = b"L"  # compute and fill
     HELD = b"W"  # wait: another reader computes
     SUSPENDED = b"S"  # compute, and keep it to yourself
+
+
+class Fill(Enum):
+    """What became of a document that was to be stored."""
+
+    REFUSED = 0  # its lease is gone
+    STORED = 1
+    NOT_ADMITTED = 2
 
 
 class Entry(NamedTuple):
@@ -121,6 +138,23 @@ class Protocol:
             stored += sum(self._eval(FILL, keys, arguments))
         return stored
 
+    def fill_bounded(
+        self, key: str, lease: bytes, ttl: float, document: bytes, admission: str
+    ) -> Fill:
+        """Store one document in place of its lease if it is admitted, else give the lease back.
+
+        `admission` is the name under which a family counts what it has admitted.
+        """
+        filling = (self._keep_expired, lease, _milliseconds(ttl), document)
+        admitting = _admitting(key)
+        if not self._connection.is_cluster:
+            return Fill(self._eval(FILL_BOUNDED, [key, admission], (*filling, *admitting)))
+        if self._eval(ADMIT_ENTRY, [admission], admitting):
+            [stored] = self._eval(FILL, [key], filling)
+            return Fill(stored)
+        self._eval(GIVE_BACK, [key], [lease])
+        return Fill.NOT_ADMITTED
+
     def give_back(self, leases: Mapping[str, bytes]) -> None:
         """Let other readers compute at once what this one could not: `{key: lease}`."""
         for keys in self._connection.together(list(leases)):
@@ -154,3 +188,12 @@ def new_token() -> str:
 
 def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
+
+
+def _admitting(key: str) -> list[object]:
+    """Return what is asked about the admission of an entry."""
+    form = struct.Struct(f"<8s{FILTER_BITS}I")
+    digest, *places = form.unpack(blake2b(key.encode(), digest_size=form.size).digest())
+    bits = [place % (8 * FILTER_BYTES) for place in places]
+    period = _milliseconds(ADMISSION_SECONDS)
+    return [FILTER_BYTES, period, ADMITTED_FREELY, ADMITTED_MAX, digest, *bits]

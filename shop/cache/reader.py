@@ -15,8 +15,8 @@ from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
 from shop.config import current_settings, is_database_gone
 from shop.redis import RedisUnavailable
 
-from .metrics import ERRORS, REFUSED_FILLS, WAITS, reads
-from .protocol import LEASE_SECONDS, MISSING_SECONDS, Entry, State
+from .metrics import ERRORS, NOT_ADMITTED, REFUSED_FILLS, WAITS, reads
+from .protocol import LEASE_SECONDS, MISSING_SECONDS, Entry, Fill, State
 from .statements import each_statement_alone
 
 if TYPE_CHECKING:
@@ -54,12 +54,15 @@ class Reader:
         generations: Sequence[str],
         keys: Sequence[str],
         compute: Callable[[list[int]], Mapping[int, bytes]],
+        *,
+        bounded: bool,
     ) -> None:
         self.documents: dict[int, bytes] = {}
         self._function = function
         self._generations = generations
         self._keys = keys
         self._compute = compute
+        self._bounded = bounded
         self._cache = function.cache
 
     def read(self) -> None:
@@ -149,14 +152,23 @@ class Reader:
                 )
                 for position, lease in leases.items()
             }
-            stored = protocol.fill(entries)
+            if self._bounded:
+                self._fill_bounded(entries)
+            else:
+                refused = len(entries) - protocol.fill(entries)
+                REFUSED_FILLS.labels(function.name).inc(refused)
         except RedisUnavailable as error:
             ERRORS.labels(function.name).inc()
             if error.__cause__:
                 logger.warning("Cache could not store %s: %s", function.family, error.__cause__)
             self._give_back(leases)
-        else:
-            REFUSED_FILLS.labels(function.name).inc(len(entries) - stored)
+
+    def _fill_bounded(self, entries: Mapping[str, tuple[bytes, float, bytes]]) -> None:
+        function, protocol = self._function, self._cache.backend.protocol
+        for key, entry in entries.items():
+            filled = protocol.fill_bounded(key, *entry, function.admission_key)
+            REFUSED_FILLS.labels(function.name).inc(filled is Fill.REFUSED)
+            NOT_ADMITTED.labels(function.name).inc(filled is Fill.NOT_ADMITTED)
 
     def _give_back(self, leases: dict[int, bytes]) -> None:
         given = {self._keys[position]: lease for position, lease in leases.items()}

@@ -171,39 +171,111 @@ return current(redis.call('MGET', KEYS[1])[1], epoch .. ':' .. ARGV[1] .. ' ')
 
 # Only the lease of this reader becomes an entry. A writer that suspended the name since has
 # removed the lease, and so has anything that lost it.
+_FILL = """
+local function holds(value, lease)
+  return value and string.sub(value, 1, #lease + 7) == 'lease ' .. lease .. ' '
+end
+
+local function fill(key, lease, ttl, document, keep)
+  local entry = string.match(lease, '^%S+') .. ' ' .. (now + ttl) .. '\\n' .. document
+  redis.call('SET', key, entry, 'PX', document == '' and ttl or ttl + keep)
+end
+
+-- A lease that is given back leaves what it found: an expired entry, or nothing.
+local function give_back(key, value, lease)
+  local known = string.match(value, '\\n(.*)$')
+  if known == '' then
+    redis.call('DEL', key)
+  else
+    redis.call('SET', key, string.match(lease, '^%S+') .. ' 0\\n' .. known, 'KEEPTTL')
+  end
+end
+"""
+
 # KEYS: entries. ARGV: milliseconds to keep an expired one, then for each entry its lease, time to
 # live in milliseconds, and document. Returns for each 1, or 0 if it was refused.
 FILL = f"""
 {_NOW}
+{_FILL}
 local values = redis.call('MGET', unpack(KEYS))
 local answer = {{}}
 for i, key in ipairs(KEYS) do
-  local lease, ttl, document = 'lease ' .. ARGV[3 * i - 1] .. ' ', ARGV[3 * i], ARGV[3 * i + 1]
+  local lease, ttl, document = ARGV[3 * i - 1], ARGV[3 * i], ARGV[3 * i + 1]
   answer[i] = 0
-  if values[i] and string.sub(values[i], 1, #lease) == lease then
-    local entry = string.match(lease, ' (%S+)') .. ' ' .. (now + ttl) .. '\\n' .. document
-    redis.call('SET', key, entry, 'PX', document == '' and ttl or ttl + ARGV[1])
+  if holds(values[i], lease) then
+    fill(key, lease, ttl, document, ARGV[1])
     answer[i] = 1
   end
 end
 return answer
 """
 
-# A lease that is given back leaves what it found: an expired entry, or nothing.
 # KEYS: entries. ARGV: for each entry its lease.
-GIVE_BACK = """
+GIVE_BACK = f"""
+{_FILL}
 local values = redis.call('MGET', unpack(KEYS))
 for i, key in ipairs(KEYS) do
-  local lease = 'lease ' .. ARGV[i] .. ' '
-  if values[i] and string.sub(values[i], 1, #lease) == lease then
-    local known = string.match(values[i], '\\n(.*)$')
-    if known == '' then
-      redis.call('DEL', key)
-    else
-      redis.call('SET', key, string.match(lease, ' (%S+)') .. ' 0\\n' .. known, 'KEEPTTL')
-    end
+  if holds(values[i], ARGV[i]) then
+    give_back(key, values[i], ARGV[i])
   end
 end
+"""
+
+# Whether one more entry is admitted in a period, of those that anybody can name: at once among the
+# first `free`, after that when it is asked for again, and at most `most`. What was admitted stays
+# so. Under `name` is a Bloom filter of what was asked for (a few are taken for known too early),
+# and after it the digests of what was admitted, which are counted.
+# ARGV from `first` on: bytes of the filter, milliseconds, `free`, `most`, the digest, its bits.
+_ADMISSION = """
+local function admit(name, first)
+  local bytes, period, free, most, digest = unpack(ARGV, first, first + 4)
+  local size = redis.pcall('STRLEN', name)
+  if type(size) ~= 'number' or size < tonumber(bytes) then
+    redis.call('DEL', name)
+    redis.call('SETRANGE', name, bytes - 1, '\\0')
+    redis.call('PEXPIRE', name, period)
+  end
+  local admitted = redis.call('GETRANGE', name, bytes, -1)
+  local at = string.find(admitted, digest, 1, true)
+  while at and at % #digest ~= 1 do
+    at = string.find(admitted, digest, at + 1, true)
+  end
+  if at then
+    return true
+  end
+  local count, again = #admitted / #digest, true
+  for i = first + 5, #ARGV do
+    again = redis.call('SETBIT', name, ARGV[i], 1) == 1 and again
+  end
+  if count >= tonumber(most) or (count >= tonumber(free) and not again) then
+    return false
+  end
+  redis.call('APPEND', name, digest)
+  return true
+end
+"""
+
+# The same as FILL for one entry that has to be admitted; if it is not, its lease is given back.
+# KEYS: the entry, admission. ARGV: as FILL, and what `admit` asks.
+# Returns 1, 0 if it was refused, or 2 if it was not admitted.
+FILL_BOUNDED = f"""
+{_NOW}
+{_FILL}
+{_ADMISSION}
+local value, lease = redis.call('MGET', KEYS[1])[1], ARGV[2]
+if not holds(value, lease) then
+  return 0
+elseif not admit(KEYS[2], 5) then
+  give_back(KEYS[1], value, lease)
+  return 2
+end
+fill(KEYS[1], lease, ARGV[3], ARGV[4], ARGV[1])
+return 1
+"""
+# Its first half on a cluster. KEYS: admission. ARGV: what `admit` asks.
+ADMIT_ENTRY = f"""
+{_ADMISSION}
+return admit(KEYS[1], 1) and 1 or 0
 """
 
 # The notes on a name, but for those of some writers, and of the dead.

@@ -39,8 +39,8 @@ def _entries(function: Memoized) -> list[bytes]:
     keys: list[bytes] = call_redis(
         lambda client: list(client.scan_iter(match=function.pattern, count=BATCH))
     )
-    others = {function.generation_key.encode(), function.missing_key.encode()}
-    return [key for key in keys if key not in others]
+    others = (function.generation_key, function.missing_key, function.admission_key)
+    return [key for key in keys if key.decode("utf-8", "replace") not in others]
 
 
 @cache.command()

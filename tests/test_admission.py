@@ -1,0 +1,220 @@
+"""Entries that anybody can name without end: they fill neither Redis nor a worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+import redis
+from conftest import await_true, free_port
+from flask import request
+from sqlalchemy import func, select
+from test_edge import counting, round_trips
+
+from shop.cache import protocol as protocol_module
+from shop.cache.protocol import Fill, Protocol, State
+from shop.config import Settings
+from shop.extensions import cache, db
+from shop.products.models import Product
+from shop.redis import RedisConnection
+from shop.responses import cached_document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Make, Shop, StartRedis
+
+    from shop.cache import MemoizedOne
+
+GENERATION, ADMISSION = "things:generation", "things:admission"
+TTL = 100.0
+
+
+def connect(url: str) -> Protocol:
+    values = {"DATABASE_URL": "postgresql://", "REDIS_URL": url}
+    return Protocol(RedisConnection(Settings.from_environment(values)), 60)
+
+
+@pytest.fixture(scope="module")
+def port(start_redis: StartRedis) -> int:
+    return start_redis()
+
+
+@pytest.fixture
+def client(port: int) -> Iterator[Any]:
+    with redis.Redis(port=port) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def protocol(port: int, client: Any) -> Protocol:
+    return connect(f"redis://127.0.0.1:{port}")
+
+
+def ask(protocol: Protocol, number: object) -> State | Fill:
+    """Ask for an entry as a reader does, and return what became of it."""
+    key = f"things:{number}"
+    [entry] = protocol.read([GENERATION], [key])
+    if entry.state is not State.LEASED:
+        return entry.state
+    return protocol.fill_bounded(key, entry.lease, TTL, b"1", ADMISSION)
+
+
+def test_the_first_hundred_are_stored_and_then_what_is_asked_for_again(
+    protocol: Protocol,
+) -> None:
+    assert [ask(protocol, number) for number in range(100)] == [Fill.STORED] * 100
+    for number in (100, 101):
+        assert ask(protocol, number) is Fill.NOT_ADMITTED
+    assert [ask(protocol, 100) for _ in range(2)] == [Fill.STORED, State.HIT]
+    assert ask(protocol, 102) is Fill.NOT_ADMITTED
+
+
+def test_no_more_than_a_thousand_are_stored_in_a_minute(protocol: Protocol, client: Any) -> None:
+    asked = [ask(protocol, number) for number in range(1100) for _ in range(2)]
+    assert asked.count(Fill.STORED) == 1000
+    assert len(client.keys("things:[0-9]*")) == 1000
+    assert client.strlen(ADMISSION) == 16_384 + 8 * 1000
+    assert 0 < client.pttl(ADMISSION) <= 60_000
+    client.delete(ADMISSION)  # the minute is over
+    assert [ask(protocol, number) for number in range(2000, 2100)] == [Fill.STORED] * 100
+
+
+def test_what_is_not_admitted_leaves_nothing(protocol: Protocol, client: Any) -> None:
+    for number in range(100):
+        ask(protocol, number)
+    before, size = set(client.keys("*")), client.memory_usage(ADMISSION)
+    for number in range(200, 1200):
+        assert ask(protocol, number) is Fill.NOT_ADMITTED
+    assert set(client.keys("*")) == before
+    assert client.memory_usage(ADMISSION) == size
+
+
+def test_what_was_admitted_stays_so_and_counts_once(protocol: Protocol, client: Any) -> None:
+    """A write that forgets it costs it nothing."""
+    for number in range(100):
+        ask(protocol, number)
+    size = client.strlen(ADMISSION)
+    protocol.suspend([GENERATION], "a")
+    protocol.release([GENERATION], "a")
+    assert [ask(protocol, number) for number in range(100)] == [Fill.STORED] * 100
+    assert client.strlen(ADMISSION) == size
+
+
+def test_a_lease_that_is_gone_admits_nothing(protocol: Protocol, client: Any) -> None:
+    [entry] = protocol.read([GENERATION], ["things:1"])
+    protocol.suspend(["things:1"], "a")
+    filled = protocol.fill_bounded("things:1", entry.lease, TTL, b"old", ADMISSION)
+    assert filled is Fill.REFUSED
+    assert not client.exists(ADMISSION)
+
+
+def test_an_expired_document_is_kept_by_what_is_not_admitted(
+    protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [entry] = protocol.read([GENERATION], ["things:1"])
+    protocol.fill({"things:1": (entry.lease, 0, b"old")})
+    monkeypatch.setattr(protocol_module, "ADMITTED_FREELY", 0)
+    assert ask(protocol, 1) is Fill.NOT_ADMITTED
+    [entry] = protocol.read([GENERATION], ["things:1"])
+    assert (entry.state, entry.document) == (State.LEASED, b"old")
+
+
+@pytest.mark.parametrize("value", ["", "x", "x" * 16_390, ["a list"]])
+def test_whatever_is_under_its_name_does_no_harm(
+    protocol: Protocol, client: Any, value: str | list[str]
+) -> None:
+    if isinstance(value, list):
+        client.rpush(ADMISSION, *value)
+    else:
+        client.set(ADMISSION, value)
+    assert ask(protocol, 1) is Fill.STORED
+    assert ask(protocol, 1) is State.HIT
+
+
+def test_a_cluster_admits_as_one_server_does(start_redis: StartRedis) -> None:
+    port = next(port for port in iter(free_port, None) if port < 55_000)
+    start_redis("--cluster-enabled", "yes", port=port)
+    with redis.Redis(port=port) as client:
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        await_true(lambda: client.cluster("info")["cluster_state"] == "ok")
+        protocol = connect(f"redis+cluster://127.0.0.1:{port}")
+        assert {ask(protocol, number) for number in range(100)} == {Fill.STORED}
+        asked = [ask(protocol, 100) for _ in range(3)]
+        assert asked == [Fill.NOT_ADMITTED, Fill.STORED, State.HIT]
+        assert ask(protocol, 101) is Fill.NOT_ADMITTED
+        assert not client.exists("things:101")
+
+
+# The service.
+
+
+@pytest.fixture
+def below(monkeypatch: pytest.MonkeyPatch) -> MemoizedOne[[int]]:
+    """Declare a read that is bounded above 10, for the time of a test; none is stored freely."""
+    monkeypatch.setattr(cache, "memoized", [*cache.memoized])
+    monkeypatch.setattr(protocol_module, "ADMITTED_FREELY", 0)
+
+    @cache.memoize(
+        key="tried:below:{price}",
+        ttl="redis_cache_ttl",
+        tables=[Product],
+        bounded=lambda price: price > 10,
+    )
+    def below(price: int) -> bytes:
+        found = select(func.count(Product.id)).where(Product.price < price)
+        return orjson.dumps({"count": db.session.scalar(found)})
+
+    return below
+
+
+@pytest.fixture
+def shop(below: MemoizedOne[[int]], make_shop: Make) -> Shop:
+    shop = make_shop()
+
+    def tried() -> Any:
+        return cached_document(below(int(request.args["price"])))
+
+    shop.app.add_url_rule("/tried", view_func=tried)
+    shop.create_product()
+    return shop
+
+
+def outcomes(shop: Shop, price: int, times: int) -> list[str]:
+    return [shop.get(f"/tried?price={price}").headers["X-Cache"] for _ in range(times)]
+
+
+def test_what_is_not_admitted_is_answered_as_a_miss(shop: Shop, redis_cli: Any) -> None:
+    assert outcomes(shop, 11, 1) == ["MISS"]
+    assert not redis_cli.exists("tried:below:11")
+    assert outcomes(shop, 11, 3) == ["MISS", "HIT", "HIT"]
+    assert outcomes(shop, 10, 2) == ["MISS", "HIT"]  # this is not bounded
+    text = 'shop_cache_not_admitted_total{function="test_admission.below"} 1.0'
+    assert text in shop.get("/metrics").text
+
+
+def test_admission_is_no_further_round_trip(shop: Shop, redis_cli: Any) -> None:
+    outcomes(shop, 11, 2)  # Redis knows the scripts then
+    redis_cli.config_resetstat()
+    assert outcomes(shop, 12, 2) == ["MISS", "MISS"]
+    assert round_trips(redis_cli) == 2 * 3  # the limits, READ, FILL
+
+
+def test_the_edge_learns_of_it_from_a_hit_alone(shop: Shop) -> None:
+    with counting(passed=3):
+        assert outcomes(shop, 11, 3) == ["MISS", "MISS", "HIT"]
+    with counting(hit=1):
+        assert outcomes(shop, 11, 1) == ["HIT"]
+    with counting(passed=1, hit=1):
+        assert outcomes(shop, 10, 2) == ["MISS", "HIT"]
+
+
+def test_commands_take_it_for_no_entry(shop: Shop) -> None:
+    outcomes(shop, 11, 2)
+    lines = shop.command("cache", "stats").output.splitlines()
+    [line] = [line for line in lines if line.startswith("tried:below:*")]
+    assert line.endswith(" 1 entries")
+    assert "cleared all" in shop.command("cache", "clear", "all").output
+    assert outcomes(shop, 11, 2) == ["MISS", "HIT"]  # what was admitted stays so
