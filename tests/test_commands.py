@@ -163,7 +163,7 @@ def test_limits_are_listed_with_every_route(make_shop: Make) -> None:
         "session 100000 -",
         "unknown_key 100000 -",
         "in 50 s; the tier unlimited has no limit",
-        "GET /products default (costs 1 for each 50 rows)",
+        "GET /products default (costs 1 for each 50 rows, 1 more with q, 1 more with facets)",
         "POST /products default, write",
         "GET /orders default (costs 1 for each 20 rows with a session)",
         "GET /rate_limit default (free), session (free), write (free)",

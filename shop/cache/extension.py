@@ -90,7 +90,7 @@ class Cache(FlaskCache):
         tables: Iterable[Any],
         family: str | None = None,
         tags: Callable[..., Iterable[str]] | None = None,
-        bounded: Callable[..., bool] | None = None,
+        bounded: Callable[..., bool] | bool = False,
     ) -> Callable[[Callable[P, bytes]], MemoizedOne[P]]:
         """Memoize a function from arguments to one document (JSON bytes, not empty).
 

@@ -107,7 +107,7 @@ class MemoizedOne(Memoized, Generic[P]):
         *declared: Any,
         family: str | None = None,
         tags: Callable[..., Iterable[str]] | None = None,
-        bounded: Callable[..., bool] | None = None,
+        bounded: Callable[..., bool] | bool = False,
     ) -> None:
         super().__init__(*declared, family=family)
         self._tags = tags
@@ -122,7 +122,7 @@ class MemoizedOne(Memoized, Generic[P]):
         def compute(_: list[int]) -> dict[int, bytes]:
             return {0: self.uncached(*args, **kwargs)}
 
-        bounded = self._bounded is not None and self._bounded(**arguments)
+        bounded = self._bounded(**arguments) if callable(self._bounded) else self._bounded
         return self._read([self.generation_key, *tags], [key], compute, bounded=bounded)[0]
 
     def arguments(self, *args: Any, **kwargs: Any) -> dict[str, Any]:

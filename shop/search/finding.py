@@ -32,6 +32,7 @@ CATALOGUE = [Product, Category]
     ttl="redis_cache_ttl",
     tables=CATALOGUE,
     tags=lambda query: query.tags(),
+    bounded=True,
 )
 def found(query: Query) -> bytes:
     return dump(page_of(query))
@@ -42,6 +43,7 @@ def found(query: Query) -> bytes:
     ttl="redis_cache_ttl",
     tables=CATALOGUE,
     tags=lambda filters: filters.tags(),
+    bounded=True,
 )
 def total(filters: Filters) -> bytes:
     """Return how many products there are, up to 10,000, and whether these are all."""
@@ -55,6 +57,7 @@ def total(filters: Filters) -> bytes:
     ttl="redis_cache_ttl",
     tables=CATALOGUE,
     tags=lambda filters: filters.tags(moves=True),
+    bounded=True,
 )
 def category_facet(filters: Filters) -> bytes:
     """Return how many products each category has, those with most first."""
@@ -73,6 +76,7 @@ def category_facet(filters: Filters) -> bytes:
     ttl="redis_cache_ttl",
     tables=CATALOGUE,
     tags=lambda filters: filters.tags(prices=True),
+    bounded=True,
 )
 def price_facet(filters: Filters) -> bytes:
     """Return how many products have a price in each step of a ladder, by currency.
@@ -100,6 +104,7 @@ def _price_count(currency: str, step: int, count: int) -> dict[str, Any]:
     ttl="redis_cache_ttl",
     tables=CATALOGUE,
     tags=lambda filters: filters.tags(stock=True),
+    bounded=True,
 )
 def stock_facet(filters: Filters) -> bytes:
     """Return how many products are in stock, and how many are not."""

@@ -86,7 +86,7 @@ class Found:
     def _link(self, cursor: str | None) -> str:
         if cursor is None:
             return ""
-        return f'<?{urlencode([*self.parameters, ("after", cursor)])}>; rel="next"'
+        return f'<?{urlencode([*self.parameters, ("after", cursor)], safe=",")}>; rel="next"'
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ class Typed:
     ttl="redis_cache_ttl",
     tables=[Product, Category],
     tags=lambda typed: [lists.members.of(lists.ALL), texts.of()],  # noqa: ARG005
+    bounded=True,
 )
 def completions(typed: Typed) -> bytes:
     """Return names that are meant: of categories, of products that begin so, and of others."""
