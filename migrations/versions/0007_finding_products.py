@@ -72,6 +72,7 @@ FUNCTIONS = (
     "shop_fold(text)",
     "shop_words(text)",
     "shop_plain(text)",
+    "shop_near(text)",
     "shop_deletions(text)",
     "shop_query(text[], text)",
 )

@@ -145,10 +145,28 @@ END $$;
 -- Return the query that finds any of the words; `mark` is what follows each in a tsquery: weights
 -- of the texts to look in, and * for words that begin so.
 CREATE OR REPLACE FUNCTION shop_query(words text[], mark text) RETURNS tsquery
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN (
-    SELECT string_agg(quote_literal(word) || ':' || mark, ' | ') FROM unnest(words) AS words (word)
-)::tsquery;
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$ DECLARE
+    word text;
+    found tsquery := '';
+BEGIN
+    FOREACH word IN ARRAY words LOOP
+        found := found || (quote_literal(word) || ':' || mark)::tsquery;
+    END LOOP;
+    RETURN found;
+END $$;
+
+-- Return words that may be near one that was mistyped: those one edit apart, and of a long one
+-- those that share a fifth of its trigrams.
+CREATE OR REPLACE FUNCTION shop_near(typed text) RETURNS SETOF text
+LANGUAGE plpgsql STRICT SET search_path FROM CURRENT AS $$ BEGIN
+    RETURN QUERY SELECT word FROM search_words WHERE shop_deletions(word) && shop_deletions(typed);
+    IF char_length(typed) >= 7 THEN
+        PERFORM set_config('pg_trgm.similarity_threshold', '0.2', true);
+        RETURN QUERY SELECT word FROM search_words
+            WHERE word % typed AND abs(char_length(word) - char_length(typed)) <= 2
+            ORDER BY similarity(word, typed) DESC, word LIMIT 100;
+    END IF;
+END $$;
 
 CREATE OR REPLACE FUNCTION shop_index_product() RETURNS trigger
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$ BEGIN

@@ -1,28 +1,268 @@
-"""What a search finds: products that have the words that were typed."""
+"""What a search finds: the words that were typed, as PostgreSQL has them, and how well they fit.
+
+A product is found if each word is among its own or in the name of its category. Categories are
+looked up first, and named by id, so that a rename of one rewrites no product.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import defaultdict
+from functools import reduce
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, func, literal, select
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Integer,
+    Text,
+    and_,
+    case,
+    cast,
+    exists,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    text,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import TSQUERY
 
+from shop.categories.models import Category
 from shop.extensions import db
 from shop.products.models import Product
 
+from .spelling import can_be_corrected, nearest
+from .typed import read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from .typed import Typed
+
+__all__ = ["Understood", "read", "understand"]
+
+Condition = ColumnElement[bool]
+Query = ColumnElement[Any]
+
+GROUPS_MAX = 32  # of categories whose names have the same of the words
+CONTAINING_MAX = 20  # longer words that a word is looked for in
+SCORED_MAX = 8  # words that are looked for in the name one by one
+NAME_MAX = 200
+NO_SCORE = cast(0, Integer)
+
+LOOK = text("""
+    SELECT
+        n, word, stems, configuration <> 'simple'::regconfig AND stems = '{}' AS is_noise,
+        EXISTS (SELECT FROM search_words AS known WHERE known.word = words.word)
+        OR EXISTS (SELECT FROM products WHERE words @@ shop_query(ARRAY[word], '')) AS is_known,
+        n = :last AND (
+            EXISTS (
+                SELECT FROM search_words AS known
+                WHERE known.word >= words.word AND known.word < words.word || U&'\\+10FFFF'
+            )
+            OR EXISTS (SELECT FROM products WHERE words @@ shop_query(ARRAY[word], '*'))
+        ) AS is_beginning
+    FROM shop_search_configuration() AS configuration,
+        unnest(CAST(:pieces AS text[])) WITH ORDINALITY AS pieces (piece, n),
+        unnest(
+            string_to_array(shop_fold(piece), ' '),
+            string_to_array(shop_words(lower(piece COLLATE shop_case)), ' ')
+        ) WITH ORDINALITY AS words (word, accented, m),
+        LATERAL (
+            SELECT CASE WHEN configuration = 'simple'::regconfig THEN '{}'
+                ELSE shop_stems(coalesce(accented, word), configuration) END
+        ) AS stemmed (stems)
+    WHERE word IS NOT NULL
+    ORDER BY n, m
+""")
+NEAR = text("""
+    SELECT typed.typed, near.word, near.is_inside
+    FROM unnest(CAST(:typed AS text[])) AS typed (typed), LATERAL (
+        SELECT word, false AS is_inside FROM shop_near(typed.typed) AS near (word)
+        UNION
+        (
+            SELECT word, true FROM search_words WHERE word LIKE '%' || typed.typed || '%'
+            ORDER BY char_length(word), word LIMIT :most
+        )
+    ) AS near
+""")
+
+
+class Word(NamedTuple):
+    """A word as PostgreSQL has it, and others that are found for it."""
+
+    word: str
+    stems: tuple[str, ...]
+    is_noise: bool  # a stop word of the configuration
+    is_known: bool  # something has it
+    goes_on: bool = False  # it finds words that begin so
+    others: tuple[str, ...] = ()  # words that it is mistyped for, or part of
+
+    def query(self, weights: str, *, exact: bool) -> Query:
+        """Return what finds it in texts of these weights; `exact` finds it as it was typed."""
+        if exact:
+            return _any([self.word], weights)
+        query = _any([self.word, *self.others], f"*{weights}" if self.goes_on else weights)
+        return query.op("||")(_any(self.stems, weights)) if self.stems else query
+
+
+class Term(NamedTuple):
+    """What a product has to have, or must not have: a word, or the words of a phrase in order."""
+
+    words: tuple[Word, ...]
+    is_phrase: bool
+    is_without: bool
+
+    def query(self, weights: str = "", *, exact: bool = False) -> Query:
+        queries = [word.query(weights, exact=exact) for word in self.words]
+        return reduce(lambda one, other: one.op("<->")(other), queries)
+
 
 class Understood(NamedTuple):
-    condition: ColumnElement[bool]
+    """A condition on products, and how well one that meets it fits: the more the better.
+
+    The score is a whole number, and the same for the same product and query.
+    """
+
+    condition: Condition
     score: ColumnElement[int]
 
 
-def read(q: str) -> str:
-    return "".join(one if one.isprintable() else " " for one in q)
+def understand(typed: Typed) -> Understood:
+    """Return what finds the words that were typed."""
+    terms = _look_up(typed)
+    if not terms:
+        return Understood(false(), NO_SCORE)
+    unwanted = [term for term in terms if term.is_without]
+    wanted = _without_noise([term for term in terms if not term.is_without])
+    wanted = _with_others(wanted, [word.word for word in _words(wanted) if not word.is_known])
+    if not all(word.is_known or word.others for term in wanted for word in term.words):
+        return Understood(false(), NO_SCORE)
+    condition = _condition(wanted, unwanted)
+    if len(wanted) > 1 and not db.session.scalar(select(exists().where(condition))):
+        # Each word is known, and no product has all of them: one may be mistyped for another.
+        wanted = _with_others(wanted, [word.word for word in _words(wanted)])
+        condition = _condition(wanted, unwanted)
+    return Understood(condition, _score(wanted))
 
 
-def understand(typed: str) -> Understood:
-    words = db.session.scalar(select(func.shop_fold(typed))) or ""
-    query = " & ".join(f"'{word}'" for word in words.split())
-    query = f"{query}:*" if query else ""
-    condition = Product.words.op("@@")(literal(query).cast(TSQUERY))
-    return Understood(condition, literal(0, Integer))
+def _look_up(typed: Typed) -> list[Term]:
+    """Return the terms that have words, each once."""
+    last = len(typed.pieces) if typed.goes_on else 0
+    pieces = [piece.text for piece in typed.pieces]
+    rows = defaultdict(list)
+    for n, *facts in db.session.execute(LOOK, {"pieces": pieces, "last": last}):
+        rows[n].append(facts)
+    terms: dict[Term, None] = {}
+    for n, piece in enumerate(typed.pieces, start=1):
+        words = [Word(word, tuple(stems), *facts) for word, stems, *facts, _ in rows[n]]
+        if words and n == last:
+            words[-1] = words[-1]._replace(goes_on=True, is_known=rows[n][-1][-1])
+        together = [words] if piece.is_phrase or piece.is_without else [[word] for word in words]
+        for some in filter(None, together):
+            terms[Term(tuple(some), piece.is_phrase, piece.is_without)] = None
+    return list(terms)
+
+
+def _without_noise(terms: list[Term]) -> list[Term]:
+    """Leave out words such as `of`, unless there are no others."""
+    telling = [term for term in terms if not all(word.is_noise for word in term.words)]
+    return telling or terms
+
+
+def _words(terms: Iterable[Term]) -> Iterator[Word]:
+    """Return the words that may be mistyped: those of a phrase are meant as they are."""
+    return (term.words[0] for term in terms if not term.is_phrase)
+
+
+def _with_others(terms: list[Term], mistyped: Sequence[str]) -> list[Term]:
+    """Add to words what they may be mistyped for or part of."""
+    mistyped = [word for word in mistyped if can_be_corrected(word)]
+    if not mistyped:
+        return terms
+    near: dict[str, list[str]] = defaultdict(list)
+    around: dict[str, list[str]] = defaultdict(list)
+    for typed, word, is_inside in db.session.execute(
+        NEAR, {"typed": mistyped, "most": CONTAINING_MAX}
+    ):
+        (around if is_inside else near)[typed].append(word)
+    return [
+        term._replace(
+            words=tuple(
+                word._replace(others=(*nearest(word.word, near[word.word]), *around[word.word]))
+                for word in term.words
+            )
+        )
+        if not term.is_phrase
+        else term
+        for term in terms
+    ]
+
+
+def _condition(wanted: Sequence[Term], unwanted: Sequence[Term]) -> Condition:
+    in_categories = _categories([*wanted, *unwanted])
+    groups: dict[frozenset[Term], list[int]] = defaultdict(list)
+    refused = []
+    for category_id, terms in in_categories.items():
+        if any(term.is_without for term in terms):
+            refused.append(category_id)
+        else:
+            groups[terms].append(category_id)
+    largest = sorted(groups, key=lambda terms: (-len(terms), groups[terms]))[:GROUPS_MAX]
+    found: list[Condition] = []
+    if wanted:
+        found.append(Product.words.bool_op("@@")(_all([term.query() for term in wanted])))
+    for terms in largest:
+        of_group = Product.category_id.in_(groups[terms])
+        rest = [term.query() for term in wanted if term not in terms]
+        found.append(and_(of_group, Product.words.bool_op("@@")(_all(rest))) if rest else of_group)
+    conditions = [or_(*found)] if found else []
+    conditions += [not_(Product.words.bool_op("@@")(term.query())) for term in unwanted]
+    if refused:
+        conditions.append(Product.category_id.not_in(refused))
+    return and_(*conditions)
+
+
+def _categories(terms: Sequence[Term]) -> dict[int, frozenset[Term]]:
+    """Return the terms that the name of each category has, of those categories that have any."""
+    looks = [
+        select(literal(n), Category.id).where(Category.words.bool_op("@@")(term.query()))
+        for n, term in enumerate(terms)
+    ]
+    found = defaultdict(set)
+    for n, category_id in db.session.execute(union_all(*looks)):
+        found[category_id].add(terms[n])
+    return {category_id: frozenset(some) for category_id, some in found.items()}
+
+
+def _score(terms: Sequence[Term]) -> ColumnElement[int]:
+    """Score by where the words are, then by how many the name has, then by how short it is."""
+    if not terms:
+        return NO_SCORE
+    words = [word.word for term in terms for word in term.words]
+    whole = " ".join(words)
+    exact = [_any([word], "A") for word in words]
+    has = Product.words.bool_op("@@")
+    tier = case(
+        (and_(has(_all(exact)), func.shop_fold(Product.name) == whole), 9),
+        (and_(has(_any(words[:1], "B")), func.shop_fold(Product.sku) == whole), 8),
+        (has(reduce(lambda one, other: one.op("<->")(other), exact)), 7),
+        (has(_all(exact)), 6),
+        (has(_all([term.query("A") for term in terms])), 5),
+        (has(_all([term.query(exact=True) for term in terms])), 4),
+        (has(_all([term.query() for term in terms])), 3),
+        else_=2,
+    )
+    in_name = [case((has(term.query("A")), 1), else_=0) for term in terms[:SCORED_MAX]]
+    return tier * 10_000 + sum(in_name, literal(0)) * 500 + NAME_MAX - func.length(Product.name_key)
+
+
+def _any(words: Sequence[str], mark: str) -> Query:
+    return func.shop_query(cast(list(words), ARRAY(Text)), mark, type_=TSQUERY)
+
+
+def _all(queries: Sequence[Query]) -> Query:
+    return reduce(lambda one, other: one.op("&&")(other), queries)
