@@ -57,6 +57,10 @@ compare: install  ## Compare all answers with and without the edge, at length (R
 	@DIFFERENTIAL_ROUNDS=$(or $(ROUNDS),20) DIFFERENTIAL_SEED=$(or $(SEED),$$(date +%s)) \
 	  $(BIN)/pytest --capture=no --quiet tests/test_edge_differential.py
 
+.PHONY: relevance
+relevance: install  ## Search the demo data as buyers do, and tell how often a right product is shown
+	@$(BIN)/pytest --capture=no --quiet tests/test_relevance.py
+
 NEEDS_NODE := make lint-api needs Node 18.18 or newer, with npm (on Debian, install nodejs and npm)
 HAS_NODE := command -v npm >/dev/null && node -e 'const [major, minor] = process.versions.node.split("."); process.exit(+major > 18 || (+major === 18 && +minor >= 18) ? 0 : 1)'
 
