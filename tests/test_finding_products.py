@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -238,3 +240,48 @@ def test_suggestions_complete_names(a_shop: Shop) -> None:
         {"kind": "product", "id": product, "text": "Oak desk"},
     ]
     assert a_shop.get("/search/suggest?q=%00").get_json() == {"items": []}
+
+
+def forged(question: str, payload: bytes) -> str:
+    binding = sha256(question.encode() + b"\n" + payload).digest()[:9]
+    return urlsafe_b64encode(binding + payload).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize(
+    ("sort", "payload"),
+    [
+        ("id", b"1"),
+        ("id", b"[]"),
+        ("id", b"[1,2]"),
+        ("id", b"[true]"),
+        ("id", b'["1"]'),
+        ("id", b"[9223372036854775808]"),
+        ("price", b'["1e9",1]'),
+        ("price", b"[1,1]"),
+        ("name", b'["\\u0000",1]'),
+        ("name", b'["\\ud800",1]'),
+        ("created_at", b'["yesterday",1]'),
+        ("created_at", b'["0001-01-01T00:00:00+23:59",1]'),
+        ("-created_at", b'["9999-12-31T23:59:59-23:59",1]'),
+        ("best_selling", b"[1.5,1]"),
+    ],
+)
+def test_a_forged_cursor_is_refused(a_shop: Shop, sort: str, payload: bytes) -> None:
+    cursor = forged(f"all:sort:{sort}", payload)
+    assert "after" in errors(a_shop.get(f"/products?sort={sort}&after={cursor}"))
+
+
+@pytest.mark.parametrize("payload", [b'["2026-01-01",1]', b'["2026-01-01T00:00:00+05:43:21",1]'])
+def test_a_cursor_of_a_time_is_one_however_it_is_written(a_shop: Shop, payload: bytes) -> None:
+    a_shop.create_product()
+    cursor = forged("all:sort:created_at", payload)
+    assert len(ids(a_shop.get(f"/products?sort=created_at&after={cursor}"))) == 1
+
+
+def test_a_cursor_has_one_form(a_shop: Shop) -> None:
+    for _ in range(2):
+        a_shop.create_product()
+    address = next_page(a_shop.get("/products?sort=id&limit=1"))
+    assert ids(a_shop.get(address))
+    assert "after" in errors(a_shop.get(f"{address}="))
+    assert "after" in errors(a_shop.get(f"{address}!"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ WHOLE_MAX = 2**62
 def write_cursor(question: str, values: Sequence[object]) -> str:
     """Return the cursor of a row: what its query sorts it by, with its id at the end."""
     payload = orjson.dumps(values, default=str)
-    return urlsafe_b64encode(_binding(question, payload) + payload).rstrip(b"=").decode()
+    return _written(_binding(question, payload) + payload)
 
 
 def read_cursor(question: str, cursor: str, kinds: Sequence[type]) -> tuple[Any, ...]:
@@ -37,9 +37,15 @@ def read_cursor(question: str, cursor: str, kinds: Sequence[type]) -> tuple[Any,
         values = orjson.loads(whole[BINDING:])
     except ValueError:
         raise ValueError("no cursor") from None
-    if whole[:BINDING] != _binding(question, whole[BINDING:]) or not isinstance(values, list):
+    if _written(whole) != cursor or whole[:BINDING] != _binding(question, whole[BINDING:]):
         raise ValueError("a cursor of another query")
+    if not isinstance(values, list):
+        raise ValueError("no cursor")  # noqa: TRY004  (of the text)
     return tuple(READERS[kind](value) for kind, value in zip(kinds, values, strict=True))
+
+
+def _written(whole: bytes) -> str:
+    return urlsafe_b64encode(whole).rstrip(b"=").decode()
 
 
 def _binding(question: str, payload: bytes) -> bytes:
@@ -64,9 +70,16 @@ def _amount(value: Any) -> Decimal:
     return Decimal(value)
 
 
+def _instant(value: Any) -> datetime:
+    try:
+        return datetime.fromisoformat(_text(value)).astimezone(UTC)
+    except OverflowError:
+        raise ValueError(value) from None
+
+
 READERS: dict[type, Callable[[Any], Any]] = {
     int: _whole,
     str: _text,
     Decimal: _amount,
-    datetime: lambda value: datetime.fromisoformat(_text(value)),
+    datetime: _instant,
 }

@@ -145,7 +145,7 @@ def read_query(values: Mapping[str, Any], *, active: bool | None) -> Query:
     words = values.get("q")
     query = Query(
         Filters(
-            None if words is None else " ".join(words.split()),
+            None if words is None else " ".join(words.lower().split()),
             tuple(sorted(set(values.get("category_id", ())))),
             values.get("min_price"),
             values.get("max_price"),
