@@ -285,3 +285,15 @@ def test_a_cursor_has_one_form(a_shop: Shop) -> None:
     assert ids(a_shop.get(address))
     assert "after" in errors(a_shop.get(f"{address}="))
     assert "after" in errors(a_shop.get(f"{address}!"))
+
+
+def test_mistyped_words_words_of_categories_and_words_left_out(a_shop: Shop) -> None:
+    garden = a_shop.create_category("Garden")["id"]
+    desk = a_shop.create_product(name="Oak desk", category_id=garden)["id"]
+    lamp = a_shop.create_product(
+        name="Lamp", description="Stands on a desk.", category_id=a_shop.create_category("L")["id"]
+    )["id"]
+    assert ids(a_shop.get("/products?q=dsek")) == [desk, lamp]
+    assert ids(a_shop.get("/products?q=garden oak")) == [desk]
+    assert ids(a_shop.get("/products?q=desk -oak")) == [lamp]
+    assert ids(a_shop.get("/products?q=-oak&sort=id")) == [lamp]

@@ -27,7 +27,7 @@ SORTS: dict[str, tuple[type, ...]] = {
     "created_at": (datetime, int),
     "-created_at": (datetime, int),
     "best_selling": (int, int),
-    "relevance": (int, int),
+    "relevance": (int, int, int),
 }
 BY_PRICE = {"price", "-price"}
 NAME_MAX = 200  # characters; a longer one is hashed

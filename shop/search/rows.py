@@ -13,6 +13,8 @@ from shop.stats import service as stats
 from . import statements
 from .cursor import write_cursor
 from .query import Filters
+from .ranking import Place, ranked_page
+from .ranking import Row as Ranked
 from .text import read, understand
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from .statements import Conditions
 
     Rows = Sequence[Sequence[Any]]  # of each the id, and what it is sorted by
+
+UNRANKED = -1
 
 
 def page_of(query: Query) -> dict[str, Any]:
@@ -86,11 +90,16 @@ def _by_column(query: Query, filters: Filters) -> Rows:
 
 
 def _by_relevance(query: Query, filters: Filters) -> Rows:
+    """Return the best first; a score of UNRANKED is that of rows which follow by id."""
     understood = understand(read(filters.q or ""))
-    where = statements.conditions(filters, understood.condition)
-    order = statements.Order(understood.score.label("score"), int, descending=True)
-    found = statements.page_of_words(where, order, query.place, query.rows)
-    return db.session.execute(found).all()
+    after = None
+    if query.place:
+        boundary, score, last = query.place
+        after = Place(Ranked(last, None if score == UNRANKED else score), boundary)
+    rows, boundary = ranked_page(
+        understood.condition, understood.score, statements.conditions(filters), after, query.rows
+    )
+    return [(one, boundary, UNRANKED if score is None else score) for one, score in rows]
 
 
 def _by_sales(query: Query, filters: Filters, sales: list[tuple[int, int]]) -> Rows:

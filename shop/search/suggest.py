@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from sqlalchemy import Text, func, literal, select
+from sqlalchemy import ARRAY, Integer, Text, bindparam, func, literal, select
 
 from shop.categories.models import Category
 from shop.categories.service import texts
@@ -18,7 +18,8 @@ from shop.products.models import Product
 
 from . import statements
 from .query import Filters, short
-from .text import read, understand
+from .ranking import ranked_page
+from .text import IN_NAME, read, understand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,9 +90,11 @@ def _beginning(typed: str) -> Any:
 
 
 def _with_words(typed: str) -> Any:
-    """Select products that a search finds, the best first."""
+    """Select products whose names have the words, the best first."""
     understood = understand(read(typed))
-    where = statements.conditions(Filters(), understood.condition)
-    order = statements.Order(understood.score, int, descending=True)
-    found = statements.page_of_words(where, order, (), CANDIDATES).subquery()
-    return select(PRODUCT, Product.id, Product.name).join(found, found.c.id == Product.id)
+    rows, _ = ranked_page(
+        understood.condition, understood.score, statements.conditions(Filters()), None, CANDIDATES
+    )
+    ids = [row.id for row in rows if row.score is not None and row.score >= IN_NAME]
+    place = func.array_position(bindparam(None, ids, ARRAY(Integer)), Product.id)
+    return select(PRODUCT, Product.id, Product.name).where(Product.id.in_(ids)).order_by(place)

@@ -51,6 +51,8 @@ GROUPS_MAX = 32  # of categories whose names have the same of the words
 CONTAINING_MAX = 20  # longer words that a word is looked for in
 SCORED_MAX = 8  # words that are looked for in the name one by one
 NAME_MAX = 200
+TIER = 10_000  # of scores
+IN_NAME = 5 * TIER  # a score from which all words are in the name
 NO_SCORE = cast(0, Integer)
 
 LOOK = text("""
@@ -257,7 +259,7 @@ def _score(terms: Sequence[Term]) -> ColumnElement[int]:
         else_=2,
     )
     in_name = [case((has(term.query("A")), 1), else_=0) for term in terms[:SCORED_MAX]]
-    return tier * 10_000 + sum(in_name, literal(0)) * 500 + NAME_MAX - func.length(Product.name_key)
+    return tier * TIER + sum(in_name, literal(0)) * 500 + NAME_MAX - func.length(Product.name_key)
 
 
 def _any(words: Sequence[str], mark: str) -> Query:
