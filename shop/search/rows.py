@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Rows = Sequence[Sequence[Any]]  # of each the id, and what it is sorted by
 
 UNRANKED = -1
+REPORT_BEGINNING = 500  # lines that are looked up first
 
 
 def page_of(query: Query) -> dict[str, Any]:
@@ -105,15 +106,24 @@ def _by_relevance(query: Query, filters: Filters) -> Rows:
 def _by_sales(query: Query, filters: Filters, sales: list[tuple[int, int]]) -> Rows:
     """Return the products of a report in its order, and after them all others by id."""
     where = conditions_of(filters)
-    rows: Rows = []
-    is_after_report = bool(query.place) and query.place[0] == 0
-    if not is_after_report:
-        sold = statements.page_of_sold(where, sales, query.place, query.rows)
-        rows = db.session.execute(sold).all()
+    rows = _sold(where, sales, query)
     if len(rows) < query.rows:
         others = [*where, statements.is_not_sold(sales)]
-        place = query.place[1:] if is_after_report else ()
+        place = query.place[1:] if query.place and query.place[0] == 0 else ()
         select = statements.page if filters.q is None else statements.page_of_words
         found = select(others, None, place, query.rows - len(rows))
-        rows = [*rows, *((one, 0) for one in db.session.scalars(found))]
+        rows += [(one, 0) for one in db.session.scalars(found)]
+    return rows
+
+
+def _sold(where: Conditions, sales: list[tuple[int, int]], query: Query) -> list[Sequence[Any]]:
+    """Return those of a report; its beginning is often enough to fill a page."""
+    if query.place:
+        units, last = query.place
+        sales = [row for row in sales if (-row[1], row[0]) > (-units, last)]
+    rows: list[Sequence[Any]] = []
+    for lines in (sales[:REPORT_BEGINNING], sales[REPORT_BEGINNING:]):
+        if lines and len(rows) < query.rows:
+            found = statements.page_of_sold(where, lines, query.rows - len(rows))
+            rows += db.session.execute(found)
     return rows
