@@ -57,10 +57,6 @@ compare: install  ## Compare all answers with and without the edge, at length (R
 	@DIFFERENTIAL_ROUNDS=$(or $(ROUNDS),20) DIFFERENTIAL_SEED=$(or $(SEED),$$(date +%s)) \
 	  $(BIN)/pytest --capture=no --quiet tests/test_edge_differential.py
 
-.PHONY: relevance
-relevance: install  ## Search the demo data as buyers do, and tell how often a right product is shown
-	@$(BIN)/pytest --capture=no --quiet tests/test_relevance.py
-
 NEEDS_NODE := make lint-api needs Node 18.18 or newer, with npm (on Debian, install nodejs and npm)
 HAS_NODE := command -v npm >/dev/null && node -e 'const [major, minor] = process.versions.node.split("."); process.exit(+major > 18 || (+major === 18 && +minor >= 18) ? 0 : 1)'
 
@@ -92,7 +88,7 @@ check: install  ## Check format, lint, types, the Dockerfile, the compose file a
 	  else echo "The API's document was not checked: $(NEEDS_NODE)."; fi
 
 .PHONY: load
-load: install  ## Load a running service (KIND=Shopper, or Buyer; USERS=400 SECONDS=60 HOST=http://localhost:8000)
+load: install  ## Load a running service (KIND=Shopper, Browser or Buyer; USERS=400 SECONDS=60 HOST=http://localhost:8000)
 	@$(BIN)/locust --headless --users $(or $(USERS),400) --spawn-rate 50 \
 	  --run-time $(or $(SECONDS),60)s --host $(or $(HOST),http://localhost:8000) --only-summary \
 	  $(or $(KIND),Shopper)
@@ -121,6 +117,16 @@ bench-servers: install .venv-bench/installed  ## Compare ways to serve with guni
 load-report: install .venv-bench/installed  ## Load it without and with Redis, and report (USERS=400 SECONDS=300)
 	@$(BIN)/python -m bench.load.run $(or $(USERS),400) $(or $(SECONDS),300)
 	@.venv-bench/bin/python -m bench.load.report
+
+# Its catalogue is kept for the next run; a run that is not the whole one is printed, and kept nowhere.
+.PHONY: bench-search
+bench-search: install  ## Measure finding products among 10^6, 10 minutes (QUICK=1, ONLY="cold far hits")
+	@$(BIN)/python -m bench.search.run $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+	@$(if $(QUICK)$(ONLY),,$(BIN)/python -m bench.search.report)
+
+.PHONY: load-search
+load-search: install  ## Load the shop with people who look for something (USERS=400 SECONDS=300)
+	@$(BIN)/python -m bench.load.browse $(or $(USERS),400) $(or $(SECONDS),300)
 
 .PHONY: format
 format: install  ## Format the code and mend what the linter can

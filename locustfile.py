@@ -1,24 +1,32 @@
-"""Load for the shop: people who browse and a few who keep the catalogue up to date, or who buy.
+"""Load for the shop: people who browse, who look for something, who keep the catalogue, who buy.
 
     make load                               400 users for 60 s, on what `make run` serves
     make load KIND=Buyer SECONDS=120        the same with people who buy, for longer
+    make load KIND=Browser                  the same with people who filter, sort and search
     make load KIND="Shopper Buyer"          half of each
     make load-report                        Shoppers without Redis and with it, compared
+    make load-search                        Browsers, while products are sold and prices change
     locust --host http://localhost:8000 Shopper
                                             a page at http://localhost:8089 to steer it
 
-A Shopper browses, and of 50 requests one changes the catalogue. A Buyer browses (70 % of what it
-does), minds a cart (20 %) and checks it out (10 %), with some ten writes a minute. That a product
-is short of stock or inactive is an answer like others, shown under a name of its own. Whatever else
-is refused is a failure, and so is a cart or an order that is not what the Buyer has put together,
-and a repeated checkout that is not answered as the first.
+A Shopper browses, and of 50 requests one changes the catalogue. A Browser looks through categories
+in the order that it likes, narrows them, types a few letters and looks at suggestions, searches,
+sometimes mistypes, turns pages by their Link, and opens what it finds; it keeps pages with their
+ETags, as a web browser does. A Buyer browses (70 % of what it does), minds a cart (20 %) and checks
+it out (10 %), with some ten writes a minute. 20 Sellers and 5 Pricers are programs of the shop's:
+each sells a product or changes a price once a second.
+
+That a product is short of stock or inactive is an answer like others, shown under a name of its
+own. Whatever else is refused is a failure, and so is a cart or an order that is not what the Buyer
+has put together, a repeated checkout that is not answered as the first, and a page that has a
+product twice.
 
 Each user has an address of its own, sent as X-Forwarded-For: TRUSTED_PROXIES=1 lets the service
 believe it. Otherwise all users are one client, and most of their requests are refused.
 
-Changes of the catalogue and payments need the administrator's key, from ADMIN_API_KEY or from the
-`make run` of this checkout on this machine. They change stock and prices. The products that
-Shoppers create they delete again; the orders stay.
+Changes of the catalogue, payments and Sellers need the administrator's key, from ADMIN_API_KEY or
+from the `make run` of this checkout on this machine. They change stock and prices. The products
+that Shoppers create they delete again; the orders stay.
 """
 
 from __future__ import annotations
@@ -26,16 +34,17 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 from collections import Counter, deque
 from contextlib import contextmanager
 from http import HTTPStatus
 from itertools import accumulate, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
-from locust import FastHttpUser, between, events, task
+from locust import FastHttpUser, between, constant_throughput, events, task
 from locust.contrib.fasthttp import FastHttpSession
 from locust.event import EventHook
 from locust.exception import RescheduleTask, ResponseError
@@ -65,11 +74,24 @@ QUANTITY_WEIGHTS = (85, 10, 5)
 PAID = 0.9  # of all orders, at once
 REPEATED = 0.05  # of all checkouts
 RESTOCKED = 0.2  # of the products that a checkout finds short
-RESTOCK = 50  # units
+RESTOCK, BULK = 50, 1000  # units: of a Buyer's, of a Seller's
+
+SORTS = ("", "best_selling", "price", "-created_at", "name", "-price")
+SORT_WEIGHTS = (35, 20, 18, 12, 8, 7)
+PRICES = ("min_price=10&max_price=19.99", "min_price=20&max_price=49.99", "min_price=50")
+IN_STOCK, PRICED, COUNTED = 0.25, 0.1, 0.15  # of category pages: filtered so, with total and facets
+IN_CATEGORY, SORTED = 0.15, 0.1  # of searches
+ONE_WORD, MISTYPED = 0.6, 0.1  # of searches
+LISTED = 20  # products of a page
+KEPT = 50  # pages that a Browser keeps
+PREFIXES = (2, 4)  # letters, after which it asks for suggestions
 
 # The names of requests in the table.
 PRODUCT = "/products/[id]"
 PAGE = "/products?skip&limit"
+CATEGORY_PAGE, SEARCH, NEXT_PAGE = "/products?category_id", "/products?q", "/products?after"
+FOUND = (CATEGORY_PAGE, SEARCH, NEXT_PAGE)
+SUGGEST = "/search/suggest?q"
 CONDITIONAL = " If-None-Match"
 ITEM = "/cart/items/[id]"
 ITEM_INACTIVE = f"{ITEM} refused: inactive"
@@ -123,17 +145,18 @@ class Probe:
         left = [response.headers.get("X-RateLimit-Remaining") for response in (first, second)]
         return ONE_CLIENT if left[0] != left[1] else None
 
-    def product_ids(self) -> list[int]:
-        found: list[int] = []
+    def product_names(self) -> dict[int, str]:
+        """Return names by id."""
+        found: dict[int, str] = {}
         for skip in range(0, PRODUCTS_MAX, LARGEST_PAGE):
-            page = self._ids(f"/products?skip={skip}&limit={LARGEST_PAGE}")
-            found += page
+            page = self._names(f"/products?skip={skip}&limit={LARGEST_PAGE}")
+            found |= page
             if len(page) < LARGEST_PAGE:
                 break
         return found
 
     def category_ids(self) -> list[int]:
-        return self._ids("/categories")
+        return list(self._names("/categories"))
 
     def admin_key(self) -> str | None:
         """Return the key that the service lets write, if one is known."""
@@ -148,11 +171,11 @@ class Probe:
         response = self._session.post("/products", json={}, headers=headers)
         return key if response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY else None
 
-    def _ids(self, path: str) -> list[int]:
+    def _names(self, path: str) -> dict[int, str]:
         response = self._get(path, self._address)
         if response.status_code != HTTPStatus.OK:
-            return []
-        return [row["id"] for row in response.json()["items"]]
+            return {}
+        return {row["id"]: row["name"] for row in response.json()["items"]}
 
     def _get(self, path: str, address: str) -> FastResponse:
         return self._session.get(path, headers={"X-Forwarded-For": address})
@@ -162,20 +185,32 @@ class Catalogue:
     """What the service has to offer, as it was when the test began."""
 
     products: list[int]
+    names: dict[int, str]  # of the products
     categories: list[int]
     admin_key: str | None
 
     def learn(self, probe: Probe) -> None:
-        self.products = probe.product_ids()
-        # By popularity, the same for all workers: the n-th is asked for 1/n as often as the first.
+        self.names = probe.product_names()
+        self.products = list(self.names)
+        # By popularity, the same for all workers.
         random.Random(1).shuffle(self.products)
-        self._weights = list(accumulate(1 / rank for rank in range(1, len(self.products) + 1)))
+        self._weights = _popularity(self.products)
         self.categories = probe.category_ids()
+        self._category_weights = _popularity(self.categories)
         self.admin_key = probe.admin_key()
 
     def popular_product(self) -> int:
         [product] = random.choices(self.products, cum_weights=self._weights)
         return product
+
+    def popular_category(self) -> int:
+        [category] = random.choices(self.categories, cum_weights=self._category_weights)
+        return category
+
+    def words(self) -> list[str]:
+        """Return what somebody searches for who wants a popular product: words of its name."""
+        words = re.findall(r"\w{3,}", self.names[self.popular_product()])
+        return random.sample(words, min(len(words), 1 if random.random() < ONE_WORD else 2))
 
     def page(self) -> str:
         """Return the path of a page of products, most often one of the first."""
@@ -183,6 +218,11 @@ class Catalogue:
         pages = max(1, len(self.products) // limit)
         skip = limit * (int(random.expovariate(1 / PAGES_TURNED)) % pages)
         return f"/products?skip={skip}&limit={limit}"
+
+
+def _popularity(things: list[int]) -> list[float]:
+    """Return weights, added up: the n-th is asked for 1/n as often as the first."""
+    return list(accumulate(1 / rank for rank in range(1, len(things) + 1)))
 
 
 catalogue = Catalogue()
@@ -286,6 +326,83 @@ class Shopper(Visitor):
         headers = self.headers(catalogue.admin_key)
         name = "/products" if method == "POST" else PRODUCT
         return self.client.request(method, path, name=name, json=values, headers=headers)
+
+
+class Listing(NamedTuple):
+    """A page as a Browser keeps it."""
+
+    etag: str
+    products: list[int]
+    next: str | None  # the path of the page that follows
+
+
+class Browser(Visitor):
+    """Somebody who looks for something, and opens some of what is found.
+
+    Of 2000 tasks 900 ask for a page that is filtered, sorted or searched, or for the next one.
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.kept: dict[str, Listing] = {}  # by path
+        self.page = Listing("", [], None)  # the one that is looked at
+
+    @task(450)
+    def open_category_page(self) -> None:
+        if not catalogue.categories:
+            return
+        query = [f"category_id={catalogue.popular_category()}"]
+        [sort] = random.choices(SORTS, SORT_WEIGHTS)
+        query += [f"sort={sort}"] if sort else []
+        query += ["in_stock=true"] if random.random() < IN_STOCK else []
+        query += [random.choice(PRICES)] if random.random() < PRICED else []
+        query += ["total=true&facets=price,in_stock"] if random.random() < COUNTED else []
+        self.open_list(query, CATEGORY_PAGE)
+
+    @task(250)
+    def search(self) -> None:
+        if not catalogue.names:
+            return
+        words = catalogue.words()
+        if not words:
+            return
+        for letters in PREFIXES:
+            self.read(f"/search/suggest?q={quote(words[0][:letters])}", SUGGEST)
+        if random.random() < MISTYPED:
+            words[0] = mistyped(words[0])
+        query = [f"q={quote(' '.join(words))}"]
+        if random.random() < IN_CATEGORY:
+            query.append(f"category_id={catalogue.popular_category()}")
+        query += ["sort=price"] if random.random() < SORTED else []
+        self.open_list(query, SEARCH)
+
+    @task(200)
+    def turn_page(self) -> None:
+        if self.page.next:
+            self.open_page(self.page.next, NEXT_PAGE)
+        else:
+            self.open_category_page()
+
+    @task(120)
+    def open_listed_product(self) -> None:
+        if self.page.products:
+            self.read(f"/products/{random.choice(self.page.products)}", PRODUCT)
+        else:
+            self.open_product()
+
+    def open_list(self, query: list[str], name: str) -> None:
+        self.open_page(f"/products?{'&'.join([*query, f'limit={LISTED}'])}", name)
+
+    def open_page(self, path: str, name: str) -> None:
+        kept = self.kept.pop(path, None)
+        headers = self.headers() | ({"If-None-Match": kept.etag} if kept else {})
+        shown = name + CONDITIONAL if kept else name
+        with self.client.get(path, name=shown, headers=headers, catch_response=True) as response:
+            if kept is None or response.status_code != HTTPStatus.NOT_MODIFIED:
+                kept = listing(response)
+            self.kept[path] = self.page = kept
+            if len(self.kept) > KEPT:
+                del self.kept[next(iter(self.kept))]
 
 
 class Buyer(Visitor):
@@ -438,6 +555,76 @@ class Buyer(Visitor):
         return token
 
 
+def listing(response: FastResponse) -> Listing:
+    """Return what a page lists. Raises ResponseError for any other answer."""
+    require(response, HTTPStatus.OK)
+    products = [product["id"] for product in response.json()["items"]]
+    require_same("page", len(set(products)), len(products))
+    following = re.search(r'<([^>]+)>; rel="next"', response.headers.get("Link") or "")
+    return Listing(response.headers["ETag"], products, following and following[1])
+
+
+def mistyped(word: str) -> str:
+    """Return a word of which two letters are swapped, or one is missing."""
+    at = random.randrange(1, len(word) - 1)
+    swapped = word[at + 1] + word[at] if random.random() < 0.5 else word[at]  # noqa: PLR2004
+    return word[:at] + swapped + word[at + 2 :]
+
+
+class Trader(FastHttpUser):
+    """A program of the shop's, which acts once a second, whoever looks at the shop meanwhile."""
+
+    abstract = True
+    host = HOST
+    wait_time = constant_throughput(1)
+    network_timeout = TIMEOUT
+    connection_timeout = TIMEOUT
+
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {catalogue.admin_key}"} | fresh_key()
+
+
+class Seller(Trader):
+    """Sells popular products, as another channel of the shop would, and restocks what is short."""
+
+    fixed_count = 20
+
+    @task
+    def sell(self) -> None:
+        product = catalogue.popular_product()
+        [quantity] = random.choices(QUANTITIES, QUANTITY_WEIGHTS)
+        order = {
+            "customer": {"name": "Load test", "email": "load@example.com"},
+            "lines": [{"product_id": product, "quantity": quantity}],
+        }
+        with self.client.post(
+            "/orders", name="/orders", json=order, headers=self.headers(), catch_response=True
+        ) as response:
+            if refusal(response):
+                accept(response, "/orders refused: stock")
+            else:
+                require(response, HTTPStatus.CREATED)
+                return
+        self.restock(product)
+
+    def restock(self, product: int) -> None:
+        """Order so many that few sales are of the last one."""
+        path, name = f"/products/{product}/stock", f"{PRODUCT}/stock"
+        self.client.patch(path, name=name, json={"delta": BULK}, headers=self.headers())
+
+
+class Pricer(Trader):
+    """Changes the price of any product."""
+
+    fixed_count = 5
+
+    @task
+    def change_price(self) -> None:
+        path = f"/products/{random.choice(catalogue.products)}"
+        price = str(random.randrange(1, 1000))  # which every currency has
+        self.client.patch(path, name=PRODUCT, json={"price": price}, headers=self.headers())
+
+
 def fresh_key() -> dict[str, str]:
     return {"Idempotency-Key": str(uuid4())}
 
@@ -546,7 +733,8 @@ def conclude(environment: Environment, **_: object) -> None:
         f"p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms; "
         f"{total.num_requests} requests, {total.total_rps:.1f}/s; "
         f"{total.num_failures} failures ({total.fail_ratio:.2%}); "
-        f"cache hit rate {hit_rate()}, of products {hit_rate(PRODUCT)}, of pages {hit_rate(PAGE)}"
+        f"cache hit rate {hit_rate()}, of products {hit_rate(PRODUCT)}, of pages {hit_rate(PAGE)}, "
+        f"of pages that were found {hit_rate(*FOUND)}"
         f"{orders(environment)}"
     )
     if not total.num_requests or total.fail_ratio > FAILURES_MAX:
@@ -555,11 +743,11 @@ def conclude(environment: Environment, **_: object) -> None:
         environment.process_exit_code = 0  # locust's own answer to a single failure is 1
 
 
-def hit_rate(read: str | None = None) -> str:
-    """Return the share of hits among all reads, or among those of one name."""
+def hit_rate(*reads: str) -> str:
+    """Return the share of hits among all reads, or among those of some names."""
     outcomes: Counter[str] = Counter()
     for (name, outcome), number in cache_outcomes.items():
-        if read in {None, name}:
+        if not reads or name in reads:
             outcomes[outcome] += number
     return f"{outcomes['HIT'] / outcomes.total():.1%}" if outcomes else "unknown"
 

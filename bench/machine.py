@@ -22,6 +22,9 @@ PACKAGES = (
     *("fastapi", "fastapi-cache2", "slowapi", "uvicorn", "uvloop", "httptools", "asyncpg"),
     *("sqlalchemy", "psycopg2-binary", "locust"),
 )
+OTHERS_CORES_MAX = 0.2  # that other programs may keep busy while response times are measured
+QUIET = "So the response times are those of the service."
+NOISY = "**The response times are theirs as well: measure again when they do less.**"
 
 
 def check() -> None:
@@ -82,6 +85,11 @@ def busy_seconds() -> float:
     """Return how long the cores were busy since the machine started, all together."""
     user, nice, system, _, _, *interrupts = (PROC / "stat").read_text().split("\n")[0].split()[1:8]
     return sum(map(int, (user, nice, system, *interrupts))) / os.sysconf("SC_CLK_TCK")
+
+
+def verdict(others: float) -> str:
+    """Return what response times are worth while other programs keep so many cores busy."""
+    return NOISY if others > OTHERS_CORES_MAX else QUIET
 
 
 def describe(environments: Iterable[Path]) -> dict[str, object]:

@@ -80,6 +80,19 @@ class Stage:
         self._postgres = Postgres(home, durable=False)
         self._redis = Redis(home, durable=False)
 
+    @property
+    def database_url(self) -> str:
+        return self._postgres.url
+
+    @property
+    def redis_url(self) -> str:
+        return self._redis.url
+
+    def processes(self) -> dict[str, int]:
+        """Return the process ids of the servers, by name."""
+        servers = (self._postgres, self._redis)
+        return {server.name: server.pid for server in servers if server.pid}
+
     @contextmanager
     def databases(self, cores: set[int]) -> Iterator[None]:
         """Run both on these cores; Redis is empty, PostgreSQL keeps its catalogue."""
@@ -93,31 +106,32 @@ class Stage:
     def fill(self, products: int) -> None:
         """Make the tables, and a catalogue of so many products."""
         print(f"filling a catalogue of {products:,} products ...", flush=True)
-        environment = os.environ | {
-            "DATABASE_URL": self._postgres.url,
-            "REDIS_URL": self._redis.url,
-            "LOG_LEVEL": "WARNING",
-        }
-        for arguments in (
-            ["db", "upgrade"],
-            ["seed", "--products", str(products), "--replace", "--yes"],
-        ):
-            run = subprocess.run(  # noqa: S603
-                [str(PROGRAMS / "flask"), *arguments],
-                cwd=ROOT,
-                env=environment,
-                stderr=subprocess.PIPE,  # the rest, how far it is, is shown
-                text=True,
-                check=False,
-            )
-            if run.returncode:
-                said = run.stderr.strip().splitlines() or ["nothing"]
-                raise BenchError(f"flask {arguments[0]} failed: {said[-1]}")
+        self.flask("db", "upgrade")
+        self.flask("seed", "--products", str(products), "--replace", "--yes")
         connection = psycopg2.connect(self._postgres.url)
         connection.autocommit = True
         with contextlib.closing(connection), connection.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE products")
             cursor.execute(f"ALTER SYSTEM SET max_connections = {CONNECTIONS}")
+
+    def flask(self, *arguments: str) -> None:
+        """Run a command of the product. Raises BenchError if it fails."""
+        environment = os.environ | {
+            "DATABASE_URL": self._postgres.url,
+            "REDIS_URL": self._redis.url,
+            "LOG_LEVEL": "WARNING",
+        }
+        run = subprocess.run(  # noqa: S603
+            [str(PROGRAMS / "flask"), *arguments],
+            cwd=ROOT,
+            env=environment,
+            stderr=subprocess.PIPE,  # the rest, how far it is, is shown
+            text=True,
+            check=False,
+        )
+        if run.returncode:
+            said = run.stderr.strip().splitlines() or ["nothing"]
+            raise BenchError(f"flask {arguments[0]} failed: {said[-1]}")
 
     @contextmanager
     def serve(

@@ -2,14 +2,14 @@
 
 Locust's own percentiles are rounded, and are of the last ten seconds or of the whole test. The
 lines go to the file named by LOAD_RECORD: end of the request (seconds since the epoch), duration
-(ms), whether it failed, X-Cache.
+(ms), whether it failed, X-Cache, and the method and name under which locust counts it.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from locust import events
 
@@ -21,17 +21,15 @@ record = Path(os.environ["LOAD_RECORD"]).open("w", encoding="utf-8")  # noqa: SI
 
 @events.request.add_listener
 def write_line(
-    start_time: float,
-    response_time: float,
-    exception: Exception | None,
-    response: FastResponse | None = None,
-    **_: object,
+    exception: Exception | None, response: FastResponse | None = None, **request: Any
 ) -> None:
     if not record.closed:
         headers = None if response is None else response.headers  # none where no answer came
         outcome = headers.get("X-Cache", "") if headers else ""
-        end = start_time + response_time / 1000
-        record.write(f"{end:.6f},{response_time:.3f},{exception is not None:d},{outcome}\n")
+        milliseconds = request["response_time"]
+        end = request["start_time"] + milliseconds / 1000
+        call = f"{request['request_type']} {request['name']}"
+        record.write(f"{end:.6f},{milliseconds:.3f},{exception is not None:d},{outcome},{call}\n")
 
 
 @events.test_stopping.add_listener

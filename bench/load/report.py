@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import json
 from math import inf
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench import BenchError
+from bench import BenchError, machine
 from bench.document import replace_section
 
-from . import RESULT, plots
+from . import DOCUMENT, RESULT, plots
 
-ROOT = Path(__file__).parents[2]
-DOCUMENT = ROOT / "docs" / "performance.md"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 PLOTS = DOCUMENT.with_suffix("")  # the directory of the same name
 THINK_SECONDS = 2  # on average, in locustfile.py
 LOCUST_CORES_MAX = 0.9  # above it locust itself warns
-OTHERS_CORES_MAX = 0.2
 HEADER = ("", "without Redis", "with Redis", "change", "target with Redis", "reached")
 
 SECTION = """
@@ -55,8 +54,6 @@ a second and whatever the load: they cost little. The rows tell what the reads c
 """
 LOCUST_IDLE = "It could have sent more."
 LOCUST_BUSY = "That is its limit: a part of the response times is its own."
-QUIET = "So the response times are those of the service."
-NOISY = "**The response times are theirs as well: measure again when they do less.**"
 
 
 class Row(NamedTuple):
@@ -98,7 +95,7 @@ def main() -> None:
         replace_section(DOCUMENT, "load", section(result, table, drawn))
     except (BenchError, OSError) as error:
         raise SystemExit(f"load-report: {error}") from None
-    print(f"{table}\n\nThe same, with plots, is in {DOCUMENT.relative_to(ROOT)}.")
+    print(f"{table}\n\nThe same, with plots, is in {DOCUMENT.relative_to(RESULT.parents[1])}.")
 
 
 def cells(row: Row, runs: dict[str, Any]) -> tuple[str, ...]:
@@ -148,7 +145,7 @@ def section(result: dict[str, Any], table: str, drawn: dict[str, Path]) -> str:
         locust=locust,
         locust_verdict=LOCUST_BUSY if max(locust) > LOCUST_CORES_MAX else LOCUST_IDLE,
         others=others,
-        others_verdict=NOISY if max(others) > OTHERS_CORES_MAX else QUIET,
+        others_verdict=machine.verdict(max(others)),
         images="\n\n".join(
             f"![{title}]({path.relative_to(DOCUMENT.parent)})" for title, path in drawn.items()
         ),

@@ -30,7 +30,9 @@ WORK = """
     SELECT xact_commit + xact_rollback, tup_fetched
       FROM pg_stat_database WHERE datname = current_database()
 """
-READS = re.compile(r'^shop_cache_reads_total\{.*result="(\w+)".*\} (\S+)$', re.MULTILINE)
+READS = re.compile(
+    r'^shop_cache_reads_total\{function="([\w.]+)",result="(\w+)"\} (\S+)$', re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,20 @@ def documents_read(url: str) -> dict[str, float]:
 
     Raises BenchError if the service does not answer.
     """
+    found: dict[str, float] = defaultdict(float)
+    for results in documents_by_function(url).values():
+        for result, count in results.items():
+            found[result] += count
+    return found
+
+
+def documents_by_function(url: str) -> dict[str, dict[str, float]]:
+    """Return the same by the function that reads them, and by result."""
     try:
         text = requests.get(f"{url}/metrics", timeout=10).text
     except requests.RequestException:
         raise BenchError("the service does not answer any more") from None
-    found: dict[str, float] = defaultdict(float)
-    for result, count in READS.findall(text):
-        found[result] += float(count)
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for function, result, count in READS.findall(text):
+        found[function][result] = float(count)
     return found

@@ -26,14 +26,15 @@ class Request(NamedTuple):
     milliseconds: float
     failed: bool
     outcome: str  # X-Cache; "" where there is none
+    call: str  # method and name
 
 
 def read_record(path: Path) -> list[Request]:
     """Return the requests in the order of their ends; none if there is no record."""
     requests = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        end, milliseconds, failed, outcome = line.split(",")
-        requests.append(Request(float(end), float(milliseconds), failed == "1", outcome))
+        end, milliseconds, failed, outcome, call = line.split(",", maxsplit=4)
+        requests.append(Request(float(end), float(milliseconds), failed == "1", outcome, call))
     return sorted(requests)
 
 
@@ -56,8 +57,8 @@ def totals(requests: Sequence[Request], samples: Sequence[Sample]) -> dict[str, 
         "requests": len(requests),
         "throughput": round(len(requests) / (requests[-1].end - requests[0].end), 1),
         "failures": sum(one.failed for one in requests),
-        **_percentiles(requests),
-        "hit_rate": _hit_rate(requests),
+        **percentiles(requests),
+        "hit_rate": hit_rate(requests),
         "document_hit_rate": _document_hit_rate(first, last),
         "connections_max": max(one.connections for one in during),
         "active_mean": round(mean(one.active for one in during), 2),
@@ -86,8 +87,8 @@ def series(requests: Sequence[Request], samples: Sequence[Sample]) -> dict[str, 
                 "seconds": round(end, 1),
                 "throughput": round(len(ended) / (end - start), 1),
                 "failures": sum(one.failed for one in ended),
-                **_percentiles(ended),
-                "hit_rate": _hit_rate(ended),
+                **percentiles(ended),
+                "hit_rate": hit_rate(ended),
                 **_server_side(earlier[-1:] + taken),
             }
         )
@@ -95,7 +96,7 @@ def series(requests: Sequence[Request], samples: Sequence[Sample]) -> dict[str, 
     return {name: [point.get(name) for point in points] for name in names}
 
 
-def _percentiles(requests: Sequence[Request]) -> dict[str, float | None]:
+def percentiles(requests: Sequence[Request]) -> dict[str, float | None]:
     """Return the nearest-rank percentiles, in milliseconds."""
     times = sorted(one.milliseconds for one in requests)
     return {
@@ -104,7 +105,7 @@ def _percentiles(requests: Sequence[Request]) -> dict[str, float | None]:
     }
 
 
-def _hit_rate(requests: Iterable[Request]) -> float | None:
+def hit_rate(requests: Iterable[Request]) -> float | None:
     """Return the share of hits among the answers that have X-Cache."""
     reads = [one.outcome == "HIT" for one in requests if one.outcome]
     return round(mean(reads), 4) if reads else None
