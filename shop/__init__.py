@@ -15,7 +15,16 @@ from .extensions import api, cache, db, migrate
 from .keys import commands as key_commands
 from .keys import identification
 from .limits import routes as rate_limit
-from .ops import cache_commands, limit_commands, metrics, probes, seed, shop_commands, worker
+from .ops import (
+    cache_commands,
+    limit_commands,
+    metrics,
+    probes,
+    search_commands,
+    seed,
+    shop_commands,
+    worker,
+)
 from .orders import leaderboard
 from .orders import routes as orders
 from .products import routes as products
@@ -76,7 +85,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
 
     for commands in (cache_commands.cache, limit_commands.limits, key_commands.keys):
         app.cli.add_command(commands)
-    for commands in (shop_commands.leaderboard, shop_commands.orders):
+    for commands in (shop_commands.leaderboard, shop_commands.orders, search_commands.search):
         app.cli.add_command(commands)
     for command in (seed.seed, shop_commands.purge, worker.worker):
         app.cli.add_command(command)

@@ -92,6 +92,7 @@ class Settings:
     key_cache_ttl: int  # seconds
     best_sellers_cache_ttl: int  # seconds
     dashboard_cache_ttl: int  # seconds
+    search_configuration: str  # of PostgreSQL's text search, for which products are indexed
     cache_stale_if_error: int  # seconds past its time to live that a document serves in need
     order_payment_seconds: int  # until an order that is not paid is cancelled; 0: never
     session_open_orders: int  # of one session without a key, not paid so far; 0: any number
@@ -138,6 +139,7 @@ class Settings:
             key_cache_ttl=read.number("KEY_CACHE_TTL", 300, 1, DAY),
             best_sellers_cache_ttl=read.number("BEST_SELLERS_CACHE_TTL", 3600, 1, DAY),
             dashboard_cache_ttl=read.number("DASHBOARD_CACHE_TTL", 600, 1, DAY),
+            search_configuration=read.word("SEARCH_CONFIGURATION", "simple"),
             cache_stale_if_error=read.number("CACHE_STALE_IF_ERROR", 0, 0, DAY),
             order_payment_seconds=read.number("ORDER_PAYMENT_SECONDS", 1800, 0, PAYMENT_MAX),
             session_open_orders=read.number("SESSION_OPEN_ORDERS", 5, 0, CALLS_MAX),
@@ -201,6 +203,12 @@ class _Reader:
         if text.lower() not in known:
             raise SettingError(f"{name} must be one of {', '.join(allowed)}, not {text}")
         return known[text.lower()]
+
+    def word(self, name: str, default: str) -> str:
+        text = self.text(name) or default
+        if not re.fullmatch("[a-z_]{1,63}", text):
+            raise SettingError(f"{name} must be a word of small letters and _, not {text!r}")
+        return text
 
     def origins(self, name: str) -> tuple[str, ...]:
         try:

@@ -35,6 +35,7 @@ def test_defaults() -> None:
     assert settings.unknown_key_limit_calls == 10
     assert (settings.address_limit_calls, settings.key_cache_ttl) == (1000, 300)
     assert settings.cors_origins == ()
+    assert settings.search_configuration == "simple"
     assert settings.order_payment_seconds == 1800
     assert (settings.session_open_orders, settings.address_open_orders) == (5, 20)
     assert (settings.admin_api_key, settings.secret_key) == (None, None)
@@ -64,7 +65,8 @@ def test_an_empty_value_is_not_set() -> None:
         ("REDIS_PORT", "x"), ("DATABASE_URL", "mysql://x"),
         ("DATABASE_URL", "postgresql://x:y@host:port/z"), ("DATABASE_URL", ""),
         ("ADMIN_API_KEY", "short"), ("METRICS_TOKEN", "short"), ("METRICS_OPEN", "?"),
-        ("SECRET_KEY", "short"),
+        ("SECRET_KEY", "short"), ("SEARCH_CONFIGURATION", "pg_catalog.simple"),
+        ("SEARCH_CONFIGURATION", "Spanish"), ("SEARCH_CONFIGURATION", "a'b"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_in_one_line_that_names_it(name: str, value: str) -> None:

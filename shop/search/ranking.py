@@ -13,19 +13,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, or_, select
 
 from shop.extensions import db
 from shop.fields import INTEGER_MAX
 from shop.products.models import Product
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import CTE, ColumnElement
 
 CANDIDATES = 2000
-WINDOWS = (16_384, 131_072, INTEGER_MAX)  # ids to look at, one after the other
+WINDOW = 16_384  # ids to look at first
+MARGIN = 1.5  # by which the next ids are more than those that would do, if all were alike
 
 
 class Row(NamedTuple):
@@ -52,53 +53,64 @@ def ranked_page(
     A row whose score does not change is on one page, whatever else comes and goes.
     """
     matching = and_(condition, *filters)
-    boundary = after.boundary if after else _boundary(matching)
-    last = after.row if after else None
-    rows = []
-    if last is None or last.score is not None:
-        rows = _ranked(matching, score, boundary, last, limit)
+    if after is None:
+        return _first_page(matching, score, limit)
+    rows, (last, boundary) = [], after
+    if last.score is not None:
+        rows = _ranked(matching, score, after, limit)
         last = Row(boundary, None)
     if len(rows) < limit:
-        rows += [Row(one, None) for one in _following(matching, last.id, limit - len(rows))]
+        following = _following(matching, last.id, limit - len(rows))
+        rows += [Row(one, None) for (one,) in following]
     return rows, boundary
 
 
-def _boundary(matching: ColumnElement[bool]) -> int:
-    """Return the last id to rank; of few rows all are ranked, and those that come."""
-    some = select(_all_of(Product.id, where=matching)).limit(CANDIDATES + 1).subquery()
-    if (db.session.scalar(select(func.count()).select_from(some)) or 0) <= CANDIDATES:
-        return INTEGER_MAX
-    ids = _following(matching, 0, CANDIDATES)
-    return ids[-1] if len(ids) == CANDIDATES else INTEGER_MAX
+def _first_page(
+    matching: ColumnElement[bool], score: ColumnElement[int], limit: int
+) -> tuple[list[Row], int]:
+    candidates = [Row(*row) for row in _following(matching, 0, CANDIDATES, score.label("score"))]
+    is_whole = len(candidates) < CANDIDATES
+    boundary = INTEGER_MAX if is_whole else candidates[-1].id  # of few, those that come are ranked
+    candidates.sort(key=lambda row: (-(row.score or 0), row.id))
+    return candidates[:limit], boundary
 
 
 def _ranked(
-    matching: ColumnElement[bool],
-    score: ColumnElement[int],
-    boundary: int,
-    after: Row | None,
-    limit: int,
+    matching: ColumnElement[bool], score: ColumnElement[int], after: Place, limit: int
 ) -> list[Row]:
-    within = matching if boundary == INTEGER_MAX else and_(matching, Product.id <= boundary)
-    found = _all_of(Product.id, score.label("score"), where=within)
-    page = select(found).order_by(found.c.score.desc(), found.c.id).limit(limit)
-    if after:
-        same = and_(found.c.score == after.score, found.c.id > after.id)
-        page = page.where(or_(found.c.score < after.score, same))
+    last, boundary = after
+    found = _all_of(Product.id, score.label("score"), where=and_(matching, Product.id <= boundary))
+    same = and_(found.c.score == last.score, found.c.id > last.id)
+    page = select(found).where(or_(found.c.score < last.score, same))
+    page = page.order_by(found.c.score.desc(), found.c.id).limit(limit)
     return [Row(*row) for row in db.session.execute(page)]
 
 
-def _following(matching: ColumnElement[bool], last: int, limit: int) -> list[int]:
-    """Return the first ids after `last`, in ranges that grow: of frequent words one is enough."""
-    ids: list[int] = []
-    for window in WINDOWS:
-        end = min(last + window, INTEGER_MAX)
-        if last == end or len(ids) == limit:
-            break
-        found = _all_of(Product.id, where=and_(matching, Product.id > last, Product.id <= end))
-        ids += db.session.scalars(select(found).order_by(found.c.id).limit(limit - len(ids)))
+def _following(
+    matching: ColumnElement[bool], last: int, limit: int, *columns: ColumnElement[Any]
+) -> list[Any]:
+    """Return the first rows after an id, in id order: their ids, and the columns.
+
+    It looks at some ids, then at as many as are likely to do, then at all.
+    """
+    rows: list[Any] = []
+    for end in _ends(last, limit, rows):
+        where = and_(matching, Product.id > last, Product.id <= end)
+        found = _all_of(Product.id, *columns, where=where)
+        page = select(found).order_by(found.c.id).limit(limit - len(rows))
+        rows += db.session.execute(page)
         last = end
-    return ids
+    return rows
+
+
+def _ends(first: int, limit: int, rows: Sequence[Any]) -> Iterator[int]:
+    """Yield ends of ranges of ids to look at until there are enough rows."""
+    yield min(first + WINDOW, INTEGER_MAX)
+    if len(rows) < limit and rows:
+        likely = int(WINDOW * MARGIN * (limit - len(rows)) / len(rows))
+        yield min(first + WINDOW + likely, INTEGER_MAX)
+    if len(rows) < limit:
+        yield INTEGER_MAX
 
 
 def _all_of(*columns: Any, where: ColumnElement[bool]) -> CTE[Any]:

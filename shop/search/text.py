@@ -53,13 +53,15 @@ SCORED_MAX = 8  # words that are looked for in the name one by one
 NAME_MAX = 200
 TIER = 10_000  # of scores
 IN_NAME = 5 * TIER  # a score from which all words are in the name
+APART = 20  # characters of a name that are between its words
 NO_SCORE = cast(0, Integer)
 
 LOOK = text("""
     SELECT
         n, word, stems, configuration <> 'simple'::regconfig AND stems = '{}' AS is_noise,
         EXISTS (SELECT FROM search_words AS known WHERE known.word = words.word)
-        OR EXISTS (SELECT FROM products WHERE words @@ shop_query(ARRAY[word], '')) AS is_known,
+        OR EXISTS (SELECT FROM products WHERE words @@ shop_query(word || stems, ''))
+        OR EXISTS (SELECT FROM categories WHERE words @@ shop_query(stems, '')) AS is_known,
         n = :last AND (
             EXISTS (
                 SELECT FROM search_words AS known
@@ -144,11 +146,17 @@ def understand(typed: Typed) -> Understood:
     if not all(word.is_known or word.others for term in wanted for word in term.words):
         return Understood(false(), NO_SCORE)
     condition = _condition(wanted, unwanted)
-    if len(wanted) > 1 and not db.session.scalar(select(exists().where(condition))):
+    if len(wanted) > 1 and not _finds(condition):
         # Each word is known, and no product has all of them: one may be mistyped for another.
         wanted = _with_others(wanted, [word.word for word in _words(wanted)])
         condition = _condition(wanted, unwanted)
     return Understood(condition, _score(wanted))
+
+
+def _finds(condition: Condition) -> bool:
+    """Tell whether there is a product; planned as if all were wanted (see `ranking`)."""
+    found = select(literal(1)).where(condition).cte("found").prefix_with("MATERIALIZED")
+    return bool(db.session.scalar(select(exists(select(found)))))
 
 
 def _look_up(typed: Typed) -> list[Term]:
@@ -248,18 +256,24 @@ def _score(terms: Sequence[Term]) -> ColumnElement[int]:
     whole = " ".join(words)
     exact = [_any([word], "A") for word in words]
     has = Product.words.bool_op("@@")
-    tier = case(
-        (and_(has(_all(exact)), func.shop_fold(Product.name) == whole), 9),
-        (and_(has(_any(words[:1], "B")), func.shop_fold(Product.sku) == whole), 8),
+    # To fold a name takes as long as all else: only one of about the length is looked at.
+    length = func.length(Product.name_key)
+    is_name = and_(
+        length.between(len(whole), len(whole) + APART), func.shop_fold(Product.name) == whole
+    )
+    is_sku = and_(has(_any(words[:1], "B")), func.shop_fold(Product.sku) == whole)
+    tiers = [
+        (and_(is_name, has(_all(exact))), 9),
+        (is_sku, 8),
         (has(reduce(lambda one, other: one.op("<->")(other), exact)), 7),
         (has(_all(exact)), 6),
         (has(_all([term.query("A") for term in terms])), 5),
         (has(_all([term.query(exact=True) for term in terms])), 4),
         (has(_all([term.query() for term in terms])), 3),
-        else_=2,
-    )
+    ]
     in_name = [case((has(term.query("A")), 1), else_=0) for term in terms[:SCORED_MAX]]
-    return tier * TIER + sum(in_name, literal(0)) * 500 + NAME_MAX - func.length(Product.name_key)
+    tier = case(*tiers, else_=2)
+    return tier * TIER + sum(in_name, literal(0)) * 500 + NAME_MAX - length
 
 
 def _any(words: Sequence[str], mark: str) -> Query:

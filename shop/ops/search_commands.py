@@ -1,0 +1,54 @@
+"""`flask search`: how products are found by words."""
+
+from __future__ import annotations
+
+import click
+from flask.cli import AppGroup
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from shop.config import current_settings, is_held_up
+from shop.extensions import db
+from shop.search import index
+from shop.terminal import needs_database
+
+search = AppGroup("search", help="How products are found by words.")
+
+
+@search.command()
+@needs_database
+def rebuild() -> None:
+    """Index all products anew for SEARCH_CONFIGURATION, while the shop serves.
+
+    Also forgets the words that no product has any more.
+    """
+    wanted = current_settings().search_configuration
+    if wanted not in (known := index.configurations()):
+        raise click.ClickException(
+            f"PostgreSQL has no SEARCH_CONFIGURATION {wanted}: it has {', '.join(known)}"
+        )
+    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        lock = text("SELECT pg_try_advisory_lock(hashtext('shop search rebuild'))")
+        if not connection.scalar(lock):
+            raise click.ClickException("another flask search rebuild is at work")
+        try:
+            _rebuild(wanted)
+        finally:
+            connection.invalidate()  # and with it the lock
+
+
+def _rebuild(wanted: str) -> None:
+    index.choose(wanted)
+    index.index_categories()
+    with click.progressbar(length=index.count_products(), label="products") as bar:
+        for some in index.index_products():
+            bar.update(some)
+    try:
+        came, went = index.learn_words()
+    except OperationalError as error:
+        if not is_held_up(error):
+            raise
+        raise click.ClickException("a writer holds the vocabulary: try again later") from None
+    finally:
+        index.forget_searches()
+    click.echo(f"indexed for {wanted}; {came} words came, {went} went")

@@ -1,0 +1,151 @@
+"""Pages of what a search finds: each row is on one, and the best come first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import event, text
+
+from shop.extensions import db
+from shop.fields import INTEGER_MAX
+from shop.products.models import Product
+from shop.search import ranking
+from shop.search.ranking import Place, Row, ranked_page
+from shop.search.text import read, understand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conftest import Shop
+    from flask import Flask
+
+LIMIT = 7
+
+
+@pytest.fixture
+def app(a_shop: Shop) -> Iterator[Flask]:
+    """An application in its context, with 200 desks of ten names."""
+    a_shop.create_category()
+    with a_shop.app.app_context():
+        write(
+            "INSERT INTO products (name, price, stock, category_id) "
+            "SELECT 'Desk' || repeat(' lamp', n % 10), 1, 1, 1 FROM generate_series(1, 200) AS n"
+        )
+        yield a_shop.app
+
+
+def write(statement: str) -> None:
+    with db.engine.begin() as connection:  # beneath the guard of what is cached
+        connection.execute(text(statement))
+
+
+def pages(q: str, between: Callable[[int], None] = lambda _: None) -> Iterator[list[Row]]:
+    """Yield all pages of what is found, and do something after each."""
+    after: Place | None = None
+    for number in range(1000):
+        found = understand(read(q))
+        rows, boundary = ranked_page(
+            found.condition, found.score, [Product.active.is_(True)], after, LIMIT
+        )
+        yield rows
+        if not rows:
+            return
+        after = Place(rows[-1], boundary)
+        db.session.rollback()
+        between(number)
+    pytest.fail("the pages do not end")
+
+
+def order_of(q: str) -> list[int]:
+    found = understand(read(q))
+    return list(
+        db.session.scalars(
+            db.select(Product.id)
+            .where(found.condition, Product.active)
+            .order_by(found.score.desc(), Product.id)
+        )
+    )
+
+
+def test_few_rows_are_all_ranked(app: Flask) -> None:
+    found = [row.id for page in pages("desk") for row in page]
+    assert found == order_of("desk")
+    assert len(found) == 200
+
+
+@pytest.mark.parametrize("candidates", [1, 10, 199, 200, 201])
+def test_of_many_rows_the_first_are_ranked_and_the_others_follow(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, candidates: int
+) -> None:
+    monkeypatch.setattr(ranking, "CANDIDATES", candidates)
+    monkeypatch.setattr(ranking, "WINDOW", 3)
+    found = [row.id for page in pages("desk") for row in page]
+    best = [one for one in order_of("desk") if one <= candidates]
+    assert found == best + list(range(candidates + 1, 201))
+
+
+@pytest.mark.parametrize("candidates", [20, 1000])
+@pytest.mark.parametrize("window", [1, 50, 16_384])
+def test_no_row_is_lost_or_repeated_while_others_come_and_go(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, candidates: int, window: int
+) -> None:
+    monkeypatch.setattr(ranking, "CANDIDATES", candidates)
+    monkeypatch.setattr(ranking, "WINDOW", window)
+    stay = {one for one in order_of("desk") if one % 3 == 0}
+    db.session.rollback()
+
+    def change(number: int) -> None:
+        if number > 20:
+            return
+        write(
+            "INSERT INTO products (name, price, stock, category_id) VALUES ('Desk lamp', 1, 1, 1)"
+        )
+        write(f"DELETE FROM products WHERE id = {3 * number + 1}")
+        write(f"UPDATE products SET name = 'A new desk' WHERE id = {199 - 3 * number}")
+        write("UPDATE products SET stock = stock + 1")  # and so moves each row
+
+    found = [row.id for page in pages("desk", change) for row in page]
+    assert stay <= set(found)
+    assert all(found.count(one) == 1 for one in stay)
+
+
+def test_a_search_that_finds_nothing_has_an_empty_page(app: Flask) -> None:
+    assert list(pages("chair")) == [[]]
+
+
+def test_each_statement_of_a_page_is_planned_for_all_its_rows(app: Flask) -> None:
+    """A plan for the first rows alone would walk an index until it meets them."""
+    sent: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    list(pages("desk"))
+    event.remove(db.engine, "before_cursor_execute", note)
+    limited = [one for one in sent if "LIMIT" in one]
+    assert limited
+    assert all(one.startswith("WITH found AS MATERIALIZED") for one in limited)
+
+
+def plan(statement: Any) -> str:
+    sql = statement.compile(db.engine, compile_kwargs={"literal_binds": True})
+    db.session.execute(text("SET LOCAL enable_seqscan = off"))  # the table is small
+    explained = text(f"EXPLAIN (VERBOSE) {sql}".replace(":", "\\:"))
+    return "\n".join(db.session.scalars(explained))
+
+
+@pytest.mark.parametrize("q", ["desk", "desk lamp", '"desk lamp" -oak', "dekk", "garden lamp"])
+def test_words_are_found_in_their_index_and_no_row_is_parsed(app: Flask, q: str) -> None:
+    found = understand(read(q))
+    explained = plan(db.select(Product.id, found.score).where(found.condition))
+    assert "ix_products_words" in explained
+    assert "to_tsvector" not in explained
+    assert "shop_product_words" not in explained
+
+
+def test_the_boundary_of_few_rows_lets_those_that_come_be_ranked(app: Flask) -> None:
+    found = understand(read("lamp"))
+    _, boundary = ranked_page(found.condition, found.score, [], None, LIMIT)
+    assert boundary == INTEGER_MAX

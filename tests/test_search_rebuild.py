@@ -1,0 +1,209 @@
+"""`flask search rebuild`: another configuration, and words that nothing has any more."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from conftest import await_true
+from sqlalchemy import event, text
+from test_words import Finder
+
+from shop.extensions import db
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Make, Shop
+
+
+def rebuild(shop: Shop) -> str:
+    result = shop.command("search", "rebuild")
+    assert result.exit_code == 0, result.output
+    return str(result.output)
+
+
+SPANISH = ("Mesa de habitación", "Sillas plegables", "Camión rojo", "Lámpara de mesa")
+
+
+def test_words_of_a_language_are_found_by_their_stems(make_shop: Make) -> None:
+    finder = Finder(make_shop(SEARCH_CONFIGURATION="spanish"))
+    finder.add(*SPANISH)
+    assert finder.find('"silla"') == finder.find('"habitaciones"') == []
+    assert "indexed for spanish" in rebuild(finder.shop)
+    for q in ("silla plegable", '"silla"', "sillas", "SILLA"):
+        assert finder.find(q) == ["Sillas plegables"], q
+    for q in ('"habitaciones"', '"habitacion"', "habitación", "habita"):
+        assert finder.find(q) == ["Mesa de habitación"], q
+    assert finder.find('"camiones"') == finder.find("camion") == ["Camión rojo"]
+    assert finder.find("mesas de habitaciones") == ["Mesa de habitación"]
+    assert finder.find("sillas del plegable") == [
+        "Sillas plegables"
+    ]  # a stop word is not asked for
+    finder.add("Cuchillos")  # written since then
+    assert finder.find('"cuchillo"') == ["Cuchillos"]
+
+
+def test_german_words_are_found_by_their_stems(make_shop: Make) -> None:
+    finder = Finder(make_shop(SEARCH_CONFIGURATION="german"))
+    finder.add("Zwei Häuser", "Große Bücher")
+    rebuild(finder.shop)
+    assert finder.find('"haus"') == ["Zwei Häuser"]
+    assert finder.find('"buch"') == finder.find('"buches"') == ["Große Bücher"]
+
+
+def test_the_name_of_a_category_has_stems_too(make_shop: Make) -> None:
+    finder = Finder(make_shop(SEARCH_CONFIGURATION="spanish"))
+    category = finder.shop.create_category("Lámparas")["id"]
+    finder.add("Roja", category_id=category)
+    rebuild(finder.shop)
+    assert finder.find('"lámpara"') == ["Roja"]
+
+
+def test_the_setting_alone_changes_nothing(make_shop: Make) -> None:
+    finder = Finder(make_shop(SEARCH_CONFIGURATION="spanish"))
+    finder.add(*SPANISH)
+    rebuild(finder.shop)
+    plain = Finder(make_shop())
+    assert plain.find('"silla"') == ["Sillas plegables"]
+    assert "indexed for simple" in rebuild(plain.shop)
+    assert plain.find('"silla"') == finder.find('"silla"') == []
+    assert finder.find("lampara") == ["Lámpara de mesa"]
+    assert plain.scalar("SELECT count(*) FROM products WHERE words::text LIKE '%=%'") == 0
+
+
+def test_a_configuration_that_postgresql_has_not_is_one_line(make_shop: Make) -> None:
+    finder = Finder(make_shop(SEARCH_CONFIGURATION="klingon"))
+    finder.add("Desk")
+    result = finder.shop.command("search", "rebuild")
+    assert result.exit_code == 1
+    [error] = result.output.splitlines()
+    assert error.startswith("Error: PostgreSQL has no SEARCH_CONFIGURATION klingon: it has ")
+    assert "simple, spanish" in error
+    assert finder.find("desk") == ["Desk"]
+
+
+def test_words_that_nothing_has_any_more_go(a_shop: Shop) -> None:
+    finder = Finder(a_shop)
+    finder.add("Red kettle", "Blue kettle", sku=None)
+    finder.shop.patch("/products/1", name="Pot", sku="RED-1")
+    finder.shop.create_category("Old things")
+    finder.shop.patch("/categories/2", name="New things")
+    assert {"red", "old"} <= set(finder.words())
+    assert "0 words came, 2 went" in rebuild(a_shop)
+    assert finder.words() == ["blue", "garden", "kettle", "new", "pot", "things"]
+
+
+def test_words_that_are_missing_or_there_twice_are_put_right(a_shop: Shop) -> None:
+    finder = Finder(a_shop)
+    finder.add("Red kettle")
+    with db_of(a_shop) as connection:
+        connection.execute(text("DELETE FROM search_words WHERE word = 'red'"))
+        connection.execute(text("INSERT INTO search_words VALUES ('kettle'), ('kettle')"))
+    assert "1 words came, 0 went" in rebuild(a_shop)
+    assert finder.words() == ["garden", "kettle", "red"]
+
+
+@contextmanager
+def db_of(shop: Shop) -> Iterator[Any]:
+    with shop.app.app_context(), db.engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def at_statement(shop: Shop, part: str, action: Any) -> Iterator[None]:
+    left = [action]
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if left and part in statement:
+            left.pop()()
+
+    with shop.app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    assert not left
+
+
+def test_a_word_that_comes_back_while_it_is_to_go_stays(a_shop: Shop) -> None:
+    finder = Finder(a_shop)
+    finder.add("Red kettle", "Blue kettle")
+    finder.shop.patch("/products/1", name="Pot")
+    back = lambda: finder.add("Red pot")  # noqa: E731  (a word is found unused, and used again)
+    with at_statement(a_shop, "LOCK TABLE search_words IN SHARE ROW", back):
+        assert "0 went" in rebuild(a_shop)
+    assert "red" in finder.words()
+
+
+def test_a_writer_that_waits_for_the_rebuild_sees_what_it_has_left(a_shop: Shop) -> None:
+    """A word is deleted while a product with it waits, and enters again with that product."""
+    finder = Finder(a_shop)
+    finder.add("Red kettle")
+    finder.shop.patch("/products/1", name="Pot")
+    writer = threading.Thread(target=finder.add, args=["Red pot"])
+
+    def write_meanwhile() -> None:
+        writer.start()
+        waits = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'search_words'::regclass"
+        await_true(lambda: finder.scalar(waits))
+
+    with at_statement(a_shop, "DELETE FROM search_words\n    WHERE", write_meanwhile):
+        assert "2 went" in rebuild(a_shop)
+    writer.join()
+    assert finder.words() == ["garden", "pot", "red"]
+
+
+def test_the_shop_sells_and_searches_while_it_is_rebuilt(make_shop: Make) -> None:
+    finder = Finder(make_shop(SEARCH_CONFIGURATION="spanish"))
+    finder.add(*SPANISH)
+    before = finder.shop.get("/products/2").get_json()
+
+    def sell() -> None:
+        assert finder.shop.patch("/products/2/stock", delta=-1).status_code == 200
+        assert finder.find("sillas") == ["Sillas plegables"]
+        assert finder.find("plegab") == ["Sillas plegables"]
+
+    with (
+        at_statement(finder.shop, "UPDATE categories SET words", sell),
+        at_statement(finder.shop, "SELECT word FROM search_words EXCEPT", sell),
+    ):
+        rebuild(finder.shop)
+    after = finder.shop.get("/products/2").get_json()
+    assert after["stock"] == before["stock"] - 2
+    assert finder.find('"silla"') == ["Sillas plegables"]
+
+
+def test_the_documents_of_products_stay_as_they_are(a_shop: Shop) -> None:
+    finder = Finder(a_shop)
+    finder.add("Desk")
+    before = a_shop.get("/products/1")
+    rebuild(a_shop)
+    after = a_shop.get("/products/1")
+    assert after.headers["X-Cache"] == "HIT"
+    assert after.headers["ETag"] == before.headers["ETag"]
+
+
+def test_searches_are_made_anew(make_shop: Make) -> None:
+    shop = make_shop(SEARCH_CONFIGURATION="spanish")
+    Finder(shop).add(*SPANISH)
+    path = '/products?q="silla"'
+    assert shop.get(path).get_json()["items"] == []
+    assert shop.get(path).headers["X-Cache"] == "HIT"
+    rebuild(shop)
+    assert [one["id"] for one in shop.get(path).get_json()["items"]] == [2]
+
+
+def test_of_two_rebuilds_one_is_refused(a_shop: Shop) -> None:
+    Finder(a_shop).add("Desk")
+    told: list[str] = []
+
+    def again() -> None:
+        told.append(a_shop.command("search", "rebuild").output)
+
+    with at_statement(a_shop, "UPDATE categories SET words", again):
+        rebuild(a_shop)
+    assert told == ["Error: another flask search rebuild is at work\n"]
