@@ -140,6 +140,8 @@ class Whole(fields.Integer):
 class WholeText(Whole):
     """The same, written as text: in a query."""
 
+    DIGITS = "[0-9]+"
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         if not re.fullmatch(r"-?[0-9]{1,18}", value):
             raise self.make_error("invalid", input=value)
@@ -147,9 +149,22 @@ class WholeText(Whole):
 
 
 class CommaList(BoundedList):
-    """A list that is written as text: in a query, with commas between its items."""
+    """A list that is written as text: in a query, with commas between its items.
+
+    To the document it is a string. Many clients that are generated of it write an array as a
+    parameter that comes again, whatever style it has there, and that is refused.
+    """
 
     is_multiple = False  # which webargs would take for a parameter that comes again
+
+    def __init__(self, item: Any, *, written: str, longest: int, most: int, **options: Any) -> None:
+        """`written` is the pattern of an item, which has `longest` characters at most."""
+        self.text = {
+            "type": "string",
+            "pattern": f"^(?:{written})(?:,(?:{written}))*$",
+            "maxLength": most * (longest + 1) - 1,
+        }
+        super().__init__(item, least=1, most=most, **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
         return super()._deserialize(value.split(","), attr, data, **kwargs)

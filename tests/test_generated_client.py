@@ -50,12 +50,16 @@ class Caller:
 
     def __call__(self, tag: str, operation: str, *arguments: Any, **fields: Any) -> tuple[int, Any]:
         """Call an operation, and return the status and what the client parsed."""
+        answer = self.ask(tag, operation, *arguments, **fields)
+        return int(answer.status_code), answer.parsed
+
+    def ask(self, tag: str, operation: str, *arguments: Any, **fields: Any) -> Any:
+        """Call an operation, and return its answer with its headers."""
         client = getattr(importlib.import_module(f"{PACKAGE}.client"), self._kind)
         name = re.sub("([A-Z])", r"_\1", operation).lower()
         call = importlib.import_module(f"{PACKAGE}.api.{tag}.{name}").sync_detailed
         with client(**self._options, raise_on_unexpected_status=True) as opened:
-            answer = call(*arguments, client=opened, **fields)
-        return int(answer.status_code), answer.parsed
+            return call(*arguments, client=opened, **fields)
 
 
 def model(kind: str, /, **fields: Any) -> Any:
@@ -110,7 +114,7 @@ def test_it_lists_and_reads_without_a_key(service: Service, owner: Caller) -> No
         (1, "19.90", None)
     ]
     status, product = anybody("products", "getProduct", 1)
-    assert (status, product) == (200, page.items[0])
+    assert (status, product.to_dict()) == (200, page.items[0].to_dict())
     status, problem = anybody("products", "getProduct", 2)
     assert (status, problem.status) == (404, 404)
 
@@ -170,6 +174,76 @@ def test_its_session_reads_how_far_its_orders_are(service: Service, owner: Calle
     assert page.items == [orders[0]]
     status, problem = buyer("orders", "getOrder", orders[1].id)
     assert (status, problem.type_) == (404, "/problems/not-found")
+
+
+@pytest.fixture
+def storefront(service: Service, owner: Caller) -> Caller:
+    """Who shows what is sold: three desks, one of them sold out, and a lamp."""
+    owner("categories", "createCategory", body=model("CategoryInput", name="Lighting"))
+    for fields in (
+        {"name": "Walnut desk", "price": "9.50", "sku": "FUR-2"},
+        {"name": "Café desk", "price": "14.00", "stock": 0},
+        {"name": "Reading lamp", "price": "5.00", "category_id": 2},
+    ):
+        status, _ = owner("products", "createProduct", body=a_product(**fields))
+        assert status == 201
+    return a_buyer(service)
+
+
+def of(parameter: str, value: str) -> Any:
+    """Return a value of a parameter of listProducts that has only a few."""
+    return model(f"ListProducts{parameter}", value=value)
+
+
+def found(page: Any) -> list[int]:
+    return [product.id for product in page.items]
+
+
+def test_it_shows_a_category_from_the_cheapest_on_page_by_page(storefront: Caller) -> None:
+    asked = {"category_id": "1", "sort": of("Sort", "price"), "limit": 2}
+    first = storefront.ask("products", "listProducts", **asked, total=True, facets="in_stock,price")
+    assert (first.status_code, found(first.parsed)) == (200, [2, 3])
+    assert (first.parsed.total.count, first.parsed.total.exact) == (3, True)
+    assert first.parsed.facets.in_stock.to_dict() == {"true": 2, "false": 1}
+    assert sum(one.count for one in first.parsed.facets.price) == 3
+    [after] = re.findall('[?&]after=([^&>]+)[^>]*>; rel="next"', first.headers["Link"])
+    last = storefront.ask("products", "listProducts", **asked, after=after)
+    assert (last.status_code, found(last.parsed)) == (200, [1])
+    assert 'rel="next"' not in last.headers.get("Link", "")
+    status, problem = storefront("products", "listProducts", category_id="2", after=after)
+    assert (status, problem.errors[0].field) == (422, "after")
+
+
+def test_it_finds_what_is_typed_and_completes_it(storefront: Caller) -> None:
+    for typed in ("walnut", "WALN", "desk -oak -cafe", "FUR-2"):
+        status, page = storefront("products", "listProducts", q=typed)
+        assert (status, found(page)) == (200, [2]), typed
+    _, page = storefront("products", "listProducts", q="desk", in_stock=True, max_price="10")
+    assert found(page) == [2]
+    status, suggested = storefront("search", "listSuggestions", q="rea")
+    assert status == 200
+    assert ("product", 4, "Reading lamp") in [
+        (one.kind, one.id, one.text) for one in suggested.items
+    ]
+
+
+def test_it_asks_for_what_was_viewed_last_in_one_request(storefront: Caller) -> None:
+    status, page = storefront("products", "listProducts", id="4,9,1", sku="FUR-2", fields="id,name")
+    assert (status, found(page)) == (200, [4, 1, 2])
+    assert page.items[0].to_dict() == {"id": 4, "name": "Reading lamp"}
+    assert (page.missing.ids, page.missing.skus) == ([9], [])
+
+
+def test_a_buyer_finds_a_product_and_asks_how_far_its_order_is(
+    storefront: Caller, owner: Caller
+) -> None:
+    _, page = storefront("products", "listProducts", q="lamp", include="category")
+    assert [(one.id, one.category.name) for one in page.items] == [(4, "Lighting")]
+    order = buy(storefront, page.items[0].id)
+    owner("orders", "payOrder", order.id)
+    owner("orders", "shipOrder", order.id)
+    status, now = storefront("orders", "getOrder", order.id)
+    assert (status, now.status, now.lines) == (200, "shipped", order.lines)
 
 
 def test_it_tells_conflicts_apart(owner: Caller) -> None:

@@ -67,7 +67,7 @@ class Converter(OpenAPIConverter):
     def _field2parameter(self, field: Field[Any], *, name: str, location: str) -> dict[str, Any]:
         found: dict[str, Any] = super()._field2parameter(field, name=name, location=location)
         if isinstance(field, CommaList):
-            found |= {"style": "form", "explode": False}
+            found["schema"] = field.text | {"examples": field.metadata["examples"]}
         if field.load_default is not missing:
             found["schema"]["default"] = field.load_default
         return found

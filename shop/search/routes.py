@@ -30,7 +30,7 @@ SCOPE = "catalog:write"
 WITH_OR_WITHOUT_KEY: list[dict[str, list[str]]] = [{}, {"key": []}]
 
 
-@blueprint.route("/products")
+@blueprint.route("/products", tags=["products"])
 @limit("default", cost=PerQuery(50, *PRODUCTS_LIMIT))
 @blueprint.arguments(ProductQuery, location="query")
 @blueprint.cached(ProductPageSchema, "Link")
@@ -51,7 +51,7 @@ def list_products(query: dict[str, Any]) -> Response:
     return cached_page(service.products_page(query, request.args, active=True))
 
 
-@blueprint.route("/categories")
+@blueprint.route("/categories", tags=["categories"])
 @limit("default", cost=PerRows(100, *CATEGORIES_LIMIT))
 @blueprint.arguments(CategoryQuery, location="query")
 @blueprint.cached(CategoryPageSchema, "Link")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from shop.categories.schemas import CategorySchema
 from shop.config import (
@@ -41,6 +41,23 @@ CHOOSING = {"id", "sku"}  # which products, one by one
 WITH_CHOSEN = CHOOSING | {"fields", "include"}
 
 
+class Ids(CommaList):
+    """Ids of rows."""
+
+    def __init__(self, **options: Any) -> None:
+        shape: dict[str, Any] = {"written": WholeText.DIGITS, "longest": 18, "most": CHOSEN_MAX}
+        super().__init__(WholeText(1), **shape, **options)
+
+
+class Names(CommaList):
+    """Some of a few names."""
+
+    def __init__(self, *names: str, **options: Any) -> None:
+        written, longest = "|".join(names), max(map(len, names))
+        one = fields.String(validate=validate.OneOf(names))
+        super().__init__(one, written=written, longest=longest, most=len(names), **options)
+
+
 class ProductQuery(Schema):
     """Which products, in which order, and what is told of them."""
 
@@ -52,12 +69,7 @@ class ProductQuery(Schema):
             "oak desk",
         ),
     )
-    category_id = CommaList(
-        WholeText(1),
-        least=1,
-        most=CHOSEN_MAX,
-        metadata=describe("Those of any of these categories.", [3, 5]),
-    )
+    category_id = Ids(metadata=describe("Those of any of these categories.", "3,5"))
     min_price = AmountText(metadata=AmountText.INPUT | describe("The lowest price.", "10"))
     max_price = AmountText(metadata=AmountText.INPUT | describe("The highest price.", "49.99"))
     currency = fields.String(
@@ -71,17 +83,13 @@ class ProductQuery(Schema):
     active = FlagText(
         metadata=describe("Those that are active, or those that are not; needs `catalog:write`.")
     )
-    id = CommaList(
-        WholeText(1),
-        least=1,
-        most=CHOSEN_MAX,
-        metadata=describe("Exactly these products, in this order.", [7, 12]),
-    )
+    id = Ids(metadata=describe("Exactly these products, in this order.", "7,12"))
     sku = CommaList(
         Text(SKU, shortest=1, longest=64),
-        least=1,
+        written="[A-Za-z0-9][A-Za-z0-9._-]*",
+        longest=64,
         most=CHOSEN_MAX,
-        metadata=describe("Exactly the products of these SKUs, in this order.", ["FUR-0000007"]),
+        metadata=describe("Exactly the products of these SKUs, in this order.", "FUR-0000007"),
     )
     sort = fields.String(
         validate=validate.OneOf(list(SORTS)),
@@ -92,36 +100,38 @@ class ProductQuery(Schema):
         ),
     )
     skip = WholeText(0, SKIP_MAX, wrong=TOO_FAR, metadata=SKIPPED)
-    limit = WholeText(1, PRODUCTS_LIMIT[1], load_default=PRODUCTS_LIMIT[0], metadata=LIMIT)
+    limit = WholeText(
+        1,
+        PRODUCTS_LIMIT[1],
+        metadata=describe(
+            f"The rows that a page has at most; without it, {PRODUCTS_LIMIT[0]}.", 10
+        ),
+    )
     after = fields.String(
         validate=validate.Length(1, CURSOR_MAX),
         metadata=describe("Where the page before ended, from its Link.", "kq3Zt1bN8Xw7WzddXQ"),
     )
-    total = FlagText(
-        load_default=False,
-        metadata=describe("Whether to count what is found, up to 10,000."),
-    )
-    facets = CommaList(
-        fields.String(validate=validate.OneOf(FACETS)),
-        least=1,
-        most=len(FACETS),
+    total = FlagText(metadata=describe("Whether to count what is found, up to 10,000."))
+    facets = Names(
+        *FACETS,
         metadata=describe(
-            "What to count the products by, each without its own filter.", list(FACETS)
+            "What to count the products by, each without its own filter.", ",".join(FACETS)
         ),
     )
-    fields_ = CommaList(
-        fields.String(validate=validate.OneOf(FIELDS)),
-        least=1,
-        most=len(FIELDS),
+    fields_ = Names(
+        *FIELDS,
         data_key="fields",
-        metadata=describe("The members of a product to show; without it, all.", ["id", "name"]),
+        metadata=describe("The members of a product to show; without it, all.", "id,name"),
     )
-    include = CommaList(
-        fields.String(validate=validate.OneOf(["category"])),
-        least=1,
-        most=1,
-        metadata=describe("What to show in a product besides: its category.", ["category"]),
+    include = Names(
+        "category",
+        metadata=describe("What to show in a product besides: its category.", "category"),
     )
+
+    # The document shows no default: clients send it by themselves, and with `id` it is refused.
+    @post_load
+    def _have_defaults(self, query: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {"limit": PRODUCTS_LIMIT[0], "total": False} | query
 
     @validates_schema(pass_original=True)
     def _fit_together(self, query: dict[str, Any], sent: Any, **_: Any) -> None:
@@ -222,12 +232,9 @@ class CategoryQuery(Schema):
 
     skip = WholeText(0, load_default=0, metadata=SKIPPED)
     limit = WholeText(1, CATEGORIES_LIMIT[1], load_default=CATEGORIES_LIMIT[0], metadata=LIMIT)
-    include = CommaList(
-        fields.String(validate=validate.OneOf(["counts"])),
-        least=1,
-        most=1,
-        load_default=(),
-        metadata=describe("What to show besides: how many products each has.", ["counts"]),
+    include = Names(
+        "counts",
+        metadata=describe("What to show besides: how many products each has.", "counts"),
     )
 
 

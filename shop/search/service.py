@@ -88,7 +88,7 @@ def _of_products(
     )
 
 
-def categories_page(skip: int, limit: int, include: Sequence[str]) -> Page:
+def categories_page(skip: int, limit: int, include: Sequence[str] = ()) -> Page:
     """Return a page of categories, in id order, with how many products each has if asked."""
     ids, read = categories.page_ids(skip, limit), categories.category_documents
     if include:
