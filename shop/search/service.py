@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from shop.pages import Layout, Page
 
-PLAIN = {"skip", "limit"}
+PLAIN = {"skip", "limit", "total"}
 PLACES = {"skip", "after"}
 CATEGORY = Join(categories.category_documents, "category_id")
 COUNT = Join(products.active_counts, "id")
@@ -38,7 +38,7 @@ def products_page(
     items = Items(tuple(values.get("fields_", ())), category="include" in values)
     if "id" in values or "sku" in values:
         return _chosen(values, items, active=active)
-    if set(sent) <= PLAIN:
+    if set(values) <= PLAIN and not values["total"]:
         return _plain(values.get("skip", 0), values["limit"], active=active)
     return _found(values, sent, items, active=active)
 
@@ -63,9 +63,8 @@ def _found(
         entries.append(finding.total(query.filters))
     entries += [finding.facet(name, query.filters) for name in facets]
     rest = tuple((name, value) for name, value in sent.items() if name not in PLACES)
-    layout = Found(
-        rest, query.limit, values.get("skip"), items, total=values["total"], facets=facets
-    )
+    skip = None if query.after else query.skip
+    layout = Found(rest, query.limit, skip, items, total=values["total"], facets=facets)
     return _of_products(layout, items, *entries, active=active)
 
 
