@@ -99,7 +99,7 @@ def test_a_writer_that_dies_leaves_nothing_stale(
     )
     assert dead.returncode == -signal.SIGKILL
     committed = step.startswith("after")
-    await_true(lambda: not _others(settings["DATABASE_URL"]), "its transaction has ended")
+    await_true(lambda: not others(settings["DATABASE_URL"]), "its transaction has ended")
     for _ in range(3):
         if method == "PUT":
             assert stock(a_shop) == (77 if committed else 3)
@@ -111,7 +111,7 @@ def test_a_writer_that_dies_leaves_nothing_stale(
     await_true(lambda: outcome(a_shop, path) == "HIT")
 
 
-def _others(url: str) -> int:
+def others(url: str) -> int:
     """Count the transactions that are open."""
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(

@@ -1,0 +1,160 @@
+"""Each thing that could leave an old list behind: of those that depend on tags, as on a family."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import ADMIN_KEY, ROOT, await_true
+from test_never_stale import DIE, STEPS, others, outbox
+
+from shop.cache.protocol import Protocol
+from shop.extensions import cache
+from shop.products.lists import prices
+from shop.redis import redis_connection
+
+if TYPE_CHECKING:
+    from conftest import Make, MakeRelay, Relay, Shop
+
+    from shop.embedded.servers import Redis
+
+# What is read, and the ids that it has before and after the write: product 1 is renamed from Zinc
+# rake to New, its price falls from 30 to 1, and it is in stock again. Product 2 costs 20.
+WRITTEN = {"name": "New", "price": 1, "stock": 77, "category_id": 1}
+LISTS = {
+    "/products?sort=price": ([2, 1], [1, 2]),
+    "/products?category_id=1&sort=-price": ([1, 2], [2, 1]),
+    "/products?max_price=10": ([], [1]),
+    "/products?in_stock=true": ([2], [1, 2]),
+    "/products?sort=name": ([2, 1], [1, 2]),
+    "/products?q=new": ([], [1]),
+}
+BEFORE, AFTER = ([ids[i] for ids in LISTS.values()] for i in (0, 1))
+
+
+def stock(shop: Shop) -> Shop:
+    shop.create_product(name="Zinc rake", price=30, stock=0)
+    shop.create_product(name="Rake", price=20)
+    for path in LISTS:
+        assert [shop.get(path).headers["X-Cache"] for _ in range(2)] == ["MISS", "HIT"]
+    assert lists(shop) == BEFORE
+    return shop
+
+
+def lists(shop: Shop) -> list[list[int]]:
+    answers = [shop.get(path).get_json() for path in LISTS]
+    return [[row["id"] for row in answer["items"]] for answer in answers]
+
+
+def outcomes(shop: Shop) -> set[str]:
+    return {shop.get(path).headers["X-Cache"] for path in LISTS}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_writer_that_dies_leaves_no_stale_list(
+    a_shop: Shop, settings: dict[str, str], redis_cli: Any, step: str
+) -> None:
+    stock(a_shop)
+    dead = subprocess.run(
+        [sys.executable, "-c", DIE, *STEPS[step], "PUT", "/products/1", ADMIN_KEY],
+        cwd=ROOT,
+        env=os.environ | settings,
+        check=False,
+        timeout=120,
+    )
+    assert dead.returncode == -signal.SIGKILL
+    await_true(lambda: not others(settings["DATABASE_URL"]), "its transaction has ended")
+    for _ in range(3):
+        assert lists(a_shop) == (AFTER if step.startswith("after") else BEFORE)
+    for name in ("products:id:1", *redis_cli.scan_iter("products:*:generation")):
+        if (redis_cli.get(name) or "").startswith("writers"):
+            redis_cli.pexpire(name, 1)  # as it will by itself
+    await_true(lambda: outcomes(a_shop) == {"HIT"})
+
+
+def test_a_list_that_is_computed_while_a_writer_commits_is_not_stored(
+    a_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has selected before the commit answers that, and leaves nothing behind."""
+    stock(a_shop)
+    release = Protocol.release
+    seen: list[set[str]] = []
+
+    def read_and_release(self: Protocol, *arguments: Any) -> None:
+        monkeypatch.undo()
+        with ThreadPoolExecutor() as another:
+            seen.append(another.submit(outcomes, a_shop).result())  # committed, and suspended
+        release(self, *arguments)
+
+    monkeypatch.setattr(Protocol, "release", read_and_release)
+    answer = a_shop.put("/products/1", **WRITTEN)
+    assert answer.status_code == 200, answer.text
+    assert seen == [{"MISS"}]
+    assert lists(a_shop) == AFTER
+    assert outcomes(a_shop) == {"HIT"}
+
+
+@pytest.fixture
+def two(make_shop: Make, relay: MakeRelay, redis_server: Redis) -> tuple[Shop, Shop, Relay]:
+    """A shop whose way to Redis can be cut, and another, which has cached the lists."""
+    way = relay(redis_server.socket)
+    cut, other = make_shop(REDIS_URL=f"redis://127.0.0.1:{way.port}"), make_shop()
+    return cut, stock(other), way
+
+
+@pytest.mark.hurried
+def test_what_a_worker_without_redis_writes_is_in_the_lists_of_others(
+    two: tuple[Shop, Shop, Relay],
+) -> None:
+    cut, other, way = two
+    way.close()
+    assert cut.put("/products/1", **WRITTEN).status_code == 200
+    assert lists(other) == lists(cut) == AFTER
+    assert outbox(cut) == 0  # the other has forgotten and deleted everything
+    assert outcomes(other) == {"HIT"}
+
+
+@pytest.mark.hurried
+def test_lists_that_were_changed_without_redis_are_not_found_when_it_is_back(
+    two: tuple[Shop, Shop, Relay], redis_cli: Any
+) -> None:
+    cut, _, way = two
+    way.close()
+    assert cut.put("/products/1", **WRITTEN).status_code == 200
+    with cut.app.app_context():
+        assert prices.of("all") in _names(cut)
+    assert redis_cli.exists(prices.of("all"))
+    way.open()
+    await_true(lambda: redis_connection(cut.app).available)
+    assert lists(cut) == AFTER
+    assert outbox(cut) == 0
+    assert outcomes(cut) == {"HIT"}
+
+
+def _names(shop: Shop) -> list[str]:
+    with shop.app.app_context(), cache.session.begin():
+        return list(
+            cache.session.scalars(
+                cache.outbox.table.select().with_only_columns(cache.outbox.table.c.name)
+            )
+        )
+
+
+def test_lists_that_are_changed_with_redis_switched_off_are_forgotten_before_it_is_used(
+    make_shop: Make,
+) -> None:
+    shop, off = make_shop(), make_shop(REDIS_ENABLED="false")
+    stock(shop)
+    for price in (5, 3, 1):
+        assert off.put("/products/1", **WRITTEN | {"price": price}).status_code == 200
+    kept = outbox(off)
+    assert off.put("/products/1", **WRITTEN | {"price": 2}).status_code == 200
+    assert outbox(off) == kept  # one row for each generation, however many writes there are
+    later = make_shop()
+    assert lists(later) == AFTER
+    assert outbox(later) == 0
