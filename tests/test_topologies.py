@@ -17,10 +17,16 @@ if TYPE_CHECKING:
     from shop.embedded.home import Home
 
 
+DEAREST = "/products?sort=-price&total=true&facets=price"
+IN_STOCK = "/products?in_stock=true"
+CHOSEN = "/products?id=3,1&sku=RAKE-4,RAKE-9&include=category"
+
+
 def use(shop: Shop) -> None:
-    """Read, write and read again, by rows and by pages, and clear."""
+    """Read, write and read again, by rows, by pages and by lists, and clear."""
     for n in range(5):
-        shop.create_product(name=f"Rake {n}")
+        shop.create_product(name=f"Rake {n}", price=10 + n, sku=f"RAKE-{n}")
+    use_lists(shop)
     for path in ("/products", "/products/3", "/categories"):
         assert shop.get(path).headers["X-Cache"] in {"MISS", "HIT"}
         assert shop.get(path).headers["X-Cache"] == "HIT"
@@ -52,6 +58,20 @@ def use(shop: Shop) -> None:
         result = shop.command(*command)
         assert result.exit_code == 0, result.output
     assert shop.get("/products").headers["X-Cache"] == "MISS"
+
+
+def use_lists(shop: Shop) -> None:
+    """Each depends on several generations, which are on several servers of a cluster."""
+    for path in (DEAREST, CHOSEN, "/products?max_price=12", "/categories?include=counts"):
+        assert [shop.get(path).headers["X-Cache"] for _ in range(2)] == ["MISS", "HIT"], path
+    assert shop.patch("/products/1", price=99).status_code == 200
+    dearest = shop.get(DEAREST).get_json()
+    assert [row["id"] for row in dearest["items"]] == [1, 5, 4, 3, 2]
+    assert [row["price"] for row in shop.get(CHOSEN).get_json()["items"]][1] == "99.00"
+    assert len(shop.get("/products?max_price=12").get_json()["items"]) == 2
+    assert shop.patch("/products/1", price=10).status_code == 200
+    assert [row["id"] for row in shop.get(DEAREST).get_json()["items"]] == [5, 4, 3, 2, 1]
+    assert shop.get(DEAREST).headers["X-Cache"] == "HIT"
 
 
 def test_a_cluster_is_used_like_one_server(make_shop: Make, start_redis: StartRedis) -> None:
@@ -86,15 +106,20 @@ def test_a_new_master_is_given_new_generations(
     behind = make_shop(REDIS_URL=f"redis+sentinel://127.0.0.1:{port}/main/0")
     ahead = make_shop(REDIS_URL=f"redis://127.0.0.1:{new}/0")
     behind.create_product(stock=3)
+    behind.create_product(stock=0)
     assert [behind.get("/products/1").headers["X-Cache"] for _ in range(2)] == ["MISS", "HIT"]
     assert ahead.get("/products/1").get_json()["stock"] == 3  # a worker that has moved on
+    for shop in (behind, ahead):
+        assert [shop.get(IN_STOCK).headers["X-Cache"] for _ in range(2)] == ["MISS", "HIT"]
     assert behind.patch("/products/1", stock=9).status_code == 200  # told to the old master
+    assert behind.patch("/products/2", stock=9).status_code == 200  # which forgets by a tag
     with redis.Redis(port=port) as sentinel:
         sentinel.execute_command("SENTINEL", "REMOVE", "main")
         sentinel.execute_command("SENTINEL", "MONITOR", "main", "127.0.0.1", new, 1)
     with behind.app.app_context():
         cache.backend.watch.look()
     assert ahead.get("/products/1").get_json()["stock"] == 9
+    assert len(ahead.get(IN_STOCK).get_json()["items"]) == 2
     assert behind.get("/products/1").headers["X-Cache"] == "HIT"
     behind.patch("/products/1", stock=10)
     assert ahead.get("/products/1").get_json()["stock"] == 10
