@@ -1,18 +1,41 @@
-"""What buyers look for in the demo catalogue, and the judge of what they are shown."""
+"""A search of the demo catalogue shows what is looked for first, however it is typed.
+
+`make relevance` prints how often, and what is not found.
+"""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from relevance.judge import judge, queries
+from relevance.judge import SHOWN, judge, queries
 
 from shop.ops.demo import CATALOGUE
 from shop.ops.demo_products import demo_products
 from shop.ops.seed import DEMO_PRODUCTS, DEMO_SEED
 
+if TYPE_CHECKING:
+    from conftest import Make
+
+OVERALL, TYPOS = 0.95, 0.9
 KINDS = {"exact": 50, "prefix": 40, "typo": 50, "accent": 30, "words": 30}
+
+
+def test_a_right_product_is_among_the_first(make_shop: Make) -> None:
+    shop = make_shop(RATE_LIMIT_ENABLED="false")
+    assert shop.command("seed").exit_code == 0
+
+    def search(text: str) -> list[str]:
+        found = shop.get("/products", query_string={"q": text, "limit": SHOWN})
+        assert found.status_code == 200, found.text
+        return [product["sku"] for product in found.get_json()["items"]]
+
+    verdict = judge(search)
+    print(f"\n{verdict}")  # noqa: T201  (for `make relevance`)
+    assert verdict.share() >= OVERALL, str(verdict)
+    assert verdict.share("typo") >= TYPOS, str(verdict)
 
 
 def test_the_queries_are_of_all_kinds_and_about_products_that_are_there() -> None:

@@ -32,7 +32,7 @@ ATTEMPTS = 10  # at an episode: so often is a machine not late by chance
 LATE = 2.0  # seconds between two answers; less than any time after which a service acts by itself
 SAMPLE = re.compile(r"^(shop_\w+(?:\{.*\})?) (\S+)$", re.MULTILINE)
 TROUBLE = re.compile(
-    r"shop_redis_errors_total|shop_cache_(errors|refused_fills|not_admitted|waits)_total"
+    r"shop_redis_errors_total|shop_cache_(errors|refused_fills|waits)_total"
     r'|shop_cache_reads_total\{.*result="bypass"'
 )
 ETAG = re.compile(rb'\r\nETag: ("[^"]*")\r\n')
