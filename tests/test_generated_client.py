@@ -215,7 +215,7 @@ def test_it_shows_a_category_from_the_cheapest_on_page_by_page(storefront: Calle
 
 
 def test_it_finds_what_is_typed_and_completes_it(storefront: Caller) -> None:
-    for typed in ("walnut", "WALN", "desk -oak -cafe", "FUR-2"):
+    for typed in ("walnut", "WALN", "wallnut", "desk -oak -cafe", "FUR-2"):
         status, page = storefront("products", "listProducts", q=typed)
         assert (status, found(page)) == (200, [2]), typed
     _, page = storefront("products", "listProducts", q="desk", in_stock=True, max_price="10")

@@ -197,6 +197,41 @@ def test_a_page_fills_a_cart_and_orders_what_is_in_it_once(visit: Open, a_shop: 
 
 
 @EDGE
+def test_a_page_is_a_storefront(visit: Open, a_shop: Shop, edge: str) -> None:
+    """A category from the cheapest on, its next page, a box to search in, an order's status."""
+    for product_id, price in ((1, "9.00"), (2, "7.00"), (3, "5.00")):
+        a_shop.patch(f"/products/{product_id}", price=price)
+    page = visit(EDGE_ENABLED=edge)
+    first, second, typed, found, status = page.run(
+        """
+        const category = "/products?category_id=1&sort=price&limit=2&total=true&facets=in_stock";
+        const first = await call("GET", category);
+        const [, next] = first.headers.link.match(/<([^>]+)>; rel="next"/);
+        const second = await call("GET", next);
+        const typed = await call("GET", "/search/suggest?q=spa");
+        const q = encodeURIComponent(typed.body.items[0].text);
+        const found = await call("GET", `/products?q=${q}&include=category`);
+        const { token } = (await call("POST", "/sessions")).body;
+        const item = `/cart/items/${found.body.items[0].id}`;
+        await call("PUT", item, { token, body: { quantity: 1 } });
+        const order = await call("POST", "/cart/checkout", { token, body: { customer } });
+        const status = await call("GET", order.headers.location, { token });
+        return [first, second, typed, found, status];
+        """,
+        customer=CUSTOMER,
+    )
+    shown = [[item["name"] for item in one["body"]["items"]] for one in (first, second)]
+    assert shown == [["Broom", "Spade"], ["Rake"]]
+    assert first["body"]["total"] == {"count": 3, "exact": True}
+    assert first["body"]["facets"] == {"in_stock": {"true": 3, "false": 0}}
+    assert "next" not in second["headers"].get("link", "")
+    assert typed["body"]["items"] == [{"kind": "product", "id": 2, "text": "Spade"}]
+    assert [item["category"]["name"] for item in found["body"]["items"]] == ["Garden"]
+    assert status["body"]["lines"][0]["product_id"] == 2
+    assert (status["status"], status["body"]["status"]) == (200, "pending")
+
+
+@EDGE
 def test_a_page_reads_how_far_its_order_is_and_not_that_of_another(
     visit: Open, a_shop: Shop, edge: str
 ) -> None:
