@@ -297,3 +297,15 @@ def test_mistyped_words_words_of_categories_and_words_left_out(a_shop: Shop) -> 
     assert ids(a_shop.get("/products?q=garden oak")) == [desk]
     assert ids(a_shop.get("/products?q=desk -oak")) == [lamp]
     assert ids(a_shop.get("/products?q=-oak&sort=id")) == [lamp]
+
+
+def test_a_category_is_counted_beside_others_only_by_prices_of_one_currency(a_shop: Shop) -> None:
+    euros, yen = (a_shop.create_category(name)["id"] for name in ("Euros", "Yen"))
+    a_shop.create_product(category_id=euros, price="2")
+    a_shop.create_product(category_id=yen, price="3", currency="JPY")
+    query = f"/products?category_id={yen}&max_price=5"
+    assert len(ids(a_shop.get(query))) == 1
+    refused = a_shop.get(f"{query}&facets=category")
+    assert refused.get_json()["type"] == "/problems/currency-required"
+    found = a_shop.get(f"{query}&facets=category&currency=JPY").get_json()
+    assert found["facets"]["category"] == [{"id": yen, "count": 1}]

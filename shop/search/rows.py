@@ -36,7 +36,7 @@ def page_of(query: Query) -> dict[str, Any]:
     """
     filters = query.filters
     if query.compares_prices and filters.currency is None:
-        currencies = _currencies(filters)
+        currencies = currencies_of(filters)
         if len(currencies) > 1:
             return {"ids": [], "currencies": currencies}
         filters = _of_one_currency(filters, currencies)
@@ -61,7 +61,7 @@ def page_of(query: Query) -> dict[str, Any]:
 def conditions_of(filters: Filters) -> Conditions:
     """Return what a product must meet."""
     if filters.by_price and filters.currency is None:
-        filters = _of_one_currency(filters, _currencies(filters))
+        filters = _of_one_currency(filters, currencies_of(filters))
     words = None if filters.q is None else understand(read(filters.q)).condition
     return statements.conditions(filters, words)
 
@@ -71,7 +71,7 @@ def _of_one_currency(filters: Filters, currencies: list[str]) -> Filters:
     return replace(filters, currency=currencies[0]) if currencies else filters
 
 
-def _currencies(filters: Filters) -> list[str]:
+def currencies_of(filters: Filters) -> list[str]:
     """Return the currency of the products in these categories, or two of several."""
     where = statements.conditions(Filters(active=filters.active))
     row = db.session.execute(statements.currencies(filters.category_ids, where)).one()

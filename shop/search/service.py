@@ -53,19 +53,24 @@ def _found(
     values: Mapping[str, Any], sent: Mapping[str, str], items: Items, *, active: bool | None
 ) -> Page:
     query = read_query(values, active=active)
-    found = finding.found(query)
-    if several := orjson.loads(found).get("currencies"):
-        message = f"There are prices in {' and '.join(several)}: say in which they are compared."
-        raise CurrencyRequiredError(message, {"currency": message}, currencies=several)
     facets = tuple(dict.fromkeys(values.get("facets", ())))
-    entries = [found]
+    entries = [_of_one_currency(finding.found(query))]
     if values["total"]:
         entries.append(finding.total(query.filters))
-    entries += [finding.facet(name, query.filters) for name in facets]
+    entries += [_of_one_currency(finding.facet(name, query.filters)) for name in facets]
     rest = tuple((name, value) for name, value in sent.items() if name not in PLACES)
     skip = None if query.after else query.skip
     layout = Found(rest, query.limit, skip, items, total=values["total"], facets=facets)
     return _of_products(layout, items, *entries, active=active)
+
+
+def _of_one_currency(entry: bytes) -> bytes:
+    """Return an entry that compares no prices of several currencies."""
+    found = orjson.loads(entry)
+    if isinstance(found, dict) and (several := found.get("currencies")):
+        message = f"There are prices in {' and '.join(several)}: say in which they are compared."
+        raise CurrencyRequiredError(message, {"currency": message}, currencies=several)
+    return entry
 
 
 def _chosen(values: Mapping[str, Any], items: Items, *, active: bool | None) -> Page:
