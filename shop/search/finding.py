@@ -6,6 +6,7 @@ what a write forgets of them is in `shop/products/lists.py`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -24,27 +25,15 @@ from .rows import conditions_of, currencies_of, page_of
 if TYPE_CHECKING:
     from .query import Query
 
-CATALOGUE = [Product, Category]
+memoized = partial(cache.memoize, ttl="redis_cache_ttl", tables=[Product, Category], bounded=True)
 
 
-@cache.memoize(
-    key="products:found:{query}",
-    ttl="redis_cache_ttl",
-    tables=CATALOGUE,
-    tags=lambda query: query.tags(),
-    bounded=True,
-)
+@memoized(key="products:found:{query}", tags=lambda query: query.tags())
 def found(query: Query) -> bytes:
     return dump(page_of(query))
 
 
-@cache.memoize(
-    key="products:total:{filters}",
-    ttl="redis_cache_ttl",
-    tables=CATALOGUE,
-    tags=lambda filters: filters.tags(),
-    bounded=True,
-)
+@memoized(key="products:total:{filters}", tags=lambda filters: filters.tags())
 def total(filters: Filters) -> bytes:
     """Return how many products there are, up to 10,000, and whether these are all."""
     counted = db.session.scalars(statements.total(conditions_of(filters))).one()
@@ -52,13 +41,7 @@ def total(filters: Filters) -> bytes:
     return dump({"count": min(counted, most), "exact": counted <= most})
 
 
-@cache.memoize(
-    key="products:facet:category:{filters}",
-    ttl="redis_cache_ttl",
-    tables=CATALOGUE,
-    tags=lambda filters: filters.tags(moves=True),
-    bounded=True,
-)
+@memoized(key="products:facet:category:{filters}", tags=lambda filters: filters.tags(moves=True))
 def category_facet(filters: Filters) -> bytes:
     """Return how many products each category has, those with most first.
 
@@ -78,13 +61,7 @@ def category_facet(filters: Filters) -> bytes:
     return dump([{"id": one, "count": count} for one, count in shown if count])
 
 
-@cache.memoize(
-    key="products:facet:price:{filters}",
-    ttl="redis_cache_ttl",
-    tables=CATALOGUE,
-    tags=lambda filters: filters.tags(prices=True),
-    bounded=True,
-)
+@memoized(key="products:facet:price:{filters}", tags=lambda filters: filters.tags(prices=True))
 def price_facet(filters: Filters) -> bytes:
     """Return how many products have a price in each step of a ladder, by currency.
 
@@ -106,13 +83,7 @@ def _price_count(currency: str, step: int, count: int) -> dict[str, Any]:
     }
 
 
-@cache.memoize(
-    key="products:facet:in_stock:{filters}",
-    ttl="redis_cache_ttl",
-    tables=CATALOGUE,
-    tags=lambda filters: filters.tags(stock=True),
-    bounded=True,
-)
+@memoized(key="products:facet:in_stock:{filters}", tags=lambda filters: filters.tags(stock=True))
 def stock_facet(filters: Filters) -> bytes:
     """Return how many products are in stock, and how many are not."""
     counts = statements.counts(conditions_of(filters), Product.in_stock)
