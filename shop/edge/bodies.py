@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 BODIES_BYTES = 16 * 1024 * 1024  # of all that is remembered
 BODY_LONGEST = 65_536  # bytes of an answer that is remembered
+DOCUMENT_BYTES = 64  # that a document needs besides its own
 ROW_SHORTEST = 2048  # bytes of one that is: an address of rows has one for all of them
 
 
@@ -67,4 +68,4 @@ class Bodies:
 
 
 def _size(found: Iterable[Any]) -> int:
-    return sum(len(document) for documents in found for document in documents)
+    return sum(len(document) + DOCUMENT_BYTES for documents in found for document in documents)

@@ -45,7 +45,8 @@ def _of_document(asked: Asked, reading: Reading, bodies: Bodies) -> Understood |
         return address, [[], [reading.documents[0]]]
     if isinstance(rows, MemoizedMany):
         return None  # not everybody may see it
-    return Address(*_route(), None, [reading], None, bodies), [[reading.documents[0]], []]
+    address = Address(*_route(), None, _names_of([reading]), None, bodies)
+    return address, [[reading.documents[0]], []]
 
 
 def _of_page(page: Page, readings: Sequence[Reading], bodies: Bodies) -> Understood | None:
@@ -62,7 +63,7 @@ def _of_page(page: Page, readings: Sequence[Reading], bodies: Bodies) -> Underst
     address = Address(
         *_route(),
         page.layout,
-        entries,
+        _names_of(entries),
         page.function,
         bodies,
         ids=[str(one) for one in page.ids],
@@ -73,6 +74,11 @@ def _of_page(page: Page, readings: Sequence[Reading], bodies: Bodies) -> Underst
 
 def _route() -> tuple[str, Any]:
     return request.url_rule.rule if request.url_rule else "", g.get("rate_limit_charges", [])
+
+
+def _names_of(entries: Sequence[Reading]) -> list[Reading]:
+    """Return what was read without the documents, which an address has no need to keep."""
+    return [one._replace(documents={}) for one in entries]
 
 
 def _ordered(reading: Reading) -> list[bytes]:
