@@ -20,7 +20,7 @@ from shop.products.models import Product
 
 from . import statements
 from .query import Filters
-from .rows import conditions_of, currencies_of, page_of
+from .rows import conditions_of, page_of
 
 if TYPE_CHECKING:
     from .query import Query
@@ -43,14 +43,7 @@ def total(filters: Filters) -> bytes:
 
 @memoized(key="products:facet:category:{filters}", tags=lambda filters: filters.tags(moves=True))
 def category_facet(filters: Filters) -> bytes:
-    """Return how many products each category has, those with most first.
-
-    Prices of several currencies are not compared, as in a page: then it names two.
-    """
-    if filters.by_price and filters.currency is None:
-        currencies = currencies_of(filters)
-        if len(currencies) > 1:
-            return dump({"currencies": currencies})
+    """Return how many products each category has, those with most first."""
     if filters != Filters():
         found = statements.counts(conditions_of(filters), Product.category_id)
         counts = dict(db.session.execute(found).all())

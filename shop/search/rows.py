@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from shop.extensions import db
+from shop.problems import CurrencyRequiredError
 from shop.stats import service as stats
 
 from . import statements
@@ -32,14 +33,9 @@ REPORT_BEGINNING = 500  # lines that are looked up first
 def page_of(query: Query) -> dict[str, Any]:
     """Return the ids of a page, the cursor of the next one, and of when a report is.
 
-    Where it would compare prices of several currencies it names two, and finds nothing.
+    Raises CurrencyRequiredError. What is refused is no entry, so that no answer is made of one.
     """
-    filters = query.filters
-    if query.compares_prices and filters.currency is None:
-        currencies = currencies_of(filters)
-        if len(currencies) > 1:
-            return {"ids": [], "currencies": currencies}
-        filters = _of_one_currency(filters, currencies)
+    filters = _of_one_currency(query.filters) if query.compares_prices else query.filters
     page: dict[str, Any] = {}
     match query.sort:
         case "relevance":
@@ -59,19 +55,28 @@ def page_of(query: Query) -> dict[str, Any]:
 
 
 def conditions_of(filters: Filters) -> Conditions:
-    """Return what a product must meet."""
-    if filters.by_price and filters.currency is None:
-        filters = _of_one_currency(filters, currencies_of(filters))
+    """Return what a product must meet. Raises CurrencyRequiredError."""
+    if filters.by_price:
+        filters = _of_one_currency(filters)
     words = None if filters.q is None else understand(read(filters.q)).condition
     return statements.conditions(filters, words)
 
 
-def _of_one_currency(filters: Filters, currencies: list[str]) -> Filters:
-    """Say the currency that all products have, with which an index of prices begins."""
+def _of_one_currency(filters: Filters) -> Filters:
+    """Say the currency that all products have, with which an index of prices begins.
+
+    Raises CurrencyRequiredError where they have several, and none is named.
+    """
+    if filters.currency is not None:
+        return filters
+    currencies = _currencies(filters)
+    if len(currencies) > 1:
+        message = f"There are prices in {' and '.join(currencies)}: say in which they are compared."
+        raise CurrencyRequiredError(message, {"currency": message}, currencies=currencies)
     return replace(filters, currency=currencies[0]) if currencies else filters
 
 
-def currencies_of(filters: Filters) -> list[str]:
+def _currencies(filters: Filters) -> list[str]:
     """Return the currency of the products in these categories, or two of several."""
     where = statements.conditions(Filters(active=filters.active))
     row = db.session.execute(statements.currencies(filters.category_ids, where)).one()

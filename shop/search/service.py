@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from shop.categories import service as categories
 from shop.pages import BySkip, Join, read_page
-from shop.problems import CurrencyRequiredError
 from shop.products import service as products
 
 from . import finding
@@ -54,23 +51,14 @@ def _found(
 ) -> Page:
     query = read_query(values, active=active)
     facets = tuple(dict.fromkeys(values.get("facets", ())))
-    entries = [_of_one_currency(finding.found(query))]
+    entries = [finding.found(query)]
     if values["total"]:
         entries.append(finding.total(query.filters))
-    entries += [_of_one_currency(finding.facet(name, query.filters)) for name in facets]
+    entries += [finding.facet(name, query.filters) for name in facets]
     rest = tuple((name, value) for name, value in sent.items() if name not in PLACES)
     skip = None if query.after else query.skip
     layout = Found(rest, query.limit, skip, items, total=values["total"], facets=facets)
     return _of_products(layout, items, *entries, active=active)
-
-
-def _of_one_currency(entry: bytes) -> bytes:
-    """Return an entry that compares no prices of several currencies."""
-    found = orjson.loads(entry)
-    if isinstance(found, dict) and (several := found.get("currencies")):
-        message = f"There are prices in {' and '.join(several)}: say in which they are compared."
-        raise CurrencyRequiredError(message, {"currency": message}, currencies=several)
-    return entry
 
 
 def _chosen(values: Mapping[str, Any], items: Items, *, active: bool | None) -> Page:
