@@ -39,7 +39,9 @@ def _prepare(connection: Any, record: Any) -> None:
         cursor.execute(
             f"SET default_transaction_isolation = '{ISOLATION}';"
             f"SET idle_in_transaction_session_timeout = '{TRANSACTION_IDLE_SECONDS}s';"
-            "SET client_min_messages = 'error'"
+            "SET client_min_messages = 'error';"
+            # A plan that might read many rows would be compiled for a second, and then reads few.
+            "SET jit = off"
         )
     connection.commit()
     record.info["fresh"] = True
