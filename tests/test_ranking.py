@@ -145,6 +145,19 @@ def test_words_are_found_in_their_index_and_no_row_is_parsed(app: Flask, q: str)
     assert "shop_product_words" not in explained
 
 
+def test_a_word_that_nothing_has_is_looked_up_without_reading_the_table(app: Flask) -> None:
+    write("ANALYZE products")
+    scans = "SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'products'"
+    with db.session.begin():
+        before = db.session.scalar(text(scans))
+        understand(read("desq teapot"))
+        assert db.session.scalar(text(scans)) == before
+
+
+def test_no_plan_is_compiled(app: Flask) -> None:
+    assert db.session.scalar(text("SHOW jit")) == "off"
+
+
 def test_the_boundary_of_few_rows_lets_those_that_come_be_ranked(app: Flask) -> None:
     found = understand(read("lamp"))
     _, boundary = ranked_page(found.condition, found.score, [], None, LIMIT)

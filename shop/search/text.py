@@ -34,7 +34,7 @@ from shop.categories.models import Category
 from shop.extensions import db
 from shop.products.models import Product
 
-from .spelling import can_be_corrected, nearest
+from .spelling import SHORTEST, can_be_corrected, nearest
 from .typed import read
 
 if TYPE_CHECKING:
@@ -56,18 +56,30 @@ IN_NAME = 5 * TIER  # a score from which all words are in the name
 APART = 20  # characters of a name that are between its words
 NO_SCORE = cast(0, Integer)
 
+# What cannot be corrected need not be known. To look for one row PostgreSQL would read the table,
+# as if such rows were all over it, and all of it for a word that nothing has (see `ranking`).
 LOOK = text("""
     SELECT
         n, word, stems, configuration <> 'simple'::regconfig AND stems = '{}' AS is_noise,
-        EXISTS (SELECT FROM search_words AS known WHERE known.word = words.word)
-        OR EXISTS (SELECT FROM products WHERE words @@ shop_query(word || stems, ''))
+        is_exact
+        OR EXISTS (SELECT FROM search_words AS known WHERE known.word = words.word)
+        OR EXISTS (
+            WITH found AS MATERIALIZED (
+                SELECT FROM products WHERE words @@ shop_query(word || stems, '')
+            ) SELECT FROM found
+        )
         OR EXISTS (SELECT FROM categories WHERE words @@ shop_query(stems, '')) AS is_known,
         n = :last AND (
-            EXISTS (
+            is_exact
+            OR EXISTS (
                 SELECT FROM search_words AS known
                 WHERE known.word >= words.word AND known.word < words.word || U&'\\+10FFFF'
             )
-            OR EXISTS (SELECT FROM products WHERE words @@ shop_query(ARRAY[word], '*'))
+            OR EXISTS (
+                WITH found AS MATERIALIZED (
+                    SELECT FROM products WHERE words @@ shop_query(ARRAY[word], '*')
+                ) SELECT FROM found
+            )
         ) AS is_beginning
     FROM shop_search_configuration() AS configuration,
         unnest(CAST(:pieces AS text[])) WITH ORDINALITY AS pieces (piece, n),
@@ -78,7 +90,8 @@ LOOK = text("""
         LATERAL (
             SELECT CASE WHEN configuration = 'simple'::regconfig THEN '{}'
                 ELSE shop_stems(coalesce(accented, word), configuration) END
-        ) AS stemmed (stems)
+        ) AS stemmed (stems),
+        LATERAL (SELECT char_length(word) < :shortest OR word ~ '[0-9]') AS what (is_exact)
     WHERE word IS NOT NULL
     ORDER BY n, m
 """)
@@ -101,7 +114,7 @@ class Word(NamedTuple):
     word: str
     stems: tuple[str, ...]
     is_noise: bool  # a stop word of the configuration
-    is_known: bool  # something has it
+    is_known: bool  # something has it, or it cannot be corrected
     goes_on: bool = False  # it finds words that begin so
     others: tuple[str, ...] = ()  # words that it is mistyped for, or part of
 
@@ -164,7 +177,8 @@ def _look_up(typed: Typed) -> list[Term]:
     last = len(typed.pieces) if typed.goes_on else 0
     pieces = [piece.text for piece in typed.pieces]
     rows = defaultdict(list)
-    for n, *facts in db.session.execute(LOOK, {"pieces": pieces, "last": last}):
+    parameters = {"pieces": pieces, "last": last, "shortest": SHORTEST}
+    for n, *facts in db.session.execute(LOOK, parameters):
         rows[n].append(facts)
     terms: dict[Term, None] = {}
     for n, piece in enumerate(typed.pieces, start=1):
