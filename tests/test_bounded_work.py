@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Text = Callable[[int], str]
 
-SIZES = [2**10, 2**14, 2**18]  # characters
+SIZES = [2**11, 2**14, 2**18]  # characters; no text of them is short enough to be searched for
 SLACK = 2000  # calls that depend on something else: a connection is tested, an entry has expired
 REFUSAL_MAX = 64 * 1024  # bytes
 TEXTS: dict[str, Text] = {
