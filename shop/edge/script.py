@@ -1,6 +1,7 @@
 """The script that answers a read in one round trip: the limits' own, and the cache's."""
 
 from shop.cache.scripts import HITS
+from shop.limits.lua import TIME
 from shop.limits.scripts import DECIDE
 
 # KEYS: the records of a client and of its address, which may be one; for each group of entries
@@ -14,10 +15,10 @@ from shop.limits.scripts import DECIDE
 # if all that was asked for are hits, the entries, the rows, and for each join numbers and documents
 # in turn. What can fail comes before anything is charged.
 ANSWER = f"""
-local function decide(KEYS, ARGV)
-{DECIDE}
-end
 {HITS}
+local function decide(KEYS, ARGV)
+{DECIDE.replace(TIME, "")}  -- it is asked above
+end
 if ARGV[2] ~= '' then
   local session = hits(1, {{KEYS[#KEYS - 1], KEYS[#KEYS]}})
   local ends = session and string.match(session[1], '"expires_at":(%d+)')

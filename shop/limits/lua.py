@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from .window import CELLS, SECOND
 
-NOW = """
-local time = redis.call('TIME')
+TIME = "local time = redis.call('TIME')\n"
+NOW = f"""
+{TIME}
 local now = time[1] * 1000000 + time[2]
 """
 
