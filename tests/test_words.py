@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import string
+import subprocess
+import sys
+from subprocess import PIPE
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as bounds
 from hypothesis import strategies as st
 from sqlalchemy import func, select, text
 
@@ -78,7 +82,7 @@ def test_capitals_of_other_scripts_are_folded(finder: Finder) -> None:
 
 
 @given(written=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@bounds(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_words_are_plain_whatever_is_written(finder: Finder, written: str) -> None:
     folded = finder.scalar("SELECT shop_fold(:written)", written=written)
     assert folded == " ".join(folded.split())
@@ -226,7 +230,7 @@ def test_nothing_that_is_typed_is_an_error(finder: Finder, q: str) -> None:
 
 
 @given(q=st.text(st.characters(), max_size=200))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@bounds(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_whatever_is_typed_is_read(finder: Finder, q: str) -> None:
     finder.find(q)
 
@@ -243,6 +247,45 @@ def test_new_words_enter_with_their_product(finder: Finder) -> None:
     finder.shop.patch("/products/1", name="Blue kettle")
     finder.shop.create_category("Blue things")
     assert finder.words() == ["blue", "garden", "kettle", "red", "things", "whistles"]
+
+
+ADD_WORDS = """
+import sys, psycopg2
+with psycopg2.connect(sys.argv[1]) as connection, connection.cursor() as cursor:
+    for n in range(60):
+        words = [f"word{n}x{one}" for one in range(20)]
+        if sys.argv[2] == "backwards":
+            words.reverse()
+        cursor.execute(
+            "INSERT INTO products (name, price, stock, category_id) VALUES (%s, 1, 1, 1)",
+            [" ".join(words)],
+        )
+        print(n, flush=True)
+    sys.stdin.read()  # so that each holds what it has added while the other goes on
+"""
+
+
+def test_two_writers_of_the_same_new_words_do_not_wait_for_each_other(
+    finder: Finder, settings: dict[str, str]
+) -> None:
+    """Each writes all of its products before either commits."""
+    finder.shop.create_category()
+    command = [sys.executable, "-c", ADD_WORDS, settings["DATABASE_URL"]]
+    writers = [
+        subprocess.Popen([*command, order], stdin=PIPE, stdout=PIPE, text=True)
+        for order in ("forwards", "backwards")
+    ]
+    for writer in writers:
+        assert writer.stdout
+        for n in range(60):
+            assert writer.stdout.readline() == f"{n}\n"
+    for writer in writers:
+        writer.communicate()
+        assert writer.returncode == 0
+    assert len(set(finder.words())) == 60 * 20 + 1
+    assert len(finder.find("word7x7")) == 2
+    assert finder.shop.command("search", "rebuild").exit_code == 0
+    assert len(finder.words()) == 60 * 20 + 1
 
 
 def test_what_a_change_does_not_touch_is_not_computed_anew(finder: Finder) -> None:

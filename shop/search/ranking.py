@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import ARRAY, Integer, and_, bindparam, func, or_, select
 
 from shop.extensions import db
 from shop.fields import INTEGER_MAX
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CANDIDATES = 2000
 WINDOW = 16_384  # ids to look at first
+WINDOWS_MAX = 16  # as many as are looked at next; beyond them it is quicker to look at all
 MARGIN = 1.5  # by which the next ids are more than those that would do, if all were alike
 
 
@@ -60,17 +61,17 @@ def ranked_page(
         rows = _ranked(matching, score, after, limit)
         last = Row(boundary, None)
     if len(rows) < limit:
-        following = _following(matching, last.id, limit - len(rows))
-        rows += [Row(one, None) for (one,) in following]
+        rows += [Row(one, None) for one in _following(matching, last.id, limit - len(rows))]
     return rows, boundary
 
 
 def _first_page(
     matching: ColumnElement[bool], score: ColumnElement[int], limit: int
 ) -> tuple[list[Row], int]:
-    candidates = [Row(*row) for row in _following(matching, 0, CANDIDATES, score.label("score"))]
-    is_whole = len(candidates) < CANDIDATES
-    boundary = INTEGER_MAX if is_whole else candidates[-1].id  # of few, those that come are ranked
+    ids = _following(matching, 0, CANDIDATES)
+    scored = select(Product.id, score).where(Product.id == func.any(_array(ids)))
+    candidates = [Row(*row) for row in db.session.execute(scored)]
+    boundary = ids[-1] if len(ids) == CANDIDATES else INTEGER_MAX  # of few, those that come count
     candidates.sort(key=lambda row: (-(row.score or 0), row.id))
     return candidates[:limit], boundary
 
@@ -86,31 +87,32 @@ def _ranked(
     return [Row(*row) for row in db.session.execute(page)]
 
 
-def _following(
-    matching: ColumnElement[bool], last: int, limit: int, *columns: ColumnElement[Any]
-) -> list[Any]:
-    """Return the first rows after an id, in id order: their ids, and the columns.
+def _following(matching: ColumnElement[bool], last: int, limit: int) -> list[int]:
+    """Return the first ids after one.
 
     It looks at some ids, then at as many as are likely to do, then at all.
     """
-    rows: list[Any] = []
-    for end in _ends(last, limit, rows):
-        where = and_(matching, Product.id > last, Product.id <= end)
-        found = _all_of(Product.id, *columns, where=where)
-        page = select(found).order_by(found.c.id).limit(limit - len(rows))
-        rows += db.session.execute(page)
+    ids: list[int] = []
+    for end in _ends(last, limit, ids):
+        found = _all_of(Product.id, where=and_(matching, Product.id > last, Product.id <= end))
+        ids += db.session.scalars(select(found).order_by(found.c.id).limit(limit - len(ids)))
         last = end
-    return rows
+    return ids
 
 
-def _ends(first: int, limit: int, rows: Sequence[Any]) -> Iterator[int]:
-    """Yield ends of ranges of ids to look at until there are enough rows."""
+def _ends(first: int, limit: int, ids: Sequence[int]) -> Iterator[int]:
+    """Yield ends of ranges to look at until there are enough ids."""
     yield min(first + WINDOW, INTEGER_MAX)
-    if len(rows) < limit and rows:
-        likely = int(WINDOW * MARGIN * (limit - len(rows)) / len(rows))
-        yield min(first + WINDOW + likely, INTEGER_MAX)
-    if len(rows) < limit:
+    if len(ids) < limit:
+        likely = MARGIN * (limit - len(ids)) / max(len(ids), 1)
+        if likely <= WINDOWS_MAX:
+            yield min(first + WINDOW + int(WINDOW * likely), INTEGER_MAX)
+    if len(ids) < limit:
         yield INTEGER_MAX
+
+
+def _array(ids: Sequence[int]) -> Any:
+    return bindparam(None, list(ids), ARRAY(Integer))
 
 
 def _all_of(*columns: Any, where: ColumnElement[bool]) -> CTE[Any]:

@@ -50,6 +50,7 @@ Query = ColumnElement[Any]
 GROUPS_MAX = 32  # of categories whose names have the same of the words
 CONTAINING_MAX = 20  # longer words that a word is looked for in
 SCORED_MAX = 8  # words that are looked for in the name one by one
+FIRST = 10_000  # ids that are looked at before all
 NAME_MAX = 200
 TIER = 10_000  # of scores
 IN_NAME = 5 * TIER  # a score from which all words are in the name
@@ -161,15 +162,21 @@ def understand(typed: Typed) -> Understood:
     condition = _condition(wanted, unwanted)
     if len(wanted) > 1 and not _finds(condition):
         # Each word is known, and no product has all of them: one may be mistyped for another.
-        wanted = _with_others(wanted, [word.word for word in _words(wanted)])
+        wanted = _with_others(wanted, [word.word for word in _words(wanted)], containing=0)
         condition = _condition(wanted, unwanted)
     return Understood(condition, _score(wanted))
 
 
 def _finds(condition: Condition) -> bool:
-    """Tell whether there is a product; planned as if all were wanted (see `ranking`)."""
-    found = select(literal(1)).where(condition).cte("found").prefix_with("MATERIALIZED")
-    return bool(db.session.scalar(select(exists(select(found)))))
+    """Tell whether there is a product: among the first, or else among all (see `ranking`)."""
+    looks = [
+        exists(select(select(literal(1)).where(where).cte(name).prefix_with("MATERIALIZED")))
+        for name, where in (
+            ("first", and_(condition, Product.id <= FIRST)),
+            ("whole", condition),
+        )
+    ]
+    return bool(db.session.scalar(select(or_(*looks))))
 
 
 def _look_up(typed: Typed) -> list[Term]:
@@ -202,16 +209,17 @@ def _words(terms: Iterable[Term]) -> Iterator[Word]:
     return (term.words[0] for term in terms if not term.is_phrase)
 
 
-def _with_others(terms: list[Term], mistyped: Sequence[str]) -> list[Term]:
-    """Add to words what they may be mistyped for or part of."""
+def _with_others(
+    terms: list[Term], mistyped: Sequence[str], *, containing: int = CONTAINING_MAX
+) -> list[Term]:
+    """Add to words what they may be mistyped for, and so many words that contain them."""
     mistyped = [word for word in mistyped if can_be_corrected(word)]
     if not mistyped:
         return terms
     near: dict[str, list[str]] = defaultdict(list)
     around: dict[str, list[str]] = defaultdict(list)
-    for typed, word, is_inside in db.session.execute(
-        NEAR, {"typed": mistyped, "most": CONTAINING_MAX}
-    ):
+    found = db.session.execute(NEAR, {"typed": mistyped, "most": containing})
+    for typed, word, is_inside in found:
         (around if is_inside else near)[typed].append(word)
     return [
         term._replace(
