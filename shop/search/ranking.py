@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CANDIDATES = 2000
 WINDOW = 16_384  # ids to look at first
-WINDOWS_MAX = 16  # as many as are looked at next; beyond them it is quicker to look at all
+WINDOWS_MAX = 4  # as many as are looked at next; beyond them it is quicker to look at all
 MARGIN = 1.5  # by which the next ids are more than those that would do, if all were alike
 
 
