@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from base64 import urlsafe_b64encode
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from shop.search import layouts
 
 if TYPE_CHECKING:
     from conftest import Shop
@@ -20,10 +23,9 @@ def ids(found: Any) -> list[int]:
 
 
 def next_page(found: Any) -> str:
-    link = found.headers["Link"]
-    assert link.endswith('rel="next"')
-    address: str = link[1:].partition(">")[0]
-    return address
+    address = re.search('<([^>]*)>; rel="next"', found.headers["Link"])
+    assert address
+    return address[1]
 
 
 def errors(found: Any) -> dict[str, str]:
@@ -309,3 +311,18 @@ def test_a_category_is_counted_beside_others_only_by_prices_of_one_currency(a_sh
     assert refused.get_json()["type"] == "/problems/currency-required"
     found = a_shop.get(f"{query}&facets=category&currency=JPY").get_json()
     assert found["facets"]["category"] == [{"id": yen, "count": 1}]
+
+
+def test_plain_pages_go_on_by_after_where_skip_ends(
+    a_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layouts, "SKIP_MAX", 3)
+    made = [a_shop.create_product()["id"] for _ in range(7)]
+    found, seen, parameters = a_shop.get("/products?limit=2"), [], []
+    seen += ids(found)
+    while "next" in found.headers.get("Link", ""):
+        parameters.append(re.findall(r"\w+(?==)", next_page(found))[0])
+        found = a_shop.get(next_page(found))
+        seen += ids(found)
+    assert seen == made
+    assert parameters == ["skip", "after", "limit"]
