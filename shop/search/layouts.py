@@ -114,7 +114,7 @@ class Counted(BySkip):
 
     def compose(self, entries: Documents, rows: Documents, joined: Joined) -> tuple[bytes, str]:
         [counts] = joined
-        shown = [b'%b,"product_count":%b}' % (row[:-1], counts[_id(row)]) for row in rows]
+        shown = [b'%b,"product_count":%b}' % (row[:-1], counts.get(_id(row), b"0")) for row in rows]
         return super().compose(entries, shown, ())
 
 
