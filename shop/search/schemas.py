@@ -38,7 +38,7 @@ FIELDS = tuple(ProductSchema().fields)
 COUNT = describe("How many products.", 42)
 TOO_FAR = f"Must be at most {SKIP_MAX}: go on with `after`, which a page's Link has."
 CHOOSING = {"id", "sku"}  # which products, one by one
-WITH_CHOSEN = CHOOSING | {"fields", "include"}
+WITH_CHOSEN = CHOOSING | {"fields", "include", "limit"}
 
 
 class Ids(CommaList):
@@ -139,6 +139,8 @@ class ProductQuery(Schema):
         if chosen := CHOOSING & set(sent):
             told = f"Not together with {' or '.join(sorted(chosen))}."
             wrong = {name: [told] for name in sorted(set(sent) - WITH_CHOSEN)}
+            if query.get("limit", CHOSEN_MAX) < sum(len(query[name]) for name in chosen):
+                wrong["limit"] = ["Is less than the products that are named."]
         if {"after", "skip"} <= set(sent):
             wrong["skip"] = ["Not together with after."]
         if query.get("sort") == "relevance" and "q" not in sent:
