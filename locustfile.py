@@ -347,7 +347,7 @@ class Browser(Visitor):
         self.kept: dict[str, Listing] = {}  # by path
         self.page = Listing("", [], None)  # the one that is looked at
 
-    @task(450)
+    @task(550)
     def open_category_page(self) -> None:
         if not catalogue.categories:
             return
@@ -359,7 +359,7 @@ class Browser(Visitor):
         query += ["total=true&facets=price,in_stock"] if random.random() < COUNTED else []
         self.open_list(query, CATEGORY_PAGE)
 
-    @task(250)
+    @task(150)
     def search(self) -> None:
         if not catalogue.names:
             return
@@ -622,7 +622,8 @@ class Pricer(Trader):
     def change_price(self) -> None:
         path = f"/products/{random.choice(catalogue.products)}"
         price = str(random.randrange(1, 1000))  # which every currency has
-        self.client.patch(path, name=PRODUCT, json={"price": price}, headers=self.headers())
+        name = f"{PRODUCT} price"
+        self.client.patch(path, name=name, json={"price": price}, headers=self.headers())
 
 
 def fresh_key() -> dict[str, str]:

@@ -81,6 +81,19 @@ def cpu_seconds_by_name(processes: Mapping[str, int]) -> dict[str, float]:
     return {name: ticks(one) / os.sysconf("SC_CLK_TCK") for name, one in processes.items()}
 
 
+def waited_seconds(process: int) -> float:
+    """Return how long threads of a process and its descendants were ready to run, and did not."""
+    found, left = 0, [process]
+    while left:
+        for thread in (PROC / str(left.pop()) / "task").glob("[0-9]*"):
+            try:
+                found += int((thread / "schedstat").read_text().split()[1])
+                left += map(int, (thread / "children").read_text().split())
+            except OSError:
+                continue  # it has ended
+    return found / 1e9
+
+
 def busy_seconds() -> float:
     """Return how long the cores were busy since the machine started, all together."""
     user, nice, system, _, _, *interrupts = (PROC / "stat").read_text().split("\n")[0].split()[1:8]

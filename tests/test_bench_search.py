@@ -29,9 +29,10 @@ def row(kind: str, table: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def cold_samples(milliseconds: float) -> list[dict[str, Any]]:
+def cold_samples(milliseconds: float, waited: float = 0) -> list[dict[str, Any]]:
+    times = {"milliseconds": [milliseconds], "waited": [waited]}
     cpu = {"postgresql": 0.01, "service": 0.02}
-    return [{"kind": kind.name, "milliseconds": [milliseconds], "cpu": cpu} for kind in KINDS]
+    return [{"kind": kind.name, "cpu": cpu, **times} for kind in KINDS]
 
 
 def test_a_catalogue_is_the_same_each_time() -> None:
@@ -69,6 +70,7 @@ def test_a_percentile_is_one_of_the_values() -> None:
 def test_a_kind_that_takes_longer_than_it_may_is_told() -> None:
     assert row("one word", figures.cold(cold_samples(60)))[-2:] == ["60", "yes"]
     assert row("one word", figures.cold(cold_samples(60.1)))[-2:] == ["60", "**no**"]
+    assert row("one word", figures.cold(cold_samples(90, waited=30)))[-2:] == ["60", "yes"]
     assert row("suggestions", figures.cold(cold_samples(60)))[-2:] == ["", ""]
 
 

@@ -39,13 +39,14 @@ def measure(ground: Ground, draw: Draw, kinds: Sequence[Kind]) -> list[Sample]:
 def _ask(ground: Ground, kind: Kind, questions: list[str]) -> Sample:
     if kind.keep:
         ground.ask(questions[0])
-    milliseconds, before = [], ground.cpu_seconds()
+    milliseconds, waited, before = [], [], ground.cpu_seconds()
     for question in questions:
         found = ground.ask_cold(question, kind.keep)
         milliseconds.append(round(found.milliseconds, 2))
+        waited.append(round(found.waited, 2))
     after = ground.cpu_seconds()
     cpu = {name: round(after[name] - seconds, 2) for name, seconds in before.items()}
-    return {"kind": kind.name, "milliseconds": milliseconds, "cpu": cpu}
+    return {"kind": kind.name, "milliseconds": milliseconds, "waited": waited, "cpu": cpu}
 
 
 def _question(ground: Ground, draw: Draw, kind: Kind, asked: set[str]) -> str:

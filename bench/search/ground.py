@@ -36,6 +36,7 @@ class Found(NamedTuple):
     """An answer, and how long it took."""
 
     milliseconds: float
+    waited: float  # milliseconds of these that a part of the service had no core
     body: bytes
     outcome: str  # X-Cache
     next: str | None  # the address of the page that follows
@@ -54,15 +55,16 @@ class Ground:
 
     def ask(self, address: str) -> Found:
         """Send one request. Raises BenchError unless it is answered with 200."""
-        began = time.perf_counter()
+        waited, began = machine.waited_seconds(os.getpid()), time.perf_counter()
         self._connection.request("GET", address)
         with self._connection.getresponse() as response:
             body = response.read()
             milliseconds = 1000 * (time.perf_counter() - began)
+        waited = 1000 * (machine.waited_seconds(os.getpid()) - waited)
         if response.status != HTTPStatus.OK:
             raise BenchError(f"{response.status} for {address}: {body[:300].decode()}")
         link = response.headers.get("Link", "").partition(">")[0].removeprefix("<")
-        return Found(milliseconds, body, response.headers.get("X-Cache", ""), link or None)
+        return Found(milliseconds, waited, body, response.headers.get("X-Cache", ""), link or None)
 
     def ask_cold(self, address: str, keep: str | None = None) -> Found:
         """Ask what nothing has cached, not even a row, but for entries whose names begin so.

@@ -20,8 +20,10 @@ meanwhile, on average. {verdict}
 """
 COLD = """\
 Milliseconds until an answer is there of which nothing is cached, and of CPU time for it; 200 \
-different questions of each kind:"""
-FAR = "Milliseconds of a far page, by `after`, in turn with page 1, both of 20 products, cold:"
+different questions of each kind. *Alone* is without the time in which a process of the service \
+was ready to run, and another program had its core:"""
+FAR = """\
+Milliseconds of a far page, by `after`, in turn with page 1, both of 20 products, cold, alone:"""
 HITS = """\
 Cached: CPU time of a request in microseconds, and how many times as cheap it is as a plain page \
 of as many products, or as one product, with the quartiles of the rounds:"""
