@@ -19,7 +19,7 @@ from .ranking import Row as Ranked
 from .text import read, understand
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from .query import Query
     from .statements import Conditions
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     Rows = Sequence[Sequence[Any]]  # of each the id, and what it is sorted by
 
 UNRANKED = -1
+LOOKED_AT, LOOKED_AT_MAX = 1000, 10_000  # rows in the order of a page, for those with words
+MARGIN = 1.5  # by which more are looked at than would do, if words were spread evenly
 REPORT_BEGINNING = 500  # lines that are looked up first
 
 
@@ -84,15 +86,38 @@ def _currencies(filters: Filters) -> list[str]:
 
 
 def _by_column(query: Query, filters: Filters) -> Rows:
-    order, categories = statements.ORDERS.get(query.sort), filters.category_ids
-    if filters.q is not None:
-        found = statements.page_of_words(conditions_of(filters), order, query.place, query.rows)
-    elif len(categories) > 1:
-        where = conditions_of(replace(filters, category_ids=()))
-        found = statements.page_of_categories(categories, where, order, query.place, query.rows)
-    else:
-        found = statements.page(conditions_of(filters), order, query.place, query.rows)
+    if filters.q is None:
+        return db.session.execute(_in_order(query, filters, query.rows)).all()
+    words, order = understand(read(filters.q)).condition, statements.ORDERS.get(query.sort)
+    rows: list[Any] = []
+    for looked_at in _lengths(query.rows, rows):
+        first = _in_order(query, replace(filters, q=None), looked_at)
+        rows[:] = db.session.execute(statements.among(first, words, order, query.rows))
+        if len(rows) == query.rows:
+            return rows
+    where = statements.conditions(filters, words)
+    found = statements.page_of_words(where, order, query.place, query.rows)
     return db.session.execute(found).all()
+
+
+def _in_order(query: Query, filters: Filters, rows: int) -> Any:
+    """Select the first rows after a place in the order of a column, by filters alone."""
+    order, categories = statements.ORDERS.get(query.sort), filters.category_ids
+    if len(categories) > 1:
+        where = conditions_of(replace(filters, category_ids=()))
+        return statements.page_of_categories(categories, where, order, query.place, rows)
+    return statements.page(conditions_of(filters), order, query.place, rows)
+
+
+def _lengths(wanted: int, rows: list[Any]) -> Iterator[int]:
+    """Yield how many rows to look at for those that have the words: few, then as many as may do.
+
+    `rows` are those that the last look has found. Where they are too few the words are rare, and
+    to be looked up is cheaper.
+    """
+    yield LOOKED_AT
+    if rows and (likely := int(MARGIN * LOOKED_AT * wanted / len(rows))) <= LOOKED_AT_MAX:
+        yield likely
 
 
 def _by_relevance(query: Query, filters: Filters) -> Rows:

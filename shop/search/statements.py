@@ -96,12 +96,15 @@ def page_of_categories(
     return _in_order(merged, list(one.c), order, ()).limit(rows)
 
 
-def page_of_words(where: Conditions, order: Order | None, after: Sequence[Any], rows: int) -> Rows:
-    """Do the same for what has certain words.
+def among(first: Rows, words: ColumnElement[bool], order: Order | None, rows: int) -> Rows:
+    """Select those of the first rows of a page that have certain words, until there are enough."""
+    found = first.subquery("first")
+    statement = select(*found.c).join(Product, Product.id == found.c.id).where(words)
+    return _in_order(statement, list(found.c), order, ()).limit(rows)
 
-    These are looked up first. A walk in the order of the page would be long where few rows have
-    them, and how many that are is not known before.
-    """
+
+def page_of_words(where: Conditions, order: Order | None, after: Sequence[Any], rows: int) -> Rows:
+    """Do the same for what has certain words, which are looked up first: few rows have them."""
     columns = [Product.id, *([order.column] if order else [])]
     found = select(*columns).where(*where).offset(0).subquery()  # which no condition gets into
     return _in_order(select(*found.c), list(found.c), order, after).limit(rows)
