@@ -164,15 +164,29 @@ def total(where: Conditions) -> Select[int]:
     return select(func.count()).select_from(found)
 
 
-def counts(where: Conditions, *columns: Any) -> Any:
-    """Count products by the values of columns."""
-    return select(*columns, func.count()).where(*where).group_by(*columns).order_by(*columns)
+def counts(where: Conditions, column: Any) -> Any:
+    """Count products by the values of a column."""
+    return select(column, func.count()).where(*where).group_by(column)
 
 
-def step() -> ColumnElement[int]:
-    """Return how many places of the ladder a price has reached."""
+def counts_by_stock(where: Conditions) -> Any:
+    """Count products that are in stock, and those that are not."""
+    counted = (func.count().filter(one) for one in (Product.in_stock, ~Product.in_stock))
+    return select(*counted).where(*where)
+
+
+def counts_by_price(where: Conditions) -> Any:
+    """Count products by currency and by how many places of the ladder their price has reached.
+
+    Products of one price are counted first: there are fewer prices than products.
+    """
+    column = Product.price
+    prices = select(Product.currency, column, func.count().label("products")).where(*where)
+    one = prices.group_by(Product.currency, column).subquery()
     ladder = bindparam(None, list(LADDER), ARRAY(Numeric))
-    return func.width_bucket(Product.price, ladder, type_=Integer).label("step")
+    step = func.width_bucket(one.c.price, ladder, type_=Integer).label("step")
+    counted = select(one.c.currency, step, cast(func.sum(one.c.products), Integer))
+    return counted.group_by(one.c.currency, step).order_by(one.c.currency, step)
 
 
 def currencies(category_ids: Sequence[int], where: Conditions) -> Rows:
