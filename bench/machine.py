@@ -81,17 +81,26 @@ def cpu_seconds_by_name(processes: Mapping[str, int]) -> dict[str, float]:
     return {name: ticks(one) / os.sysconf("SC_CLK_TCK") for name, one in processes.items()}
 
 
-def waited_seconds(process: int) -> float:
-    """Return how long threads of a process and its descendants were ready to run, and did not."""
-    found, left = 0, [process]
-    while left:
-        for thread in (PROC / str(left.pop()) / "task").glob("[0-9]*"):
-            try:
-                found += int((thread / "schedstat").read_text().split()[1])
-                left += map(int, (thread / "children").read_text().split())
-            except OSError:
-                continue  # it has ended
-    return found / 1e9
+class Waits:
+    """How long the threads that there are in some processes, and in this one, waited for a core."""
+
+    def __init__(self, processes: Iterable[int]) -> None:
+        left, self._files = [os.getpid(), *processes], []
+        own = left[0]
+        while left:
+            process = left.pop(0)
+            for thread in (PROC / str(process) / "task").glob("[0-9]*"):
+                self._files.append((thread / "schedstat").open("rb", buffering=0))
+                if process != own:
+                    left += map(int, (thread / "children").read_text().split())
+
+    def milliseconds(self) -> float:
+        """Return how long they were ready to run so far, and another thread ran, all together."""
+        return sum(int(os.pread(file.fileno(), 100, 0).split()[1]) for file in self._files) / 1e6
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
 
 
 def busy_seconds() -> float:

@@ -39,6 +39,7 @@ def measure(ground: Ground, draw: Draw, kinds: Sequence[Kind]) -> list[Sample]:
 def _ask(ground: Ground, kind: Kind, questions: list[str]) -> Sample:
     if kind.keep:
         ground.ask(questions[0])
+    ground.look_anew()
     milliseconds, waited, before = [], [], ground.cpu_seconds()
     for question in questions:
         found = ground.ask_cold(question, kind.keep)

@@ -30,6 +30,7 @@ def measure(ground: Ground, products: int) -> list[dict[str, Any]]:
         # Without anything else, id order is that of plain pages.
         order: Parameters = {"in_stock": "true"} if sort == "id" else {"sort": sort}
         first, far = _page(order, 0, ground), _page(order, strides, ground)
+        ground.look_anew()
         for number in range(PAIRS):
             pair = {"first": first, "far": far}
             names = list(pair) if number % 2 else list(pair)[::-1]

@@ -49,18 +49,26 @@ class Ground:
         self.served = served
         self._stage = stage
         self._connection = HTTPConnection("127.0.0.1", served.port, timeout=30)
+        self._processes = [served.program.pid, *stage.processes().values()]
+        self._waits = machine.Waits(self._processes)
 
     def close(self) -> None:
         self._connection.close()
+        self._waits.close()
+
+    def look_anew(self) -> None:
+        """Take notice of the threads that have come."""
+        self._waits.close()
+        self._waits = machine.Waits(self._processes)
 
     def ask(self, address: str) -> Found:
         """Send one request. Raises BenchError unless it is answered with 200."""
-        waited, began = machine.waited_seconds(os.getpid()), time.perf_counter()
+        waited, began = self._waits.milliseconds(), time.perf_counter()
         self._connection.request("GET", address)
         with self._connection.getresponse() as response:
             body = response.read()
             milliseconds = 1000 * (time.perf_counter() - began)
-        waited = 1000 * (machine.waited_seconds(os.getpid()) - waited)
+            waited = self._waits.milliseconds() - waited
         if response.status != HTTPStatus.OK:
             raise BenchError(f"{response.status} for {address}: {body[:300].decode()}")
         link = response.headers.get("Link", "").partition(">")[0].removeprefix("<")
