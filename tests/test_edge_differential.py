@@ -122,7 +122,7 @@ def everything_odd(arrivals: Arrivals, twins: Twins) -> Iterator[Step]:
 # What is served, and the episodes of a round.
 SERVICES: dict[str, tuple[dict[str, str], list[Episode]]] = {
     "without a proxy": (
-        {"TRUSTED_PROXIES": "0", "RATE_LIMIT_CALLS": "80"},
+        {"TRUSTED_PROXIES": "0", "RATE_LIMIT_CALLS": "100", "ADDRESS_LIMIT_CALLS": "90"},
         [*4 * [usual], outage],
     ),
     "behind a proxy, for pages of another origin": (

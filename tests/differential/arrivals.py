@@ -1,7 +1,7 @@
 """Requests as they may arrive: most are plain reads, some are writes, the rest is odd.
 
-They depend on the random numbers, on the keys, and on the ETags that have been answered so far,
-and on nothing else.
+They depend on the random numbers, on the keys, and on the ETags and the next pages that have been
+answered so far, and on nothing else.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from . import oddities
+from . import oddities, searches
 from .history import SESSIONS
 
 if TYPE_CHECKING:
@@ -43,6 +43,52 @@ READS = [
     b"/products/999",
     b"/categories/999",
 ]
+# Lists that are filtered, sorted, searched, counted, or chosen one by one. In category 3 prices are
+# in a currency of its own, so that over all categories they can be compared in one currency only.
+FOUND = [
+    b"/products?category_id=1",
+    b"/products?category_id=2,1&limit=5",
+    b"/products?category_id=1%2C2&limit=5",
+    b"/products?category_id=999",
+    b"/products?sort=price&currency=EUR",
+    b"/products?sort=price",
+    b"/products?category_id=1&sort=-price&limit=7",
+    b"/products?min_price=3.50&max_price=20&category_id=2&limit=100",
+    b"/products?currency=USD&limit=51",
+    b"/products?sort=name&limit=20",
+    b"/products?sort=-created_at",
+    b"/products?sort=created_at&skip=3&limit=4",
+    b"/products?in_stock=true&limit=30",
+    b"/products?in_stock=false&total=true",
+    b"/products?total=true&limit=1",
+    b"/products?facets=category,price,in_stock",
+    b"/products?facets=in_stock&category_id=1&total=true&limit=3",
+    b"/products?fields=id,name",
+    b"/products?fields=category_id&include=category&limit=100",
+    b"/products?include=category&category_id=3&limit=2",
+    b"/products?q=rake",
+    b"/products?q=Caf%C3%A9+tab&limit=4",
+    b"/products?q=cafe%20table&sort=price&currency=EUR",
+    b"/products?q=raek&category_id=1",
+    b"/products?q=garden+2&total=true&facets=price",
+    b"/products?q=nothing+of+the+kind",
+    b"/products?q=%22",
+    b"/products?id=5,3,999,3",
+    b"/products?id=3",
+    b"/products?id=101,1&fields=id,price",
+    b"/products?sku=SKU-7,SKU-3,none,SKU-1",
+    b"/products?sku=SKU-3",
+    b"/products?id=2&sku=SKU-2,SKU-4&include=category",
+    b"/products?active=false",
+    b"/products?active=true&category_id=1",
+    b"/categories?include=counts",
+    b"/categories?include=counts&limit=1&skip=1",
+    b"/search/suggest?q=ra",
+    b"/search/suggest?q=caf%C3%A9",
+    b"/search/suggest?q=gard",
+    b"/search/suggest?q=xyz",
+]
+FINDS = (b"/products?", b"/search/", b"/categories?")
 LISTS = [b"/products?", b"/categories?"]
 OTHERS = [b"/health_check", b"/rate_limit", b"/openapi.json", b"/docs", b"/", b"/nothing"]
 OTHERS += [b"/cart", b"/sessions/current", b"/products/1/stock", b"/orders", b"/orders/1"]
@@ -62,6 +108,14 @@ class Revocation(NamedTuple):
     name: str
 
 
+class Answered:
+    """What requests that follow may take from answers."""
+
+    def __init__(self) -> None:
+        self.etags: dict[bytes, bytes] = {}  # by address
+        self.next_pages: list[bytes] = []  # addresses
+
+
 if TYPE_CHECKING:
     Step = Request | Revocation | Callable[[], None]
 
@@ -70,14 +124,14 @@ class Arrivals:
     """Requests of a few clients, for a few addresses, in a shop with some products."""
 
     def __init__(
-        self, random: Random, keys: Mapping[str, str], etags: Mapping[bytes, bytes], proxies: int
+        self, random: Random, keys: Mapping[str, str], answered: Answered, proxies: int
     ) -> None:
-        """`keys`: those that were made, by name; `etags`: what was answered, by address."""
+        """`keys`: those that were made, by name."""
         self._random = random
         self._keys = keys
-        self._etags = etags
+        self._answered = answered
         self._proxies = proxies
-        self._reads = random.sample(READS, 5)
+        self._reads = [*random.sample(READS, 3), *random.sample(FOUND, 2)]
         self._odd = random.choice(oddities.PATHS)
 
     def steps(self, number: int) -> Iterator[Step]:
@@ -96,8 +150,11 @@ class Arrivals:
         quota left.
         """
         reads = self._reads = [b"/products/1", b"/categories/1", b"/products?skip=10&limit=10"]
+        reads.append(b"/products?category_id=1&sort=-price&limit=7")
         addresses = [b"/products/" + one for one in oddities.IDS] + oddities.PATHS + OTHERS
         addresses += [name + one for name in LISTS for one in oddities.QUERIES]
+        addresses += [b"/products?" + one for one in searches.SEARCHES] + FOUND
+        addresses += [b"/search/suggest?" + one for one in searches.SUGGESTIONS]
         addresses += [one for read in reads for one in oddities.near(read)]
         clients = (b"10.0.%d.%d" % divmod(n, 256) for n in range(256 * 256))
         for address in self._shuffled(addresses):
@@ -119,7 +176,8 @@ class Arrivals:
 
     def plain(self) -> Request:
         """A read as most are."""
-        target = self._random.choice(self._reads)
+        next_pages = self._answered.next_pages if self._chance(8) else []
+        target = self._random.choice(next_pages or self._reads)
         headers = [(b"If-None-Match", self._etag(target))] if self._chance(70) else []
         if self._chance(13):
             holders = [*SESSIONS, *SESSIONS, *SESSIONS, *READERS]
@@ -135,6 +193,8 @@ class Arrivals:
                     *self._random.sample(oddities.near(read), 3),
                     b"/products/" + self._random.choice(oddities.IDS),
                     self._random.choice(LISTS) + self._random.choice(oddities.QUERIES),
+                    b"/products?" + self._random.choice(searches.SEARCHES),
+                    b"/search/suggest?" + self._random.choice(searches.SUGGESTIONS),
                     self._random.choice(oddities.PATHS + OTHERS),
                 )
             )
@@ -175,6 +235,8 @@ class Arrivals:
             (b"PUT", product, self._product()),
             (b"PATCH", product, {"stock": self._random.randrange(9)}),
             (b"PATCH", product, {"active": self._chance(50)}),
+            (b"PATCH", product, {"category_id": self._random.randrange(1, 4)}),
+            (b"PATCH", product, {"currency": self._random.choice(("EUR", "USD"))}),
             (b"PATCH", product + b"/stock", {"delta": self._random.randrange(-3, 4)}),
             (b"POST", b"/orders", self._order()),
             (b"PATCH", product, {"price": self._random.choice(("1.5", "-1"))}),
@@ -246,7 +308,7 @@ class Arrivals:
         return headers * 2 if self._chance(5) else headers
 
     def _etag(self, target: bytes) -> bytes:
-        return self._etags.get(target, b'"none"')
+        return self._answered.etags.get(target, b'"none"')
 
     def _sender(self, client: bytes) -> list[Header]:
         """`X-Forwarded-For`, as the proxies in front would send it; nobody trusts it without."""
@@ -280,7 +342,7 @@ class Arrivals:
         lines = [b" ".join(filter(None, (method, target, version)))]
         lines += [b"%b: %b" % header for header in before + headers]
         raw = b"\r\n".join([*lines, b"", body])
-        is_read = method == b"GET" and target in READS
+        is_read = method == b"GET" and (target in READS or target.startswith(FINDS))
         return Request(raw, method == b"HEAD", self._chance(8), target if is_read else None)
 
 

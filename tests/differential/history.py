@@ -43,14 +43,16 @@ SESSIONS = {
     "no session": f"session_{'d' * 43}",
 }
 BEGINNING = """
-TRUNCATE products, categories, orders, order_lines, sessions, cart_items, cache_outbox
+TRUNCATE products, categories, orders, order_lines, sessions, cart_items, cache_outbox, search_words
   RESTART IDENTITY;
 INSERT INTO sessions (token_hash, expires_at)
   SELECT encode(sha256(convert_to('session_' || repeat(letter, 43), 'UTF8')), 'hex'), now() + rest
   FROM (VALUES ('a', interval '1000 days'), ('b', '1 hour'), ('c', '-1 s')) AS made (letter, rest);
 INSERT INTO categories (name) SELECT 'Garden ' || n FROM generate_series(1, 3) n;
-INSERT INTO products (name, price, stock, category_id, active)
-  SELECT 'Rake ' || n, n + 0.5, n % 7, 1 + n % 3, n NOT IN (3, 12, 60)
+INSERT INTO products (name, price, stock, category_id, active, sku, currency)
+  SELECT CASE WHEN n % 5 = 0 THEN 'Café table ' ELSE 'Rake ' END || n, n % 40 + 0.5, n % 7,
+    1 + n % 3, n NOT IN (3, 12, 60), CASE WHEN n < 50 THEN 'SKU-' || n END,
+    CASE WHEN n % 3 = 2 THEN 'USD' ELSE 'EUR' END
   FROM generate_series(1, 110) n;
 UPDATE api_keys SET revoked_at = NULL WHERE name <> 'revoked';
 """

@@ -13,7 +13,7 @@ from conftest import ADMIN_KEY, await_true
 from shop.limits import record, scripts
 from shop.limits.window import SECOND
 
-from .arrivals import Arrivals, Request, Revocation
+from .arrivals import Answered, Arrivals, Request, Revocation
 from .compare import difference
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ TROUBLE = re.compile(
     r'|shop_cache_reads_total\{.*result="bypass"'
 )
 ETAG = re.compile(rb'\r\nETag: ("[^"]*")\r\n')
+NEXT = re.compile(rb'\r\nLink: (?:[^\r]*, )?<([^>]*)>; rel="next"')
 PERIOD = 86_400  # seconds: nothing that an episode is charged is free again before its end
 # What clients had used when an episode began: (client, [(seconds ago, cost)]).
 USED: list[tuple[str, list[tuple[int, int]]]] = [
@@ -119,8 +120,8 @@ class Twins:
         for twin in self.both:
             twin.begin()
         self._calm.begin()
-        etags: dict[bytes, bytes] = {}
-        arrivals = Arrivals(Random(seed), self._keys, etags, self._proxies)
+        answered = Answered()
+        arrivals = Arrivals(Random(seed), self._keys, answered, self._proxies)
         for number, step in enumerate(steps(arrivals)):
             if not isinstance(step, Request):
                 self._happen(step)
@@ -130,7 +131,9 @@ class Twins:
             if found:
                 return _report(found, f"step {number} of {seed}", step, answers)
             if step.read and (etag := ETAG.search(answers[0].head)):
-                etags[step.read] = etag[1]
+                answered.etags[step.read] = etag[1]
+            if step.read and (link := NEXT.search(answers[0].head)):
+                answered.next_pages.append(link[1])
         return None
 
     def _exchange(self, request: Request) -> tuple[Answer, Answer]:
