@@ -19,6 +19,8 @@ Rows that become inactive and active again have one owner each, too, who counts 
 must be found, alone and in the list, from one acknowledgement to the next change, and then not;
 the administrator must find it always, as it is.
 
+Products that go to and fro are found, counted and sorted by lists and searches (`finding.py`).
+
 A read is racing if a write of what it reads was under way at some time between its beginning and
 its end. Every document in an answer is judged, and counts as one read.
 """
@@ -40,8 +42,10 @@ from multiprocessing.sharedctypes import RawArray
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+import finding
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 PRODUCTS = 36  # rows that stay, whose stock and description are counted up
 SOLD = 6  # more of them, of which units are sold
@@ -66,6 +70,7 @@ COUNTERS = [
 ]
 WRITTEN = [i for i, (_, field_name) in enumerate(COUNTERS) if field_name != "sold"]
 SALES = [i for i in range(len(COUNTERS)) if i not in WRITTEN]
+ROVERS = finding.Rovers(PRODUCTS + SOLD + FLIPS + 1, CATEGORIES + 1)
 INDEX = {counter: i for i, counter in enumerate(COUNTERS)}
 
 # What an owner does with its row.
@@ -102,13 +107,19 @@ class Report:
         self.statuses += other.statuses
         self.outcomes += other.outcomes
 
+    @property
+    def of_rovers(self) -> list[str]:
+        """Return what was stale of lists and searches."""
+        return [one for one in self.stale if ": GET " in one]
+
     def __str__(self) -> str:
         statuses = ", ".join(f"{n} x {status}" for status, n in sorted(self.statuses.items()))
         outcomes = ", ".join(f"{n} x {outcome}" for outcome, n in sorted(self.outcomes.items()))
         return (
             f"{self.reads} reads in {self.requests} requests, {self.racing} racing, "
             f"{self.writes} writes, {self.sales} sales, "
-            f"{len(self.stale)} stale, {len(self.back)} went back\n"
+            f"{len(self.stale)} stale ({len(self.of_rovers)} of what was found), "
+            f"{len(self.back)} went back\n"
             f"  answers: {statuses or 'none'} (0: no answer)\n  X-Cache: {outcomes or 'none'}"
         )
 
@@ -131,6 +142,9 @@ class Shared:
         self.row = RawArray("q", CHURNS)  # the id of an owner's row
         self.phase = RawArray("q", CHURNS)
         self.turn = RawArray("q", FLIPS)
+        self.rover = RawArray("q", finding.ROVERS)
+        self.sales = RawArray("q", 1)  # whether anything is ordered
+        self.rovers_alone = RawArray("q", 1)  # whether nothing else is read
         self.stop = RawArray("q", 1)
 
 
@@ -287,7 +301,9 @@ class Reader:
 
     def read_forever(self) -> None:
         reads = [self.read_counter] * 3 + [self.read_list] * 7 + [self.read_churn] * 2
-        reads += [self.read_flip] * 2
+        reads += [self.read_flip] * 2 + [self.read_rovers] * 10
+        if self._shared.rovers_alone[0]:
+            reads = [self.read_rovers]
         while not self._shared.stop[0]:
             random.choice(reads)()
 
@@ -367,6 +383,9 @@ class Reader:
         shown = status == 200 and document["active"]
         self._judge_flip(owner, before, after, "item", shown=shown)
 
+    def read_rovers(self) -> None:
+        ROVERS.read(self._client, self._shared, self._report)
+
     def _floors(self) -> list[Floor]:
         shared = self._shared
         return [
@@ -418,7 +437,10 @@ WORKS: dict[str, Callable[..., None]] = {
     "churn": come_and_go,
     "sell": sell,
     "flip": flip,
+    "rove": ROVERS.rove,
 }
+ALL_WORKS = frozenset(WORKS)
+WITHOUT_SALES = frozenset({"count", "churn", "rove"})  # of a service that knows of none
 
 
 def run_process(
@@ -464,6 +486,7 @@ def prepare(url: str, key: str) -> None:
         for owner in range(FLIPS):
             fields = {"name": f"flip {owner}", "price": 1, "stock": 1, "category_id": 1}
             assert client.request("POST", "/products", fields)[0] == 201
+        ROVERS.prepare(client)
         for path, name in (COUNTERS[i] for i in WRITTEN):
             new = 0 if name == "stock" else f"{path} 0"
             assert client.request("PATCH", path, {name: new})[0] == 200
@@ -475,20 +498,27 @@ def check(
     seconds: float,
     faults: Iterator[Callable[[], None]] | None = None,
     *,
-    sales: bool = True,
+    works: Collection[str] = ALL_WORKS,
 ) -> Report:
     """Race readers and writers for so long, and until there are no more faults, and judge.
 
-    Without `sales` nothing is ordered or made inactive: of a service that knows of neither.
+    `works` are those of writers. With rovers alone, those are all that is read, too.
     """
     prepare(url, key)
     shared = Shared()
+    shared.sales[0] = "sell" in works
+    shared.rovers_alone[0] = set(works) == {"rove"}
     results = context.Queue()
     writers: list[tuple[str, Any]] = [("churn", owner) for owner in range(CHURNS)]
     writers += [("count", WRITTEN[first::WRITERS]) for first in range(WRITERS)]
-    if sales:
-        writers += [("sell", SALES[first::SELLERS]) for first in range(SELLERS)]
-        writers += [("flip", owner) for owner in range(FLIPS)]
+    writers += [("sell", SALES[first::SELLERS]) for first in range(SELLERS)]
+    writers += [("flip", owner) for owner in range(FLIPS)]
+    writers += [
+        ("rove", number)
+        for number, kind in enumerate(finding.KINDS)
+        if shared.sales[0] or not kind.sold
+    ]
+    writers = [writer for writer in writers if writer[0] in works]
     jobs = [(0, writers), *[(READER_THREADS, [])] * READER_PROCESSES]
     processes = [
         context.Process(target=run_process, args=((url, key), shared, readers, work, results))

@@ -6,11 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from checker import Report, check
+from checker import WITHOUT_SALES, Report, check
 from stage import FAULTS, FAULTS_OF_REDIS, KEY, PLAIN, Stage, stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 SECONDS = 5
 ROUNDS = 12  # at most, until the positive control has found what it must find
@@ -22,16 +22,26 @@ def shop(request: pytest.FixtureRequest) -> Iterator[Stage]:
         yield here
 
 
-def test_the_checker_finds_stale_reads_of_plain_memoize() -> None:
-    """Otherwise it would prove nothing."""
+def stale_reads_of(application: str, works: Collection[str]) -> Report:
+    """Check until something is stale, and fail if nothing is."""
     found = Report()
-    with stage(PLAIN) as here:
+    with stage(application) as here:
         for _ in range(ROUNDS):
             here.empty()
-            found.add(check(here.url, KEY, SECONDS, sales=False))
+            found.add(check(here.url, KEY, SECONDS, works=works))
             if found.stale:
-                return
+                return found
     pytest.fail(f"not one in {found}")
+
+
+def test_the_checker_finds_stale_reads_of_plain_memoize() -> None:
+    """Otherwise it would prove nothing."""
+    stale_reads_of(PLAIN, WITHOUT_SALES)
+
+
+def test_the_checker_finds_stale_lists_of_plain_memoize() -> None:
+    """The same of what is filtered, sorted, searched and counted."""
+    assert stale_reads_of(PLAIN, {"rove"}).of_rovers
 
 
 def test_without_faults_no_read_is_stale_or_goes_back(shop: Stage) -> None:
