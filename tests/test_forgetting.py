@@ -30,6 +30,7 @@ READS = {
     "one": "/products?category_id=1",
     "two": "/products?category_id=2",
     "both": "/products?category_id=1,2",
+    "nine": "/products?category_id=1,2,4,5,6,7,8,9,10",  # more than have scopes of their own
     "new": "/products?sort=-created_at",
     "sold": "/products?sort=best_selling",
     "price": "/products?sort=price",
@@ -117,10 +118,21 @@ TEXTS = ["q", "q two", "suggest"]
 PRICES = ["price", "price one", "cheap", "EUR", "facet price"]
 STOCK = ["stock", "stock one", "facet stock"]
 # The lists that a product of category 1 enters or leaves.
-MEMBERS = [*TEXTS, *PRICES, *STOCK, "counts", "plain", "one", "both", "new", "sold", "name"]
+MEMBERS = [*TEXTS, *PRICES, *STOCK, "counts", "plain", "one", "both", "nine", "new", "sold", "name"]
 MEMBERS += ["name one", "total", "total one", "facet category"]
 # Those of category 1 and 2, and what looks into the names of their categories.
-MOVES = [*TEXTS, "counts", "one", "two", "both", "price one", "price two", "cheap two", "name one"]
+MOVES = [
+    *TEXTS,
+    "counts",
+    "one",
+    "two",
+    "both",
+    "nine",
+    "price one",
+    "price two",
+    "cheap two",
+    "name one",
+]
 MOVES += ["name two", "stock one", "stock two", "total one", "total two", "facet category"]
 MOVES += ["facet price two", "facet stock two"]
 
