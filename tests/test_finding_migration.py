@@ -51,12 +51,12 @@ def before(empty: Flask) -> Flask:
 
 
 @contextmanager
-def at_statement(beginning: str, action: Callable[[], None]) -> Iterator[None]:
-    """Do something once, before the first statement that begins so."""
+def at_statement(part: str, action: Callable[[], None]) -> Iterator[None]:
+    """Do something once, before the first statement with this part."""
     left = [action]
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if left and statement.startswith(beginning):
+        if left and part in statement:
             left.pop()()
 
     event.listen(db.engine, "before_cursor_execute", note)
@@ -157,6 +157,52 @@ def test_an_upgrade_that_stopped_in_the_middle_can_be_run_again(before: Flask) -
     flask_migrate.upgrade(MIGRATIONS)
     assert column(invalid) == []
     assert column(FOUND) == [1, 3]
+
+
+TRIGGERS = (
+    *("mark_stock", "learn_new", "learn_changed", "index_product"),
+    *("learn_new AFTER INSERT ON categories", "learn_changed AFTER UPDATE OF name, words ON categ"),
+    "index_category",
+)
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS)
+def test_an_upgrade_that_stopped_between_two_triggers_can_be_run_again(
+    before: Flask, trigger: str
+) -> None:
+    """What was written meanwhile is found, and its words are known."""
+
+    def stop() -> None:
+        raise InterruptedError
+
+    stopped = f"CREATE OR REPLACE TRIGGER {trigger}"
+    with at_statement(stopped, stop), pytest.raises(InterruptedError):
+        flask_migrate.upgrade(MIGRATIONS)
+    execute(
+        INSERT.format("Samovar", 0),
+        "UPDATE products SET name = 'Percolator', stock = 0 WHERE id = 2",
+        "INSERT INTO categories (name) VALUES ('Pantry')",
+        "UPDATE categories SET name = 'Scullery' WHERE id = 1",
+    )
+    flask_migrate.upgrade(MIGRATIONS)
+    assert column("SELECT name_key FROM products WHERE words @@ 'samovar'") == ["samovar"]
+    assert column("SELECT id FROM categories WHERE words @@ 'pantry'") == [2]
+    assert column("SELECT in_stock FROM products ORDER BY id") == [False, False, False]
+    known = set(column("SELECT word FROM search_words"))
+    assert {"pantry", "percolator", "samovar", "scullery"} <= known
+
+
+@pytest.mark.parametrize("trigger", ["mark_stock", "index_product"])
+def test_a_row_that_has_some_of_its_columns_gets_the_others(before: Flask, trigger: str) -> None:
+    def write_without_it() -> None:
+        execute(f"DROP TRIGGER {trigger} ON products", INSERT.format("Samovar", 3))
+        raise InterruptedError
+
+    with at_statement(BACKFILL, write_without_it), pytest.raises(InterruptedError):
+        flask_migrate.upgrade(MIGRATIONS)
+    flask_migrate.upgrade(MIGRATIONS)
+    written = "SELECT name_key FROM products WHERE in_stock AND words @@ 'samovar'"
+    assert column(written) == ["samovar"]
 
 
 @pytest.fixture

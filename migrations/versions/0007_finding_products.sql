@@ -214,9 +214,8 @@ LANGUAGE plpgsql SET search_path FROM CURRENT AS $$ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE OR REPLACE TRIGGER index_product
-    BEFORE INSERT OR UPDATE OF name, sku, description, words ON products
-    FOR EACH ROW EXECUTE FUNCTION shop_index_product();
+-- What marks and learns comes before what indexes: a row that is written between two of these has no
+-- words yet that nothing would learn.
 CREATE OR REPLACE TRIGGER mark_stock
     BEFORE INSERT OR UPDATE OF stock, in_stock ON products
     FOR EACH ROW EXECUTE FUNCTION shop_mark_stock();
@@ -225,10 +224,13 @@ CREATE OR REPLACE TRIGGER learn_new AFTER INSERT ON products REFERENCING NEW TAB
 CREATE OR REPLACE TRIGGER learn_changed AFTER UPDATE OF name, sku, description, words ON products
     FOR EACH ROW WHEN (NEW.words IS DISTINCT FROM OLD.words)
     EXECUTE FUNCTION shop_learn_changed();
-CREATE OR REPLACE TRIGGER index_category BEFORE INSERT OR UPDATE OF name, words ON categories
-    FOR EACH ROW EXECUTE FUNCTION shop_index_category();
+CREATE OR REPLACE TRIGGER index_product
+    BEFORE INSERT OR UPDATE OF name, sku, description, words ON products
+    FOR EACH ROW EXECUTE FUNCTION shop_index_product();
 CREATE OR REPLACE TRIGGER learn_new AFTER INSERT ON categories REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION shop_learn_new();
 CREATE OR REPLACE TRIGGER learn_changed AFTER UPDATE OF name, words ON categories
     FOR EACH ROW WHEN (NEW.words IS DISTINCT FROM OLD.words)
     EXECUTE FUNCTION shop_learn_changed();
+CREATE OR REPLACE TRIGGER index_category BEFORE INSERT OR UPDATE OF name, words ON categories
+    FOR EACH ROW EXECUTE FUNCTION shop_index_category();
