@@ -6,6 +6,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from conftest import await_true
 from sqlalchemy import event, text
 from test_words import Finder
@@ -207,3 +208,43 @@ def test_of_two_rebuilds_one_is_refused(a_shop: Shop) -> None:
     with at_statement(a_shop, "UPDATE categories SET words", again):
         rebuild(a_shop)
     assert told == ["Error: another flask search rebuild is at work\n"]
+
+
+END_IDLE = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND state LIKE 'idle in transaction%'
+"""
+
+
+def test_a_rebuild_leaves_no_transaction_idle_while_products_are_indexed(make_shop: Make) -> None:
+    """PostgreSQL would end it after some seconds, and a million products take minutes."""
+    shop = make_shop(SEARCH_CONFIGURATION="spanish")
+    finder = Finder(shop)
+    finder.add(*SPANISH)
+    keep(shop, '/products?q="silla"')
+    with at_statement(shop, "SELECT id FROM products", lambda: finder.scalar(END_IDLE)):
+        rebuild(shop)
+    assert [one["id"] for one in shop.get('/products?q="silla"').get_json()["items"]] == [2]
+
+
+@pytest.mark.parametrize("statement", ["UPDATE categories SET words", "UPDATE products SET words"])
+def test_searches_are_forgotten_after_a_rebuild_that_stopped_in_the_middle(
+    make_shop: Make, statement: str
+) -> None:
+    shop = make_shop(SEARCH_CONFIGURATION="spanish")
+    finder = Finder(shop)
+    finder.add(*SPANISH)
+    keep(shop, "/products?q=silla")
+
+    def stop() -> None:
+        raise InterruptedError
+
+    with at_statement(shop, statement, stop):
+        assert isinstance(shop.command("search", "rebuild").exception, InterruptedError)
+    assert shop.get("/products?q=silla").headers["X-Cache"] == "MISS"
+
+
+def keep(shop: Shop, path: str) -> None:
+    """Let the cache have what a path answers."""
+    shop.get(path)
+    assert shop.get(path).headers["X-Cache"] == "HIT"

@@ -38,17 +38,22 @@ def rebuild() -> None:
 
 
 def _rebuild(wanted: str) -> None:
-    index.choose(wanted)
-    index.index_categories()
-    with click.progressbar(length=index.count_products(), label="products") as bar:
-        for some in index.index_products():
-            bar.update(some)
     try:
-        came, went = index.learn_words()
+        index.choose(wanted)
+        index.index_categories()
+        with click.progressbar(length=index.count_products(), label="products") as bar:
+            for some in index.index_products():
+                bar.update(some)
+        came, went = _learn_words()
+    finally:
+        index.forget_searches()  # what was indexed is found otherwise, whatever came after it
+    click.echo(f"indexed for {wanted}; {came} words came, {went} went")
+
+
+def _learn_words() -> tuple[int, int]:
+    try:
+        return index.learn_words()
     except OperationalError as error:
         if not is_held_up(error):
             raise
         raise click.ClickException("a writer holds the vocabulary: try again later") from None
-    finally:
-        index.forget_searches()
-    click.echo(f"indexed for {wanted}; {came} words came, {went} went")

@@ -1,6 +1,7 @@
 """Make anew what products are found by: their words, and the vocabulary of all of them.
 
-Each step is a transaction of its own beside those of requests. The documents of products stay as
+Each step is a transaction of its own beside those of requests: PostgreSQL ends one that is idle
+while others go on, and the session has to be usable when searches are forgotten. The documents of products stay as
 they are, so that nothing of them is forgotten; searches are, when all is done.
 """
 
@@ -62,7 +63,8 @@ FORGET_REPEATED = text("""
 def configurations() -> list[str]:
     """Return the text-search configurations that this PostgreSQL has."""
     found = text("SELECT cfgname FROM pg_ts_config WHERE pg_ts_config_is_visible(oid) ORDER BY 1")
-    return list(db.session.scalars(found))
+    with db.engine.connect() as connection:
+        return list(connection.scalars(found))
 
 
 def choose(name: str) -> None:
@@ -83,7 +85,8 @@ def index_categories() -> None:
 
 
 def count_products() -> int:
-    return db.session.scalar(select(func.count()).select_from(Product)) or 0
+    with db.engine.connect() as connection:
+        return connection.scalar(select(func.count()).select_from(Product)) or 0
 
 
 def index_products() -> Iterator[int]:
