@@ -124,7 +124,7 @@ def test_each_statement_of_a_page_is_planned_for_all_its_rows(app: Flask) -> Non
     event.listen(db.engine, "before_cursor_execute", note)
     list(pages("desk"))
     event.remove(db.engine, "before_cursor_execute", note)
-    limited = [one for one in sent if "LIMIT" in one]
+    limited = [one for one in sent if "LIMIT" in one and "products.id" in one]
     assert limited
     assert all(one.startswith("WITH found AS MATERIALIZED") for one in limited)
 

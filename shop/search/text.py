@@ -7,14 +7,11 @@ looked up first, and named by id, so that a rename of one rewrites no product.
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import reduce
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import (
-    ARRAY,
     ColumnElement,
     Integer,
-    Text,
     and_,
     case,
     cast,
@@ -26,11 +23,9 @@ from sqlalchemy import (
     or_,
     select,
     text,
-    union_all,
 )
 from sqlalchemy.dialects.postgresql import TSQUERY
 
-from shop.categories.models import Category
 from shop.extensions import db
 from shop.products.models import Product
 
@@ -45,9 +40,10 @@ if TYPE_CHECKING:
 __all__ = ["Understood", "read", "understand"]
 
 Condition = ColumnElement[bool]
-Query = ColumnElement[Any]
 
-GROUPS_MAX = 32  # of categories whose names have the same of the words
+WORDS_LOOKED_AT = 40  # of a query: 200 characters can unfold to many more
+WORD_MAX = 100  # letters, to which words of rows are cut, too
+GROUPS_MAX = 100  # of categories whose names have the same of the words
 CONTAINING_MAX = 20  # longer words that a word is looked for in
 SCORED_MAX = 8  # words that are looked for in the name one by one
 FIRST = 10_000  # ids that are looked at before all
@@ -57,43 +53,44 @@ IN_NAME = 5 * TIER  # a score from which all words are in the name
 APART = 20  # characters of a name that are between its words
 NO_SCORE = cast(0, Integer)
 
+# A word is known if an active product has it, or a category: what others have is nobody's business.
 # What cannot be corrected need not be known. To look for one row PostgreSQL would read the table,
 # as if such rows were all over it, and all of it for a word that nothing has (see `ranking`).
 LOOK = text("""
     SELECT
         n, word, stems, configuration <> 'simple'::regconfig AND stems = '{}' AS is_noise,
         is_exact
-        OR EXISTS (SELECT FROM search_words AS known WHERE known.word = words.word)
+        OR EXISTS (SELECT FROM categories WHERE words @@ shop_query(word || stems, ''))
         OR EXISTS (
             WITH found AS MATERIALIZED (
-                SELECT FROM products WHERE words @@ shop_query(word || stems, '')
+                SELECT FROM products WHERE active AND words @@ shop_query(word || stems, '')
             ) SELECT FROM found
-        )
-        OR EXISTS (SELECT FROM categories WHERE words @@ shop_query(stems, '')) AS is_known,
+        ) AS is_known,
         n = :last AND (
             is_exact
-            OR EXISTS (
-                SELECT FROM search_words AS known
-                WHERE known.word >= words.word AND known.word < words.word || U&'\\+10FFFF'
-            )
+            OR EXISTS (SELECT FROM categories WHERE words @@ shop_query(ARRAY[word], '*'))
             OR EXISTS (
                 WITH found AS MATERIALIZED (
-                    SELECT FROM products WHERE words @@ shop_query(ARRAY[word], '*')
+                    SELECT FROM products WHERE active AND words @@ shop_query(ARRAY[word], '*')
                 ) SELECT FROM found
             )
         ) AS is_beginning
     FROM shop_search_configuration() AS configuration,
-        unnest(CAST(:pieces AS text[])) WITH ORDINALITY AS pieces (piece, n),
-        unnest(
-            string_to_array(shop_fold(piece), ' '),
-            string_to_array(shop_words(lower(piece COLLATE shop_case)), ' ')
-        ) WITH ORDINALITY AS words (word, accented, m),
+        (
+            SELECT n, m, left(whole, :longest) AS word, accented
+            FROM unnest(CAST(:pieces AS text[])) WITH ORDINALITY AS pieces (piece, n),
+                unnest(
+                    string_to_array(shop_fold(piece), ' '),
+                    string_to_array(shop_words(lower(piece COLLATE shop_case)), ' ')
+                ) WITH ORDINALITY AS words (whole, accented, m)
+            WHERE whole IS NOT NULL
+            ORDER BY n, m LIMIT :most
+        ) AS words,
         LATERAL (
             SELECT CASE WHEN configuration = 'simple'::regconfig THEN '{}'
                 ELSE shop_stems(coalesce(accented, word), configuration) END
         ) AS stemmed (stems),
         LATERAL (SELECT char_length(word) < :shortest OR word ~ '[0-9]') AS what (is_exact)
-    WHERE word IS NOT NULL
     ORDER BY n, m
 """)
 NEAR = text("""
@@ -107,6 +104,19 @@ NEAR = text("""
         )
     ) AS near
 """)
+USED = text("""
+    SELECT word FROM unnest(CAST(:words AS text[])) AS words (word)
+    WHERE EXISTS (SELECT FROM categories WHERE words @@ shop_query(ARRAY[word], ''))
+        OR EXISTS (
+            WITH found AS MATERIALIZED (
+                SELECT FROM products WHERE active AND words @@ shop_query(ARRAY[word], '')
+            ) SELECT FROM found
+        )
+""")
+NAMED = text("""
+    SELECT n, id FROM unnest(CAST(:queries AS text[])) WITH ORDINALITY AS queries (query, n)
+    JOIN categories ON words @@ CAST(query AS tsquery)
+""")
 
 
 class Word(NamedTuple):
@@ -119,12 +129,14 @@ class Word(NamedTuple):
     goes_on: bool = False  # it finds words that begin so
     others: tuple[str, ...] = ()  # words that it is mistyped for, or part of
 
-    def query(self, weights: str, *, exact: bool) -> Query:
+    def query(self, weights: str, *, exact: bool) -> str:
         """Return what finds it in texts of these weights; `exact` finds it as it was typed."""
         if exact:
-            return _any([self.word], weights)
-        query = _any([self.word, *self.others], f"*{weights}" if self.goes_on else weights)
-        return query.op("||")(_any(self.stems, weights)) if self.stems else query
+            return _marked(self.word, weights)
+        mark = f"*{weights}" if self.goes_on else weights
+        ways = [_marked(word, mark) for word in (self.word, *self.others)]
+        ways += [_marked(stem, weights) for stem in self.stems]
+        return f"({' | '.join(ways)})"
 
 
 class Term(NamedTuple):
@@ -134,9 +146,10 @@ class Term(NamedTuple):
     is_phrase: bool
     is_without: bool
 
-    def query(self, weights: str = "", *, exact: bool = False) -> Query:
+    def query(self, weights: str = "", *, exact: bool = False) -> str:
+        """Return a tsquery as PostgreSQL reads it."""
         queries = [word.query(weights, exact=exact) for word in self.words]
-        return reduce(lambda one, other: one.op("<->")(other), queries)
+        return f"({' <-> '.join(queries)})"
 
 
 class Understood(NamedTuple):
@@ -170,10 +183,10 @@ def understand(typed: Typed) -> Understood:
 def _finds(condition: Condition) -> bool:
     """Tell whether there is a product: among the first, or else among all (see `ranking`)."""
     looks = [
-        exists(select(select(literal(1)).where(where).cte(name).prefix_with("MATERIALIZED")))
+        exists(select(select(literal(1)).where(*where).cte(name).prefix_with("MATERIALIZED")))
         for name, where in (
-            ("first", and_(condition, Product.id <= FIRST)),
-            ("whole", condition),
+            ("first", (condition, Product.active, Product.id <= FIRST)),
+            ("whole", (condition, Product.active)),
         )
     ]
     return bool(db.session.scalar(select(or_(*looks))))
@@ -185,6 +198,7 @@ def _look_up(typed: Typed) -> list[Term]:
     pieces = [piece.text for piece in typed.pieces]
     rows = defaultdict(list)
     parameters = {"pieces": pieces, "last": last, "shortest": SHORTEST}
+    parameters |= {"longest": WORD_MAX, "most": WORDS_LOOKED_AT}
     for n, *facts in db.session.execute(LOOK, parameters):
         rows[n].append(facts)
     terms: dict[Term, None] = {}
@@ -216,11 +230,13 @@ def _with_others(
     mistyped = [word for word in mistyped if can_be_corrected(word)]
     if not mistyped:
         return terms
+    candidates = db.session.execute(NEAR, {"typed": mistyped, "most": containing}).all()
+    used = set(db.session.scalars(USED, {"words": list({row.word for row in candidates})}))
     near: dict[str, list[str]] = defaultdict(list)
     around: dict[str, list[str]] = defaultdict(list)
-    found = db.session.execute(NEAR, {"typed": mistyped, "most": containing})
-    for typed, word, is_inside in found:
-        (around if is_inside else near)[typed].append(word)
+    for typed, word, is_inside in candidates:
+        if word in used:
+            (around if is_inside else near)[typed].append(word)
     return [
         term._replace(
             words=tuple(
@@ -246,13 +262,14 @@ def _condition(wanted: Sequence[Term], unwanted: Sequence[Term]) -> Condition:
     largest = sorted(groups, key=lambda terms: (-len(terms), groups[terms]))[:GROUPS_MAX]
     found: list[Condition] = []
     if wanted:
-        found.append(Product.words.bool_op("@@")(_all([term.query() for term in wanted])))
+        found.append(_has(_all(wanted)))
     for terms in largest:
         of_group = Product.category_id.in_(groups[terms])
-        rest = [term.query() for term in wanted if term not in terms]
-        found.append(and_(of_group, Product.words.bool_op("@@")(_all(rest))) if rest else of_group)
+        rest = [term for term in wanted if term not in terms]
+        found.append(and_(of_group, _has(_all(rest))) if rest else of_group)
     conditions = [or_(*found)] if found else []
-    conditions += [not_(Product.words.bool_op("@@")(term.query())) for term in unwanted]
+    if unwanted:
+        conditions.append(not_(_has(" | ".join(term.query() for term in unwanted))))
     if refused:
         conditions.append(Product.category_id.not_in(refused))
     return and_(*conditions)
@@ -260,13 +277,10 @@ def _condition(wanted: Sequence[Term], unwanted: Sequence[Term]) -> Condition:
 
 def _categories(terms: Sequence[Term]) -> dict[int, frozenset[Term]]:
     """Return the terms that the name of each category has, of those categories that have any."""
-    looks = [
-        select(literal(n), Category.id).where(Category.words.bool_op("@@")(term.query()))
-        for n, term in enumerate(terms)
-    ]
     found = defaultdict(set)
-    for n, category_id in db.session.execute(union_all(*looks)):
-        found[category_id].add(terms[n])
+    queries = [term.query() for term in terms]
+    for n, category_id in db.session.execute(NAMED, {"queries": queries}):
+        found[category_id].add(terms[n - 1])
     return {category_id: frozenset(some) for category_id, some in found.items()}
 
 
@@ -276,31 +290,37 @@ def _score(terms: Sequence[Term]) -> ColumnElement[int]:
         return NO_SCORE
     words = [word.word for term in terms for word in term.words]
     whole = " ".join(words)
-    exact = [_any([word], "A") for word in words]
-    has = Product.words.bool_op("@@")
+    exact = [_marked(word, "A") for word in words]
     # To fold a name takes as long as all else: only one of about the length is looked at.
     length = func.length(Product.name_key)
     is_name = and_(
         length.between(len(whole), len(whole) + APART), func.shop_fold(Product.name) == whole
     )
-    is_sku = and_(has(_any(words[:1], "B")), func.shop_fold(Product.sku) == whole)
+    is_sku = and_(_has(_marked(words[0], "B")), func.shop_fold(Product.sku) == whole)
     tiers = [
-        (and_(is_name, has(_all(exact))), 9),
+        (and_(is_name, _has(" & ".join(exact))), 9),
         (is_sku, 8),
-        (has(reduce(lambda one, other: one.op("<->")(other), exact)), 7),
-        (has(_all(exact)), 6),
-        (has(_all([term.query("A") for term in terms])), 5),
-        (has(_all([term.query(exact=True) for term in terms])), 4),
-        (has(_all([term.query() for term in terms])), 3),
+        (_has(" <-> ".join(exact)), 7),
+        (_has(" & ".join(exact)), 6),
+        (_has(_all(terms, "A")), 5),
+        (_has(_all(terms, exact=True)), 4),
+        (_has(_all(terms)), 3),
     ]
-    in_name = [case((has(term.query("A")), 1), else_=0) for term in terms[:SCORED_MAX]]
+    in_name = [case((_has(term.query("A")), 1), else_=0) for term in terms[:SCORED_MAX]]
     tier = case(*tiers, else_=2)
     return tier * TIER + sum(in_name, literal(0)) * 500 + NAME_MAX - length
 
 
-def _any(words: Sequence[str], mark: str) -> Query:
-    return func.shop_query(cast(list(words), ARRAY(Text)), mark, type_=TSQUERY)
+def _has(query: str) -> Condition:
+    """Return the condition that a product has what a tsquery asks for."""
+    return Product.words.bool_op("@@")(cast(literal(query), TSQUERY))
 
 
-def _all(queries: Sequence[Query]) -> Query:
-    return reduce(lambda one, other: one.op("&&")(other), queries)
+def _all(terms: Iterable[Term], weights: str = "", *, exact: bool = False) -> str:
+    return " & ".join(term.query(weights, exact=exact) for term in terms)
+
+
+def _marked(word: str, mark: str) -> str:
+    """Return a word as a tsquery has it. Folded words have no quotes; these are quoted anyway."""
+    quoted = word.replace("\\", "\\\\").replace("'", "''")
+    return f"'{quoted}':{mark}"

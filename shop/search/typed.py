@@ -21,7 +21,10 @@ class Piece(NamedTuple):
 
 
 class Typed(NamedTuple):
-    """What was typed, in order. The last word may go on, unless it ends with a quote."""
+    """What was typed: what it is to be without, then what is looked for, in order.
+
+    The last word that is looked for may go on, unless it ends with a quote.
+    """
 
     pieces: tuple[Piece, ...]
     goes_on: bool = False
@@ -35,6 +38,8 @@ def read(q: str) -> Typed:
     for found in PIECE.finditer(typed.translate(QUOTES)):
         phrase, word = found["phrase"], found["word"]
         piece = Piece(word or phrase, word is None, found["minus"] is not None)
-        goes_on = not piece.is_without and not found["closed"]
+        if not piece.is_without:
+            goes_on = not found["closed"]
         pieces.append(piece)
+    pieces.sort(key=lambda piece: not piece.is_without)
     return Typed(tuple(pieces), goes_on)

@@ -1,0 +1,90 @@
+"""Searches that are typed to hurt, and words that are nobody's business."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Shop
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+TWO = [one + other for one in LETTERS for other in LETTERS]
+
+
+def found(shop: Shop, q: str, **parameters: str) -> list[int]:
+    answer = shop.get("/products", query_string={"q": q} | parameters)
+    assert answer.status_code == 200, answer.text
+    return [item["id"] for item in answer.get_json()["items"]]
+
+
+@pytest.mark.parametrize(
+    "q",
+    [
+        "㌖" * 200,
+        "㌀" * 200,
+        "㍿" * 200,
+        "-" + "½" * 199,
+        '"' + "½" * 198 + '"',
+        "-" + "\ufdfa" * 199,
+        "\ufdfa " * 100,
+        "".join(map(chr, range(0x2474, 0x2474 + 150))),
+        " ".join([*LETTERS, *TWO])[:200],
+        " ".join(f"-{one}" for one in TWO)[:200],
+        " ".join(f'"{one}' for one in TWO)[:200],
+        "b" * 200,
+        "a:*b & | ! <-> ( ) \\' '' \"" * 7,
+        "'" * 200,
+        "\\" * 200,
+    ],
+)
+@pytest.mark.parametrize("path", ["/products", "/search/suggest"])
+def test_a_search_is_bounded_and_no_error_whatever_is_typed(
+    a_shop: Shop, q: str, path: str
+) -> None:
+    a_shop.create_category("A ab b 1 2 3 category")
+    a_shop.create_product(name="A product ab", description="b c d 1 2")
+    counted = {"facets": "category,price,in_stock", "total": "true"} if path == "/products" else {}
+    began = time.process_time()
+    answer = a_shop.get(path, query_string={"q": q} | counted)
+    assert answer.status_code == 200, answer.text
+    assert time.process_time() - began < 1, "of the processor, for what takes some hundredths"
+
+
+def test_words_are_cut_alike_in_rows_and_in_searches(a_shop: Shop) -> None:
+    product = a_shop.create_product(name="b" * 150)["id"]
+    assert found(a_shop, "b" * 150) == found(a_shop, "b" * 100) == [product]
+    assert found(a_shop, f"-{'b' * 150}") == []
+
+
+def test_a_typo_in_a_product_that_is_not_sold_corrects_nothing_away(a_shop: Shop) -> None:
+    desk = a_shop.create_product(name="Oak desk")["id"]
+    assert found(a_shop, "deks") == [desk]
+    hidden = a_shop.create_product(name="Secret deks", active=False)["id"]
+    assert found(a_shop, "deks") == [desk]
+    assert found(a_shop, "deks secret") == []
+    a_shop.delete(f"/products/{hidden}")
+    assert found(a_shop, "deks") == [desk]
+
+
+def test_a_word_that_was_renamed_away_is_corrected_again(a_shop: Shop) -> None:
+    pot = a_shop.create_product(name="Teapto")["id"]
+    assert found(a_shop, "teapto") == [pot]
+    a_shop.patch(f"/products/{pot}", name="Teapot")
+    assert found(a_shop, "teapto") == [pot]
+
+
+def test_what_only_products_that_are_not_sold_have_together_is_corrected(a_shop: Shop) -> None:
+    desk = a_shop.create_product(name="Desk lamp")["id"]
+    a_shop.create_product(name="Lamb")
+    a_shop.create_product(name="Desk lamb", active=False)
+    assert found(a_shop, "desk lamb") == [desk]
+
+
+def test_a_word_to_be_without_does_not_end_the_last_word(a_shop: Shop) -> None:
+    desks = a_shop.create_product(name="Two desks")["id"]
+    for q in ("desk", "desk -", "desk -pine", "-pine desk", 'desk -"two pines"'):
+        assert found(a_shop, q) == [desks], q
+    assert found(a_shop, '"desk" -pine') == []
