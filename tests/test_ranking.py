@@ -162,3 +162,48 @@ def test_the_boundary_of_few_rows_lets_those_that_come_be_ranked(app: Flask) -> 
     found = understand(read("lamp"))
     _, boundary = ranked_page(found.condition, found.score, [], None, LIMIT)
     assert boundary == INTEGER_MAX
+
+
+@pytest.mark.parametrize("skip", [0, 3, 9, 10, 11, 195, 199, 200])
+def test_a_page_by_skip_goes_on_beyond_what_is_ranked(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, skip: int
+) -> None:
+    monkeypatch.setattr(ranking, "CANDIDATES", 10)
+    best = [one for one in order_of("desk") if one <= 10]
+    expected = [*best, *range(11, 201)][skip : skip + 20]
+    answer = app.test_client().get(f"/products?q=desk&skip={skip}&limit=20")
+    assert [row["id"] for row in answer.get_json()["items"]] == expected
+    assert ("next" in answer.headers.get("Link", "")) == (skip + 20 < 200)
+
+
+@pytest.mark.parametrize("boundary", [INTEGER_MAX, 200, 2**62])
+def test_a_forged_boundary_ranks_no_more_rows(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, boundary: int
+) -> None:
+    monkeypatch.setattr(ranking, "CANDIDATES", 10)
+    found = understand(read("desk"))
+    forged = Place(Row(0, 1_000_000), boundary)
+    rows, settled = ranked_page(found.condition, found.score, [], forged, 1000)
+    ranked = [row.id for row in rows if row.score is not None]
+    assert sorted(ranked) == list(range(1, 10 * ranking.GROWTH_MAX + 1))
+    assert settled == max(ranked)
+    assert [row.id for row in rows] == [*ranked, *range(settled + 1, 201)]
+
+
+@pytest.mark.parametrize("new", [50, 1000])
+def test_a_search_that_grows_during_a_walk_repeats_and_loses_no_row(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, new: int
+) -> None:
+    """All rows are ranked at first, and then there are more than may be."""
+    monkeypatch.setattr(ranking, "CANDIDATES", 201)
+
+    def grow(number: int) -> None:
+        if number == 5:
+            write(
+                "INSERT INTO products (name, price, stock, category_id) "
+                f"SELECT 'Desk lamp', 1, 1, 1 FROM generate_series(1, {new})"
+            )
+
+    found = [row.id for page in pages("desk", grow) for row in page]
+    assert len(found) == len(set(found))
+    assert set(range(1, 201)) <= set(found)

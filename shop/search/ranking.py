@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import CTE, ColumnElement
 
 CANDIDATES = 2000
+GROWTH_MAX = 2  # times as many are ranked if they have become so many during a walk
 WINDOW = 16_384  # ids to look at first
 WINDOWS_MAX = 4  # as many as are looked at next; beyond them it is quicker to look at all
 MARGIN = 1.5  # by which the next ids are more than those that would do, if all were alike
@@ -54,61 +55,63 @@ def ranked_page(
     A row whose score does not change is on one page, whatever else comes and goes.
     """
     matching = and_(condition, *filters)
-    if after is None:
-        return _first_page(matching, score, limit)
-    rows, (last, boundary) = [], after
-    if last.score is not None:
-        rows = _ranked(matching, score, after, limit)
+    last, boundary = after or (None, INTEGER_MAX)
+    rows: list[Row] = []
+    if last is None or last.score is not None:
+        rows, boundary = _ranked(matching, score, after, limit)
         last = Row(boundary, None)
-    if len(rows) < limit:
+    if len(rows) < limit and last.id < INTEGER_MAX:
         rows += [Row(one, None) for one in _following(matching, last.id, limit - len(rows))]
     return rows, boundary
 
 
-def _first_page(
-    matching: ColumnElement[bool], score: ColumnElement[int], limit: int
-) -> tuple[list[Row], int]:
-    ids = _following(matching, 0, CANDIDATES)
-    scored = select(Product.id, score).where(Product.id == func.any(_array(ids)))
-    candidates = [Row(*row) for row in db.session.execute(scored)]
-    boundary = ids[-1] if len(ids) == CANDIDATES else INTEGER_MAX  # of few, those that come count
-    candidates.sort(key=lambda row: (-(row.score or 0), row.id))
-    return candidates[:limit], boundary
-
-
 def _ranked(
-    matching: ColumnElement[bool], score: ColumnElement[int], after: Place, limit: int
-) -> list[Row]:
-    last, boundary = after
-    found = _all_of(Product.id, score.label("score"), where=and_(matching, Product.id <= boundary))
-    same = and_(found.c.score == last.score, found.c.id > last.id)
-    page = select(found).where(or_(found.c.score < last.score, same))
-    page = page.order_by(found.c.score.desc(), found.c.id).limit(limit)
-    return [Row(*row) for row in db.session.execute(page)]
+    matching: ColumnElement[bool], score: ColumnElement[int], after: Place | None, limit: int
+) -> tuple[list[Row], int]:
+    """Return rows up to the boundary, the best first, and the boundary.
+
+    Anybody can write a cursor with any boundary, so only a bounded number of rows is ranked, and
+    the last of them is the boundary then. It leaves room for rows that enter during a walk.
+    """
+    last, boundary = after or (None, INTEGER_MAX)
+    most = CANDIDATES if last is None else CANDIDATES * GROWTH_MAX
+    ids = _following(matching, 0, most, boundary)
+    if len(ids) == most:
+        boundary = ids[-1]  # of fewer rows the boundary stays, and those that come are ranked
+    found = _all_of(Product.id, score.label("score"), where=Product.id == func.any(_array(ids)))
+    page = select(found).order_by(found.c.score.desc(), found.c.id).limit(limit)
+    if last is not None:
+        same = and_(found.c.score == last.score, found.c.id > last.id)
+        page = page.where(or_(found.c.score < last.score, same))
+    return [Row(*row) for row in db.session.execute(page)], boundary
 
 
-def _following(matching: ColumnElement[bool], last: int, limit: int) -> list[int]:
-    """Return the first ids after one.
+def _following(
+    matching: ColumnElement[bool], last: int, limit: int, until: int = INTEGER_MAX
+) -> list[int]:
+    """Return the first ids after one, up to another.
 
     It looks at some ids, then at as many as are likely to do, then at all.
     """
     ids: list[int] = []
-    for end in _ends(last, limit, ids):
+    for end in _ends(last, until, limit, ids):
         found = _all_of(Product.id, where=and_(matching, Product.id > last, Product.id <= end))
         ids += db.session.scalars(select(found).order_by(found.c.id).limit(limit - len(ids)))
         last = end
     return ids
 
 
-def _ends(first: int, limit: int, ids: Sequence[int]) -> Iterator[int]:
+def _ends(first: int, until: int, limit: int, ids: Sequence[int]) -> Iterator[int]:
     """Yield ends of ranges to look at until there are enough ids."""
-    yield min(first + WINDOW, INTEGER_MAX)
-    if len(ids) < limit:
+    end = min(first + WINDOW, until)
+    yield end
+    if len(ids) < limit and end < until:
         likely = MARGIN * (limit - len(ids)) / max(len(ids), 1)
         if likely <= WINDOWS_MAX:
-            yield min(first + WINDOW + int(WINDOW * likely), INTEGER_MAX)
-    if len(ids) < limit:
-        yield INTEGER_MAX
+            end = min(end + int(WINDOW * likely), until)
+            yield end
+    if len(ids) < limit and end < until:
+        yield until
 
 
 def _array(ids: Sequence[int]) -> Any:
