@@ -169,7 +169,10 @@ def test_what_cannot_be_meant_is_refused_by_its_name(a_shop: Shop, query: str, f
 
 
 def test_a_far_skip_is_told_of_after(a_shop: Shop) -> None:
-    assert "after" in errors(a_shop.get("/products?skip=10001"))["skip"]
+    for skip in (10001, -1):
+        told = errors(a_shop.get(f"/products?skip={skip}"))["skip"]
+        assert "from 0 to 10000" in told
+        assert "after" in told
     assert a_shop.get("/products?skip=10000").status_code == 200
 
 

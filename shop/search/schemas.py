@@ -36,7 +36,7 @@ from .query import SORTS
 FACETS = ("category", "price", "in_stock")
 FIELDS = tuple(ProductSchema().fields)
 COUNT = describe("How many products.", 42)
-TOO_FAR = f"Must be at most {SKIP_MAX}: go on with `after`, which a page's Link has."
+SKIP_WRONG = f"Must be from 0 to {SKIP_MAX}; beyond that, go on with `after` from a page's Link."
 CHOOSING = {"id", "sku"}  # which products, one by one
 WITH_CHOSEN = CHOOSING | {"fields", "include", "limit"}
 
@@ -99,7 +99,7 @@ class ProductQuery(Schema):
             "price",
         ),
     )
-    skip = WholeText(0, SKIP_MAX, wrong=TOO_FAR, metadata=SKIPPED)
+    skip = WholeText(0, SKIP_MAX, wrong=SKIP_WRONG, metadata=SKIPPED)
     limit = WholeText(
         1,
         PRODUCTS_LIMIT[1],
