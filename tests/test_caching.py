@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import suppress
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
 from sqlalchemy import update
 
+from shop.categories.service import texts
 from shop.extensions import cache, db
+from shop.products import lists
 from shop.products import service as products
 from shop.products.models import Product
+from shop.search.query import Filters, Query
+from shop.search.suggest import Typed
 
 if TYPE_CHECKING:
     from conftest import Make, Shop
@@ -49,6 +54,43 @@ def test_keys_are_those_of_the_guide(a_shop: Shop, redis_cli: Any) -> None:
         "categories:id:1",
         "categories:list:skip:0:limit:100",
     }
+
+
+OWN = ["generation", "missing", "admission"]  # what the cache's own names end with
+
+
+def arguments(word: str) -> dict[str, object]:
+    """Return what the places of keys are filled with by a caller who writes a word everywhere."""
+    filters = Filters(q=word)
+    numbers = dict.fromkeys(("product_id", "category_id", "skip", "limit"), 1)
+    periods = dict.fromkeys(("period", "length"), "week")
+    digests = {"token_hash": sha256(word.encode()).hexdigest(), "prefix": "0123456789ab"}
+    typed = {"sku": word, "q": Typed.of(word), "filters": filters}
+    return {**numbers, **periods, **digests, **typed, "query": Query(filters, "relevance", 20)}
+
+
+@pytest.mark.parametrize("word", OWN)
+def test_no_key_is_a_name_of_the_caches_own(word: str) -> None:
+    own = {
+        name
+        for one in cache.memoized
+        for name in (one.generation_key, one.missing_key, one.admission_key)
+    }
+    own |= {lists.members.of(lists.ALL), lists.filing.of(), texts.of()}
+    keys = {one.key.format(**arguments(word)) for one in cache.memoized}
+    assert not keys & own
+
+
+@pytest.mark.parametrize("word", OWN)
+@pytest.mark.parametrize("path", ["/search/suggest?q=", "/products?sku=", "/products?q="])
+def test_a_word_that_the_cache_has_in_its_names_is_a_word(
+    a_shop: Shop, path: str, word: str
+) -> None:
+    a_shop.create_product(name=f"Next {word}", sku=word)
+    for outcome in ("MISS", "HIT"):
+        found = a_shop.get(path + word)
+        assert [one["id"] for one in found.get_json()["items"]] == [1]
+        assert found.headers["X-Cache"] == outcome
 
 
 def test_an_entry_is_a_stamp_and_the_json_that_is_answered(a_shop: Shop, redis_cli: Any) -> None:

@@ -245,7 +245,14 @@ def test_suggestions_complete_names(a_shop: Shop) -> None:
         {"kind": "category", "id": category, "text": "Oak things"},
         {"kind": "product", "id": product, "text": "Oak desk"},
     ]
-    assert a_shop.get("/search/suggest?q=%00").get_json() == {"items": []}
+
+
+@pytest.mark.parametrize("q", ["\0", "!!!", "-", "?", "%", "_", '"', "\u0301", " . ", "🌱", "'"])
+def test_what_has_no_word_is_not_completed(a_shop: Shop, q: str) -> None:
+    a_shop.create_category("- Oak_things? 100 %")
+    a_shop.create_product(name='"-?!!! Oak_desk')
+    a_shop.create_product(name="Oak desk")
+    assert a_shop.get("/search/suggest", query_string={"q": q}).get_json() == {"items": []}
 
 
 def forged(question: str, payload: bytes) -> str:

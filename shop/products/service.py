@@ -107,6 +107,7 @@ def all_page_ids(skip: int, limit: int) -> bytes:
     return select_page_ids(Product.id, skip, limit)
 
 
+# The family is `products`: a SKU may be `generation`, which is no name in that family.
 @cache.memoize_many(key="products:sku:{sku}", ttl="redis_cache_ttl", tables=[Product])
 def sku_ids(skus: Sequence[str]) -> dict[str, bytes]:
     """Return the id of each SKU's product, active or not, as the ids of a page."""

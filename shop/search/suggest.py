@@ -46,16 +46,16 @@ class Typed:
 
 
 @cache.memoize(
-    key="products:suggest:{typed}",
+    key="products:suggest:q:{q}",
     ttl="redis_cache_ttl",
     tables=[Product, Category],
-    tags=lambda typed: [lists.members.of(lists.ALL), texts.of()],  # noqa: ARG005
+    tags=lambda q: [lists.members.of(lists.ALL), texts.of()],  # noqa: ARG005
     bounded=True,
 )
-def completions(typed: Typed) -> bytes:
+def completions(q: Typed) -> bytes:
     """Return names that are meant: of categories, of products that begin so, and of others."""
     found: dict[str, dict[str, Any]] = {}
-    for kind, one, name in _candidates(typed.text):
+    for kind, one, name in _candidates(q.text):
         found.setdefault(name.casefold(), {"kind": kind, "id": one, "text": name})
         if len(found) == SUGGESTIONS_MAX:
             break
@@ -63,17 +63,17 @@ def completions(typed: Typed) -> bytes:
 
 
 def _candidates(typed: str) -> Iterator[tuple[str, int, str]]:
-    if not typed:
+    folded = db.session.scalar(select(func.shop_fold(typed)))
+    if not folded:  # without a word, every name would begin so
         return
-    for statement in (_categories(typed), _beginning(typed), _with_words(typed)):
+    for statement in (_categories(folded), _beginning(typed), _with_words(typed)):
         for row in db.session.execute(statement):
             yield row.kind, row.id, row.name
 
 
-def _categories(typed: str) -> Any:
+def _categories(folded: str) -> Any:
     """Select categories of whose name a word begins so: there are few, and all are looked at."""
-    folded = func.concat(" ", func.shop_fold(Category.name))
-    begins = folded.contains(func.concat(" ", func.shop_fold(typed)))
+    begins = func.concat(" ", func.shop_fold(Category.name)).contains(f" {folded}")
     kind = literal("category").label("kind")
     return select(kind, Category.id, Category.name).where(begins).limit(CATEGORIES_MAX)
 
