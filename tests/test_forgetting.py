@@ -156,6 +156,10 @@ WRITES = {
     "payment": Write(lambda shop: shop.move_order(1, "pay"), [], order_of_two),
     "cancellation": Write(lambda shop: shop.move_order(1, "cancel"), STOCK, order_of_two),
     "expiry": Write(expire, STOCK, order_of_two),
+    "nothing": Write(patch(1), []),
+    "all as it was": Write(
+        patch(1, name="Oak desk", price="10.00", stock=5, category_id=1, sku="OAK-1"), []
+    ),
     "name": Write(patch(1, name="Beech desk"), [*TEXTS, "name", "name one"]),
     "description": Write(patch(1, description="Of oak."), TEXTS),
     "SKU": Write(patch(1, sku="OAK-9"), [*TEXTS, "sku", "new sku"]),
@@ -165,6 +169,9 @@ WRITES = {
     "creation": Write(lambda shop: shop.create_product(name="Oak bed", category_id=1), MEMBERS),
     "deletion": Write(lambda shop: shop.delete("/products/1"), [*MEMBERS, "sku"]),
     "category's name": Write(lambda shop: shop.patch("/categories/1", name="Oak"), TEXTS),
+    "category's name as it was": Write(lambda shop: shop.patch("/categories/1", name="Desks"), []),
+    "nothing of a category": Write(lambda shop: shop.patch("/categories/1"), []),
+    "all of a category as it was": Write(lambda shop: shop.put("/categories/1", name="Desks"), []),
     "category's creation": Write(an_empty_category, [*TEXTS, "categories", "counts"]),
     "category's deletion": Write(
         lambda shop: shop.delete("/categories/4"), [*TEXTS, "categories"], an_empty_category

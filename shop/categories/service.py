@@ -46,14 +46,18 @@ def page_ids(skip: int, limit: int) -> bytes:
 texts = cache.tag("products:texts", tables=[Category])
 
 
-def forget_category(category_id: int) -> None:
+def forget_new_or_gone(category_id: int) -> None:
+    """Forget what a category that is created or deleted enters or leaves: all pages, too."""
     cache.delete_memoized(category_documents, category_id)
+    cache.delete_memoized(page_ids)
     cache.delete_tagged(texts)
 
 
-def forget_pages() -> None:
-    """Forget all pages: a row came or went. A row that changes is in no page."""
-    cache.delete_memoized(page_ids)
+def forget_changes(row: Category, name: str) -> None:
+    """Forget what shows a category, and what read its former name. It is in the same pages."""
+    cache.delete_memoized(category_documents, row.id)
+    if row.name != name:
+        cache.delete_tagged(texts)
 
 
 def create_category(values: Mapping[str, Any]) -> tuple[int, bytes]:
@@ -62,8 +66,7 @@ def create_category(values: Mapping[str, Any]) -> tuple[int, bytes]:
     with violations(_name_taken(values)), cache.transaction():
         db.session.add(row)
         db.session.flush()
-        forget_category(row.id)
-        forget_pages()
+        forget_new_or_gone(row.id)
     return row.id, dump(schema.dump(row))
 
 
@@ -74,9 +77,10 @@ def update_category(category_id: int, changes: Mapping[str, Any], if_match: str 
     """
     with violations(_name_taken(changes)), cache.transaction():
         row = _locked(category_id, if_match)
+        before = row.name
         for name, value in changes.items():
             setattr(row, name, value)
-        forget_category(category_id)
+        forget_changes(row, before)
     return dump(schema.dump(row))
 
 
@@ -89,8 +93,7 @@ def delete_category(category_id: int, if_match: str | None) -> None:
 
     with violations({"fk_products_category_id": in_use}), cache.transaction():
         db.session.delete(_locked(category_id, if_match))
-        forget_category(category_id)
-        forget_pages()
+        forget_new_or_gone(category_id)
 
 
 def _locked(category_id: int, if_match: str | None) -> Category:
