@@ -13,8 +13,9 @@ from conftest import ADMIN_KEY
 from search.catalogue import forget
 from sqlalchemy import text
 
-from shop.extensions import db
+from shop.extensions import cache, db
 from shop.orders import expiry
+from shop.products import lists
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -236,3 +237,24 @@ def test_what_a_key_sees_is_forgotten_too(shop: Shop) -> None:
         after = seen()
         forget(shop)
         assert after == seen()
+
+
+def test_a_facet_has_no_counts_that_are_yet_to_be_forgotten(shop: Shop) -> None:
+    """The names that a write forgets are released in any order."""
+    shop.get("/categories?include=counts")
+    with shop.app.app_context():
+        with db.engine.begin() as connection:
+            connection.execute(text("UPDATE products SET category_id = 2 WHERE id = 1"))
+        for tag in (lists.filing.of(), lists.members.of("c01"), lists.members.of("c02")):
+            cache.backend.protocol.release([tag], "a writer")
+    counts = shop.get("/products?facets=category").get_json()["facets"]["category"]
+    assert counts == [{"id": 2, "count": 3}, {"id": 1, "count": 2}, {"id": 3, "count": 1}]
+
+
+def test_the_counts_of_many_categories_are_one_entry(shop: Shop) -> None:
+    with shop.app.app_context(), db.engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO categories (name) SELECT 'C' || n FROM generate_series(1, 8000) AS n")
+        )
+    outcomes = [shop.get("/products?facets=category").headers["X-Cache"] for _ in range(2)]
+    assert outcomes == ["MISS", "HIT"]
