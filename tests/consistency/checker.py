@@ -502,12 +502,12 @@ def check(
 ) -> Report:
     """Race readers and writers for so long, and until there are no more faults, and judge.
 
-    `works` are those of writers. With rovers alone, those are all that is read, too.
+    `works` are those of writers. If nothing is counted up, rovers are all that is read.
     """
     prepare(url, key)
     shared = Shared()
     shared.sales[0] = "sell" in works
-    shared.rovers_alone[0] = set(works) == {"rove"}
+    shared.rovers_alone[0] = "count" not in works
     results = context.Queue()
     writers: list[tuple[str, Any]] = [("churn", owner) for owner in range(CHURNS)]
     writers += [("count", WRITTEN[first::WRITERS]) for first in range(WRITERS)]

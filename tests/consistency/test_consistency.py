@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from checker import WITHOUT_SALES, Report, check
+from finding import KINDS, TURN
 from stage import FAULTS, FAULTS_OF_REDIS, KEY, PLAIN, Stage, stage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 SECONDS = 5
+LISTS_SECONDS = 2 * len(KINDS) * TURN  # in which each kind has its turn twice
 ROUNDS = 12  # at most, until the positive control has found what it must find
 
 
@@ -53,6 +55,14 @@ def test_without_faults_no_read_is_stale_or_goes_back(shop: Stage) -> None:
     assert report.back == [] or "BYPASS" in report.outcomes
     assert set(report.statuses) <= {200, 201, 204, 304, 404}
     assert {"HIT", "MISS"} <= set(report.outcomes)
+
+
+def test_no_list_is_stale_of_products_that_go_to_and_fro(shop: Stage) -> None:
+    shop.empty()
+    report = check(shop.url, KEY, LISTS_SECONDS, works={"rove", "sell"})
+    assert report.racing > 0 < report.sales
+    assert report.stale == []
+    assert "HIT" in report.outcomes
 
 
 def test_whatever_happens_to_redis_no_read_is_stale_and_none_fails(shop: Stage) -> None:
