@@ -185,3 +185,23 @@ def test_an_unknown_name_costs_a_few_calls(shop: Shop, places: Places) -> None:
     work, status, length = send(shop, places.request(places.call("POST", "/orders"), body))
     assert (status, length < 8192) == (422, True)
     assert work.calls < 20 * 50_000
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "q=" + "a%20" * 100,
+        "q=" + "%22a%22" * 66,
+        "q=" + "-a%20" * 66,
+        "q=" + "%F0%9F%8C%B1" * 200,
+        "q=" + "qwxz%20" * 40,
+        "id=" + ",".join(map(str, range(1, 101))),
+        "sku=" + ",".join(f"s{n}" for n in range(100)),
+        "category_id=" + ",".join(map(str, range(1, 101))) + "&facets=category,price,in_stock",
+    ],
+)
+def test_the_longest_search_sends_a_few_statements(shop: Shop, query: str) -> None:
+    with shop.statements() as sent:
+        assert shop.get(f"/products?{query}").status_code == 200
+    assert len(sent) <= 8
+    assert max(map(len, sent)) < 20_000

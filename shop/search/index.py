@@ -1,8 +1,8 @@
 """Make anew what products are found by: their words, and the vocabulary of all of them.
 
 Each step is a transaction of its own beside those of requests: PostgreSQL ends one that is idle
-while others go on, and the session has to be usable when searches are forgotten. The documents of products stay as
-they are, so that nothing of them is forgotten; searches are, when all is done.
+while others go on, and the session has to be usable when searches are forgotten. The documents of
+products stay as they are, so that nothing of them is forgotten; searches are, when all is done.
 """
 
 from __future__ import annotations
