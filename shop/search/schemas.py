@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
@@ -33,12 +33,23 @@ from shop.products.schemas import CURRENCY, SKU, ProductSchema
 from .cursor import CURSOR_MAX
 from .query import SORTS
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 FACETS = ("category", "price", "in_stock")
 FIELDS = tuple(ProductSchema().fields)
 COUNT = describe("How many products.", 42)
 SKIP_WRONG = f"Must be from 0 to {SKIP_MAX}; beyond that, go on with `after` from a page's Link."
 CHOOSING = {"id", "sku"}  # which products, one by one
 WITH_CHOSEN = CHOOSING | {"fields", "include", "limit"}
+MANY = f"{CHOSEN_MAX} at most, with commas between them"
+BESIDE = "Only `id`, `sku`, `fields`, `include` and `limit` go together with it."
+LENGTH = f"It has 1 to {WORDS_MAX} characters."
+
+
+def any_of(names: Sequence[str]) -> str:
+    """Return how some of these names are written."""
+    return f"any of {', '.join(f'`{name}`' for name in names)}, with commas between them"
 
 
 class Ids(CommaList):
@@ -65,11 +76,13 @@ class ProductQuery(Schema):
         validate=validate.Length(1, WORDS_MAX),
         metadata=describe(
             'Words of names, SKUs, descriptions and categories; `"a phrase"`, `-without`. The '
-            "last word may be the beginning of one.",
+            f"last word may be the beginning of one. {LENGTH}",
             "oak desk",
         ),
     )
-    category_id = Ids(metadata=describe("Those of any of these categories.", "3,5"))
+    category_id = Ids(
+        metadata=describe(f"Those of any of these categories: ids, {MANY}, as in `3,5`.", "3,5")
+    )
     min_price = AmountText(metadata=AmountText.INPUT | describe("The lowest price.", "10"))
     max_price = AmountText(metadata=AmountText.INPUT | describe("The highest price.", "49.99"))
     currency = fields.String(
@@ -83,13 +96,21 @@ class ProductQuery(Schema):
     active = FlagText(
         metadata=describe("Those that are active, or those that are not; needs `catalog:write`.")
     )
-    id = Ids(metadata=describe("Exactly these products, in this order.", "7,12"))
+    id = Ids(
+        metadata=describe(
+            f"Exactly these products, in this order: ids, {MANY}, as in `7,12`. {BESIDE}", "7,12"
+        )
+    )
     sku = CommaList(
         Text(SKU, shortest=1, longest=64),
         written="[A-Za-z0-9][A-Za-z0-9._-]*",
         longest=64,
         most=CHOSEN_MAX,
-        metadata=describe("Exactly the products of these SKUs, in this order.", "FUR-0000007"),
+        metadata=describe(
+            f"Exactly the products of these SKUs, in this order: {MANY}, as in "
+            f"`FUR-0000043,GAR-0000007`. Case counts. {BESIDE}",
+            "FUR-0000043,GAR-0000007",
+        ),
     )
     sort = fields.String(
         validate=validate.OneOf(list(SORTS)),
@@ -115,17 +136,20 @@ class ProductQuery(Schema):
     facets = Names(
         *FACETS,
         metadata=describe(
-            "What to count the products by, each without its own filter.", ",".join(FACETS)
+            f"What to count the products by, each without its own filter: {any_of(FACETS)}.",
+            ",".join(FACETS),
         ),
     )
     fields_ = Names(
         *FIELDS,
         data_key="fields",
-        metadata=describe("The members of a product to show; without it, all.", "id,name"),
+        metadata=describe(
+            f"The members of a product to show: {any_of(FIELDS)}; without it, all.", "id,name"
+        ),
     )
     include = Names(
         "category",
-        metadata=describe("What to show in a product besides: its category.", "category"),
+        metadata=describe("`category` shows the category of each product in it.", "category"),
     )
 
     # The document shows no default: clients send it by themselves, and with `id` it is refused.
@@ -184,7 +208,10 @@ class StockCountSchema(Schema):
 class FacetsSchema(Schema):
     """How many products each value of a filter finds, beside all other filters."""
 
-    category = fields.List(fields.Nested(CategoryCountSchema), metadata=describe("By category."))
+    category = fields.List(
+        fields.Nested(CategoryCountSchema),
+        metadata=describe("By category; `GET /categories` has the names."),
+    )
     price = fields.List(fields.Nested(PriceCountSchema), metadata=describe("By price."))
     in_stock = fields.Nested(StockCountSchema, metadata=describe("By stock."))
 
@@ -236,7 +263,7 @@ class CategoryQuery(Schema):
     limit = WholeText(1, CATEGORIES_LIMIT[1], load_default=CATEGORIES_LIMIT[0], metadata=LIMIT)
     include = Names(
         "counts",
-        metadata=describe("What to show besides: how many products each has.", "counts"),
+        metadata=describe("`counts` shows how many active products each has.", "counts"),
     )
 
 
@@ -262,7 +289,7 @@ class SuggestionQuery(Schema):
     q = fields.String(
         validate=validate.Length(1, WORDS_MAX),
         required=True,
-        metadata=describe("What is typed so far.", "oak d"),
+        metadata=describe(f"What is typed so far. {LENGTH}", "oak d"),
     )
 
 
@@ -274,7 +301,7 @@ class SuggestionSchema(Schema):
         validate=validate.OneOf(["category", "product"]),
         metadata=describe("What has the name.", "product"),
     )
-    id = Whole(1, required=True, metadata=describe("The id of what has it.", 7))
+    id = Whole(1, required=True, metadata=describe("The id of that category or product.", 7))
     text = fields.String(required=True, metadata=describe("The name.", "Oak desk"))
 
 
