@@ -77,9 +77,9 @@ RESTOCKED = 0.2  # of the products that a checkout finds short
 RESTOCK, BULK = 50, 1000  # units: of a Buyer's, of a Seller's
 
 SORTS = ("", "best_selling", "price", "-created_at", "name", "-price")
-SORT_WEIGHTS = (35, 20, 18, 12, 8, 7)
+SORT_WEIGHTS = (50, 15, 15, 10, 4, 6)  # most people take what they are shown first
 PRICES = ("min_price=10&max_price=19.99", "min_price=20&max_price=49.99", "min_price=50")
-IN_STOCK, PRICED, COUNTED = 0.25, 0.1, 0.15  # of category pages: filtered so, with total and facets
+IN_STOCK, PRICED, COUNTED = 0.2, 0.1, 0.15  # of category pages: filtered so, with total and facets
 IN_CATEGORY, SORTED = 0.15, 0.1  # of searches
 ONE_WORD, MISTYPED = 0.6, 0.1  # of searches
 LISTED = 20  # products of a page
@@ -89,8 +89,9 @@ PREFIXES = (2, 4)  # letters, after which it asks for suggestions
 # The names of requests in the table.
 PRODUCT = "/products/[id]"
 PAGE = "/products?skip&limit"
-CATEGORY_PAGE, SEARCH, NEXT_PAGE = "/products?category_id", "/products?q", "/products?after"
-FOUND = (CATEGORY_PAGE, SEARCH, NEXT_PAGE)
+CATEGORY_PAGE, PRICE_PAGE = "/products?category_id", "/products?category_id by price"
+SEARCH, NEXT_PAGE = "/products?q", "/products?after"
+FOUND = (CATEGORY_PAGE, PRICE_PAGE, SEARCH, NEXT_PAGE)
 SUGGEST = "/search/suggest?q"
 CONDITIONAL = " If-None-Match"
 ITEM = "/cart/items/[id]"
@@ -351,13 +352,13 @@ class Browser(Visitor):
     def open_category_page(self) -> None:
         if not catalogue.categories:
             return
-        query = [f"category_id={catalogue.popular_category()}"]
         [sort] = random.choices(SORTS, SORT_WEIGHTS)
+        by_price = ["total=true&facets=price,in_stock"] if random.random() < COUNTED else []
+        by_price += [random.choice(PRICES)] if random.random() < PRICED else []
+        query = [f"category_id={catalogue.popular_category()}", *by_price]
         query += [f"sort={sort}"] if sort else []
         query += ["in_stock=true"] if random.random() < IN_STOCK else []
-        query += [random.choice(PRICES)] if random.random() < PRICED else []
-        query += ["total=true&facets=price,in_stock"] if random.random() < COUNTED else []
-        self.open_list(query, CATEGORY_PAGE)
+        self.open_list(query, PRICE_PAGE if by_price or "price" in sort else CATEGORY_PAGE)
 
     @task(150)
     def search(self) -> None:

@@ -35,6 +35,7 @@ KINDS = ("Browser", "Seller", "Pricer")
 TRADERS = 25  # Sellers and Pricers, beside the people
 LOOKED_FOR = {
     "pages of a category": "GET /products?category_id",
+    "... sorted, filtered or counted by price": "GET /products?category_id by price",
     "searches": "GET /products?q",
     "next pages": "GET /products?after",
 }

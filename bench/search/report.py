@@ -5,7 +5,7 @@ python -m bench.search.report
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import BenchError, machine
 from bench.document import replace_section
@@ -13,15 +13,18 @@ from bench.figures import read
 
 from . import DOCUMENT, RESULT, figures
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 CAPTION = """
 Measured on {measured}, with {products:,} products, on {cores} cores of {cpu}, {kernel}, Python \
 {python}, {servers}; one worker. Other programs of the machine kept {others:.2f} cores busy \
 meanwhile, on average. {verdict}
 """
 COLD = """\
-Milliseconds until an answer is there of which nothing is cached, and of CPU time for it; 200 \
-different questions of each kind. *Alone* is without the time in which a process of the service \
-was ready to run, and another program had its core:"""
+Milliseconds until an answer is there of which nothing is cached, and of CPU time for it; \
+{questions} different questions of each kind. *Alone* is without the time in which a process of \
+the service was ready to run, and another program had its core:"""
 FAR = """\
 Milliseconds of a far page, by `after`, in turn with page 1, both of 20 products, cold, alone:"""
 HITS = """\
@@ -46,8 +49,14 @@ def section(result: dict[str, Any]) -> str:
     parts = [CAPTION.format(**facts).strip()]
     for name, (title, tabulate) in TABLES.items():
         if samples := result["samples"].get(name):
-            parts += [title, tabulate(samples)]
+            parts += [title.format(questions=_questions(samples)), tabulate(samples)]
     return "\n\n".join(parts)
+
+
+def _questions(samples: Sequence[dict[str, Any]]) -> int:
+    """Return how many questions of each kind were asked, if these are cold samples."""
+    kinds = {one.get("kind") for one in samples}
+    return sum(len(one.get("milliseconds", ())) for one in samples) // len(kinds)
 
 
 if __name__ == "__main__":
