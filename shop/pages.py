@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import orjson
-from marshmallow import Schema
 from sqlalchemy import select
 
 from .extensions import db
-from .fields import LIMIT, SKIPPED, WholeText
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -159,14 +157,3 @@ def has_more(page_ids: bytes) -> bool:
 def dump(value: object) -> bytes:
     """Encode compact JSON in UTF-8."""
     return orjson.dumps(value)
-
-
-def page_query(default: int, most: int) -> Schema:
-    """Return the schema of `?skip=0&limit=…` for a list."""
-    query = Schema.from_dict(
-        {
-            "skip": WholeText(0, load_default=0, metadata=SKIPPED),
-            "limit": WholeText(1, most, load_default=default, metadata=LIMIT),
-        }
-    )
-    return query()
