@@ -44,7 +44,7 @@ CHOOSING = {"id", "sku"}  # which products, one by one
 WITH_CHOSEN = CHOOSING | {"fields", "include", "limit"}
 MANY = f"{CHOSEN_MAX} at most, with commas between them"
 BESIDE = "Only `id`, `sku`, `fields`, `include` and `limit` go together with it."
-LENGTH = f"It has 1 to {WORDS_MAX} characters."
+LENGTH = f"`q` has 1 to {WORDS_MAX} characters."
 
 
 def any_of(names: Sequence[str]) -> str:
