@@ -54,6 +54,16 @@ def test_german_words_are_found_by_their_stems(make_shop: Make) -> None:
     assert finder.find('"buch"') == finder.find('"buches"') == ["Große Bücher"]
 
 
+def test_stems_are_asked_for_once_for_each_word_of_a_text(a_shop: Shop) -> None:
+    """A text of one letter that unfolds to four words, again and again, holds its row no longer."""
+    with db_of(a_shop) as connection:
+        connection.execute(text("SET LOCAL track_functions = 'pl'"))
+        made = "SELECT shop_lexemes(repeat(:t, 5000), 'D', 0, 'spanish')::tsvector"
+        connection.execute(text(made), {"t": "\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM} "})
+        calls = "SELECT calls FROM pg_stat_xact_user_functions WHERE funcname = 'shop_stems'"
+        assert connection.scalar(text(calls)) == 1
+
+
 def test_the_name_of_a_category_has_stems_too(make_shop: Make) -> None:
     finder = Finder(make_shop(SEARCH_CONFIGURATION="spanish"))
     category = finder.shop.create_category("Lámparas")["id"]

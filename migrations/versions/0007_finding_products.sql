@@ -90,31 +90,32 @@ BEGIN
 END $$;
 
 -- Return the words of the text, and their stems, as the text of a tsvector, with a weight and the
--- positions after `after`.
+-- positions after `after`. They are put together in one go, because a letter may unfold to four
+-- words, and stems are asked for once for each word.
 CREATE OR REPLACE FUNCTION shop_lexemes(
     t text, weight text, after integer, configuration regconfig
 ) RETURNS text
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$ DECLARE
     word text;
-    stem text;
     place integer := after;
-    lexemes text := '';
+    lexemes text[] := '{}';
+    written text[];
+    stems text;
 BEGIN
     FOREACH word IN ARRAY string_to_array(shop_fold(t), ' ') LOOP
         place := place + 1;
-        lexemes := lexemes || '''' || left(word, 100) || ''':' || place || weight || ' ';
+        lexemes := lexemes || ('''' || left(word, 100) || ''':' || place || weight);
     END LOOP;
     IF configuration = 'simple'::regconfig THEN
-        RETURN lexemes;
+        RETURN array_to_string(lexemes, ' ') || ' ';
     END IF;
-    place := after;
-    FOREACH word IN ARRAY string_to_array(shop_words(lower(t COLLATE shop_case)), ' ') LOOP
-        place := place + 1;
-        FOREACH stem IN ARRAY shop_stems(word, configuration) LOOP
-            lexemes := lexemes || '''' || stem || ''':' || place || weight || ' ';
-        END LOOP;
-    END LOOP;
-    RETURN lexemes;
+    written := string_to_array(shop_words(lower(t COLLATE shop_case)), ' ');
+    SELECT string_agg('''' || stem || ''':' || places, ' ') INTO stems
+    FROM (
+        SELECT shop_stems(term, configuration) AS forms, string_agg(after + n || weight, ',')
+        FROM unnest(written) WITH ORDINALITY AS terms (term, n) GROUP BY term
+    ) AS stemmed (forms, places), unnest(forms) AS stem;
+    RETURN concat_ws(' ', array_to_string(lexemes, ' '), stems, '');
 END $$;
 
 -- Return what a product is found by. No phrase goes from one of its texts into another, because
