@@ -208,6 +208,26 @@ def test_searches_are_made_anew(make_shop: Make) -> None:
     assert [one["id"] for one in shop.get(path).get_json()["items"]] == [2]
 
 
+def test_a_product_that_is_committed_late_has_the_stems_too(make_shop: Make) -> None:
+    """Its words were made before the configuration was chosen; the rebuild waits for its end."""
+    finder = Finder(make_shop(SEARCH_CONFIGURATION="spanish"))
+    finder.add("Lámpara")
+    insert = "INSERT INTO products (name, price, stock, category_id) VALUES ('Sillas', 1, 1, 1)"
+    with finder.shop.app.app_context():
+        engine = db.engine
+    with engine.connect() as writer:
+        writer.execute(text(insert))
+
+        def commit(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            if "pg_locks" in statement or "SELECT word FROM search_words EXCEPT" in statement:
+                writer.commit()  # after the first look at who writes, or when all are indexed
+
+        event.listen(engine, "after_cursor_execute", commit)
+        rebuild(finder.shop)
+        event.remove(engine, "after_cursor_execute", commit)
+    assert finder.find('"silla"') == ["Sillas"]
+
+
 def test_of_two_rebuilds_one_is_refused(a_shop: Shop) -> None:
     Finder(a_shop).add("Desk")
     told: list[str] = []

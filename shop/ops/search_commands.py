@@ -40,6 +40,7 @@ def rebuild() -> None:
 def _rebuild(wanted: str) -> None:
     try:
         index.choose(wanted)
+        index.await_writers()
         index.index_categories()
         with click.progressbar(length=index.count_products(), label="products") as bar:
             for some in index.index_products():

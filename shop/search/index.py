@@ -7,6 +7,7 @@ products stay as they are, so that nothing of them is forgotten; searches are, w
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select, text
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 SIMPLE = "simple"
 BATCH = 200  # products: who sells one waits for so many at most
+LOOK_SECONDS = 0.1  # between two looks at those who write
 LOCK_SECONDS = 2  # to wait for writers, whom others would wait behind
 
 BATCH_IDS = text(
@@ -33,6 +35,13 @@ INDEX_PRODUCTS = text("""
         words <> shop_product_words(name, sku, description, shop_search_configuration())
         OR name_key <> shop_name_key(name)
     )
+""")
+# A writer locks the table before a trigger asks for the configuration.
+WRITERS = text("""
+    SELECT DISTINCT virtualtransaction FROM pg_locks
+    WHERE mode = 'RowExclusiveLock' AND pid <> pg_backend_pid()
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND relation IN ('products'::regclass, 'categories'::regclass)
 """)
 INDEX_CATEGORIES = text("UPDATE categories SET words = NULL")
 USED = """
@@ -77,6 +86,22 @@ def choose(name: str) -> None:
         connection.execute(delete(CONFIGURATION))
         if name != SIMPLE:
             connection.execute(insert(CONFIGURATION).values(name=name))
+
+
+def await_writers() -> None:
+    """Return when all have ended that may have asked for the configuration of before.
+
+    Their rows are seen by nobody until then, and would keep the stems of before.
+    """
+    waited_for = _writers()
+    while waited_for:
+        time.sleep(LOOK_SECONDS)
+        waited_for &= _writers()
+
+
+def _writers() -> set[str]:
+    with db.engine.connect() as connection:
+        return set(connection.scalars(WRITERS))
 
 
 def index_categories() -> None:
