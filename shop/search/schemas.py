@@ -163,7 +163,7 @@ class ProductQuery(Schema):
         if chosen := CHOOSING & set(sent):
             told = f"Not together with {' or '.join(sorted(chosen))}."
             wrong = {name: [told] for name in sorted(set(sent) - WITH_CHOSEN)}
-            if query.get("limit", CHOSEN_MAX) < sum(len(query[name]) for name in chosen):
+            if query.get("limit", CHOSEN_MAX) < sum(len(set(query[name])) for name in chosen):
                 wrong["limit"] = ["Is less than the products that are named."]
         if {"after", "skip"} <= set(sent):
             wrong["skip"] = ["Not together with after."]

@@ -22,7 +22,7 @@ STEPS = sorted(Decimal(step) * 10**power for power in range(11) for step in (1, 
 LIMIT = 10
 COUNTED = 10_000
 CHOICE = {"id", "sku"}
-BESIDE_CHOICE = CHOICE | {"fields", "include"}
+BESIDE_CHOICE = CHOICE | {"fields", "include", "limit"}
 
 Params = Mapping[str, str]
 
@@ -103,6 +103,9 @@ class Oracle:
         sent = set(question.params)
         if sent & CHOICE and (beside := sent - BESIDE_CHOICE):
             return beside
+        if sent & CHOICE and "limit" in sent:
+            named = [*question.values("id"), *question.values("sku")]
+            return {"limit"} if question.limit < len(named) else set()
         if {"after", "skip"} <= sent:
             return {"after", "skip"}
         if question.params.get("sort") == "relevance" and "q" not in sent:
