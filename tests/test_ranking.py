@@ -146,6 +146,10 @@ def test_words_are_found_in_their_index_and_no_row_is_parsed(app: Flask, q: str)
 
 
 def test_a_word_that_nothing_has_is_looked_up_without_reading_the_table(app: Flask) -> None:
+    write(
+        "INSERT INTO products (name, price, stock, category_id) "
+        "SELECT 'Chair', 1, 1, 1 FROM generate_series(1, 5000)"
+    )
     write("ANALYZE products")
     scans = "SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'products'"
     with db.session.begin():

@@ -56,11 +56,16 @@ NO_SCORE = cast(0, Integer)
 # A word is known if an active product has it, or a category: what others have is nobody's business.
 # What cannot be corrected need not be known. To look for one row PostgreSQL would read the table,
 # as if such rows were all over it, and all of it for a word that nothing has (see `ranking`).
+# The first products are asked first: they have what is frequent, which takes long to look up.
 LOOK = text("""
     SELECT
         n, word, stems, configuration <> 'simple'::regconfig AND stems = '{}' AS is_noise,
         is_exact
         OR EXISTS (SELECT FROM categories WHERE words @@ shop_query(word || stems, ''))
+        OR EXISTS (
+            SELECT FROM (SELECT words FROM products WHERE active ORDER BY id LIMIT 200) AS first
+            WHERE first.words @@ shop_query(word || stems, '')
+        )
         OR EXISTS (
             WITH found AS MATERIALIZED (
                 SELECT FROM products WHERE active AND words @@ shop_query(word || stems, '')
@@ -69,6 +74,10 @@ LOOK = text("""
         n = :last AND (
             is_exact
             OR EXISTS (SELECT FROM categories WHERE words @@ shop_query(ARRAY[word], '*'))
+            OR EXISTS (
+                SELECT FROM (SELECT words FROM products WHERE active ORDER BY id LIMIT 200) AS first
+                WHERE first.words @@ shop_query(ARRAY[word], '*')
+            )
             OR EXISTS (
                 WITH found AS MATERIALIZED (
                     SELECT FROM products WHERE active AND words @@ shop_query(ARRAY[word], '*')
