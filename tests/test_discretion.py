@@ -221,3 +221,15 @@ def test_a_request_that_gunicorn_cannot_read_is_not_quoted(serve: Callable[..., 
             assert client.recv(100).startswith(b"HTTP/1.1 4")
     await_true(lambda: service.log.read_text().count("Invalid request from") == 4)
     assert_discreet(service.log.read_text())
+
+
+def test_what_is_searched_for_is_in_no_log(serve: Callable[..., Service], a_shop: Shop) -> None:
+    a_shop.create_product(name="Marker", sku="MARKER-1")
+    service = serve(LOG_LEVEL="DEBUG", WEB_CONCURRENCY="1")
+    for _ in range(3):
+        for query in ("q=Marker&total=true&facets=category", "sku=MARKER-1", "q=Marker&sort=price"):
+            assert requests.get(f"{service.url}/products?{query}", timeout=10).ok
+        assert requests.get(f"{service.url}/search/suggest?q=Marker", timeout=10).ok
+    log = service.log.read_text()
+    assert "products:found:*" in log
+    assert_discreet(log)

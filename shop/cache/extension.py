@@ -91,6 +91,7 @@ class Cache(FlaskCache):
         family: str | None = None,
         tags: Callable[..., Iterable[str]] | None = None,
         bounded: Callable[..., bool] | bool = False,
+        is_told: bool = True,
     ) -> Callable[[Callable[P, bytes]], MemoizedOne[P]]:
         """Memoize a function from arguments to one document (JSON bytes, not empty).
 
@@ -99,12 +100,21 @@ class Cache(FlaskCache):
         which all its entries are forgotten; by default it is the beginning of the key. `tags`, of
         the same parameters, names the generations of tags that the document depends on, too.
         `bounded`, of the same parameters, tells of a document whether anybody can make up others
-        of the kind without end: such ones have to be admitted to be stored.
+        of the kind without end: such ones have to be admitted to be stored. `is_told` says that
+        logs may have its keys: they are not of what somebody has written.
         """
 
         def decorate(function: Callable[P, bytes]) -> MemoizedOne[P]:
             memoized: MemoizedOne[P] = MemoizedOne(
-                self, function, key, ttl, tables, family=family, tags=tags, bounded=bounded
+                self,
+                function,
+                key,
+                ttl,
+                tables,
+                family=family,
+                tags=tags,
+                bounded=bounded,
+                is_told=is_told,
             )
             self.memoized.append(memoized)
             return memoized
@@ -118,6 +128,7 @@ class Cache(FlaskCache):
         ttl: str,
         tables: Iterable[Any],
         is_public: Callable[[bytes], bool] | None = None,
+        is_told: bool = True,
     ) -> Callable[[Callable[[Sequence[Id]], dict[Id, bytes]]], MemoizedMany[Id]]:
         """Memoize a function from ids to their documents; an id without one is left out.
 
@@ -126,11 +137,12 @@ class Cache(FlaskCache):
 
         Each document is stored once, for all readers. `is_public` tells of one whether everybody
         may see it, for those who answer everybody: `published`, and the edge. By default it is.
+        `is_told` is that of `memoize`.
         """
 
         def decorate(function: Callable[[Sequence[Id]], dict[Id, bytes]]) -> MemoizedMany[Id]:
             memoized: MemoizedMany[Id] = MemoizedMany(
-                self, function, key, ttl, tables, is_public=is_public
+                self, function, key, ttl, tables, is_public=is_public, is_told=is_told
             )
             self.memoized.append(memoized)
             return memoized

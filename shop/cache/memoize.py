@@ -47,6 +47,7 @@ class Memoized:
         tables: Iterable[Any],
         *,
         family: str | None = None,
+        is_told: bool = True,
     ) -> None:
         functools.update_wrapper(self, function)  # type: ignore[arg-type]
         package, _, module = function.__module__.rpartition(".")
@@ -55,6 +56,7 @@ class Memoized:
         self.key = key
         self.family = family or _family(key)
         self.pattern = re.sub("{.*?}", "*", key)
+        self.is_told = is_told
         self.generation_key = f"{self.family}{GENERATION}"
         self.missing_key = f"{self.family}:missing"
         self.admission_key = f"{self.family}:admission"
@@ -63,6 +65,10 @@ class Memoized:
         self.cache = cache
         for counter in (WAITS, REFUSED_FILLS, NOT_ADMITTED, INVALIDATIONS, ERRORS):
             counter.labels(self.name)  # which shows 0 from the start
+
+    def shown(self, key: str) -> str:
+        """Return a key of its entries as logs have it: not what somebody has written."""
+        return key if self.is_told else self.pattern
 
     def arguments(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Name the arguments of one document as the key's template does."""
@@ -108,8 +114,9 @@ class MemoizedOne(Memoized, Generic[P]):
         family: str | None = None,
         tags: Callable[..., Iterable[str]] | None = None,
         bounded: Callable[..., bool] | bool = False,
+        is_told: bool = True,
     ) -> None:
-        super().__init__(*declared, family=family)
+        super().__init__(*declared, family=family, is_told=is_told)
         self._tags = tags
         self._bounded = bounded
         self._signature = inspect.signature(self.uncached)
@@ -144,8 +151,9 @@ class MemoizedMany(Memoized, Generic[Id]):
         key: str,
         *rest: Any,
         is_public: Callable[[bytes], bool] | None = None,
+        is_told: bool = True,
     ) -> None:
-        super().__init__(cache, function, key, *rest)
+        super().__init__(cache, function, key, *rest, is_told=is_told)
         self.is_public = is_public
         self.prefix, _, name = key.partition("{")
         if not re.fullmatch(r"\w+}", name):

@@ -187,7 +187,7 @@ def count(function: Memoized, outcome: Outcome, keys: Sequence[str]) -> None:
     reads(function.name, outcome.name.lower()).inc(len(keys))
     if logger.isEnabledFor(logging.DEBUG):
         for key in keys:
-            logger.debug("Cache %s: %s", outcome.name, key)
+            logger.debug("Cache %s: %s", outcome.name, function.shown(key))
     signal = {Outcome.HIT: cache_memoize_hit, Outcome.MISS: cache_memoize_miss}.get(outcome)
     if signal and signal.receivers:
         for key in keys:

@@ -26,6 +26,9 @@ class Tag:
         self._scopes = [name for _, name, _, _ in Formatter().parse(key) if name]
         INVALIDATIONS.labels(self.name)  # which shows 0 from the start
 
+    def shown(self, name: str) -> str:
+        return name
+
     def of(self, *scopes: object) -> str:
         """Return the name of the generation of a scope, whose parts are in the key's order.
 

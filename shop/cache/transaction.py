@@ -131,7 +131,7 @@ class Transaction:
         for name, of in self._forgotten.items():
             INVALIDATIONS.labels(of.name).inc()
             together = name.removesuffix(GENERATION)
-            logger.info(message, name if together == name else f"every {together} entry")
+            logger.info(message, of.shown(name) if together == name else f"every {together} entry")
 
 
 def await_looks(session: Session) -> None:

@@ -108,7 +108,9 @@ def all_page_ids(skip: int, limit: int) -> bytes:
 
 
 # The family is `products`: a SKU may be `generation`, which is no name in that family.
-@cache.memoize_many(key="products:sku:{sku}", ttl="redis_cache_ttl", tables=[Product])
+@cache.memoize_many(
+    key="products:sku:{sku}", ttl="redis_cache_ttl", tables=[Product], is_told=False
+)
 def sku_ids(skus: Sequence[str]) -> dict[str, bytes]:
     """Return the id of each SKU's product, active or not, as the ids of a page."""
     found = db.session.execute(select(Product.sku, Product.id).where(Product.sku.in_(skus)))

@@ -21,7 +21,13 @@ from .rows import conditions_of, page_of
 if TYPE_CHECKING:
     from .query import Filters, Query
 
-memoized = partial(cache.memoize, ttl="redis_cache_ttl", tables=[Product, Category], bounded=True)
+memoized = partial(
+    cache.memoize,
+    ttl="redis_cache_ttl",
+    tables=[Product, Category],
+    bounded=True,
+    is_told=False,
+)
 
 
 @memoized(key="products:found:{query}", tags=lambda query: query.tags())

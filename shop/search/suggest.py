@@ -51,6 +51,7 @@ class Typed:
     tables=[Product, Category],
     tags=lambda q: [lists.members.of(lists.ALL), texts.of()],  # noqa: ARG005
     bounded=True,
+    is_told=False,
 )
 def completions(q: Typed) -> bytes:
     """Return names that are meant: of categories, of products that begin so, and of others."""
