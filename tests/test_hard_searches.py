@@ -88,3 +88,13 @@ def test_a_word_to_be_without_does_not_end_the_last_word(a_shop: Shop) -> None:
     for q in ("desk", "desk -", "desk -pine", "-pine desk", 'desk -"two pines"'):
         assert found(a_shop, q) == [desks], q
     assert found(a_shop, '"desk" -pine') == []
+
+
+def test_who_sees_what_is_not_sold_finds_it_by_words_that_nothing_else_has(a_shop: Shop) -> None:
+    a_shop.create_product(name="Oak desk")
+    hidden = a_shop.create_product(name="Saffron crocus", active=False)["id"]
+    key = {"Authorization": f"Bearer {a_shop.key}"}
+    for query in ("q=saffron", "q=saffron&active=false", 'q="saffron crocus"&sort=id'):
+        answer = a_shop.get(f"/products?{query}", headers=key)
+        assert [item["id"] for item in answer.get_json()["items"]] == [hidden], query
+        assert a_shop.get(f"/products?q={query[2:].partition('&')[0]}").get_json()["items"] == []

@@ -179,8 +179,6 @@ def understand(typed: Typed) -> Understood:
     unwanted = [term for term in terms if term.is_without]
     wanted = _without_noise([term for term in terms if not term.is_without])
     wanted = _with_others(wanted, [word.word for word in _words(wanted) if not word.is_known])
-    if not all(word.is_known or word.others for term in wanted for word in term.words):
-        return Understood(false(), NO_SCORE)
     condition = _condition(wanted, unwanted)
     if len(wanted) > 1 and not _finds(condition):
         # Each word is known, and no product has all of them: one may be mistyped for another.
