@@ -337,3 +337,10 @@ def test_plain_pages_go_on_by_after_where_skip_ends(
         seen += ids(found)
     assert seen == made
     assert parameters == ["skip", "after", "limit"]
+
+
+def test_prices_of_no_products_are_of_no_currency(a_shop: Shop) -> None:
+    a_shop.create_product(currency="EUR")
+    a_shop.create_product(currency="JPY", price="500")
+    for query in ("category_id=98&max_price=5", "category_id=98,99&max_price=5&sort=price"):
+        assert ids(a_shop.get(f"/products?{query}")) == []

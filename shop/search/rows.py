@@ -101,12 +101,12 @@ def _by_column(query: Query, filters: Filters) -> Rows:
 
 
 def _in_order(query: Query, filters: Filters, rows: int) -> Any:
-    """Select the first rows after a place in the order of a column, by filters alone."""
+    """Select the first rows after a place in the order of a column, by settled filters alone."""
     order, categories = statements.ORDERS.get(query.sort), filters.category_ids
     if len(categories) > 1:
-        where = conditions_of(replace(filters, category_ids=()))
+        where = statements.conditions(replace(filters, category_ids=()))
         return statements.page_of_categories(categories, where, order, query.place, rows)
-    return statements.page(conditions_of(filters), order, query.place, rows)
+    return statements.page(statements.conditions(filters), order, query.place, rows)
 
 
 def _lengths(wanted: int, rows: list[Any]) -> Iterator[int]:
