@@ -81,7 +81,7 @@ def product_documents(product_ids: Sequence[int]) -> dict[int, bytes]:
     return {row.id: dump(schema.dump(row)) for row in rows}
 
 
-def is_odd(skip: int, limit: int) -> bool:
+def is_unlinked(skip: int, limit: int) -> bool:
     """Tell whether no page of this size leads to a page: there are many more of these."""
     return skip % limit != 0
 
@@ -90,7 +90,7 @@ def is_odd(skip: int, limit: int) -> bool:
     key="products:list:skip:{skip}:limit:{limit}",
     ttl="redis_cache_ttl",
     tables=[Product],
-    bounded=is_odd,
+    bounded=is_unlinked,
 )
 def page_ids(skip: int, limit: int) -> bytes:
     return select_page_ids(Product.id, skip, limit, Product.active)
@@ -101,7 +101,7 @@ def page_ids(skip: int, limit: int) -> bytes:
     ttl="redis_cache_ttl",
     tables=[Product],
     family=page_ids.family,
-    bounded=is_odd,
+    bounded=is_unlinked,
 )
 def all_page_ids(skip: int, limit: int) -> bytes:
     return select_page_ids(Product.id, skip, limit)

@@ -32,6 +32,7 @@ memoized = partial(
 
 @memoized(key="products:found:{query}", tags=lambda query: query.tags())
 def found(query: Query) -> bytes:
+    """Return what `page_of` does, as JSON."""
     return dump(page_of(query))
 
 

@@ -104,8 +104,7 @@ class Chosen:
             "ids": [one for one in self.ids if one not in found],
             "skus": [one for one in self.skus if one not in known],
         }
-        shown = self.items.shown(list(dict.fromkeys(rows)), joined)
-        return dump({"items": shown, "missing": missing}), ""
+        return dump({"items": self.items.shown(rows, joined), "missing": missing}), ""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
@@ -43,16 +41,15 @@ class Order(NamedTuple):
     """What a page is sorted by, before the id."""
 
     column: Any
-    kind: type
     descending: bool = False
 
 
 ORDERS = {
-    "price": Order(Product.price, Decimal),
-    "-price": Order(Product.price, Decimal, descending=True),
-    "name": Order(Product.name_key, str),
-    "created_at": Order(Product.created_at, datetime),
-    "-created_at": Order(Product.created_at, datetime, descending=True),
+    "price": Order(Product.price),
+    "-price": Order(Product.price, descending=True),
+    "name": Order(Product.name_key),
+    "created_at": Order(Product.created_at),
+    "-created_at": Order(Product.created_at, descending=True),
 }
 
 
