@@ -202,7 +202,7 @@ def test_admission_is_no_further_round_trip(shop: Shop, redis_cli: Any) -> None:
     assert round_trips(redis_cli) == 2 * 3  # the limits, READ, FILL
 
 
-def test_the_edge_learns_of_it_from_a_hit_alone(shop: Shop) -> None:
+def test_the_edge_learns_a_bounded_entry_from_a_hit_alone(shop: Shop) -> None:
     with counting(passed=3):
         assert outcomes(shop, 11, 3) == ["MISS", "MISS", "HIT"]
     with counting(hit=1):
@@ -211,7 +211,7 @@ def test_the_edge_learns_of_it_from_a_hit_alone(shop: Shop) -> None:
         assert outcomes(shop, 10, 2) == ["MISS", "HIT"]
 
 
-def test_commands_take_it_for_no_entry(shop: Shop) -> None:
+def test_commands_do_not_count_the_admission_filter_as_an_entry(shop: Shop) -> None:
     outcomes(shop, 11, 2)
     lines = shop.command("cache", "stats").output.splitlines()
     [line] = [line for line in lines if line.startswith("tried:below:*")]

@@ -300,7 +300,7 @@ def test_a_cursor_has_one_form(a_shop: Shop) -> None:
     assert "after" in errors(a_shop.get(f"{address}!"))
 
 
-def test_mistyped_words_words_of_categories_and_words_left_out(a_shop: Shop) -> None:
+def test_a_search_corrects_words_reads_categories_and_leaves_words_out(a_shop: Shop) -> None:
     garden = a_shop.create_category("Garden")["id"]
     desk = a_shop.create_product(name="Oak desk", category_id=garden)["id"]
     lamp = a_shop.create_product(
