@@ -76,6 +76,8 @@ def _ranked(
     last, boundary = after or (None, INTEGER_MAX)
     most = CANDIDATES if last is None else CANDIDATES * GROWTH_MAX
     ids = _following(matching, 0, most, boundary)
+    if not ids:
+        return [], boundary
     if len(ids) == most:
         boundary = ids[-1]  # of fewer rows the boundary stays, and those that come are ranked
     found = _all_of(Product.id, score.label("score"), where=Product.id == func.any(_array(ids)))

@@ -181,9 +181,11 @@ def understand(typed: Typed) -> Understood:
     wanted = _with_others(wanted, [word.word for word in _words(wanted) if not word.is_known])
     condition = _condition(wanted, unwanted)
     if len(wanted) > 1 and not _finds(condition):
-        # Each word is known, and no product has all of them: one may be mistyped for another.
-        wanted = _with_others(wanted, [word.word for word in _words(wanted)], containing=0)
-        condition = _condition(wanted, unwanted)
+        # No product has all of them: a word that is known may be mistyped for another.
+        known = [word.word for word in _words(wanted) if word.is_known]
+        corrected = _with_others(wanted, known, containing=0)
+        if corrected != wanted:
+            wanted, condition = corrected, _condition(corrected, unwanted)
     return Understood(condition, _score(wanted))
 
 
@@ -238,6 +240,8 @@ def _with_others(
     if not mistyped:
         return terms
     candidates = db.session.execute(NEAR, {"typed": mistyped, "most": containing}).all()
+    if not candidates:
+        return terms
     used = set(db.session.scalars(USED, {"words": list({row.word for row in candidates})}))
     near: dict[str, list[str]] = defaultdict(list)
     around: dict[str, list[str]] = defaultdict(list)
@@ -251,7 +255,7 @@ def _with_others(
                 for word in term.words
             )
         )
-        if not term.is_phrase
+        if not term.is_phrase and term.words[0].word in mistyped
         else term
         for term in terms
     ]
