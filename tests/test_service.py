@@ -195,3 +195,26 @@ def test_what_is_no_http_is_refused_and_the_service_goes_on(
         answer = raw.recv(4096)
     assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
     assert service.get("/health_check").ok
+
+
+def test_a_worker_does_not_look_for_garbage_in_the_application(
+    serve: Callable[..., Service], tmp_path: Path
+) -> None:
+    """Of 100,000 objects and more, which would keep each request waiting that is answered then."""
+    conf = tmp_path / "conf.py"
+    conf.write_text(
+        f"import gc, runpy\n"
+        f"globals().update(runpy.run_path({str(ROOT / 'gunicorn.conf.py')!r}))\n"
+        "initialise = post_worker_init\n"
+        "def post_worker_init(worker):\n"
+        "    initialise(worker)\n"
+        "    counts = gc.get_freeze_count(), len(gc.get_objects())\n"
+        "    worker.log.info('frozen: %d, left: %d', *counts)\n"
+    )
+    service = serve(WEB_CONCURRENCY="1", GUNICORN_CMD_ARGS=f"--config={conf}")
+    await_true(lambda: "frozen: " in service.log.read_text(), service.log)
+    told = re.search(r"frozen: (\d+), left: (\d+)", service.log.read_text())
+    assert told
+    frozen, left = map(int, told.groups())
+    assert frozen > 50_000
+    assert left < 1_000
