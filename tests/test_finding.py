@@ -8,6 +8,7 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
+import pytest
 from conftest import ADMIN_KEY
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from search.questions import FEW, NEEDS_KEY, questions, written_otherwise
 from sqlalchemy import text
 
 from shop.extensions import db
+from shop.search import rows as rows_of
 
 if TYPE_CHECKING:
     from conftest import Shop
@@ -229,6 +231,40 @@ def test_a_page_begins_where_the_one_before_ends_among_equals(a_shop: Shop) -> N
             params = {"sort": sort, "limit": limit} | ({"q": "rake"} if sort == "relevance" else {})
             compare(a_shop, oracle, Question(params))
             compare(a_shop, oracle, Question({**params, "category_id": "1,2", "in_stock": "true"}))
+
+
+@pytest.mark.parametrize("few", [0, 3, 4, 5, 1000])
+def test_best_sellers_are_one_list_however_few_meet_a_filter(
+    a_shop: Shop, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """Four products are out of stock in category 1; the list of each filter is read by `after`."""
+    monkeypatch.setattr(rows_of, "REPORT_BEGINNING", 2)
+    monkeypatch.setattr(rows_of, "FEW", few)
+    made = catalogue()
+    oracle = fill(a_shop, made)
+    out = {"category_id": "1", "in_stock": "false"}
+    assert len(oracle.found(Question(out, key=True))) == 4
+    for params in (out, {"category_id": "1"}, {"in_stock": "false"}, {"q": "desk"}, {}):
+        for limit in ("1", "2", "3", "100"):
+            question = {**params, "sort": "best_selling", "limit": limit}
+            for key in (False, True):
+                compare(a_shop, oracle, Question(question, key), pages=len(made), times=1)
+    compare(a_shop, oracle, Question({**out, "sort": "best_selling", "skip": "3"}))
+
+
+def test_of_few_products_best_sellers_are_not_looked_for_in_the_whole_report(
+    a_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows_of, "REPORT_BEGINNING", 2)
+    fill(a_shop, catalogue())
+    path = "/products?sort=best_selling&category_id=1&in_stock=false"
+    for few, looks in ((5, 1), (1, 3)):  # at the report: its beginning; the rest, and what is not
+        monkeypatch.setattr(rows_of, "FEW", few)
+        forget(a_shop)
+        assert a_shop.get("/products?sort=best_selling&limit=1").status_code == 200
+        with a_shop.statements() as sent:
+            assert a_shop.get(path).status_code == 200
+        assert sum("AS INTEGER[]" in one for one in sent) == looks, sent
 
 
 def test_prices_are_compared_in_one_currency_alone(a_shop: Shop) -> None:

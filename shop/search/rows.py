@@ -19,7 +19,7 @@ from .ranking import Row as Ranked
 from .text import read, understand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .query import Query
     from .statements import Conditions
@@ -30,6 +30,7 @@ UNRANKED = -1
 LOOKED_AT, LOOKED_AT_MAX = 1000, 10_000  # rows in the order of a page, for those with words
 MARGIN = 1.5  # by which more are looked at than would do, if words were spread evenly
 REPORT_BEGINNING = 500  # lines that are looked up first
+FEW = 1000  # products that are sorted by their sales, rather than looked up line by line
 
 
 def page_of(query: Query) -> dict[str, Any]:
@@ -135,25 +136,38 @@ def _by_relevance(query: Query, filters: Filters) -> Rows:
 
 def _by_sales(query: Query, filters: Filters, sales: list[tuple[int, int]]) -> Rows:
     """Return the products of a report in its order, and after them all others by id."""
-    where = conditions_of(filters)
-    rows = _sold(where, sales, query)
+    where, left = conditions_of(filters), _after(query.place, sales)
+    rows = _sold(where, left[:REPORT_BEGINNING], query.rows)  # is often enough to fill a page
+    if len(rows) < query.rows and len(left) > REPORT_BEGINNING:
+        found = db.session.scalars(statements.some(where, FEW + 1)).all()
+        if len(found) <= FEW:
+            return _in_order_of_sales(found, dict(sales), query)
+        rows += _sold(where, left[REPORT_BEGINNING:], query.rows - len(rows))
     if len(rows) < query.rows:
         others = [*where, statements.is_not_sold(sales)]
         place = query.place[1:] if query.place and query.place[0] == 0 else ()
         select = statements.page if filters.q is None else statements.page_of_words
-        found = select(others, None, place, query.rows - len(rows))
-        rows += [(one, 0) for one in db.session.scalars(found)]
+        page = select(others, None, place, query.rows - len(rows))
+        rows += [(one, 0) for one in db.session.scalars(page)]
     return rows
 
 
-def _sold(where: Conditions, sales: list[tuple[int, int]], query: Query) -> list[Sequence[Any]]:
-    """Return those of a report; its beginning is often enough to fill a page."""
-    if query.place:
-        units, last = query.place
-        sales = [row for row in sales if (-row[1], row[0]) > (-units, last)]
-    rows: list[Sequence[Any]] = []
-    for lines in (sales[:REPORT_BEGINNING], sales[REPORT_BEGINNING:]):
-        if lines and len(rows) < query.rows:
-            found = statements.page_of_sold(where, lines, query.rows - len(rows))
-            rows += db.session.execute(found)
-    return rows
+def _after(place: Sequence[int], rows: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+    """Return the rows, ids with units, that come after a place in the order of sales."""
+    if not place:
+        return rows
+    units, last = place
+    return [row for row in rows if (-row[1], row[0]) > (-units, last)]
+
+
+def _sold(where: Conditions, lines: Sequence[tuple[int, int]], rows: int) -> list[Sequence[Any]]:
+    """Return those of some lines of a report that meet the conditions, until there are enough."""
+    if not lines or not rows:
+        return []
+    return list(db.session.execute(statements.page_of_sold(where, lines, rows)))
+
+
+def _in_order_of_sales(ids: Sequence[int], units: Mapping[int, int], query: Query) -> Rows:
+    """Return the page of the ids, which are all that there are."""
+    rows = _after(query.place, [(one, units.get(one, 0)) for one in ids])
+    return sorted(rows, key=lambda row: (-row[1], row[0]))[: query.rows]

@@ -20,6 +20,7 @@ from sqlalchemy import (
     tuple_,
 )
 
+from shop.pages import dump
 from shop.products.models import Product
 
 if TYPE_CHECKING:
@@ -152,7 +153,13 @@ def is_not_sold(sales: Sequence[tuple[int, int]]) -> ColumnElement[bool]:
 
 def _integers(values: Sequence[int]) -> Any:
     """Return an array as one constant: of thousands of parts PostgreSQL would parse each."""
-    return cast(literal(f"{{{','.join(map(str, values))}}}", Text), ARRAY(Integer))
+    return cast(literal(f"{{{dump(values)[1:-1].decode()}}}", Text), ARRAY(Integer))
+
+
+def some(where: Conditions, rows: int) -> Select[int]:
+    """Select the ids of any products, up to so many."""
+    found = select(Product.id).where(*where).offset(0).subquery()  # planned as if for all
+    return select(found.c.id).limit(rows)
 
 
 def total(where: Conditions) -> Select[int]:
