@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ARRAY, Integer, and_, bindparam, func, or_, select
+from sqlalchemy import and_, func, or_, select, true
 
 from shop.extensions import db
 from shop.fields import INTEGER_MAX
@@ -22,13 +22,13 @@ from shop.products.models import Product
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import CTE, ColumnElement
+    from sqlalchemy import CTE, ColumnElement, Select
 
-CANDIDATES = 2000
+CANDIDATES = 1000
 GROWTH_MAX = 2  # times as many are ranked if they have become so many during a walk
-WINDOW = 16_384  # ids to look at first
-WINDOWS_MAX = 4  # as many as are looked at next; beyond them it is quicker to look at all
-MARGIN = 1.5  # by which the next ids are more than those that would do, if all were alike
+WINDOW = 8192  # ids to look at first
+WINDOWS_MAX = 12  # as many as are looked at next; beyond them it is quicker to look at all
+MARGIN = 1.3  # by which the next ids are more than those that would do, if all were alike
 
 
 class Row(NamedTuple):
@@ -75,50 +75,78 @@ def _ranked(
     """
     last, boundary = after or (None, INTEGER_MAX)
     most = CANDIDATES if last is None else CANDIDATES * GROWTH_MAX
-    ids = _following(matching, 0, most, boundary)
-    if not ids:
-        return [], boundary
-    if len(ids) == most:
-        boundary = ids[-1]  # of fewer rows the boundary stays, and those that come are ranked
-    found = _all_of(Product.id, score.label("score"), where=Product.id == func.any(_array(ids)))
-    page = select(found).order_by(found.c.score.desc(), found.c.id).limit(limit)
-    if last is not None:
-        same = and_(found.c.score == last.score, found.c.id > last.id)
-        page = page.where(or_(found.c.score < last.score, same))
-    return [Row(*row) for row in db.session.execute(page)], boundary
+    ranges = _Ranges(0, boundary, most)
+    for end in ranges:
+        found = _all_of(Product.id, where=and_(matching, Product.id <= end))
+        rows = db.session.execute(_best(found, most, score, last, limit)).all()
+        ranges.found = rows[0].candidates
+    if ranges.found == most:
+        boundary = rows[0].boundary  # of fewer the old one stays, and rows that come are ranked
+    return [Row(row.id, row.score) for row in rows if row.id is not None], boundary
 
 
-def _following(
-    matching: ColumnElement[bool], last: int, limit: int, until: int = INTEGER_MAX
-) -> list[int]:
-    """Return the first ids after one, up to another.
+def _best(
+    found: CTE[Any], most: int, score: ColumnElement[int], last: Row | None, limit: int
+) -> Select[Any]:
+    """Select a page of the first rows found, ranked; each with their number and the last id.
 
-    It looks at some ids, then at as many as are likely to do, then at all.
+    A page without rows is one row that has these alone.
     """
+    first = select(found.c.id).order_by(found.c.id).limit(most).cte("first")
+    ids = func.array(select(first.c.id).scalar_subquery())
+    scored = _all_of(
+        Product.id, score.label("score"), where=Product.id == func.any(ids), name="scored"
+    )
+    page = select(scored).order_by(scored.c.score.desc(), scored.c.id).limit(limit)
+    if last is not None:
+        same = and_(scored.c.score == last.score, scored.c.id > last.id)
+        page = page.where(or_(scored.c.score < last.score, same))
+    best = page.subquery("best")
+    candidates = select(
+        func.count().label("candidates"), func.max(first.c.id).label("boundary")
+    ).subquery("candidates")
+    return (
+        select(*candidates.c, *best.c)
+        .select_from(candidates.outerjoin(best, true()))
+        .order_by(best.c.score.desc(), best.c.id)
+    )
+
+
+def _following(matching: ColumnElement[bool], last: int, limit: int) -> list[int]:
+    """Return the first ids after one."""
     ids: list[int] = []
-    for end in _ends(last, until, limit, ids):
+    ranges = _Ranges(last, INTEGER_MAX, limit)
+    for end in ranges:
         found = _all_of(Product.id, where=and_(matching, Product.id > last, Product.id <= end))
         ids += db.session.scalars(select(found).order_by(found.c.id).limit(limit - len(ids)))
-        last = end
+        last, ranges.found = end, len(ids)
     return ids
 
 
-def _ends(first: int, until: int, limit: int, ids: Sequence[int]) -> Iterator[int]:
-    """Yield ends of ranges to look at until there are enough ids."""
-    end = min(first + WINDOW, until)
-    yield end
-    if len(ids) < limit and end < until:
-        likely = MARGIN * (limit - len(ids)) / max(len(ids), 1)
-        if likely <= WINDOWS_MAX:
-            end = min(end + int(WINDOW * likely), until)
-            yield end
-    if len(ids) < limit and end < until:
-        yield until
+class _Ranges:
+    """Ends of ranges of ids to look at until enough rows are `found` up to one.
+
+    The first is short, the second as long as is likely to do, the third has all.
+    """
+
+    def __init__(self, first: int, until: int, wanted: int) -> None:
+        self.found = 0
+        self._first = first
+        self._until = until
+        self._wanted = wanted
+
+    def __iter__(self) -> Iterator[int]:
+        if self._until - self._first <= WINDOW * WINDOWS_MAX:
+            yield self._until
+            return
+        end = self._first + WINDOW
+        yield end
+        windows = MARGIN * self._wanted / max(self.found, 1)
+        if self.found < self._wanted and windows <= WINDOWS_MAX:
+            yield self._first + int(WINDOW * windows)
+        if self.found < self._wanted:
+            yield self._until
 
 
-def _array(ids: Sequence[int]) -> Any:
-    return bindparam(None, list(ids), ARRAY(Integer))
-
-
-def _all_of(*columns: Any, where: ColumnElement[bool]) -> CTE[Any]:
-    return select(*columns).where(where).cte("found").prefix_with("MATERIALIZED")
+def _all_of(*columns: Any, where: ColumnElement[bool], name: str = "found") -> CTE[Any]:
+    return select(*columns).where(where).cte(name).prefix_with("MATERIALIZED")

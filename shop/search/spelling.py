@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 SHORTEST = 4  # letters of a word that is corrected
 TWO_EDITS = 7  # letters from which a word may have two
@@ -17,14 +17,18 @@ def can_be_corrected(word: str) -> bool:
     return len(word) >= SHORTEST and word.isalpha()
 
 
-def nearest(typed: str, words: Iterable[str]) -> tuple[str, ...]:
-    """Return those of the other words that are as near as any of them, and near enough."""
+def near(typed: str, words: Iterable[str]) -> dict[str, int]:
+    """Return those of the other words that are near enough, with the number of edits."""
     most = 2 if len(typed) >= TWO_EDITS else 1
     likely = {word for word in words if word != typed and abs(len(word) - len(typed)) <= most}
     edits = {word: distance(typed, word) for word in likely}
-    least = min(edits.values(), default=most)
-    near = (word for word, count in edits.items() if count == least <= most)
-    return tuple(sorted(near)[:NEAREST])
+    return {word: count for word, count in edits.items() if count <= most}
+
+
+def nearest(edits: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the words that have the fewest edits."""
+    least = min(edits.values(), default=0)
+    return tuple(sorted(word for word, count in edits.items() if count == least)[:NEAREST])
 
 
 def distance(one: str, other: str) -> int:
