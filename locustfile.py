@@ -14,7 +14,7 @@ in the order that it likes, narrows them, types a few letters and looks at sugge
 sometimes mistypes, turns pages by their Link, and opens what it finds; it keeps pages with their
 ETags, as a web browser does. A Buyer browses (70 % of what it does), minds a cart (20 %) and checks
 it out (10 %), with some ten writes a minute. 20 Sellers and 5 Pricers are programs of the shop's:
-each sells a product or changes a price once a second.
+each sells a product or changes a price by up to a tenth once a second, and none with the others.
 
 That a product is short of stock or inactive is an answer like others, shown under a name of its
 own. Whatever else is refused is a failure, and so is a cart or an order that is not what the Buyer
@@ -37,9 +37,11 @@ import random
 import re
 from collections import Counter, deque
 from contextlib import contextmanager
+from decimal import Decimal
 from http import HTTPStatus
 from itertools import accumulate, count
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
@@ -84,6 +86,7 @@ IN_CATEGORY, SORTED = 0.15, 0.1  # of searches
 ONE_WORD, MISTYPED = 0.6, 0.1  # of searches
 LISTED = 20  # products of a page
 KEPT = 50  # pages that a Browser keeps
+REPRICED = 0.1  # of a price, the most that a Pricer changes it by
 PREFIXES = (2, 4)  # letters, after which it asks for suggestions
 
 # The names of requests in the table.
@@ -146,18 +149,17 @@ class Probe:
         left = [response.headers.get("X-RateLimit-Remaining") for response in (first, second)]
         return ONE_CLIENT if left[0] != left[1] else None
 
-    def product_names(self) -> dict[int, str]:
-        """Return names by id."""
-        found: dict[int, str] = {}
+    def products(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
         for skip in range(0, PRODUCTS_MAX, LARGEST_PAGE):
-            page = self._names(f"/products?skip={skip}&limit={LARGEST_PAGE}")
-            found |= page
+            page = self._items(f"/products?skip={skip}&limit={LARGEST_PAGE}")
+            found += page
             if len(page) < LARGEST_PAGE:
                 break
         return found
 
     def category_ids(self) -> list[int]:
-        return list(self._names("/categories"))
+        return [category["id"] for category in self._items("/categories")]
 
     def admin_key(self) -> str | None:
         """Return the key that the service lets write, if one is known."""
@@ -172,11 +174,12 @@ class Probe:
         response = self._session.post("/products", json={}, headers=headers)
         return key if response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY else None
 
-    def _names(self, path: str) -> dict[int, str]:
+    def _items(self, path: str) -> list[dict[str, Any]]:
         response = self._get(path, self._address)
         if response.status_code != HTTPStatus.OK:
-            return {}
-        return {row["id"]: row["name"] for row in response.json()["items"]}
+            return []
+        items: list[dict[str, Any]] = response.json()["items"]
+        return items
 
     def _get(self, path: str, address: str) -> FastResponse:
         return self._session.get(path, headers={"X-Forwarded-For": address})
@@ -186,16 +189,21 @@ class Catalogue:
     """What the service has to offer, as it was when the test began."""
 
     products: list[int]
-    names: dict[int, str]  # of the products
+    prices: dict[int, Decimal]  # of the products
+    searches: list[list[str]]  # words that are searched for together
     categories: list[int]
     admin_key: str | None
 
     def learn(self, probe: Probe) -> None:
-        self.names = probe.product_names()
-        self.products = list(self.names)
+        products = probe.products()
+        self.prices = {product["id"]: Decimal(product["price"]) for product in products}
         # By popularity, the same for all workers.
-        random.Random(1).shuffle(self.products)
+        chance = random.Random(1)
+        chance.shuffle(products)
+        self.products = [product["id"] for product in products]
         self._weights = _popularity(self.products)
+        self.searches = _searches([product["name"] for product in products], chance)
+        self._search_weights = _popularity(self.searches)
         self.categories = probe.category_ids()
         self._category_weights = _popularity(self.categories)
         self.admin_key = probe.admin_key()
@@ -208,10 +216,9 @@ class Catalogue:
         [category] = random.choices(self.categories, cum_weights=self._category_weights)
         return category
 
-    def words(self) -> list[str]:
-        """Return what somebody searches for who wants a popular product: words of its name."""
-        words = re.findall(r"\w{3,}", self.names[self.popular_product()])
-        return random.sample(words, min(len(words), 1 if random.random() < ONE_WORD else 2))
+    def popular_search(self) -> list[str]:
+        [words] = random.choices(self.searches, cum_weights=self._search_weights)
+        return [*words]
 
     def page(self) -> str:
         """Return the path of a page of products, most often one of the first."""
@@ -221,7 +228,18 @@ class Catalogue:
         return f"/products?skip={skip}&limit={limit}"
 
 
-def _popularity(things: list[int]) -> list[float]:
+def _searches(names: list[str], chance: random.Random) -> list[list[str]]:
+    """Return words to search for: one of each name, or two that stand beside each other."""
+    found = {}
+    for name in names:
+        words = re.findall(r"\w{3,}", name)
+        length = 1 if chance.random() < ONE_WORD else 2
+        at = chance.randrange(max(1, len(words) + 1 - length))
+        found[" ".join(words[at : at + length])] = words[at : at + length]
+    return [words for words in found.values() if words]
+
+
+def _popularity(things: list[Any]) -> list[float]:
     """Return weights, added up: the n-th is asked for 1/n as often as the first."""
     return list(accumulate(1 / rank for rank in range(1, len(things) + 1)))
 
@@ -362,11 +380,9 @@ class Browser(Visitor):
 
     @task(150)
     def search(self) -> None:
-        if not catalogue.names:
+        if not catalogue.searches:
             return
-        words = catalogue.words()
-        if not words:
-            return
+        words = catalogue.popular_search()
         for letters in PREFIXES:
             self.read(f"/search/suggest?q={quote(words[0][:letters])}", SUGGEST)
         if random.random() < MISTYPED:
@@ -573,13 +589,19 @@ def mistyped(word: str) -> str:
 
 
 class Trader(FastHttpUser):
-    """A program of the shop's, which acts once a second, whoever looks at the shop meanwhile."""
+    """A program of the shop's, which acts once a second, whoever looks at the shop meanwhile.
+
+    It begins at a moment of its own, so that the acts of all are spread over the second.
+    """
 
     abstract = True
     host = HOST
     wait_time = constant_throughput(1)
     network_timeout = TIMEOUT
     connection_timeout = TIMEOUT
+
+    def on_start(self) -> None:
+        sleep(random.random())
 
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {catalogue.admin_key}"} | fresh_key()
@@ -615,16 +637,17 @@ class Seller(Trader):
 
 
 class Pricer(Trader):
-    """Changes the price of any product."""
+    """Changes the price of any product, as one that keeps it near those of others."""
 
     fixed_count = 5
 
     @task
     def change_price(self) -> None:
-        path = f"/products/{random.choice(catalogue.products)}"
-        price = str(random.randrange(1, 1000))  # which every currency has
-        name = f"{PRODUCT} price"
-        self.client.patch(path, name=name, json={"price": price}, headers=self.headers())
+        number, name = random.choice(catalogue.products), f"{PRODUCT} price"
+        path, before = f"/products/{number}", catalogue.prices[number]
+        change = 1 + random.uniform(-REPRICED, REPRICED)
+        price = round(before * Decimal(change), -before.as_tuple().exponent)
+        self.client.patch(path, name=name, json={"price": str(price)}, headers=self.headers())
 
 
 def fresh_key() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from decimal import ROUND_HALF_UP, Decimal
 
 from sqlalchemy import CheckConstraint
@@ -25,6 +26,11 @@ DECIMALS = {code: places for places, codes in UNITS.items() for code in codes.sp
 CURRENCIES = tuple(sorted(DECIMALS))
 USUAL = 2  # decimal places of a currency that has been withdrawn since
 MOST = max(UNITS)
+
+# Where the ranges begin that prices are counted by, in any currency: 1, 2, 5, 10, 20 ...
+LADDER = tuple(step * 10**power for power in range(11) for step in (1, 2, 5))
+
+CENT = Decimal("0.01")
 
 PRICE_LIMIT = 10**10  # below which a price is
 TOTAL_LIMIT = 10**16  # and the total of an order of as many lines and units as there can be
@@ -53,6 +59,21 @@ def exact(amount: Decimal, currency: str) -> Decimal:
         shown = f"{amount.normalize():f}"
         raise ValueError(f"{shown} is no amount of {currency}, which has {places} decimal places.")
     return found
+
+
+def step(amount: Decimal) -> int:
+    """Return how many places of the ladder an amount has reached, as PostgreSQL's width_bucket."""
+    return bisect_right(LADDER, amount)
+
+
+def is_of_steps(low: Decimal | None, high: Decimal | None, currency: str | None) -> bool:
+    """Tell whether a range has whole steps of the ladder, such as 10 to 19.99.
+
+    Whatever the currency, amounts count that have no part of a cent.
+    """
+    unit = max(smallest(currency), CENT) if currency else CENT
+    from_step = not low or low in LADDER
+    return from_step and (high is None or step(high) < step(high + unit))
 
 
 def text(amount: Decimal, currency: str) -> str:

@@ -39,6 +39,12 @@ READS = {
     "price two": "/products?sort=-price&category_id=2",
     "cheap": "/products?max_price=15",
     "cheap two": "/products?max_price=15&category_id=2",
+    "of steps": "/products?min_price=10&max_price=19.99",
+    "of steps two": "/products?min_price=10&max_price=19.99&category_id=2",
+    "cheapest": "/products?sort=price&limit=1",
+    "dearest": "/products?sort=-price&min_price=20&max_price=50",  # 50 is of the next step
+    "dearest of steps": "/products?sort=-price&min_price=20&category_id=1",
+    "oak by price": "/products?q=oak&sort=price",
     "EUR": "/products?currency=EUR",
     "name": "/products?sort=name",
     "name one": "/products?sort=name&category_id=1",
@@ -115,8 +121,11 @@ def an_empty_category(shop: Shop) -> None:
     assert shop.create_category("Rugs")["id"] == 4
 
 
-TEXTS = ["q", "q two", "suggest"]
-PRICES = ["price", "price one", "cheap", "EUR", "facet price"]
+TEXTS = ["q", "q two", "oak by price", "suggest"]
+# Those that tell how many products each step of prices has, and those that tell more of prices.
+STEPS = ["of steps", "cheapest", "dearest of steps", "EUR", "facet price"]
+OF_ALL_PRICES = ["price", "price one", "cheap", "dearest", "oak by price"]
+PRICES = [*STEPS, *OF_ALL_PRICES]
 STOCK = ["stock", "stock one", "facet stock"]
 # The lists that a product of category 1 enters or leaves.
 MEMBERS = [*TEXTS, *PRICES, *STOCK, "counts", "plain", "one", "both", "nine", "new", "sold", "name"]
@@ -132,6 +141,8 @@ MOVES = [
     "price one",
     "price two",
     "cheap two",
+    "of steps two",
+    "dearest of steps",
     "name one",
 ]
 MOVES += ["name two", "stock one", "stock two", "total one", "total two", "facet category"]
@@ -145,7 +156,11 @@ class Write(NamedTuple):
 
 
 WRITES = {
-    "price": Write(patch(1, price="11.00"), PRICES),
+    "price within its step": Write(patch(1, price="11.00"), [*OF_ALL_PRICES, "cheapest"]),
+    "price within another step": Write(
+        patch(3, price="31.00"), [*OF_ALL_PRICES, "dearest of steps"]
+    ),
+    "price that leaves its step": Write(patch(1, price="20.00"), PRICES),
     "currency": Write(patch(1, currency="USD"), PRICES),
     "stock within": Write(patch(1, stock=4), []),
     "adjustment within": Write(adjust(1, -1), []),

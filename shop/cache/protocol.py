@@ -54,7 +54,7 @@ MISSING_MAX = 10_000  # ids of a family that are noted as missing in one such pe
 # Of entries that anybody can name, by values of their own: how many of a family are stored at once
 # in a period, the others when they are asked for again, and how many at most.
 ADMISSION_SECONDS = 60.0
-ADMITTED_FREELY, ADMITTED_MAX = 100, 1000
+ADMITTED_FREELY, ADMITTED_MAX = 1000, 2000
 FILTER_BYTES, FILTER_BITS = 16_384, 4  # of what was asked for, and of each such entry
 
 

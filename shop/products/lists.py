@@ -2,6 +2,9 @@
 
 A list depends on tags. Each is of a scope: of all products, or of the categories that share one of
 64 buckets, so that it does not matter how many categories are asked for.
+
+Most changes of a price leave it in its step of the ladder (`shop.money`). They change neither how
+many products each step has, nor a page in the order of prices whose rows are in other steps.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from shop.categories.service import texts
 from shop.extensions import cache
+from shop.money import CENT, step
 
 from .models import Product
 
@@ -24,7 +28,9 @@ BUCKETS = 64
 SCOPES_MAX = 8  # that one list depends on; what would have more depends on all products
 
 members = cache.tag("products:members:{scope}", tables=[Product])
-prices = cache.tag("products:prices:{scope}", tables=[Product])
+prices = cache.tag("products:prices:{scope}", tables=[Product])  # of each change of a price
+steps = cache.tag("products:steps:{scope}", tables=[Product])  # of those that leave their step
+step_prices = cache.tag("products:step:{scope}:{step}", tables=[Product])  # of those that do not
 stock = cache.tag("products:stock:{scope}", tables=[Product])
 names = cache.tag("products:names:{scope}", tables=[Product])
 filing = cache.tag("products:filing", tables=[Product])
@@ -85,6 +91,10 @@ def forget_changes(before: Facts, after: Facts) -> None:
         cache.delete_tagged(texts)
     if (before.price, before.currency) != (after.price, after.currency):
         _forget(prices, touched)
+        if _stays_in_step(before, after):
+            _forget(step_prices, touched, step(after.price))
+        else:
+            _forget(steps, touched)
     if before.in_stock != after.in_stock:
         _forget(stock, touched)
     if before.name != after.name:
@@ -99,7 +109,16 @@ def forget_stock(category_ids: Iterable[int]) -> None:
         _forget(stock, found)
 
 
-def _forget(tag: Tag, category_ids: Iterable[int]) -> None:
+def _stays_in_step(before: Facts, after: Facts) -> bool:
+    """Tell whether a price does, and is on no side of a range that ends within a cent."""
+    return (
+        before.currency == after.currency
+        and step(before.price) == step(after.price)
+        and before.price % CENT == after.price % CENT == 0
+    )
+
+
+def _forget(tag: Tag, category_ids: Iterable[int], *rest: object) -> None:
     """Forget the lists of all products, and those of these categories."""
     for scope in {ALL, *map(bucket, category_ids)}:
-        cache.delete_tagged(tag, scope)
+        cache.delete_tagged(tag, scope, *rest)

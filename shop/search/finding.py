@@ -9,17 +9,23 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from shop.categories.models import Category
 from shop.extensions import cache, db
-from shop.money import smallest, text
+from shop.money import LADDER, smallest, text
 from shop.pages import dump
 from shop.products.models import Product
 
 from . import statements
-from .rows import conditions_of, page_of
+from .rows import StepsChangedError, conditions_of, page_of, steps_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from .query import Filters, Query
+
+STEPS_MAX = 8  # of prices that a page depends on; one with more depends on all
 
 memoized = partial(
     cache.memoize,
@@ -30,10 +36,33 @@ memoized = partial(
 )
 
 
-@memoized(key="products:found:{query}", tags=lambda query: query.tags())
-def found(query: Query) -> bytes:
-    """Return what `page_of` does, as JSON."""
-    return dump(page_of(query))
+@memoized(key="products:found:{query}", tags=lambda query, steps: query.tags(steps))
+def found(query: Query, steps: Collection[int] | None = None) -> bytes:
+    """Return what `page_of` does, as JSON. `steps` are those that it depends on, None all."""
+    return dump(page_of(query, steps))
+
+
+@memoized(key="products:priced:{query}", tags=lambda query: query.tags(query.steps_of_place))
+def priced(query: Query) -> bytes:
+    """Return in which steps the prices of a page are; null for more than `STEPS_MAX`."""
+    steps = steps_of(query)
+    return dump({"steps": steps if len(steps) <= STEPS_MAX else None})
+
+
+def page(query: Query) -> list[bytes]:
+    """Return the documents that tell the ids of a page, the one that has them last.
+
+    Of a page in the order of prices another tells first which steps it depends on. That only says
+    where to look: a page is stored if these are its steps, and as long as none of its tags is
+    forgotten they are. Where they have changed meanwhile, it depends on all prices.
+    """
+    if not query.depends_on_steps:
+        return [found(query)]
+    hint = priced(query)
+    try:
+        return [hint, found(query, orjson.loads(hint)["steps"])]
+    except StepsChangedError:
+        return [hint, found(query)]
 
 
 @memoized(key="products:total:{filters}", tags=lambda filters: filters.tags())
@@ -56,7 +85,7 @@ def category_facet(filters: Filters) -> bytes:
     return dump([{"id": one, "count": count} for one, count in shown])
 
 
-@memoized(key="products:facet:price:{filters}", tags=lambda filters: filters.tags(prices=True))
+@memoized(key="products:facet:price:{filters}", tags=lambda filters: filters.tags(steps=True))
 def price_facet(filters: Filters) -> bytes:
     """Return how many products have a price in each step of a ladder, by currency.
 
@@ -68,12 +97,12 @@ def price_facet(filters: Filters) -> bytes:
 
 
 def _price_count(currency: str, step: int, count: int) -> dict[str, Any]:
-    unit, ladder = smallest(currency), statements.LADDER
-    first = ladder[step - 1] if step else unit
+    unit = smallest(currency)
+    first = LADDER[step - 1] if step else unit
     return {
         "currency": currency,
         "from": text(first, currency),
-        "to": text(ladder[step] - unit, currency),
+        "to": text(LADDER[step] - unit, currency),
         "count": count,
     }
 

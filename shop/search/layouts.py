@@ -60,7 +60,7 @@ class Plain(BySkip):
 
 @dataclass(frozen=True)
 class Found:
-    """A page of what was found: its ids come first, then its total and facets."""
+    """A page of what was found: the total comes first, then the facets, and the ids last."""
 
     parameters: tuple[tuple[str, str], ...]  # of the next page, but for where it begins
     limit: int
@@ -70,7 +70,7 @@ class Found:
     facets: tuple[str, ...] = ()
 
     def compose(self, entries: Documents, rows: Documents, joined: Joined) -> tuple[bytes, str]:
-        page, counts = orjson.loads(entries[0]), [orjson.Fragment(one) for one in entries[1:]]
+        page, counts = orjson.loads(entries[-1]), list(map(orjson.Fragment, entries))
         body: dict[str, Any] = {"items": self.items.shown(rows, joined)}
         if self.skip is not None:
             body["skip"] = self.skip
@@ -80,7 +80,7 @@ class Found:
         if self.total:
             body["total"] = counts.pop(0)
         if self.facets:
-            body["facets"] = dict(zip(self.facets, counts, strict=True))
+            body["facets"] = dict(zip(self.facets, counts, strict=False))
         return dump(body), self._link(page.get("next"))
 
     def _link(self, cursor: str | None) -> str:

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from shop.categories.service import texts
+from shop.money import is_of_steps, step
 from shop.problems import InvalidFieldsError
 from shop.products import lists
 
 from .cursor import read_cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
+
+    from shop.cache import Tag
 
 # Each order of a page, and of which kind the values are that it sorts by; the id comes last.
 SORTS: dict[str, tuple[type, ...]] = {
@@ -77,27 +80,40 @@ class Filters:
             case _:
                 return replace(self, in_stock=None)
 
+    @property
+    def of_steps(self) -> bool:
+        """Whether the range of prices is of whole steps, as one without ends is."""
+        return is_of_steps(self.min_price, self.max_price, self.currency)
+
     def tags(
-        self, *, prices: bool = False, stock: bool = False, names: bool = False, moves: bool = False
+        self, *, prices: bool = False, steps: bool = False, stock: bool = False, moves: bool = False
     ) -> list[str]:
         """Return the tags of what is made of the products that meet the filters.
 
-        The arguments say what it tells of them besides, or sorts them by: prices, whether they
-        are in stock, names, which category they are in.
+        The arguments say what it tells of them besides: prices, or only their steps; whether they
+        are in stock; which category they are in.
         """
-        scopes = lists.scopes(self.category_ids)
-        wanted = {
-            lists.members: True,
-            lists.prices: prices or self.by_price or self.currency is not None,
-            lists.stock: stock or self.in_stock is not None,
-            lists.names: names,
-        }
-        found = [tag.of(scope) for tag, is_one in wanted.items() if is_one for scope in scopes]
+        prices = prices or not self.of_steps
+        found = self.scoped(lists.members)
+        if prices:
+            found += self.scoped(lists.prices)
+        elif steps or self.by_price or self.currency is not None:
+            found += self.scoped(lists.steps)
+        if stock or self.in_stock is not None:
+            found += self.scoped(lists.stock)
         if self.q is not None:
             found.append(texts.of())
-        if moves or (self.category_ids and scopes == [lists.ALL]):
+        if moves or (self.category_ids and self.scopes == [lists.ALL]):
             found.append(lists.filing.of())
         return found
+
+    @property
+    def scopes(self) -> list[str]:
+        return lists.scopes(self.category_ids)
+
+    def scoped(self, tag: Tag, *rest: object) -> list[str]:
+        """Return a tag in the scopes of the categories."""
+        return [tag.of(scope, *rest) for scope in self.scopes]
 
 
 @dataclass(frozen=True)
@@ -136,8 +152,30 @@ class Query:
     def compares_prices(self) -> bool:
         return self.filters.by_price or self.sort in BY_PRICE
 
-    def tags(self) -> list[str]:
-        return self.filters.tags(prices=self.sort in BY_PRICE, names=self.sort == "name")
+    @property
+    def depends_on_steps(self) -> bool:
+        """Whether it is in the order of prices, and the steps of its rows tell which it depends on.
+
+        To look up words twice, or prices within a step, costs more than is gained.
+        """
+        filters = self.filters
+        is_simple = filters.q is None and filters.of_steps and len(filters.scopes) == 1
+        return self.sort in BY_PRICE and is_simple
+
+    @property
+    def steps_of_place(self) -> list[int]:
+        """The step of the price after which it begins; without a place, none."""
+        return [step(self.place[0])] if self.place else []
+
+    def tags(self, steps: Collection[int] | None = None) -> list[str]:
+        """Return what the page depends on: in the order of prices, all or those of some steps."""
+        by_price = self.sort in BY_PRICE
+        found = self.filters.tags(prices=by_price and steps is None, steps=by_price)
+        if self.sort == "name":
+            found += self.filters.scoped(lists.names)
+        for one in steps or ():
+            found += self.filters.scoped(lists.step_prices, one)
+        return found
 
 
 def read_query(values: Mapping[str, Any], *, active: bool | None) -> Query:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from shop.extensions import db
+from shop.money import step
 from shop.problems import CurrencyRequiredError
 from shop.stats import service as stats
 
@@ -19,7 +20,7 @@ from .ranking import Row as Ranked
 from .text import read, understand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from .query import Query
     from .statements import Conditions
@@ -33,10 +34,15 @@ REPORT_BEGINNING = 500  # lines that are looked up first
 FEW = 1000  # products that are sorted by their sales, rather than looked up line by line
 
 
-def page_of(query: Query) -> dict[str, Any]:
+class StepsChangedError(Exception):
+    """The prices of a page are in other steps than those that it is to depend on."""
+
+
+def page_of(query: Query, steps: Collection[int] | None = None) -> dict[str, Any]:
     """Return the ids of a page, the cursor of the next one, and of when a report is.
 
-    Raises CurrencyRequiredError. What is refused is no entry, so that no answer is made of one.
+    Raises StepsChangedError unless its prices are in these steps, and CurrencyRequiredError. What
+    is refused is no entry, so that no answer is made of one.
     """
     filters = _of_one_currency(query.filters) if query.compares_prices else query.filters
     page: dict[str, Any] = {}
@@ -49,12 +55,27 @@ def page_of(query: Query) -> dict[str, Any]:
             rows = _by_sales(query, filters, report["sales"])
         case _:
             rows = _by_column(query, filters)
+    if steps is not None and steps != _steps(query, rows):
+        raise StepsChangedError
     rows = rows[query.skip :]
     page = {"ids": [row[0] for row in rows[: query.limit]]} | page
     if len(rows) > query.limit:
         one, *values = rows[query.limit - 1]
         page["next"] = write_cursor(query.question, [*values, one])
     return page
+
+
+def steps_of(query: Query) -> list[int]:
+    """Return the steps between which the prices of a page are, and the place where it begins.
+
+    Raises CurrencyRequiredError.
+    """
+    return _steps(query, _by_column(query, _of_one_currency(query.filters)))
+
+
+def _steps(query: Query, rows: Rows) -> list[int]:
+    found = [*query.steps_of_place, *(step(row[1]) for row in (*rows[:1], *rows[-1:]))]
+    return list(range(min(found), max(found) + 1)) if found else []
 
 
 def conditions_of(filters: Filters) -> Conditions:

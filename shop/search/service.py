@@ -51,10 +51,9 @@ def _found(
 ) -> Page:
     query = read_query(values, active=active)
     facets = tuple(dict.fromkeys(values.get("facets", ())))
-    entries = [finding.found(query)]
-    if values["total"]:
-        entries.append(finding.total(query.filters))
+    entries = [finding.total(query.filters)] if values["total"] else []
     entries += [finding.facet(name, query.filters) for name in facets]
+    entries += finding.page(query)
     rest = tuple((name, value) for name, value in sent.items() if name not in PLACES)
     skip = None if query.after else query.skip
     layout = Found(rest, query.limit, skip, items, total=values["total"], facets=facets)

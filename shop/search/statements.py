@@ -20,6 +20,7 @@ from sqlalchemy import (
     tuple_,
 )
 
+from shop.money import LADDER
 from shop.pages import dump
 from shop.products.models import Product
 
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     Rows = Select[Any]
 
 TOTAL_MAX = 10_000  # to which products are counted
-# Where the ranges of prices begin that products are counted by, in any currency.
-LADDER = tuple(step * 10**power for power in range(11) for step in (1, 2, 5))
 
 
 class Order(NamedTuple):
