@@ -23,7 +23,7 @@ DESCRIPTION_MAX = 10_000
 
 NAME = describe("What it is called, in one line.", "Oak desk")
 DESCRIPTION = describe("What buyers read about it; it may have several lines.", "Seats two.")
-A_SKU = describe("The shop's own code for it, which no other product has.", "FUR-0000007")
+A_SKU = describe("The shop's own code for it, which no other product has.", "FUR-0000043")
 CURRENCY = describe(
     "The currency, by ISO 4217. Amounts have its decimal places: 100 JPY, 19.90 EUR, 1.250 KWD.",
     "EUR",
