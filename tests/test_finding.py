@@ -18,7 +18,9 @@ from search.questions import FEW, NEEDS_KEY, questions, written_otherwise
 from sqlalchemy import text
 
 from shop.extensions import db
+from shop.search import finding, statements
 from shop.search import rows as rows_of
+from shop.search.query import Filters
 
 if TYPE_CHECKING:
     from conftest import Shop
@@ -188,6 +190,48 @@ def test_each_value_of_a_facet_finds_as_many_as_it_says(a_shop: Shop) -> None:
             page = a_shop.get(f"/products?{query}").get_json()
             assert page["total"] == {"count": count, "exact": True}, query
             assert len(page["items"]) == count
+
+
+def test_each_category_is_counted_in_a_range_of_an_index(
+    a_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But few products, such as those with a word, are looked up first; many categories are not."""
+    fill(a_shop, catalogue())
+    more = text(
+        "INSERT INTO products (name, price, stock, category_id, active) "
+        "SELECT 'Rake', n % 50 + 1, n % 20, n % 3 + 1, n % 100 > 0 FROM generate_series(1, 5000) n"
+    )
+    with a_shop.app.app_context(), db.engine.connect() as connection:
+        connection.execute(more)
+        connection.execute(text("ANALYZE products"))
+        for filters in (Filters(), Filters(in_stock=True)):
+            counts = statements.counts_of_each_category(statements.conditions(filters))
+            sql = counts.compile(db.engine, compile_kwargs={"literal_binds": True})
+            plan = "\n".join(connection.scalars(text(f"EXPLAIN {sql}")))
+            assert "ix_products_category_stock" in plan, plan
+            assert "category_id = categories.id" in plan, plan
+    for query, most, each in (
+        ("", len(CATEGORIES), True),
+        ("&in_stock=false", len(CATEGORIES), True),
+        ("&q=rake", len(CATEGORIES), False),
+        ("", len(CATEGORIES) - 1, False),
+    ):
+        monkeypatch.setattr(finding, "MANY_CATEGORIES", most)
+        forget(a_shop)
+        with a_shop.statements() as sent:
+            assert a_shop.get(f"/products?facets=category{query}").status_code == 200
+        assert any("LATERAL (SELECT count" in one for one in sent) == each, (query, most)
+
+
+def test_many_categories_are_counted_as_few_are(
+    a_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "MANY_CATEGORIES", len(CATEGORIES) - 1)
+    oracle = fill(a_shop, catalogue())
+    for name, values in FEW.items():
+        for value in values:
+            question = Question({name: value, "facets": "category"}, key=name == NEEDS_KEY)
+            compare(a_shop, oracle, question, pages=1)
 
 
 def test_each_price_is_in_one_range(a_shop: Shop) -> None:

@@ -59,6 +59,13 @@ class Product(Base):
         _index("category", "category_id", include=[*WHETHER_SHOWN, *AMOUNT]),
         _index("out_of_stock", "category_id", postgresql_where=text("NOT in_stock")),
         _index("inactive", postgresql_where=text("NOT active")),
+        # It has no id, so that equal entries take one: products are counted in it.
+        Index(
+            "ix_products_category_stock",
+            "category_id",
+            "in_stock",
+            postgresql_where=text("active"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
