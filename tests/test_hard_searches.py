@@ -55,6 +55,33 @@ def test_a_search_is_bounded_and_no_error_whatever_is_typed(
     assert max(map(len, sent), default=0) < STATEMENT_MAX
 
 
+@pytest.mark.parametrize(
+    "q",
+    [
+        "desk",
+        "deks",
+        "deks lmap",  # nothing has either
+        "desk lamb",  # nothing has both
+        "deks lamb",
+        "deks lamb lmap kitchne",
+        '"desk lamp" lamb deks',
+        '"oak desk" "kitchen lamp" -"pine desk" -t-shirt deks lamb',
+        "kitchen desk",
+        "kitchne deks",
+        "qwxz qwxz",
+        "qwxz lamb",
+    ],
+)
+def test_a_search_sends_at_most_eight_statements(a_shop: Shop, q: str) -> None:
+    kitchen = a_shop.create_category("Kitchen")["id"]
+    for name in ("Oak desk", "Desk lamp", "Pine desk", "Lamb", "Kitchen lamp"):
+        a_shop.create_product(name=name, category_id=kitchen)
+    for query in ({"q": q}, {"q": q, "sort": "price"}, {"q": q, "in_stock": "true"}):
+        with a_shop.statements() as sent:
+            found(a_shop, **query)
+        assert len(sent) <= 8, query
+
+
 def test_words_are_cut_alike_in_rows_and_in_searches(a_shop: Shop) -> None:
     product = a_shop.create_product(name="b" * 150)["id"]
     assert found(a_shop, "b" * 150) == found(a_shop, "b" * 100) == [product]

@@ -11,6 +11,7 @@ from shop.extensions import db
 from shop.fields import INTEGER_MAX
 from shop.products.models import Product
 from shop.search import ranking
+from shop.search import text as words
 from shop.search.ranking import Place, Row, ranked_page
 from shop.search.text import read, understand
 
@@ -45,9 +46,7 @@ def pages(q: str, between: Callable[[int], None] = lambda _: None) -> Iterator[l
     after: Place | None = None
     for number in range(1000):
         found = understand(read(q))
-        rows, boundary = ranked_page(
-            found.condition, found.score, [Product.active.is_(True)], after, LIMIT
-        )
+        rows, boundary = ranked_page(found, [Product.active.is_(True)], after, LIMIT)
         yield rows
         if not rows:
             return
@@ -164,7 +163,7 @@ def test_no_plan_is_compiled(app: Flask) -> None:
 
 def test_the_boundary_of_few_rows_lets_those_that_come_be_ranked(app: Flask) -> None:
     found = understand(read("lamp"))
-    _, boundary = ranked_page(found.condition, found.score, [], None, LIMIT)
+    _, boundary = ranked_page(found, [], None, LIMIT)
     assert boundary == INTEGER_MAX
 
 
@@ -187,7 +186,7 @@ def test_a_forged_boundary_ranks_no_more_rows(
     monkeypatch.setattr(ranking, "CANDIDATES", 10)
     found = understand(read("desk"))
     forged = Place(Row(0, 1_000_000), boundary)
-    rows, settled = ranked_page(found.condition, found.score, [], forged, 1000)
+    rows, settled = ranked_page(found, [], forged, 1000)
     ranked = [row.id for row in rows if row.score is not None]
     assert sorted(ranked) == list(range(1, 10 * ranking.GROWTH_MAX + 1))
     assert settled == max(ranked)
@@ -211,3 +210,56 @@ def test_a_search_that_grows_during_a_walk_repeats_and_loses_no_row(
     found = [row.id for page in pages("desk", grow) for row in page]
     assert len(found) == len(set(found))
     assert set(range(1, 201)) <= set(found)
+
+
+@pytest.fixture
+def rare(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Flask:
+    """The application, in which no words are frequent together."""
+    monkeypatch.setattr(words, "FIRST", 0)
+    return app
+
+
+@pytest.mark.parametrize(
+    "q", ["desk lamp", "desk -lamp", '"desk lamp" lamp', "garden lamp", "dekk lamp"]
+)
+def test_a_look_without_the_index_of_words_finds_the_same(app: Flask, q: str) -> None:
+    found = understand(read(q))
+    by_index, by_rows = (
+        db.session.scalars(db.select(Product.id).where(one).order_by(Product.id)).all()
+        for one in (found.condition, found.unindexed)
+    )
+    assert by_index == by_rows != []
+
+
+def test_rare_words_are_looked_up_once_for_all_statements(rare: Flask) -> None:
+    found = understand(read("desk lamp"))
+    assert found.is_few
+    assert "ix_products_words" not in plan(
+        db.select(Product.id, found.score).where(found.condition)
+    )
+    assert [row.id for page in pages("desk lamp") for row in page] == order_of("desk lamp")
+
+
+@pytest.mark.parametrize(("most", "is_few"), [(179, False), (180, True)])
+def test_products_are_named_one_by_one_only_if_they_are_few(
+    rare: Flask, monkeypatch: pytest.MonkeyPatch, most: int, *, is_few: bool
+) -> None:
+    expected = order_of("desk lamp")
+    assert len(expected) == 180
+    monkeypatch.setattr(words, "FEW", most)
+    assert understand(read("desk lamp")).is_few == is_few
+    assert [row.id for page in pages("desk lamp") for row in page] == expected
+
+
+def test_words_that_many_products_have_that_are_not_sold_are_corrected(
+    rare: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(words, "FEW", 10)
+    write(
+        "INSERT INTO products (name, price, stock, category_id, active) "
+        "SELECT 'Desk lamb', 1, 1, 1, n = 0 FROM generate_series(1, 100) AS n"
+    )
+    write("INSERT INTO products (name, price, stock, category_id) VALUES ('Lamb', 1, 1, 1)")
+    assert len(order_of("desk lamb")) == 180
+    write("UPDATE products SET active = true WHERE id = (SELECT max(id) - 1 FROM products)")
+    assert len(order_of("desk lamb")) == 1

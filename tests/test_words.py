@@ -184,6 +184,11 @@ def test_a_word_that_is_known_is_corrected_where_nothing_has_all_words(finder: F
     assert finder.find("desk lamb") == ["Desk lamp"]
 
 
+def test_a_part_of_a_longer_word_is_found_beside_a_word_that_is_corrected(finder: Finder) -> None:
+    finder.add("Schreibtisch lamp", "Lamb")
+    assert finder.find("tisch lamb") == ["Schreibtisch lamp"]
+
+
 def test_a_part_of_a_longer_word_is_found(finder: Finder) -> None:
     finder.add("Schreibtischlampe", "Schreibtisch", "Stuhl")
     assert finder.find("tisch") == ["Schreibtisch", "Schreibtischlampe"]

@@ -19,15 +19,19 @@ from shop.extensions import db
 from shop.fields import INTEGER_MAX
 from shop.products.models import Product
 
+from .statements import all_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sqlalchemy import CTE, ColumnElement, Select
 
+    from .text import Understood
+
 CANDIDATES = 1000
 GROWTH_MAX = 2  # times as many are ranked if they have become so many during a walk
 WINDOW = 8192  # ids to look at first
-WINDOWS_MAX = 12  # as many as are looked at next; beyond them it is quicker to look at all
+WINDOWS_MAX = 24  # as many as are looked at next; beyond them it is quicker to look at all
 MARGIN = 1.3  # by which the next ids are more than those that would do, if all were alike
 
 
@@ -44,29 +48,31 @@ class Place(NamedTuple):
 
 
 def ranked_page(
-    condition: ColumnElement[bool],
-    score: ColumnElement[int],
+    understood: Understood,
     filters: Sequence[ColumnElement[bool]],
     after: Place | None,
     limit: int,
 ) -> tuple[list[Row], int]:
-    """Return at most `limit` rows that meet the condition and the filters, and the boundary.
+    """Return at most `limit` rows that are understood and meet the filters, and the boundary.
 
     A row whose score does not change is on one page, whatever else comes and goes.
     """
-    matching = and_(condition, *filters)
     last, boundary = after or (None, INTEGER_MAX)
     rows: list[Row] = []
     if last is None or last.score is not None:
-        rows, boundary = _ranked(matching, score, after, limit)
+        rows, boundary = _ranked(understood, filters, after, limit)
         last = Row(boundary, None)
     if len(rows) < limit and last.id < INTEGER_MAX:
-        rows += [Row(one, None) for one in _following(matching, last.id, limit - len(rows))]
+        following = _following(understood, filters, last.id, limit - len(rows))
+        rows += [Row(one, None) for one in following]
     return rows, boundary
 
 
 def _ranked(
-    matching: ColumnElement[bool], score: ColumnElement[int], after: Place | None, limit: int
+    understood: Understood,
+    filters: Sequence[ColumnElement[bool]],
+    after: Place | None,
+    limit: int,
 ) -> tuple[list[Row], int]:
     """Return rows up to the boundary, the best first, and the boundary.
 
@@ -75,10 +81,11 @@ def _ranked(
     """
     last, boundary = after or (None, INTEGER_MAX)
     most = CANDIDATES if last is None else CANDIDATES * GROWTH_MAX
-    ranges = _Ranges(0, boundary, most)
-    for end in ranges:
-        found = _all_of(Product.id, where=and_(matching, Product.id <= end))
-        rows = db.session.execute(_best(found, most, score, last, limit)).all()
+    ranges = _Ranges(understood, 0, boundary, most)
+    for condition, end in ranges:
+        found = all_of(Product.id, where=[condition, *filters, Product.id <= end])
+        statement = _best(found, most, understood.score, last, limit)
+        rows = db.session.execute(statement).all()
         ranges.found = rows[0].candidates
     if ranges.found == most:
         boundary = rows[0].boundary  # of fewer the old one stays, and rows that come are ranked
@@ -94,9 +101,8 @@ def _best(
     """
     first = select(found.c.id).order_by(found.c.id).limit(most).cte("first")
     ids = func.array(select(first.c.id).scalar_subquery())
-    scored = _all_of(
-        Product.id, score.label("score"), where=Product.id == func.any(ids), name="scored"
-    )
+    score = score.label("score")
+    scored = all_of(Product.id, score, where=[Product.id == func.any(ids)], name="scored")
     page = select(scored).order_by(scored.c.score.desc(), scored.c.id).limit(limit)
     if last is not None:
         same = and_(scored.c.score == last.score, scored.c.id > last.id)
@@ -112,12 +118,15 @@ def _best(
     )
 
 
-def _following(matching: ColumnElement[bool], last: int, limit: int) -> list[int]:
+def _following(
+    understood: Understood, filters: Sequence[ColumnElement[bool]], last: int, limit: int
+) -> list[int]:
     """Return the first ids after one."""
     ids: list[int] = []
-    ranges = _Ranges(last, INTEGER_MAX, limit)
-    for end in ranges:
-        found = _all_of(Product.id, where=and_(matching, Product.id > last, Product.id <= end))
+    ranges = _Ranges(understood, last, INTEGER_MAX, limit)
+    for condition, end in ranges:
+        where = [condition, *filters, Product.id > last, Product.id <= end]
+        found = all_of(Product.id, where=where)
         ids += db.session.scalars(select(found).order_by(found.c.id).limit(limit - len(ids)))
         last, ranges.found = end, len(ids)
     return ids
@@ -126,27 +135,25 @@ def _following(matching: ColumnElement[bool], last: int, limit: int) -> list[int
 class _Ranges:
     """Ends of ranges of ids to look at until enough rows are `found` up to one.
 
-    The first is short, the second as long as is likely to do, the third has all.
+    The first is short, the second as long as is likely to do, the third has all. Each comes with
+    the condition to look by: to read a few thousand rows is cheaper than to look up a frequent
+    word, or all that begin so.
     """
 
-    def __init__(self, first: int, until: int, wanted: int) -> None:
+    def __init__(self, understood: Understood, first: int, until: int, wanted: int) -> None:
         self.found = 0
+        self._understood = understood
         self._first = first
         self._until = until
         self._wanted = wanted
 
-    def __iter__(self) -> Iterator[int]:
-        if self._until - self._first <= WINDOW * WINDOWS_MAX:
-            yield self._until
-            return
-        end = self._first + WINDOW
-        yield end
-        windows = MARGIN * self._wanted / max(self.found, 1)
-        if self.found < self._wanted and windows <= WINDOWS_MAX:
-            yield self._first + int(WINDOW * windows)
+    def __iter__(self) -> Iterator[tuple[ColumnElement[bool], int]]:
+        condition = self._understood.condition
+        is_long = self._until - self._first > WINDOW * WINDOWS_MAX
+        if is_long and not self._understood.is_few:
+            yield self._understood.unindexed, self._first + WINDOW
+            windows = MARGIN * self._wanted / max(self.found, 1)
+            if self.found < self._wanted and windows <= WINDOWS_MAX:
+                yield condition, self._first + int(WINDOW * windows)
         if self.found < self._wanted:
-            yield self._until
-
-
-def _all_of(*columns: Any, where: ColumnElement[bool], name: str = "found") -> CTE[Any]:
-    return select(*columns).where(where).cte(name).prefix_with("MATERIALIZED")
+            yield condition, self._until

@@ -149,9 +149,8 @@ def _by_relevance(query: Query, filters: Filters) -> Rows:
     if query.place:
         boundary, score, last = query.place
         after = Place(Ranked(last, None if score == UNRANKED else score), boundary)
-    rows, boundary = ranked_page(
-        understood.condition, understood.score, statements.conditions(filters), after, query.rows
-    )
+    where = statements.conditions(filters)
+    rows, boundary = ranked_page(understood, where, after, query.rows)
     return [(one, boundary, UNRANKED if score is None else score) for one, score in rows]
 
 

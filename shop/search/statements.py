@@ -28,7 +28,7 @@ from shop.products.models import Product
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import CTE, ColumnElement, Select
 
     from .query import Filters
 
@@ -134,7 +134,7 @@ def page_of_sold(where: Conditions, sales: Sequence[tuple[int, int]], rows: int)
 
     The report is sorted before products are looked up, so that no more are than fill the page.
     """
-    columns = (_integers([row[at] for row in sales]) for at in (0, 1))
+    columns = (integers([row[at] for row in sales]) for at in (0, 1))
     lines = func.unnest(*columns).table_valued("id", "units").render_derived(name="line")
     report = select(*lines.c).order_by(lines.c.units.desc(), lines.c.id).subquery("report")
     return (
@@ -148,10 +148,10 @@ def page_of_sold(where: Conditions, sales: Sequence[tuple[int, int]], rows: int)
 
 def is_not_sold(sales: Sequence[tuple[int, int]]) -> ColumnElement[bool]:
     """Return the condition of being in no line of a report."""
-    return not_(Product.id == func.any(_integers([one for one, _ in sales])))
+    return not_(Product.id == func.any(integers([one for one, _ in sales])))
 
 
-def _integers(values: Sequence[int]) -> Any:
+def integers(values: Sequence[int]) -> Any:
     """Return an array as one constant: of thousands of parts PostgreSQL would parse each."""
     return cast(literal(f"{{{dump(values)[1:-1].decode()}}}", Text), ARRAY(Integer))
 
@@ -160,6 +160,11 @@ def some(where: Conditions, rows: int) -> Select[int]:
     """Select the ids of any products, up to so many."""
     found = select(Product.id).where(*where).offset(0).subquery()  # planned as if for all
     return select(found.c.id).limit(rows)
+
+
+def all_of(*columns: Any, where: Conditions, name: str = "found") -> CTE[Any]:
+    """Select rows in a statement of its own, planned for all of them (see `ranking`)."""
+    return select(*columns).where(*where).cte(name).prefix_with("MATERIALIZED")
 
 
 def total(where: Conditions) -> Select[int]:

@@ -92,10 +92,8 @@ def _beginning(typed: str) -> Any:
 
 def _with_words(typed: str) -> Any:
     """Select products whose names have the words, the best first."""
-    understood = understand(read(typed))
-    rows, _ = ranked_page(
-        understood.condition, understood.score, statements.conditions(Filters()), None, CANDIDATES
-    )
+    where = statements.conditions(Filters())
+    rows, _ = ranked_page(understand(read(typed)), where, None, CANDIDATES)
     ids = [row.id for row in rows if row.score is not None and row.score >= IN_NAME]
     place = func.array_position(bindparam(None, ids, ARRAY(Integer)), Product.id)
     return select(PRODUCT, Product.id, Product.name).where(Product.id.in_(ids)).order_by(place)

@@ -7,7 +7,7 @@ looked up first, and named by id, so that a rename of one rewrites no product.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -22,14 +22,16 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    union_all,
 )
-from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
 
 from shop.extensions import db
 from shop.products.models import Product
 
+from . import statements
 from .typed import read
-from .words import categories_of, correct, look_up, marked
+from .words import correct, look_up, marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +45,8 @@ Condition = ColumnElement[bool]
 
 GROUPS_MAX = 100  # of categories whose names have the same of the words
 SCORED_MAX = 8  # words that are looked for in the name one by one
-FIRST = 10_000  # ids that are looked at before all
+FIRST = 2048  # ids that are looked at for words that are frequent together
+FEW = 500  # products that are named one by one, if words are rare together
 NAME_MAX = 200
 TIER = 10_000  # of scores
 IN_NAME = 5 * TIER  # a score from which all words are in the name
@@ -58,42 +61,67 @@ class Understood(NamedTuple):
     """
 
     condition: Condition
+    unindexed: Condition  # the same, read from the rows
     score: ColumnElement[int]
+    is_few: bool = False  # the condition names all products one by one
 
 
 def understand(typed: Typed) -> Understood:
     """Return what finds the words that were typed."""
     terms = look_up(typed)
     if not terms:
-        return Understood(false(), NO_SCORE)
+        return Understood(false(), false(), NO_SCORE)
     unwanted = [term for term in terms if term.is_without]
     wanted = _without_noise([term for term in terms if not term.is_without])
     words = _words(wanted)
     unknown = [word for word in words if not word.is_known]
     # If a word is mistyped, those beside it may be, too: all are looked up in one go.
     corrected = correct(words) if unknown else {}
-    if of_unknown := {word: corrected[word] for word in unknown if word in corrected}:
-        wanted = _replaced(wanted, of_unknown)
-    condition = _condition(wanted, unwanted)
-    if len(wanted) > 1 and not _finds(condition):
-        # No product has all of them: one that is known may be mistyped for another.
-        corrected = corrected if unknown else correct(words)
-        if corrected != of_unknown:
-            wanted = _replaced(wanted, corrected)
-            condition = _condition(wanted, unwanted)
-    return Understood(condition, _score(wanted))
+    of_unknown = {word: corrected[word] for word in unknown if word in corrected}
+    wanted = _replaced(wanted, of_unknown)
+    found = _found(wanted, unwanted)
+    if len(wanted) > 1:
+        is_sold, few = _look(found)
+        if not is_sold and not unknown:
+            corrected = correct(words)
+        if not is_sold and corrected != of_unknown:
+            # No product has all words: one that is known may be mistyped for another.
+            found = _found(_replaced(wanted, corrected), unwanted)
+        elif few is not None:
+            one_of = Product.id == func.any(statements.integers(few))
+            found = Understood(one_of, one_of, found.score, is_few=True)
+    return found
 
 
-def _finds(condition: Condition) -> bool:
-    """Tell whether there is a product: among the first, or else among all (see `ranking`)."""
-    looks = [
-        exists(select(select(literal(1)).where(*where).cte(name).prefix_with("MATERIALIZED")))
-        for name, where in (
-            ("first", (condition, Product.active, Product.id <= FIRST)),
-            ("whole", (condition, Product.active)),
-        )
-    ]
-    return bool(db.session.scalar(select(or_(*looks))))
+def _found(wanted: Sequence[Term], unwanted: Sequence[Term]) -> Understood:
+    return Understood(
+        _condition(wanted, unwanted, Product.words),
+        _condition(wanted, unwanted, func.coalesce(Product.words, cast("", TSVECTOR))),
+        _score(wanted),
+    )
+
+
+def _look(found: Understood) -> tuple[bool, list[int] | None]:
+    """Tell whether an active product is found, and return the ids of all, if there are few.
+
+    Of words that are frequent together the first products have some. Those that are rare together
+    are looked up once for all statements.
+    """
+    near = and_(found.unindexed, Product.active, Product.id <= FIRST)
+    first = statements.all_of(literal(1), where=[near], name="first")
+    whole = statements.all_of(Product.id, Product.active, where=[found.condition])
+    is_frequent = exists(select(first))
+    is_sold = exists(select(whole).where(whole.c.active))
+    rows = db.session.execute(
+        union_all(
+            select(literal(0), literal(True)).where(is_frequent),  # noqa: FBT003  (a value of SQL)
+            select(whole.c.id, is_sold).where(not_(is_frequent)),
+        ).limit(FEW + 1)
+    ).all()
+    if not rows:
+        return False, []
+    ids = [one for one, _ in rows]
+    return rows[0][1], None if ids == [0] or len(ids) > FEW else ids
 
 
 def _without_noise(terms: list[Term]) -> list[Term]:
@@ -117,28 +145,29 @@ def _replaced(terms: Iterable[Term], corrected: Mapping[Word, Word]) -> list[Ter
     ]
 
 
-def _condition(wanted: Sequence[Term], unwanted: Sequence[Term]) -> Condition:
-    in_categories = categories_of([*wanted, *unwanted])
-    groups: dict[frozenset[Term], list[int]] = defaultdict(list)
-    refused = []
-    for category_id, terms in in_categories.items():
-        if any(term.is_without for term in terms):
-            refused.append(category_id)
-        else:
-            groups[terms].append(category_id)
+def _condition(wanted: Sequence[Term], unwanted: Sequence[Term], words: Any) -> Condition:
+    """Return what finds products by their words, a column of them or an expression of it."""
+    refused = frozenset[int]().union(*(term.categories for term in unwanted))
+    named: dict[int, list[Term]] = defaultdict(list)
+    for term in wanted:
+        for category_id in sorted(term.categories - refused):
+            named[category_id].append(term)
+    groups: dict[tuple[Term, ...], list[int]] = defaultdict(list)
+    for category_id, some in named.items():
+        groups[tuple(some)].append(category_id)
     largest = sorted(groups, key=lambda terms: (-len(terms), groups[terms]))[:GROUPS_MAX]
     found: list[Condition] = []
     if wanted:
-        found.append(_has(_all(wanted)))
+        found.append(_has(_all(wanted), words))
     for terms in largest:
         of_group = Product.category_id.in_(groups[terms])
         rest = [term for term in wanted if term not in terms]
-        found.append(and_(of_group, _has(_all(rest))) if rest else of_group)
+        found.append(and_(of_group, _has(_all(rest), words)) if rest else of_group)
     conditions = [or_(*found)] if found else []
     if unwanted:
-        conditions.append(not_(_has(" | ".join(term.query() for term in unwanted))))
+        conditions.append(not_(_has(" | ".join(term.query() for term in unwanted), words)))
     if refused:
-        conditions.append(Product.category_id.not_in(refused))
+        conditions.append(Product.category_id.not_in(sorted(refused)))
     return and_(*conditions)
 
 
@@ -174,9 +203,10 @@ def _score(terms: Sequence[Term]) -> ColumnElement[int]:
     return tier * TIER + named * 500 + NAME_MAX - length
 
 
-def _has(query: str) -> Condition:
+def _has(query: str, words: Any = Product.words) -> Condition:
     """Return the condition that a product has what a tsquery asks for."""
-    return Product.words.bool_op("@@")(cast(literal(query), TSQUERY))
+    has: Condition = words.bool_op("@@")(cast(literal(query), TSQUERY))
+    return has
 
 
 def _all(terms: Iterable[Term], weights: str = "", *, exact: bool = False) -> str:

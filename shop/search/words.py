@@ -134,6 +134,12 @@ class Term(NamedTuple):
     words: tuple[Word, ...]
     is_phrase: bool
     is_without: bool
+    named: frozenset[int] = frozenset()  # categories whose names have several words in order
+
+    @property
+    def categories(self) -> frozenset[int]:
+        """The categories whose names have it."""
+        return self.named if len(self.words) > 1 else self.words[0].categories
 
     def query(self, weights: str = "", *, exact: bool = False) -> str:
         """Return a tsquery as PostgreSQL reads it."""
@@ -161,7 +167,19 @@ def look_up(typed: Typed) -> list[Term]:
         together = [words] if piece.is_phrase or piece.is_without else [[word] for word in words]
         for some in filter(None, together):
             terms[Term(tuple(some), piece.is_phrase, piece.is_without)] = None
-    return list(terms)
+    return _with_categories(list(terms))
+
+
+def _with_categories(terms: list[Term]) -> list[Term]:
+    """Look up which categories are named by terms of several words."""
+    several = [term for term in terms if len(term.words) > 1]
+    if not several:
+        return terms
+    named: dict[Term, set[int]] = defaultdict(set)
+    queries = {"queries": [term.query() for term in several]}
+    for n, category_id in db.session.execute(NAMED, queries):
+        named[several[n - 1]].add(category_id)
+    return [term._replace(named=frozenset(named[term])) for term in terms]
 
 
 def correct(words: Iterable[Word]) -> dict[Word, Word]:
@@ -205,23 +223,6 @@ def _used(words: Collection[tuple[str, str]]) -> dict[str, dict[str, list[int]]]
         for word, mark, categories in db.session.execute(USED, {"words": texts, "marks": marks}):
             used[mark][word] = categories
     return used
-
-
-def categories_of(terms: Iterable[Term]) -> dict[int, frozenset[Term]]:
-    """Return the terms that the name of each category has, of those categories that have any."""
-    found: dict[int, set[Term]] = defaultdict(set)
-    several = []
-    for term in terms:
-        if len(term.words) > 1:
-            several.append(term)
-        else:
-            for category_id in term.words[0].categories:
-                found[category_id].add(term)
-    if several:
-        queries = {"queries": [term.query() for term in several]}
-        for n, category_id in db.session.execute(NAMED, queries):
-            found[category_id].add(several[n - 1])
-    return {category_id: frozenset(some) for category_id, some in found.items()}
 
 
 def marked(word: str, mark: str) -> str:
