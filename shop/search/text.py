@@ -10,10 +10,12 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
+    ARRAY,
     ColumnElement,
     Integer,
+    Text,
     and_,
-    case,
+    bindparam,
     cast,
     exists,
     false,
@@ -22,6 +24,8 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    text,
+    type_coerce,
     union_all,
 )
 from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
@@ -47,11 +51,36 @@ GROUPS_MAX = 100  # of categories whose names have the same of the words
 SCORED_MAX = 8  # words that are looked for in the name one by one
 FIRST = 2048  # ids that are looked at for words that are frequent together
 FEW = 500  # products that are named one by one, if words are rare together
-NAME_MAX = 200
-TIER = 10_000  # of scores
-IN_NAME = 5 * TIER  # a score from which all words are in the name
+IN_NAME = 50_000  # a score from which all words are in the name
 APART = 20  # characters of a name that are between its words
 NO_SCORE = cast(0, Integer)
+# Most rows that are found have the words in their names: the fewest questions are for these.
+# To fold a name takes as long as all else: only one of about the length is looked at.
+SCORE = text("""(
+    CASE
+        WHEN products.words @@ CAST(:typed_in_name AS tsquery) THEN CASE
+            WHEN length(products.name_key) BETWEEN :shortest AND :longest
+                AND shop_fold(products.name) = :whole THEN 9
+            WHEN products.words @@ CAST(:in_sku AS tsquery)
+                AND shop_fold(products.sku) = :whole THEN 8
+            WHEN products.words @@ CAST(:typed_in_order AS tsquery) THEN 7
+            ELSE 6
+        END
+        WHEN products.words @@ CAST(:in_sku AS tsquery) AND shop_fold(products.sku) = :whole THEN 8
+        WHEN products.words @@ CAST(:in_name AS tsquery) THEN 5
+        WHEN products.words @@ CAST(:typed_anywhere AS tsquery) THEN 4
+        WHEN products.words @@ CAST(:anywhere AS tsquery) THEN 3
+        ELSE 2
+    END * 10000
+    + CASE
+        WHEN products.words @@ CAST(:in_name AS tsquery) THEN :most
+        ELSE (
+            SELECT count(*)::integer FROM unnest(CAST(:counted AS tsquery[])) AS term
+            WHERE products.words @@ term
+        )
+    END * 500
+    + 200 - length(products.name_key)
+)""").bindparams(bindparam("counted", type_=ARRAY(Text)))
 
 
 class Understood(NamedTuple):
@@ -177,30 +206,22 @@ def _score(terms: Sequence[Term]) -> ColumnElement[int]:
         return NO_SCORE
     words = [word.word for term in terms for word in term.words]
     whole = " ".join(words)
-    exact = [marked(word, "A") for word in words]
-    # To fold a name takes as long as all else: only one of about the length is looked at.
-    length = func.length(Product.name_key)
-    is_name = and_(
-        length.between(len(whole), len(whole) + APART), func.shop_fold(Product.name) == whole
+    typed = [marked(word, "A") for word in words]
+    counted = [term.query("A") for term in terms[:SCORED_MAX]]
+    score = SCORE.bindparams(
+        typed_in_name=" & ".join(typed),
+        typed_in_order=" <-> ".join(typed),
+        typed_anywhere=_all(terms, exact=True),
+        in_name=_all(terms, "A"),
+        anywhere=_all(terms),
+        in_sku=marked(words[0], "B"),
+        whole=whole,
+        shortest=len(whole),
+        longest=len(whole) + APART,
+        counted=counted,
+        most=len(counted),
     )
-    is_sku = and_(_has(marked(words[0], "B")), func.shop_fold(Product.sku) == whole)
-    in_name = _has(_all(terms, "A"))
-    # Most rows that are found have the words in their names: the fewest questions are for these.
-    tier = case(
-        (
-            _has(" & ".join(exact)),
-            case((is_name, 9), (is_sku, 8), (_has(" <-> ".join(exact)), 7), else_=6),
-        ),
-        (is_sku, 8),
-        (in_name, 5),
-        (_has(_all(terms, exact=True)), 4),
-        (_has(_all(terms)), 3),
-        else_=2,
-    )
-    counted = terms[:SCORED_MAX]
-    each = (case((_has(term.query("A")), 1), else_=0) for term in counted)
-    named = case((in_name, len(counted)), else_=sum(each, literal(0)))
-    return tier * TIER + named * 500 + NAME_MAX - length
+    return type_coerce(score, Integer)
 
 
 def _has(query: str, words: Any = Product.words) -> Condition:
