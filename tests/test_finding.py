@@ -282,7 +282,8 @@ def test_best_sellers_are_one_list_however_few_meet_a_filter(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
     """Four products are out of stock in category 1; the list of each filter is read by `after`."""
-    monkeypatch.setattr(rows_of, "REPORT_BEGINNING", 2)
+    monkeypatch.setattr(rows_of, "LINES", 2)
+    monkeypatch.setattr(rows_of, "LINES_MAX", 5)
     monkeypatch.setattr(rows_of, "FEW", few)
     made = catalogue()
     oracle = fill(a_shop, made)
@@ -299,10 +300,11 @@ def test_best_sellers_are_one_list_however_few_meet_a_filter(
 def test_of_few_products_best_sellers_are_not_looked_for_in_the_whole_report(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows_of, "REPORT_BEGINNING", 2)
+    monkeypatch.setattr(rows_of, "LINES", 2)
+    monkeypatch.setattr(rows_of, "LINES_MAX", 5)
     fill(a_shop, catalogue())
     path = "/products?sort=best_selling&category_id=1&in_stock=false"
-    for few, looks in ((5, 1), (1, 3)):  # at the report: its beginning; the rest, and what is not
+    for few, looks in ((5, 1), (1, 4)):  # at the report: its beginning; its parts, and what is not
         monkeypatch.setattr(rows_of, "FEW", few)
         forget(a_shop)
         assert a_shop.get("/products?sort=best_selling&limit=1").status_code == 200

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 UNRANKED = -1
 LOOKED_AT, LOOKED_AT_MAX = 1000, 10_000  # rows in the order of a page, for those with words
 MARGIN = 1.5  # by which more are looked at than would do, if words were spread evenly
-REPORT_BEGINNING = 500  # lines that are looked up first
+LINES, LINES_MAX = 500, 2000  # of the report of sales that are looked up first, one by one
 FEW = 1000  # products that are sorted by their sales, rather than looked up line by line
 
 
@@ -155,14 +155,20 @@ def _by_relevance(query: Query, filters: Filters) -> Rows:
 
 
 def _by_sales(query: Query, filters: Filters, sales: list[tuple[int, int]]) -> Rows:
-    """Return the products of a report in its order, and after them all others by id."""
+    """Return the products of a report in its order, and after them all others by id.
+
+    The beginning of the report is often enough to fill a page. If it is not, few products may meet
+    the conditions; if they are not few, more lines are looked up, and at last all are.
+    """
     where, left = conditions_of(filters), _after(query.place, sales)
-    rows = _sold(where, left[:REPORT_BEGINNING], query.rows)  # is often enough to fill a page
-    if len(rows) < query.rows and len(left) > REPORT_BEGINNING:
+    lines, more, rest = left[:LINES], left[LINES:LINES_MAX], left[LINES_MAX:]
+    rows = _sold(where, lines, query.rows)
+    if len(rows) < query.rows and more:
         found = db.session.scalars(statements.some(where, FEW + 1)).all()
         if len(found) <= FEW:
             return _in_order_of_sales(found, dict(sales), query)
-        rows += _sold(where, left[REPORT_BEGINNING:], query.rows - len(rows))
+        rows += _sold(where, more, query.rows - len(rows))
+        rows += _sold(where, rest, query.rows - len(rows), one_by_one=False)
     if len(rows) < query.rows:
         others = [*where, statements.is_not_sold(sales)]
         place = query.place[1:] if query.place and query.place[0] == 0 else ()
@@ -180,11 +186,14 @@ def _after(place: Sequence[int], rows: Sequence[tuple[int, int]]) -> Sequence[tu
     return [row for row in rows if (-row[1], row[0]) > (-units, last)]
 
 
-def _sold(where: Conditions, lines: Sequence[tuple[int, int]], rows: int) -> list[Sequence[Any]]:
+def _sold(
+    where: Conditions, lines: Sequence[tuple[int, int]], rows: int, *, one_by_one: bool = True
+) -> list[Sequence[Any]]:
     """Return those of some lines of a report that meet the conditions, until there are enough."""
     if not lines or not rows:
         return []
-    return list(db.session.execute(statements.page_of_sold(where, lines, rows)))
+    found = statements.page_of_sold(where, lines, rows, one_by_one=one_by_one)
+    return list(db.session.execute(found))
 
 
 def _in_order_of_sales(ids: Sequence[int], units: Mapping[int, int], query: Query) -> Rows:

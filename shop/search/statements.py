@@ -129,18 +129,22 @@ def _categories(category_ids: Sequence[int]) -> Any:
     return func.unnest(ids).table_valued("id").render_derived(name="category")
 
 
-def page_of_sold(where: Conditions, sales: Sequence[tuple[int, int]], rows: int) -> Rows:
+def page_of_sold(
+    where: Conditions, sales: Sequence[tuple[int, int]], rows: int, *, one_by_one: bool
+) -> Rows:
     """Select products of a report in its order, with the units sold.
 
-    The report is sorted before products are looked up, so that no more are than fill the page.
+    `one_by_one` looks them up until the page is full, however many PostgreSQL thinks that will be;
+    otherwise it may read all that meet the conditions.
     """
     columns = (integers([row[at] for row in sales]) for at in (0, 1))
     lines = func.unnest(*columns).table_valued("id", "units").render_derived(name="line")
     report = select(*lines.c).order_by(lines.c.units.desc(), lines.c.id).subquery("report")
+    product = select(Product.id).where(Product.id == report.c.id, *where).correlate(report)
+    one = (product.offset(0) if one_by_one else product).lateral()
     return (
-        select(Product.id, report.c.units)
-        .join(report, report.c.id == Product.id)
-        .where(*where)
+        select(one.c.id, report.c.units)
+        .select_from(report.join(one, true()))
         .order_by(report.c.units.desc(), report.c.id)
         .limit(rows)
     )
