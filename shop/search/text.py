@@ -110,7 +110,7 @@ def understand(typed: Typed) -> Understood:
     wanted = _replaced(wanted, of_unknown)
     found = _found(wanted, unwanted)
     if len(wanted) > 1:
-        is_sold, few = _look(found)
+        is_sold, few = _together(found)
         if not is_sold and not unknown:
             corrected = correct(words)
         if not is_sold and corrected != of_unknown:
@@ -123,6 +123,7 @@ def understand(typed: Typed) -> Understood:
 
 
 def _found(wanted: Sequence[Term], unwanted: Sequence[Term]) -> Understood:
+    """Return what has the wanted terms, and not the unwanted ones."""
     return Understood(
         _condition(wanted, unwanted, Product.words),
         _condition(wanted, unwanted, func.coalesce(Product.words, cast("", TSVECTOR))),
@@ -130,8 +131,8 @@ def _found(wanted: Sequence[Term], unwanted: Sequence[Term]) -> Understood:
     )
 
 
-def _look(found: Understood) -> tuple[bool, list[int] | None]:
-    """Tell whether an active product is found, and return the ids of all, if there are few.
+def _together(found: Understood) -> tuple[bool, list[int] | None]:
+    """Tell whether an active product has all words, and return the ids of all, if there are few.
 
     Of words that are frequent together the first products have some. Those that are rare together
     are looked up once for all statements.

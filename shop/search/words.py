@@ -208,9 +208,9 @@ def correct(words: Iterable[Word]) -> dict[Word, Word]:
     for word in mistyped:
         living = used[word.mark]
         fewest = nearest({one: n for one, n in edits[word.word].items() if one in living})
-        others = (*fewest, *filter(living.__contains__, around[word.word]))
+        others = (*fewest, *(one for one in around[word.word] if one in living))
         if others:
-            categories = word.categories.union(*map(living.__getitem__, others))
+            categories = word.categories.union(*(living[one] for one in others))
             corrected[word] = word._replace(others=others, categories=categories)
     return corrected
 
