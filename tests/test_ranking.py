@@ -231,13 +231,14 @@ def test_a_look_without_the_index_of_words_finds_the_same(app: Flask, q: str) ->
     assert by_index == by_rows != []
 
 
-def test_rare_words_are_looked_up_once_for_all_statements(rare: Flask) -> None:
-    found = understand(read("desk lamp"))
+@pytest.mark.parametrize("q", ["desk lamp", '"desk lamp"', "garden lamp"])
+def test_rare_words_are_looked_up_once_for_all_statements(rare: Flask, q: str) -> None:
+    found = understand(read(q))
     assert found.is_few
     assert "ix_products_words" not in plan(
         db.select(Product.id, found.score).where(found.condition)
     )
-    assert [row.id for page in pages("desk lamp") for row in page] == order_of("desk lamp")
+    assert [row.id for page in pages(q) for row in page] == order_of(q)
 
 
 @pytest.mark.parametrize(("most", "is_few"), [(179, False), (180, True)])

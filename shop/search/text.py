@@ -109,7 +109,7 @@ def understand(typed: Typed) -> Understood:
     of_unknown = {word: corrected[word] for word in unknown if word in corrected}
     wanted = _replaced(wanted, of_unknown)
     found = _found(wanted, unwanted)
-    if len(wanted) > 1:
+    if sum(len(term.words) for term in wanted) > 1:
         is_sold, few = _together(found)
         if not is_sold and not unknown:
             corrected = correct(words)
