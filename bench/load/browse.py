@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from bench import machine, versions
@@ -57,11 +58,15 @@ SECTION = """
 of `locustfile.py`, while Sellers sell 20 products a second and Pricers change 5 prices a second. \
 The figures are in `bench/load-search.json`.
 
+*Asked first* is the share of reads whose address nobody had asked for before in this run: \
+no cache has an answer for them.
+
 {requests}
 
 {targets}
 
-Documents that the cache was asked for, by the function that makes them:
+A page is from the cache if everything in it is: its ids, its total, its facets, and each of its \
+rows, of which a sale forgets those that it sells. Documents that the cache was asked for, by the function that makes them:
 
 {documents}
 
@@ -110,22 +115,35 @@ def figures(requests: Sequence[Request]) -> dict[str, dict[str, Any]]:
         for name, call in calls.items()
     }
     found = [one for name in LOOKED_FOR for one in kinds[name]]
+    first = _first_asked(requests)
     return {
         name: {
             "requests": len(of_it),
             "failures": sum(one.failed for one in of_it),
             "hit_rate": hit_rate(of_it),
+            "first_asked": _share_of_first(of_it, first),
             **percentiles(of_it),
         }
         for name, of_it in (kinds | {FOUND: found, ALL: requests}).items()
     }
 
 
+def _first_asked(requests: Sequence[Request]) -> set[Request]:
+    """Return the reads that nobody had asked for before: no cache has an answer for them."""
+    by_address = {one.address: one for one in reversed(requests) if one.outcome}
+    return set(by_address.values())
+
+
+def _share_of_first(requests: Sequence[Request], first: set[Request]) -> float | None:
+    reads = [one in first for one in requests if one.outcome]
+    return round(mean(reads), 4) if reads else None
+
+
 def section(result: dict[str, Any]) -> str:
     totals = result["totals"]
     return SECTION.strip().format(
         requests=table(
-            ["", "requests", "failures", "p50", "p95", "p99", "from the cache"],
+            [*("", "requests", "failures", "p50", "p95", "p99"), "asked first", "from the cache"],
             map(_cells, *zip(*result["requests"].items(), strict=True)),
         ),
         targets=table(["target", "", "reached"], _targets(result["requests"])),
@@ -142,7 +160,7 @@ def section(result: dict[str, Any]) -> str:
 def _cells(name: str, figures: dict[str, Any]) -> list[str]:
     times = ("" if (one := figures[part]) is None else f"{one:.1f} ms" for part in PERCENTILES)
     counts = (f"{figures[one]:,}" for one in ("requests", "failures"))
-    return [name, *counts, *times, _share(figures["hit_rate"])]
+    return [name, *counts, *times, *(_share(figures[one]) for one in ("first_asked", "hit_rate"))]
 
 
 def _targets(requests: dict[str, dict[str, Any]]) -> Iterable[list[str]]:

@@ -2,7 +2,7 @@
 
 Locust's own percentiles are rounded, and are of the last ten seconds or of the whole test. The
 lines go to the file named by LOAD_RECORD: end of the request (seconds since the epoch), duration
-(ms), whether it failed, X-Cache, and the method and name under which locust counts it.
+(ms), whether it failed, X-Cache, the method and name under which locust counts it, and its address.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def write_line(
         outcome = headers.get("X-Cache", "") if headers else ""
         milliseconds = request["response_time"]
         end = request["start_time"] + milliseconds / 1000
-        call = f"{request['request_type']} {request['name']}"
+        call = f"{request['request_type']} {request['name']},{request.get('url', '')}"
         record.write(f"{end:.6f},{milliseconds:.3f},{exception is not None:d},{outcome},{call}\n")
 
 

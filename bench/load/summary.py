@@ -27,14 +27,15 @@ class Request(NamedTuple):
     failed: bool
     outcome: str  # X-Cache; "" where there is none
     call: str  # method and name
+    address: str
 
 
 def read_record(path: Path) -> list[Request]:
     """Return the requests in the order of their ends; none if there is no record."""
     requests = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        end, milliseconds, failed, outcome, call = line.split(",", maxsplit=4)
-        requests.append(Request(float(end), float(milliseconds), failed == "1", outcome, call))
+        end, milliseconds, failed, *rest = line.split(",", maxsplit=5)
+        requests.append(Request(float(end), float(milliseconds), failed == "1", *rest))
     return sorted(requests)
 
 
