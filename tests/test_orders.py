@@ -9,6 +9,7 @@ from conftest import ADMIN_KEY, CUSTOMER
 from sqlalchemy import text
 
 from shop.extensions import db
+from shop.products import service as products
 
 if TYPE_CHECKING:
     from conftest import Make, Shop
@@ -65,15 +66,31 @@ def test_totals_are_exact_where_floats_are_not(shop: Shop) -> None:
     assert made["total"] == made["lines"][0]["total"] == "99999999999900.00"
 
 
-def test_each_sale_forgets_the_products_that_it_sells(shop: Shop) -> None:
+def test_each_sale_refreshes_the_products_that_it_sells(shop: Shop) -> None:
     for path in ("/products/1", "/products/2", "/products"):
         shop.get(path)
     shop.place_order(1)
-    assert shop.get("/products/1").headers["X-Cache"] == "MISS"
-    assert shop.get("/products/2").headers["X-Cache"] == "HIT"
-    page = shop.get("/products").get_json()["items"]
+    answers = [shop.get(path) for path in ("/products/1", "/products/2", "/products")]
+    assert [answer.headers["X-Cache"] for answer in answers] == ["HIT"] * 3
+    page = answers[2].get_json()["items"]
     assert [row["stock"] for row in page] == [4, 3]
     assert page[0]["updated_at"] > page[0]["created_at"]
+    shop.move_order(1, "cancel")
+    answer = shop.get("/products/1")
+    assert (answer.headers["X-Cache"], answer.get_json()["stock"]) == ("HIT", 5)
+
+
+def test_a_sale_is_made_even_if_its_products_cannot_be_read_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: object) -> None:
+        db.session.execute(text("SELECT 1 / 0"))
+
+    monkeypatch.setattr(products.product_documents, "uncached", fail)
+    assert order(shop, (1, 1), (2, 1)).status_code == 201
+    assert "could not be read again" in caplog.text
+    monkeypatch.undo()
+    assert (shop.stock_of(1), shop.stock_of(2)) == (4, 2)
 
 
 def test_what_cannot_be_had_is_refused_by_line_and_nothing_is_taken(shop: Shop) -> None:
@@ -140,7 +157,8 @@ def test_a_hundred_lines_are_one_order(shop: Shop) -> None:
         made = shop.place_order(*range(100, 0, -1))
     assert len(made["lines"]) == 100
     assert [line["product_id"] for line in made["lines"]] == list(range(100, 0, -1))
-    assert len(sent) == 4  # lock and take the stock, insert the order and its lines
+    # Lock and take the stock, insert the order and its lines, and read the products for the cache.
+    assert len(sent) == 5
 
 
 @pytest.mark.parametrize(

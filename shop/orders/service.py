@@ -118,12 +118,14 @@ def place_order(values: Mapping[str, Any], once: Once) -> Answer:
 
 
 def announce(answer: Answer, event: str) -> None:
-    """Tell, after the commit, the metrics and the leaderboard what became of an order."""
+    """Tell metrics, leaderboard and cache, after the commit, what became of an order."""
     if answer.replayed:
         return
     ORDERS.labels(event).inc()
     if sign := COUNTED.get(event):
-        leaderboard.feed(orjson.loads(answer.body), sign)
+        order = orjson.loads(answer.body)
+        leaderboard.feed(order, sign)
+        products.refresh(list(dict.fromkeys(line["product_id"] for line in order["lines"])))
 
 
 def add_order(

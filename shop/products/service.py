@@ -6,9 +6,11 @@ is made of rows, so that no list of ids, however old, shows what has been made i
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Integer, cast, column, func, select, update, values
+from sqlalchemy.exc import SQLAlchemyError
 
 from shop.etags import require_match
 from shop.extensions import cache, db
@@ -34,6 +36,8 @@ from .schemas import ProductSchema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+logger = logging.getLogger(__name__)
 
 ACTIVE = b'"active":true'
 
@@ -134,6 +138,19 @@ def active_counts(category_ids: Sequence[int]) -> dict[int, bytes]:
 
 def forget_product(product_id: int) -> None:
     cache.delete_memoized(product_documents, product_id)
+
+
+def refresh(product_ids: Sequence[int]) -> None:
+    """Cache rows anew that a sale has forgotten: what sells is what people look at.
+
+    After the commit. A sale does not fail because of this.
+    """
+    try:
+        product_documents(product_ids)
+    except SQLAlchemyError as error:
+        db.session.rollback()
+        kind = type(error).__name__
+        logger.warning("Products that were sold could not be read again: %s", kind)
 
 
 def forget_pages() -> None:
