@@ -46,6 +46,13 @@ def test_words_of_a_language_are_found_by_their_stems(make_shop: Make) -> None:
     assert finder.find('"cuchillo"') == ["Cuchillos"]
 
 
+def test_a_word_that_is_known_by_its_stem_is_not_corrected(make_shop: Make) -> None:
+    finder = Finder(make_shop(SEARCH_CONFIGURATION="spanish"))
+    finder.add("Camión rojo", "Caminos")
+    rebuild(finder.shop)
+    assert finder.find("camiones") == ["Camión rojo"]
+
+
 def test_german_words_are_found_by_their_stems(make_shop: Make) -> None:
     finder = Finder(make_shop(SEARCH_CONFIGURATION="german"))
     finder.add("Zwei Häuser", "Große Bücher")
