@@ -14,7 +14,7 @@ in the order that it likes, narrows them, types a few letters and looks at sugge
 sometimes mistypes, turns pages by their Link, and opens what it finds; it keeps pages with their
 ETags, as a web browser does. A Buyer browses (70 % of what it does), minds a cart (20 %) and checks
 it out (10 %), with some ten writes a minute. 20 Sellers and 5 Pricers are programs of the shop's:
-each sells a product or changes a price by up to a tenth once a second, and none with the others.
+each sells a product or changes a price by up to a tenth, once a second on average.
 
 That a product is short of stock or inactive is an answer like others, shown under a name of its
 own. Whatever else is refused is a failure, and so is a cart or an order that is not what the Buyer
@@ -41,12 +41,11 @@ from decimal import Decimal
 from http import HTTPStatus
 from itertools import accumulate, count
 from pathlib import Path
-from time import sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
-from locust import FastHttpUser, between, constant_throughput, events, task
+from locust import FastHttpUser, between, events, task
 from locust.contrib.fasthttp import FastHttpSession
 from locust.event import EventHook
 from locust.exception import RescheduleTask, ResponseError
@@ -589,19 +588,18 @@ def mistyped(word: str) -> str:
 
 
 class Trader(FastHttpUser):
-    """A program of the shop's, which acts once a second, whoever looks at the shop meanwhile.
+    """A program of the shop's, which acts once a second on average, at moments of its own.
 
-    It begins at a moment of its own, so that the acts of all are spread over the second.
+    All of them at once, each second anew, would be a test of what a burst does to the others.
     """
 
     abstract = True
     host = HOST
-    wait_time = constant_throughput(1)
     network_timeout = TIMEOUT
     connection_timeout = TIMEOUT
 
-    def on_start(self) -> None:
-        sleep(random.random())
+    def wait_time(self) -> float:
+        return random.expovariate(1)
 
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {catalogue.admin_key}"} | fresh_key()
