@@ -72,8 +72,9 @@ class Draw:
         return {"sku": ",".join(f"SKU-{number:07d}" for number in self._chosen())}
 
     def frequent(self) -> Parameters:
-        """Return the most frequent word; how long its page is makes the question another."""
-        return {"q": self._vocabulary[0], "limit": self.chance.randint(1, 100)}
+        """Return the most frequent word; how long its page is, and where, makes it another."""
+        limit, skip = self.chance.randint(1, 100), self.chance.randint(0, 9)
+        return {"q": self._vocabulary[0], "skip": skip, "limit": limit}
 
     def one_word(self) -> Parameters:
         return {"q": self._word()}

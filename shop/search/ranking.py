@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 CANDIDATES = 1000
 GROWTH_MAX = 2  # times as many are ranked if they have become so many during a walk
-WINDOW = 8192  # ids to look at first
-WINDOWS_MAX = 24  # as many as are looked at next; beyond them it is quicker to look at all
+WINDOW = 2048  # ids to look at first
+WINDOWS_MAX = 96  # as many as are looked at next; beyond them it is quicker to look at all
+WINDOWS_READ = 4  # up to as many are read row by row, without an index of words
 MARGIN = 1.3  # by which the next ids are more than those that would do, if all were alike
 
 
@@ -154,6 +155,7 @@ class _Ranges:
             yield self._understood.unindexed, self._first + WINDOW
             windows = MARGIN * self._wanted / max(self.found, 1)
             if self.found < self._wanted and windows <= WINDOWS_MAX:
-                yield condition, self._first + int(WINDOW * windows)
+                next_look = self._understood.unindexed if windows <= WINDOWS_READ else condition
+                yield next_look, self._first + int(WINDOW * windows)
         if self.found < self._wanted:
             yield condition, self._until
