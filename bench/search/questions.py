@@ -48,7 +48,7 @@ FILTERS = {
 }
 SOME_FILTER = one_of(Draw.category, Draw.categories, Draw.prices, Draw.stock)
 SOME_WORDS = one_of(Draw.one_word, Draw.two_words, Draw.three_words)
-REPORT = "products:units_sold:"  # of what has sold, which is made once in five minutes
+REPORT = "products:sales:"  # of what has sold, which is made once in five minutes
 
 KINDS = (
     *(Kind(name, draw, FILTERED) for name, draw in FILTERS.items()),

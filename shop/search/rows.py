@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -20,7 +21,7 @@ from .ranking import Row as Ranked
 from .text import read, understand
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from .query import Query
     from .statements import Conditions
@@ -32,6 +33,28 @@ LOOKED_AT, LOOKED_AT_MAX = 1000, 10_000  # rows in the order of a page, for thos
 MARGIN = 1.5  # by which more are looked at than would do, if words were spread evenly
 LINES, LINES_MAX = 500, 2000  # of the report of sales that are looked up first, one by one
 FEW = 1000  # products that are sorted by their sales, rather than looked up line by line
+
+
+class Sales(NamedTuple):
+    """Lines of a report in its order: products, and how many units of each were sold."""
+
+    ids: Sequence[int]
+    units: Sequence[int]
+
+    def lines(self, first: int, last: int | None = None) -> Sales:
+        return Sales(self.ids[first:last], self.units[first:last])
+
+    def after(self, place: Sequence[int]) -> Sales:
+        """Return the lines that follow a place in the order of sales; without one, all."""
+        if not place:
+            return self
+        units, last = place
+        at = bisect_right(
+            range(len(self.ids)),
+            (-units, last),
+            key=lambda line: (-self.units[line], self.ids[line]),
+        )
+        return self.lines(at)
 
 
 class StepsChangedError(Exception):
@@ -52,7 +75,7 @@ def page_of(query: Query, steps: Collection[int] | None = None) -> dict[str, Any
         case "best_selling":
             report = orjson.loads(stats.units_sold("all"))
             page["as_of"] = report["as_of"]
-            rows = _by_sales(query, filters, report["sales"])
+            rows = _by_sales(query, filters, Sales(report["ids"], report["units"]))
         case _:
             rows = _by_column(query, filters)
     if steps is not None and steps != _steps(query, rows):
@@ -154,23 +177,23 @@ def _by_relevance(query: Query, filters: Filters) -> Rows:
     return [(one, boundary, UNRANKED if score is None else score) for one, score in rows]
 
 
-def _by_sales(query: Query, filters: Filters, sales: list[tuple[int, int]]) -> Rows:
+def _by_sales(query: Query, filters: Filters, sales: Sales) -> Rows:
     """Return the products of a report in its order, and after them all others by id.
 
     The beginning of the report is often enough to fill a page. If it is not, few products may meet
     the conditions; if they are not few, more lines are looked up, and at last all are.
     """
-    where, left = conditions_of(filters), _after(query.place, sales)
-    lines, more, rest = left[:LINES], left[LINES:LINES_MAX], left[LINES_MAX:]
-    rows = _sold(where, lines, query.rows)
-    if len(rows) < query.rows and more:
+    where, left = conditions_of(filters), sales.after(query.place)
+    more, rest = left.lines(LINES, LINES_MAX), left.lines(LINES_MAX)
+    rows = _sold(where, left.lines(0, LINES), query.rows)
+    if len(rows) < query.rows and more.ids:
         found = db.session.scalars(statements.some(where, FEW + 1)).all()
         if len(found) <= FEW:
-            return _in_order_of_sales(found, dict(sales), query)
+            return _in_order_of_sales(found, sales, query)
         rows += _sold(where, more, query.rows - len(rows))
         rows += _sold(where, rest, query.rows - len(rows), one_by_one=False)
     if len(rows) < query.rows:
-        others = [*where, statements.is_not_sold(sales)]
+        others = [*where, statements.is_not_sold(sales.ids)]
         place = query.place[1:] if query.place and query.place[0] == 0 else ()
         select = statements.page if filters.q is None else statements.page_of_words
         page = select(others, None, place, query.rows - len(rows))
@@ -178,25 +201,21 @@ def _by_sales(query: Query, filters: Filters, sales: list[tuple[int, int]]) -> R
     return rows
 
 
-def _after(place: Sequence[int], rows: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
-    """Return the rows, ids with units, that come after a place in the order of sales."""
-    if not place:
-        return rows
-    units, last = place
-    return [row for row in rows if (-row[1], row[0]) > (-units, last)]
-
-
 def _sold(
-    where: Conditions, lines: Sequence[tuple[int, int]], rows: int, *, one_by_one: bool = True
+    where: Conditions, sales: Sales, rows: int, *, one_by_one: bool = True
 ) -> list[Sequence[Any]]:
     """Return those of some lines of a report that meet the conditions, until there are enough."""
-    if not lines or not rows:
+    if not sales.ids or not rows:
         return []
-    found = statements.page_of_sold(where, lines, rows, one_by_one=one_by_one)
+    found = statements.page_of_sold(where, *sales, rows, one_by_one=one_by_one)
     return list(db.session.execute(found))
 
 
-def _in_order_of_sales(ids: Sequence[int], units: Mapping[int, int], query: Query) -> Rows:
+def _in_order_of_sales(ids: Sequence[int], sales: Sales, query: Query) -> Rows:
     """Return the page of the ids, which are all that there are."""
-    rows = _after(query.place, [(one, units.get(one, 0)) for one in ids])
-    return sorted(rows, key=lambda row: (-row[1], row[0]))[: query.rows]
+    units = dict(zip(*sales, strict=True))
+    rows = sorted(((one, units.get(one, 0)) for one in ids), key=lambda row: (-row[1], row[0]))
+    if query.place:
+        sold, last = query.place
+        rows = [row for row in rows if (-row[1], row[0]) > (-sold, last)]
+    return rows[: query.rows]

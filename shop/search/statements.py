@@ -130,15 +130,18 @@ def _categories(category_ids: Sequence[int]) -> Any:
 
 
 def page_of_sold(
-    where: Conditions, sales: Sequence[tuple[int, int]], rows: int, *, one_by_one: bool
+    where: Conditions, ids: Sequence[int], units: Sequence[int], rows: int, *, one_by_one: bool
 ) -> Rows:
     """Select products of a report in its order, with the units sold.
 
     `one_by_one` looks them up until the page is full, however many PostgreSQL thinks that will be;
     otherwise it may read all that meet the conditions.
     """
-    columns = (integers([row[at] for row in sales]) for at in (0, 1))
-    lines = func.unnest(*columns).table_valued("id", "units").render_derived(name="line")
+    lines = (
+        func.unnest(integers(ids), integers(units))
+        .table_valued("id", "units")
+        .render_derived(name="line")
+    )
     report = select(*lines.c).order_by(lines.c.units.desc(), lines.c.id).subquery("report")
     product = select(Product.id).where(Product.id == report.c.id, *where).correlate(report)
     one = (product.offset(0) if one_by_one else product).lateral()
@@ -150,9 +153,9 @@ def page_of_sold(
     )
 
 
-def is_not_sold(sales: Sequence[tuple[int, int]]) -> ColumnElement[bool]:
-    """Return the condition of being in no line of a report."""
-    return not_(Product.id == func.any(integers([one for one, _ in sales])))
+def is_not_sold(ids: Sequence[int]) -> ColumnElement[bool]:
+    """Return the condition of being in no line of a report, which has these."""
+    return not_(Product.id == func.any(integers(ids)))
 
 
 def integers(values: Sequence[int]) -> Any:
