@@ -66,8 +66,8 @@ no cache has an answer for them.
 {targets}
 
 A page is from the cache if everything in it is: its ids, its total, its facets, and each of its \
-rows, of which a sale forgets those that it sells. Documents that the cache was asked for, by the \
-function that makes them:
+rows, of which a new price forgets one. Documents that the cache was asked for, by the function \
+that makes them:
 
 {documents}
 
