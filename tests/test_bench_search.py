@@ -94,18 +94,22 @@ def test_a_hit_is_compared_within_each_round() -> None:
 def test_requests_of_a_load_are_told_by_what_was_looked_for(tmp_path: Path) -> None:
     record = tmp_path / "requests.csv"
     record.write_text(
-        "2.0,10.5,0,MISS,GET /products?q\n"
-        "1.0,4.5,0,HIT,GET /products?q If-None-Match\n"
-        "3.0,9.5,1,,POST /orders\n"
+        "2.0,10.5,0,MISS,GET /products?q,/products?q=desk&category_id=3,5\n"
+        "1.0,4.5,0,HIT,GET /products?q If-None-Match,/products?q=lamp\n"
+        "2.5,5.5,0,HIT,GET /products?q,/products?q=lamp\n"
+        "2.6,5.5,0,HIT,GET /products?q,/products?q=desk&category_id=3\n"
+        "3.0,9.5,1,,POST /orders,/orders\n"
     )
     told = browse.figures(read_record(record))
     assert told["searches"] == {
-        "requests": 2,
+        "requests": 4,
         "failures": 0,
-        "hit_rate": 0.5,
-        "p50": 4.5,
+        "hit_rate": 0.75,
+        "first_asked": 0.75,
+        "p50": 5.5,
         "p95": 10.5,
         "p99": 10.5,
     }
     assert told["all requests"]["failures"] == 1
+    assert told["all requests"]["first_asked"] == 0.75  # of reads
     assert told["suggestions"]["hit_rate"] is None
