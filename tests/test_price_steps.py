@@ -118,7 +118,7 @@ def test_a_page_forgets_only_the_prices_of_its_steps(shop: Shop) -> None:
 
 
 def test_a_page_is_stored_only_under_the_steps_that_it_has(shop: Shop, redis_cli: Any) -> None:
-    """Its prices leave a step after somebody has looked in which they are."""
+    """Prices leave a step after a reader has asked for the steps, and before it reads the page."""
     with shop.app.app_context():
         asked = query()
         assert finding.page(asked)[0] == b'{"steps":[0]}'
@@ -133,19 +133,19 @@ def test_a_page_is_stored_only_under_the_steps_that_it_has(shop: Shop, redis_cli
         assert finding.page(asked)[0] == b'{"steps":[1]}'
 
 
-def test_who_has_looked_too_early_gets_the_page_of_now(
+def test_a_reader_of_outdated_steps_gets_the_current_page(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = "/products?sort=price&limit=3"
     look = finding.priced
 
-    def early(asked: Query) -> bytes:
+    def outdated(asked: Query) -> bytes:
         found = look(asked)
         with db.engine.begin() as connection:  # as a write that has been acknowledged since
             connection.execute(text("UPDATE products SET price = 300 WHERE price < 5"))
         return found
 
-    monkeypatch.setattr(finding, "priced", early)
+    monkeypatch.setattr(finding, "priced", outdated)
     answer = shop.get(path)
     prices = [one["price"] for one in answer.get_json()["items"]]
     assert (answer.status_code, prices) == (200, ["5.00", "7.00", "9.99"])
@@ -237,7 +237,7 @@ def test_a_range_of_whole_steps(
     assert is_of_steps(lowest, highest, currency) is is_one
 
 
-def test_a_price_forgets_few_names(shop: Shop, redis_cli: Any) -> None:
+def test_a_price_change_forgets_few_names(shop: Shop, redis_cli: Any) -> None:
     def forgotten(price: str) -> set[str]:
         names = [tag.of(scope) for tag in (lists.prices, lists.steps) for scope in ("all", "c01")]
         names += [lists.step_prices.of("all", one) for one in range(len(LADDER) + 1)]

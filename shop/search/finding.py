@@ -53,9 +53,9 @@ def priced(query: Query) -> bytes:
 def page(query: Query) -> list[bytes]:
     """Return the documents that tell the ids of a page, the one that has them last.
 
-    Of a page in the order of prices another tells first which steps it depends on. That only says
-    where to look: a page is stored if these are its steps, and as long as none of its tags is
-    forgotten they are. Where they have changed meanwhile, it depends on all prices.
+    A page in the order of prices has a hint before it: the steps that it depends on. The hint may
+    be outdated. The page is stored only if its prices are in these steps, and they stay there until
+    one of its tags is forgotten. Otherwise the page depends on all prices.
     """
     if not query.depends_on_steps:
         return [found(query)]
