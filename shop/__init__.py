@@ -17,6 +17,7 @@ from .keys import identification
 from .limits import routes as rate_limit
 from .ops import (
     cache_commands,
+    installation_commands,
     limit_commands,
     metrics,
     probes,
@@ -87,6 +88,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
         app.cli.add_command(commands)
     for commands in (shop_commands.leaderboard, shop_commands.orders, search_commands.search):
         app.cli.add_command(commands)
+    app.cli.add_command(installation_commands.db_identity)
     for command in (seed.seed, shop_commands.purge, worker.worker):
         app.cli.add_command(command)
 

@@ -25,6 +25,7 @@ GROUPS = {
     ("keys",): ["create", "list", "revoke"],
     ("leaderboard",): ["rebuild"],
     ("orders",): ["expire"],
+    ("db-identity",): ["renew", "show"],
 }
 
 
@@ -52,6 +53,14 @@ def test_every_command_has_a_help_text(a_shop: Shop, group: tuple[str]) -> None:
     assert "--products" in run(a_shop, "seed", "--help")
     assert "Delete sessions that have ended" in run(a_shop, "purge", "--help")
     assert "until SIGTERM or Ctrl-C" in run(a_shop, "worker", "--help")
+
+
+def test_an_identity_stays_until_it_is_renewed(a_shop: Shop) -> None:
+    first = run(a_shop, "db-identity", "show").strip()
+    assert re.fullmatch("[0-9a-f]{16}", first)
+    renewed = run(a_shop, "db-identity", "renew").strip()
+    assert renewed != first
+    assert run(a_shop, "db-identity", "show").strip() == renewed
 
 
 def test_stats_tell_entries_and_the_hit_rate(make_shop: Make) -> None:

@@ -1,0 +1,25 @@
+"""`flask db-identity`: what tells the installations apart that share a Redis."""
+
+from __future__ import annotations
+
+import click
+from flask.cli import AppGroup
+
+from shop import installation
+from shop.terminal import needs_database
+
+db_identity = AppGroup("db-identity", help="The identity of this installation, in its database.")
+
+
+@db_identity.command()
+@needs_database
+def show() -> None:
+    """Print the identity."""
+    click.echo(installation.identity())
+
+
+@db_identity.command()
+@needs_database
+def renew() -> None:
+    """Make this database an installation of its own, after it was copied from another."""
+    click.echo(installation.renew())
