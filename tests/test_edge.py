@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import logging
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -285,6 +286,17 @@ def test_a_session_goes_on_into_flask(stocked: Shop, redis_cli: Any, end: str) -
     with counting(passed=1):
         assert stocked.get("/products/1", headers=session).status_code == 200
     assert quota_left(stocked, session) == left - 1
+
+
+def test_a_session_ends_by_the_clock_of_its_host(
+    stocked: Shop, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By such a clock its end was made. That of Redis may be two hours behind."""
+    session = open_session(stocked, redis_cli)
+    now = time.time() + 2 * 3600
+    monkeypatch.setattr("time.time", lambda: now)
+    with counting(passed=1):
+        assert stocked.get("/products/1", headers=session).status_code == 200
 
 
 def quota_left(shop: Shop, headers: dict[str, str]) -> int:

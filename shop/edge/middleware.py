@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("shop.edge")
 cache_logger = logging.getLogger("shop.cache")
 
-UNRENEWED_MILLISECONDS = UNRENEWED_SECONDS * 1000
-
 REQUESTS = Counter(
     "shop_edge_requests",
     "Requests by what the edge did: hit, not_modified, refused, or passed on into Flask.",
@@ -159,7 +157,7 @@ class Edge:
         session = ""
         if asked.session:
             keys += [session_documents.generation_key, session_documents.prefix + asked.session]
-            session = str(UNRENEWED_MILLISECONDS)
+            session = str(int(time.time()) + UNRENEWED_SECONDS)
         arguments = ["1" if self._enforced else "", session, *address.arguments]
         answer: list[Any] = self._connection.eval(ANSWER, keys, arguments)
         return answer

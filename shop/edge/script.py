@@ -7,10 +7,11 @@ from shop.limits.scripts import DECIDE
 # KEYS: the records of a client and of its address, which may be one; for each group of entries
 # their generations and names; if there are rows, their generation and the names of those that are
 # given; for each join its generation; if a session is sent, its generation and name.
-# ARGV: 1 if limits are enforced; of a session the milliseconds that it must have left; the prefix
-# of the rows that entries name, empty if none does; how many rows are given; the numbers of groups
-# and joins; for each group the numbers of its generations and entries; for each join the member of
-# a row that has a number, and the prefix; for each policy what DECIDE asks.
+# ARGV: 1 if limits are enforced; of a session the time that it must last until, in seconds of a
+# host's clock, as its end is; the prefix of the rows that entries name, empty if none does; how
+# many rows are given; the numbers of groups and joins; for each group the numbers of its
+# generations and entries; for each join the member of a row that has a number, and the prefix; for
+# each policy what DECIDE asks.
 # Returns nothing for a session that is not known or soon to be renewed. Else what DECIDE returns;
 # if all that was asked for are hits, the entries, the rows, and for each join numbers and documents
 # in turn. What can fail comes before anything is charged.
@@ -22,7 +23,7 @@ end
 if ARGV[2] ~= '' then
   local session = hits(1, {{KEYS[#KEYS - 1], KEYS[#KEYS]}})
   local ends = session and string.match(session[1], '"expires_at":(%d+)')
-  if not ends or ends * 1000 < now + ARGV[2] then
+  if not ends or tonumber(ends) < tonumber(ARGV[2]) then
     return {{}}
   end
 end
