@@ -106,6 +106,17 @@ def test_clear_forgets_what_it_is_told(
     assert bool(sent) == ("products" not in left)
 
 
+def test_clear_leaves_the_notes_of_writers(a_shop: Shop, redis_cli: Any) -> None:
+    """One that has died may have committed, and whoever repeats its request acknowledges it."""
+    a_shop.create_product()
+    a_shop.get("/products")
+    names = ["products:id:1", "products:id:generation"]
+    with a_shop.app.app_context():
+        cache.backend.protocol.suspend(names, "a")
+    run(a_shop, "cache", "clear", "all")
+    assert all(value.startswith("writers a=") for value in redis_cli.mget(names))
+
+
 def test_clear_knows_all_that_is_cached() -> None:
     kept = {function.family.partition(":")[0] for function in cache.memoized}
     assert kept == set(FEATURES)

@@ -10,6 +10,7 @@ the one that was last acknowledged.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ GENERATIONS = [FAMILY, PRICES, STOCKS]
 KEY = "things:1"
 NAMES = [KEY, *GENERATIONS]  # to forget one of these is to forget the entry
 TTL = 100.0
+HOUR = 3_600_000  # milliseconds
 
 
 @pytest.fixture(scope="session")
@@ -94,6 +96,17 @@ def filled(protocol: Protocol, document: bytes = b"1") -> None:
 def new_life(client: Any) -> None:
     """Let Redis be as after a restart that kept all data."""
     client.execute_command("DEBUG", "CHANGE-REPL-ID")
+
+
+def set_back(port: int) -> None:
+    """Let every end be an hour later, as in a Redis whose clock was set back by one."""
+    with redis.Redis(port=port) as client:
+        for key in client.keys("*"):
+            left = client.pttl(key)
+            if left > 0:
+                head, newline, document = client.get(key).partition(b"\n")
+                later = re.sub(rb"\b\d{13}\b", lambda end: b"%d" % (int(end[0]) + HOUR), head)
+                client.set(key, later + newline + document, px=left + HOUR)
 
 
 # Each dangerous interleaving, step by step.
@@ -155,6 +168,76 @@ def test_a_dead_writer_holds_a_name_no_longer_than_its_own_time(
     await_true(lambda: abs(client.time()[1] - passed) > 5000)  # microseconds
     protocol.release([KEY], "b")
     assert not client.exists(KEY)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_clock_that_was_set_back_lets_a_note_end_in_its_own_time(
+    either: Protocol, debuggable: int, client: Any, name: str
+) -> None:
+    either.suspend([name], "a")
+    set_back(debuggable)
+    assert client.pttl(name) > 30_000
+    assert read(either).state is State.SUSPENDED
+    assert 29_000 < client.pttl(name) <= 30_000
+    client.pexpire(name, 20_000)  # 10 s have passed
+    assert read(either).state is State.SUSPENDED
+    assert client.pttl(name) <= 20_000
+    either.release([name], "a")
+    filled(either)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_clock_that_was_set_back_leaves_every_writer_its_note(
+    either: Protocol, debuggable: int, client: Any, name: str
+) -> None:
+    either.suspend([name], "a")
+    set_back(debuggable)
+    either.release([name])  # as `flask cache clear` does
+    assert 29_000 < client.pttl(name) <= 30_000
+    either.suspend([name], "b")
+    assert client.pttl(name) <= 30_000
+    set_back(debuggable)
+    either.suspend([name], "c")
+    assert client.pttl(name) <= 30_000
+    for writer in ("c", "a"):
+        either.release([name], writer)
+        assert read(either).state is State.SUSPENDED
+        assert client.pttl(name) <= 30_000
+    either.release([name], "b")
+    filled(either)
+
+
+def test_a_note_that_would_never_end_ends(either: Protocol, client: Any) -> None:
+    client.set(KEY, "writers a")  # by hand
+    assert read(either).state is State.SUSPENDED
+    assert 29_000 < client.pttl(KEY) <= 30_000
+
+
+@pytest.mark.parametrize("expired", [b"", b"old"])
+def test_a_lease_of_a_clock_that_was_set_back_is_taken_over(
+    either: Protocol, debuggable: int, expired: bytes
+) -> None:
+    keeping = Protocol(either._connection, 60)
+    if expired:
+        keeping.fill({KEY: (read(keeping).lease, 0, expired)})
+    first = read(keeping)
+    assert read(keeping)[1:] == (State.HELD, expired)
+    set_back(debuggable)
+    second = read(keeping)
+    assert second[1:] == (State.LEASED, expired)
+    assert read(keeping).state is State.HELD
+    assert fill(keeping, first, b"late") == 0
+    assert fill(keeping, second, b"new") == 1
+    assert read(keeping)[1:] == (State.HIT, b"new")
+
+
+def test_a_clock_that_was_set_back_lets_a_period_of_missing_ids_end(
+    protocol: Protocol, debuggable: int, client: Any
+) -> None:
+    assert protocol.admit_missing("things:missing", 10_000)
+    set_back(debuggable)
+    assert not protocol.admit_missing("things:missing", 1)
+    assert 29_000 < client.pttl("things:missing") <= 30_000
 
 
 def test_a_release_empties_what_came_while_the_note_was_lost(
@@ -428,7 +511,7 @@ def test_only_so_many_ids_are_noted_as_missing(protocol: Protocol, client: Any) 
 ENTRIES = {"things:1": [FAMILY], "things:2": [FAMILY, PRICES], "things:3": GENERATIONS}
 ALL_NAMES = [*ENTRIES, *GENERATIONS]
 some_names = st.lists(st.sampled_from(ALL_NAMES), min_size=1, max_size=2, unique=True)
-FAULTS = ["evict"] * 4 + ["flush", "restart", "copy", "restore"]
+FAULTS = ["evict"] * 4 + ["flush", "restart", "copy", "restore", "set back"]
 
 
 @dataclass(eq=False)
@@ -564,6 +647,8 @@ class ReadersAndWriters(RuleBasedStateMachine):
             self._lose(*ALL_NAMES)
         elif fault == "copy":
             self.copy = {key: self.client.dump(key) for key in self.client.scan_iter()}
+        elif fault == "set back":
+            set_back(self.port)
         else:
             new_life(self.client)
         if fault == "restore":

@@ -241,10 +241,13 @@ def test_a_maker_that_died_holds_nobody_up_for_long(
 ) -> None:
     sell(shop, 1, 2)
     leaderboard_of_now = f"products:trending:{leaderboard._hour():%Y-%m-%dT%H}"
-    redis_cli.zadd(f"{{{leaderboard_of_now}}}:making", {"0": 0})
+    making = f"{{{leaderboard_of_now}}}:making"
+    redis_cli.zadd(making, {"0": 0})
+    redis_cli.pexpire(making, 3_600_000)  # its clock was set back
     monkeypatch.setattr(leaderboard, "PATIENCE_SECONDS", 0.1)
     assert trending(shop) == {"Rake": 2.0}
     assert leaderboard_of_now not in board(redis_cli)
+    assert 0 < redis_cli.pttl(making) <= 10_000
 
 
 def test_a_board_whose_sales_were_lost_while_it_was_made_is_made_anew(

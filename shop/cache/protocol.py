@@ -38,17 +38,16 @@ from .scripts import (
     READ_ENTRY,
     RELEASE,
     SUSPEND,
+    SUSPENSION_SECONDS,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from shop.redis import RedisConnection
+    from shop.redis.pool import Key
 
 LEASE_SECONDS = 3.0  # longer than a SELECT; the most that a reader which died holds others up
-# How long the names of a writer that died stay suspended. Longer than a transaction can still
-# be committed after it suspended them: config.TRANSACTION_IDLE_SECONDS, and the COMMIT itself.
-SUSPENSION_SECONDS = 30.0
 MISSING_SECONDS = 30.0  # that an id is known not to exist
 MISSING_MAX = 10_000  # ids of a family that are noted as missing in one such period
 # Of entries that anybody can name, by values of their own: how many of a family are stored at once
@@ -166,7 +165,7 @@ class Protocol:
         for some in self._connection.together(names):
             self._eval(SUSPEND, some, arguments)
 
-    def release(self, names: Sequence[str], *writers: str) -> None:
+    def release(self, names: Sequence[Key], *writers: str) -> None:
         """Drop what is under the names, and let readers fill them unless other writers are left."""
         for some in self._connection.together(names):
             self._eval(RELEASE, some, writers)
@@ -176,7 +175,7 @@ class Protocol:
         arguments = (more, MISSING_MAX, _milliseconds(MISSING_SECONDS))
         return bool(self._eval(ADMIT, [counter], arguments))
 
-    def _eval(self, script: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:
+    def _eval(self, script: str, keys: Sequence[Key], arguments: Sequence[object]) -> Any:
         """Run a script that does no harm if it runs twice, or late."""
         return self._connection.eval(script, keys, arguments, again=arguments)
 

@@ -1,7 +1,12 @@
 """The steps of the protocol, as Redis carries them out; `protocol.py` says what is under a name.
 
-Each script is one round trip, and runs whole or not at all. Its clock is the server's.
+Each script is one round trip, and runs whole or not at all. Its clock is the server's. That may be
+set back, or be that of another master: what ends later than anything of now is bounded.
 """
+
+# How long the names of a writer that died stay suspended. Longer than a transaction can still
+# be committed after it suspended them: config.TRANSACTION_IDLE_SECONDS, and the COMMIT itself.
+SUSPENSION_SECONDS = 30.0
 
 _NOW = """
 local time = redis.call('TIME')
@@ -18,14 +23,28 @@ local _, label_end = string.find(replication, 'master_replid:', 1, true)
 local epoch = string.sub(replication, label_end + 1, label_end + 16)
 """
 
+# A suspended name is open again when its key expires: for a clock that was set back, in a time as
+# long as that of a note of now, counted from the first look. A note is never dropped for it.
+_BOUND = f"""
+local LONGEST = {round(SUSPENSION_SECONDS * 1000)}
+local function is_suspended(key, value)
+  if value and string.sub(value, 1, 8) == 'writers ' then
+    redis.call('PEXPIRE', key, LONGEST, 'LT')
+    return true
+  end
+  return false
+end
+"""
+
 # The stamp of this moment, of the generations among `values`, which are those of KEYS. A lost
 # generation is followed by a new one: the token of this attempt. No other attempt has it, so a copy
 # that arrives late brings back no value that was there before.
-_STAMP = """
-local suspended, generations = false, {}
+_STAMP = f"""
+{_BOUND}
+local suspended, generations = false, {{}}
 for i = 1, count do
   local one = values[i]
-  if one and string.sub(one, 1, 8) == 'writers ' then
+  if is_suspended(KEYS[i], one) then
     suspended = true
   elseif not one or #one ~= 16 then
     one = token
@@ -53,12 +72,13 @@ end
 """
 
 # Each entry has one lease at most, of one reader and one stamp, and no token is sent twice: a copy
-# that arrives late must not renew a lease that a writer has removed.
+# that arrives late must not renew a lease that a writer has removed. One that ends later than a new
+# one would is of another clock, and is taken over.
 # Returns the lease (STAMP TOKEN), then for each entry a State and its document.
 _READ = f"""
 {_ENTRY}
 local function read(key, value)
-  if suspended or (value and string.sub(value, 1, 8) == 'writers ') then
+  if is_suspended(key, value) or suspended then
     return 'S'
   end
   local document, known = current(value, stamp .. ' '), nil
@@ -68,7 +88,8 @@ local function read(key, value)
     known = string.match(value, '\\n(.*)$')
   elseif value and string.sub(value, 1, #stamp + 7) == 'lease ' .. stamp .. ' ' then
     local holder, ends, document = string.match(value, '^(%x+) (%d+)\\n(.*)$', #stamp + 8)
-    if holder and holder ~= before and now < tonumber(ends) then
+    local left = holder and holder ~= before and ends - now or 0
+    if left > 0 and left <= tonumber(patience) then
       return 'W' .. document
     end
     known = document
@@ -115,6 +136,7 @@ return not suspended and stamp
 READ_ENTRY = f"""
 {_NOW}
 {_EPOCH}
+{_BOUND}
 local token, patience, before = ARGV[1], ARGV[2], ARGV[3]
 local values, count = redis.call('MGET', KEYS[1]), 0
 local stamp, suspended = epoch .. ':' .. ARGV[4], ARGV[4] == ''
@@ -233,8 +255,8 @@ local function admit(name, first)
   if type(size) ~= 'number' or size < tonumber(bytes) then
     redis.call('DEL', name)
     redis.call('SETRANGE', name, bytes - 1, '\\0')
-    redis.call('PEXPIRE', name, period)
   end
+  redis.call('PEXPIRE', name, period, 'LT')
   local admitted = redis.call('GETRANGE', name, bytes, -1)
   local at = string.find(admitted, digest, 1, true)
   while at and at % #digest ~= 1 do
@@ -278,14 +300,17 @@ ADMIT_ENTRY = f"""
 return admit(KEYS[1], 1) and 1 or 0
 """
 
-# The notes on a name, but for those of some writers, and of the dead.
+# The notes on a name, but for those of some writers, and of the dead. None ends later than one of
+# now would.
 _OTHERS = f"""
 {_NOW}
+local latest = now + {round(SUSPENSION_SECONDS * 1000)}
 local function others(value, writers)
   local notes, last = {{}}, 0
   if value and string.sub(value, 1, 8) == 'writers ' then
     for token, ends in string.gmatch(value, '(%x+)=(%d+)') do
       if not writers[token] and now < tonumber(ends) then
+        ends = math.min(ends, latest)
         notes[#notes + 1] = token .. '=' .. ends
         last = math.max(last, ends)
       end
@@ -332,8 +357,6 @@ end
 # KEYS: the counter. ARGV: how many more, the most, milliseconds. Returns 1, or 0 over the most.
 ADMIT = """
 local count = redis.call('INCRBY', KEYS[1], ARGV[1])
-if count == tonumber(ARGV[1]) then
-  redis.call('PEXPIRE', KEYS[1], ARGV[3])
-end
+redis.call('PEXPIRE', KEYS[1], ARGV[3], 'LT')
 return count <= tonumber(ARGV[2]) and 1 or 0
 """

@@ -19,7 +19,7 @@ from shop.pages import has_more
 from shop.products import service as products
 from shop.products.models import Product
 from shop.redis import RedisUnavailable
-from shop.terminal import call_redis, needs_database
+from shop.terminal import call_redis, needs_database, needs_redis
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
@@ -122,16 +122,16 @@ def clear(what: str) -> None:
     for function in memo.memoized:
         if what in ("all", function.family.partition(":")[0]):
             memo.delete_memoized(function)
-            removed += _unlink(_entries(function))
+            removed += _release(_entries(function))
     click.echo(f"cleared {what}: {removed} entries")
 
 
-def _unlink(keys: list[bytes]) -> int:
-    removed = 0
+def _release(keys: list[bytes]) -> int:
+    """Empty entries, but leave the notes of writers: they may be about to commit, or have died."""
     for start in range(0, len(keys), BATCH):
-        some = keys[start : start + BATCH]
-        removed += call_redis(lambda client: client.unlink(*some))  # noqa: B023  (called now)
-    return removed
+        with needs_redis():
+            memo.backend.protocol.release(keys[start : start + BATCH])
+    return len(keys)
 
 
 @cache.command()

@@ -58,13 +58,13 @@ end
 """
 
 # KEYS: the board of what is sold meanwhile. ARGV: nobody, milliseconds. Returns 1 for the one who
-# is to make a board, 0 for others.
+# is to make a board, 0 for others. Nobody is waited for longer, also by a clock that was set back.
 BEGIN = """
 local first = redis.call('EXISTS', KEYS[1]) == 0
 if first then
   redis.call('ZADD', KEYS[1], 0, ARGV[1])
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
+redis.call('PEXPIRE', KEYS[1], ARGV[2], 'LT')
 return first and 1 or 0
 """
 
