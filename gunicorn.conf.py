@@ -18,7 +18,8 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 from gunicorn.glogging import Logger
 from prometheus_client import multiprocess
 
-from shop.config import SettingError, Settings
+from shop.config import Settings
+from shop.environment import SettingError
 from shop.extensions import cache
 from shop.logs import logging_config
 
@@ -61,6 +62,11 @@ class ErrorLogger(Logger):  # type: ignore[misc]
 
 
 logger_class = ErrorLogger
+
+
+def on_starting(server: Any) -> None:
+    for remark in settings.remarks():
+        server.log.info(remark)
 
 
 def post_worker_init(worker: Any) -> None:

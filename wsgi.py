@@ -1,7 +1,7 @@
 """The application that gunicorn and the `flask` command load."""
 
 from shop import create_app
-from shop.config import SettingError
+from shop.environment import SettingError
 
 try:
     app = create_app()

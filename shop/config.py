@@ -14,21 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from dotenv import dotenv_values
 from flask import current_app
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from .origins import parse_origins
-from .transition import Prefix, parse_prefixes
+from .environment import Reader, SettingError, read_lines, without_loaded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .transition import Prefix
+
 ROOT = Path(__file__).parent.parent
 RUNNING_ENV = ROOT / "instance" / "running.env"
-FILES = [RUNNING_ENV, ROOT / ".env"]  # the later one counts, and the environment before both
+DOT_ENV = ROOT / ".env"
+FILES = [RUNNING_ENV, DOT_ENV]  # the later one counts, and the environment before both
 
 PRODUCTS_LIMIT = (10, 100)  # rows of a page: default, most
 CATEGORIES_LIMIT = (100, 1000)
@@ -76,10 +77,6 @@ ISOLATION = "read committed"
 TRANSACTION_IDLE_SECONDS = 10
 
 
-class SettingError(ValueError):
-    """A setting is missing or wrong; the message is one line that names it."""
-
-
 @dataclass(frozen=True)
 class Settings:
     database_url: str
@@ -118,6 +115,7 @@ class Settings:
     port: int
     web_concurrency: int  # worker processes
     log_level: str
+    service_links: frozenset[str]  # names that Kubernetes has set, and that count as not set
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -125,7 +123,10 @@ class Settings:
 
         Raises SettingError for the first that is missing or wrong.
         """
-        read = _Reader(from_files() | dict(environment))
+        if environment.get("FLASK_RUN_FROM_CLI"):
+            environment = without_loaded(environment, DOT_ENV)
+        read = Reader(environment, *map(read_lines, reversed(FILES)))
+        read.text("REDIS_PORT")  # a service link is told of, also where REDIS_URL goes before it
         calls = read.number("RATE_LIMIT_CALLS", 100, 1, CALLS_MAX)
         of_address = min(ADDRESS_CLIENTS * calls, CALLS_MAX)
         return cls(
@@ -167,89 +168,26 @@ class Settings:
             log_level=read.choice(
                 "LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
             ),
+            service_links=frozenset(read.links),  # of those that were read above
         )
 
-
-class _Reader:
-    """Values of one environment; an empty value counts as not set."""
-
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = values
-
-    def text(self, name: str) -> str | None:
-        return (self._values.get(name) or "").strip() or None
-
-    def number(self, name: str, default: int, least: int, most: int) -> int:
-        text = self.text(name)
-        if text is None:
-            return default
-        if not re.fullmatch("[0-9]{1,20}", text) or not least <= int(text) <= most:
-            raise SettingError(f"{name} must be a whole number from {least} to {most}, not {text}")
-        return int(text)
-
-    def flag(self, name: str, *, default: bool) -> bool:
-        text = self.text(name)
-        if text is None:
-            return default
-        known = {"true": True, "1": True, "yes": True, "on": True}
-        known |= {"false": False, "0": False, "no": False, "off": False}
-        if text.lower() not in known:
-            raise SettingError(f"{name} must be true or false, not {text}")
-        return known[text.lower()]
-
-    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
-        text = self.text(name) or default
-        known = {choice.lower(): choice for choice in allowed}
-        if text.lower() not in known:
-            raise SettingError(f"{name} must be one of {', '.join(allowed)}, not {text}")
-        return known[text.lower()]
-
-    def word(self, name: str, default: str) -> str:
-        text = self.text(name) or default
-        if not re.fullmatch("[a-z_]{1,63}", text):
-            raise SettingError(f"{name} must be a word of small letters and _, not {text!r}")
-        return text
-
-    def origins(self, name: str) -> tuple[str, ...]:
-        try:
-            return parse_origins(self.text(name) or "")
-        except ValueError as error:
-            raise SettingError(
-                f"{name} must be * alone, or origins such as https://shop.example with commas "
-                "between them, in lower case, without a path, a trailing slash or the port that "
-                f"the scheme has anyway, not {str(error)!r}"
-            ) from None
-
-    def prefixes(self, name: str) -> tuple[Prefix, ...]:
-        try:
-            return parse_prefixes(self.text(name) or "")
-        except ValueError as error:
-            raise SettingError(
-                f"{name} must be IPv6 prefixes of 32, 40, 48, 56, 64 or 96 bits, "
-                f"such as 64:ff9b:1::/96, not {error}"
-            ) from None
-
-    def secret(self, name: str, *, shortest: int) -> str | None:
-        value, path = self.text(name), self.text(f"{name}_FILE")
-        if value is None and path is not None:
-            try:
-                value = Path(path).read_text(encoding="utf-8").strip() or None
-            except (OSError, UnicodeDecodeError) as error:
-                raise SettingError(f"{name}_FILE cannot be read: {error}") from None
-        if value is not None and len(value) < shortest:
-            raise SettingError(f"{name} must have at least {shortest} characters")
-        return value
+    def remarks(self) -> list[str]:
+        """Return what the log is to tell of the settings when the service starts."""
+        return [
+            f"{name} is a service link of Kubernetes or Docker, and counts as not set"
+            for name in sorted(self.service_links)
+        ]
 
 
 def from_files() -> dict[str, str]:
     """Return the settings in `.env` and in `instance/running.env`, as far as these are there."""
     found: dict[str, str] = {}
     for path in FILES:
-        found |= {name: value for name, value in dotenv_values(path).items() if value}
+        found |= read_lines(path)
     return found
 
 
-def _database_url(read: _Reader) -> str:
+def _database_url(read: Reader) -> str:
     url = read.text("DATABASE_URL")
     if url is None:
         raise SettingError("DATABASE_URL is not set: postgresql://USER:PASSWORD@HOST:PORT/NAME")
@@ -264,7 +202,7 @@ def _database_url(read: _Reader) -> str:
         ) from None
 
 
-def _redis_url(read: _Reader) -> str:
+def _redis_url(read: Reader) -> str:
     schemes = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
     if url := read.text("REDIS_URL"):
         if url.partition("://")[0] not in schemes:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shop.config import SettingError, Settings
+from shop.config import Settings
+from shop.environment import SettingError
 from shop.keys.caller import address
 from shop.transition import parse_prefixes
 

@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).parent.parent / "shop"
 
 # What everything may import: they import nothing of the features.
 GROUND = {"config", "cors", "errors", "etags", "extensions", "fields", "idempotency", "logs"}
-GROUND |= {"database", "money", "openapi", "options", "origins", "pages", "problems"}
+GROUND |= {"database", "environment", "money", "openapi", "options", "origins", "pages"}
+GROUND |= {"problems"}
 GROUND |= {"prometheus", "redis", "requests", "responses", "terminal", "transition", "version"}
 
 # A feature, and the features below it.

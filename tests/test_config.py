@@ -12,7 +12,8 @@ import pytest
 from dotenv import dotenv_values
 
 from shop import config, create_app
-from shop.config import SettingError, Settings
+from shop.config import Settings
+from shop.environment import SettingError
 
 ROOT = Path(__file__).parent.parent
 DATABASE = {"DATABASE_URL": "postgresql://shop@localhost/shop"}

@@ -23,7 +23,8 @@ import flask_migrate
 from sqlalchemy.exc import SQLAlchemyError
 
 from shop import create_app
-from shop.config import ROOT, RUNNING_ENV, SettingError, Settings, from_files
+from shop.config import ROOT, RUNNING_ENV, Settings, from_files
+from shop.environment import SettingError
 from shop.extensions import db
 from shop.ops.seed import DEMO_ORDERS, DEMO_PRODUCTS, DEMO_SEED, catalogue_is_empty, fill
 

@@ -152,7 +152,10 @@ def worker() -> None:
     each hour. Run one beside the service; of several, one works and the others stand by.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # of all threads: they are waited for below
-    logging.config.dictConfig(logging_config(current_settings().log_level))
+    settings = current_settings()
+    logging.config.dictConfig(logging_config(settings.log_level))
+    for remark in settings.remarks():
+        logger.info(remark)
     stop = threading.Event()
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
     work = threading.Thread(target=Worker(app, stop).run, name="worker", daemon=True)

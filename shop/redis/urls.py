@@ -11,7 +11,8 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from shop.config import REDIS_TIMEOUT, SettingError
+from shop.config import REDIS_TIMEOUT
+from shop.environment import SettingError
 
 SENTINEL_PORT = 26379
 

@@ -1,0 +1,179 @@
+"""Where settings are given: the environment, and files of NAME=VALUE lines under it.
+
+What is wrong with one is told in one line, and never the content of a secret.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dotenv import dotenv_values
+
+from .origins import parse_origins
+from .transition import Prefix, parse_prefixes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MESSAGE_MAX = 500  # characters
+SECRET_BYTES = 65_536
+# What Kubernetes and Docker put into the environment beside a service that is called `redis`:
+# REDIS_PORT=tcp://10.96.0.7:6379.
+LINK = re.compile(r"(tcp|udp|sctp)://.*", re.DOTALL)
+UNFIT = re.compile("[\0\ud800-\udfff]")  # no bytes outside of UTF-8 either, which Python keeps so
+CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
+
+
+class SettingError(ValueError):
+    """A setting is missing or wrong; the message is one line that names it."""
+
+    def __init__(self, message: str) -> None:
+        printable = (
+            char if char.isprintable() else char.encode("unicode_escape").decode()
+            for char in message[:MESSAGE_MAX]
+        )
+        super().__init__("".join(printable))
+
+
+class Reader:
+    """Values of settings in several places, of which the first counts that has a name.
+
+    An empty value counts as not set, and hides those of the places after it.
+    """
+
+    def __init__(self, *places: Mapping[str, str]) -> None:
+        self._places = places
+        self.links: set[str] = set()  # names that hold a service link, and count as not set
+
+    def text(self, name: str) -> str | None:
+        for place in self._places:
+            if name not in place:
+                continue
+            value = place[name].strip()
+            if name.endswith("_PORT") and LINK.fullmatch(value):
+                self.links.add(name)
+                continue
+            if UNFIT.search(value):
+                raise SettingError(f"{name} must be text in UTF-8 without NUL characters")
+            return value or None
+        return None
+
+    def number(self, name: str, default: int, least: int, most: int) -> int:
+        text = self.text(name)
+        if text is None:
+            return default
+        if not re.fullmatch("[0-9]{1,20}", text) or not least <= int(text) <= most:
+            raise SettingError(f"{name} must be a whole number from {least} to {most}, not {text}")
+        return int(text)
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        text = self.text(name)
+        if text is None:
+            return default
+        known = {"true": True, "1": True, "yes": True, "on": True}
+        known |= {"false": False, "0": False, "no": False, "off": False}
+        if text.lower() not in known:
+            raise SettingError(f"{name} must be true or false, not {text}")
+        return known[text.lower()]
+
+    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
+        text = self.text(name) or default
+        known = {choice.lower(): choice for choice in allowed}
+        if text.lower() not in known:
+            raise SettingError(f"{name} must be one of {', '.join(allowed)}, not {text}")
+        return known[text.lower()]
+
+    def word(self, name: str, default: str) -> str:
+        text = self.text(name) or default
+        if not re.fullmatch("[a-z_]{1,63}", text):
+            raise SettingError(f"{name} must be a word of small letters and _, not {text!r}")
+        return text
+
+    def origins(self, name: str) -> tuple[str, ...]:
+        text = self.text(name) or ""
+        try:
+            return parse_origins(text)
+        except ValueError as error:
+            raise SettingError(
+                f"{name} must be * alone, or origins such as https://shop.example with commas "
+                "between them, in lower case, without a path, a trailing slash or the port that "
+                f"the scheme has anyway, not {str(error)!r}"
+            ) from None
+
+    def prefixes(self, name: str) -> tuple[Prefix, ...]:
+        text = self.text(name) or ""
+        try:
+            return parse_prefixes(text)
+        except ValueError as error:
+            raise SettingError(
+                f"{name} must be IPv6 prefixes of 32, 40, 48, 56, 64 or 96 bits, "
+                f"such as 64:ff9b:1::/96, not {error}"
+            ) from None
+
+    def secret(self, name: str, *, shortest: int) -> str | None:
+        """Return a secret, which NAME_FILE may name the file of.
+
+        The first place that has one of the two counts, and there NAME before NAME_FILE.
+        """
+        either = {name, f"{name}_FILE"}
+        here = Reader(next((place for place in self._places if either & place.keys()), {}))
+        told, value = name, here.text(name)
+        if value is None and (path := here.text(f"{name}_FILE")) is not None:
+            told, value = f"{name}_FILE, {path},", _content(f"{name}_FILE", path)
+        if value is None:
+            return None
+        if CONTROL.search(value):
+            raise SettingError(f"{told} must be one line without control characters")
+        if len(value) < shortest:
+            raise SettingError(f"{told} must have at least {shortest} characters")
+        return value
+
+
+def _content(name: str, path: str) -> str:
+    """Return the secret in the file that the setting `name` names, without space around it."""
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise SettingError(f"{name} is not a file: {path}")
+        with Path(path).open("rb") as file:
+            content = file.read(SECRET_BYTES + 1)
+    except OSError as error:
+        raise SettingError(f"{name} cannot be read: {path}: {error.strerror}") from None
+    if len(content) > SECRET_BYTES:
+        raise SettingError(f"{name} has more than {SECRET_BYTES} bytes: {path}")
+    try:
+        text = content.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise SettingError(f"{name} is not text in UTF-8: {path}") from None
+    if not text:
+        raise SettingError(f"{name} is empty: {path}")
+    return text
+
+
+def read_lines(path: Path) -> dict[str, str]:
+    """Return what a file of NAME=VALUE lines sets; nothing where there is no file.
+
+    Values are taken as they are written: `${…}` may be part of a password.
+    """
+    try:
+        found = dotenv_values(path, encoding="utf-8-sig", interpolate=False)
+    except UnicodeDecodeError:
+        raise SettingError(f"{path} is not text in UTF-8") from None
+    except OSError as error:
+        raise SettingError(f"{path} cannot be read: {error.strerror}") from None
+    return {name: value for name, value in found.items() if value}
+
+
+def without_loaded(environment: Mapping[str, str], path: Path) -> dict[str, str]:
+    """Return the environment without what the `flask` command has taken from a file.
+
+    It loads `.env` into the environment before the application, and replaces `${…}` in it.
+    """
+    loaded = dotenv_values(path, encoding="utf-8") if read_lines(path) else {}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in loaded or value != loaded[name]
+    }
