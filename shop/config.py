@@ -81,6 +81,7 @@ TRANSACTION_IDLE_SECONDS = 10
 class Settings:
     database_url: str
     redis_url: str
+    redis_key_prefix: str  # of every name, for those who share a Redis
     redis_max_connections: int  # per worker
     redis_enabled: bool
     redis_cache_ttl: int  # seconds, products
@@ -132,6 +133,7 @@ class Settings:
         return cls(
             database_url=_database_url(read),
             redis_url=_redis_url(read),
+            redis_key_prefix=read.key_prefix("REDIS_KEY_PREFIX"),
             redis_max_connections=read.number("REDIS_MAX_CONNECTIONS", 50, 10, 10_000),
             redis_enabled=read.flag("REDIS_ENABLED", default=True),
             redis_cache_ttl=read.number("REDIS_CACHE_TTL", 300, 1, DAY),

@@ -92,6 +92,14 @@ class Reader:
             raise SettingError(f"{name} must be a word of small letters and _, not {text!r}")
         return text
 
+    def key_prefix(self, name: str) -> str:
+        text = self.text(name) or ""
+        if not re.fullmatch("[A-Za-z0-9_.:-]{0,64}", text):
+            raise SettingError(
+                f"{name} must have 64 letters, digits and _ . : - at most, not {text!r}"
+            )
+        return text
+
     def origins(self, name: str) -> tuple[str, ...]:
         text = self.text(name) or ""
         try:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import click
 from sqlalchemy.exc import DBAPIError
 
-from shop.redis import RedisUnavailable, redis_connection
+from shop.redis import ForeignError, RedisUnavailable, UnknownOwnerError, redis_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from shop.redis import RedisConnection
+
+SCANNED = 500  # keys, by one call
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,10 +44,26 @@ def needs_redis() -> Iterator[RedisConnection]:
     try:
         yield connection
     except RedisUnavailable as error:
-        reason = error.__cause__ or "see the log"
-        raise click.ClickException(f"Redis does not answer: {reason}") from None
+        raise click.ClickException(_told(error.__cause__)) from None
+
+
+def _told(reason: BaseException | None) -> str:
+    if isinstance(reason, UnknownOwnerError):
+        return f"the database cannot be used: {reason}"
+    if isinstance(reason, ForeignError):
+        return f"Redis is not used: {reason}"
+    return f"Redis does not answer: {reason or 'see the log'}"
 
 
 def call_redis(command: Callable[[Any], Any]) -> Any:
     with needs_redis() as connection:
         return connection.call(command)
+
+
+def scan(pattern: str) -> list[bytes]:
+    """Return the names that match, without the prefix that all have. Looks at all of Redis."""
+    prefix = redis_connection().prefix
+    found = call_redis(
+        lambda client: set(client.scan_iter(match=f"{prefix}{pattern}", count=SCANNED))
+    )
+    return sorted(key[len(prefix) :] for key in found)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from conftest import Make, MakeRelay, Relay, Service, Shop
 
+    from shop.cache.installation import Found
+    from shop.cache.outbox import Outbox
     from shop.embedded.servers import Postgres, Redis
 
 KEY, PAGES = "products:id:1", "products:list:generation"
@@ -596,13 +598,13 @@ def test_a_look_that_was_slow_until_the_database_was_gone_does_not_count(
     with shop.app.app_context():
         watch = cache.backend.watch
 
-    def slow() -> bool:
+    def slow(outbox: Outbox) -> Found:
         watch._clear -= 100  # so much later it is when the database turns out to be gone
         way.close()
-        return is_empty()
+        return ask(outbox)
 
-    is_empty = cache.outbox.is_empty
-    monkeypatch.setattr(cache.outbox, "is_empty", slow)
+    ask = cache.installation.look
+    monkeypatch.setattr(cache.installation, "look", slow)
     look(shop)
     monkeypatch.undo()
     assert shop.get("/products/1").status_code == 503

@@ -266,7 +266,7 @@ def test_a_second_attempt_takes_over_and_a_late_first_one_brings_nothing_back(
     connection = connect(debuggable)
 
     def attempt(token: str, before: str) -> Entry:
-        arguments = (token * 8, 3000, before * 8, len(GENERATIONS))
+        arguments = (token * 8, 3000, before * 8, "", len(GENERATIONS))
         lease, reply = connection.eval(READ, [*GENERATIONS, KEY], arguments)
         return Entry(lease, State(reply[:1]), reply[1:])
 
@@ -368,7 +368,7 @@ def test_a_stamp_has_all_generations_in_order(protocol: Protocol, client: Any) -
         [entry] = protocol.read(names, [KEY])
         stamp = entry.lease.decode().split()[0]
         epoch = client.info("replication")["master_replid"][:16]
-        assert stamp == f"{epoch}:{'.'.join(client.mget(names))}"
+        assert stamp == f"{epoch}::{'.'.join(client.mget(names))}"
         protocol.give_back({KEY: entry.lease})
 
 
@@ -388,7 +388,7 @@ class Breaking:
     """A connection that breaks under each first attempt, which arrives late."""
 
     def __init__(self, connection: RedisConnection) -> None:
-        self.is_cluster = connection.is_cluster
+        self.is_cluster, self.origin = connection.is_cluster, connection.origin
         self.together = connection.together
         self.sent: list[tuple[str, Any, Any]] = []
         self._connection = connection
@@ -433,7 +433,7 @@ def test_a_write_between_the_steps_of_a_cluster_leaves_nothing_old(
         if write:
             cluster.suspend([PRICES], "a")
             cluster.release([PRICES], "a")
-        arguments = (new_token(), 3000, "", b".".join(found))
+        arguments = (new_token(), 3000, "", "", b".".join(found))
         lease, reply = connection.eval(READ_ENTRY, [KEY], arguments)
         return lease, State(reply[:1])
 

@@ -57,7 +57,7 @@ class RedisBackend(BaseCache):
     # Flask-Caching's own interface. Without Redis: nothing found, nothing stored.
 
     def get(self, key: str) -> Any:
-        entry = self._try(lambda client: client.get(key))
+        entry = self._try(lambda client: client.get(self._named(key)))
         return None if entry is None else json.loads(entry.rpartition(b"\n")[2])
 
     def set(self, key: str, value: Any, timeout: int | timedelta | None = None) -> bool | None:
@@ -67,10 +67,10 @@ class RedisBackend(BaseCache):
         return self._store(key, value, timeout, nx=True)
 
     def has(self, key: str) -> bool:
-        return bool(self._try(lambda client: client.exists(key)))
+        return bool(self._try(lambda client: client.exists(self._named(key))))
 
     def delete(self, key: str) -> bool:
-        return bool(self._try(lambda client: client.delete(key)))
+        return bool(self._try(lambda client: client.delete(self._named(key))))
 
     def clear(self) -> bool:
         """Do nothing: the database holds more than the cache. Use `delete_memoized`."""
@@ -81,7 +81,11 @@ class RedisBackend(BaseCache):
     ) -> bool:
         ttl = self.default_timeout if timeout is None else timeout
         data = json.dumps(value, separators=(",", ":"))
-        return bool(self._try(lambda client: client.set(key, data, ex=ttl or None, nx=nx)))
+        name = self._named(key)
+        return bool(self._try(lambda client: client.set(name, data, ex=ttl or None, nx=nx)))
+
+    def _named(self, key: str) -> str:
+        return f"{self.connection.prefix}{key}"
 
     def _try(self, command: Any) -> Any:
         try:

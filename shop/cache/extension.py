@@ -27,12 +27,14 @@ call computes. A document is encoded once, when it is computed; a hit returns th
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, cast
 
 from flask import g
 from flask_caching import Cache as FlaskCache
 from sqlalchemy import event
 
+from .installation import Installation
 from .memoize import Id, MemoizedMany, MemoizedOne
 from .outbox import Outbox
 from .tags import Tag
@@ -59,6 +61,7 @@ class Cache(FlaskCache):
         super().__init__(with_jinja2_ext=False)
         self.memoized: list[Memoized] = []
         self.tags: list[Tag] = []
+        self.installation = Installation(db)
         self.outbox = Outbox(db)
         self.session = db.session
         event.listen(db.session, "before_flush", self._note_flush)
@@ -68,7 +71,8 @@ class Cache(FlaskCache):
     def init_app(self, app: Flask, config: Any = None) -> None:
         super().init_app(app, config)
         backend = self._backend(app)
-        backend.watch = Watch(backend, self.outbox, self.memoized)
+        backend.watch = Watch(backend, self.outbox, self.installation, self.memoized)
+        backend.connection.introduce = partial(backend.watch.introduce, app)
 
     def watch(self, app: Flask) -> threading.Event:
         """Look at the outbox in a thread, so that no read has to; ends when the event is set."""

@@ -18,8 +18,6 @@ from sqlalchemy import (
     text,
 )
 
-from .statements import each_statement_alone
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -60,10 +58,6 @@ class Outbox:
         """Keep names, within the session's transaction."""
         rows = [{"name": name, "writer": writer} for name in names]
         self._db.session.execute(ADD, rows)
-
-    def is_empty(self) -> bool:
-        with self._db.engine.connect() as connection, each_statement_alone(connection):
-            return not connection.scalar(self.any)
 
     @property
     def any(self) -> Select[bool]:

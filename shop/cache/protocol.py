@@ -10,10 +10,11 @@ name is in one of these states:
     suspended   writers TOKEN=UNTIL ...              writers are about to commit, or have died
     generation  16 hexadecimal digits
 
-STAMP is EPOCH:GENERATION, or with tags EPOCH:GENERATION.GENERATION and so on: that of the family
-first. The epoch is the replication id of the server that holds the entry: a new one each time that
-it starts or becomes a master, so that one which was restarted, restored or promoted begins with
-nothing valid. UNTIL is in milliseconds of that server's clock. docs/cache.md has the proof.
+STAMP is EPOCH:ORIGIN:GENERATION, or with tags EPOCH:ORIGIN:GENERATION.GENERATION and so on: that of
+the family first. The epoch is the replication id of the server that holds the entry: a new one each
+time that it starts or becomes a master, so that one which was restarted, restored or promoted
+begins with nothing valid. The origin names whose document it is (`installation.py`). UNTIL is in
+milliseconds of that server's clock. docs/cache.md has the proof.
 """
 
 from __future__ import annotations
@@ -80,6 +81,11 @@ class Entry(NamedTuple):
     document: bytes  # other than in a HIT, an expired one; empty if there is none
 
 
+def origin_of(lease: bytes) -> bytes:
+    """Return of which origin a document has to be that is to be stored under a lease."""
+    return lease.split(b":", 2)[1]
+
+
 class Protocol:
     """The steps, each one round trip (on a cluster one for each name).
 
@@ -104,23 +110,24 @@ class Protocol:
 
     def _read(self, script: str, keys: Sequence[str], generations: int | bytes) -> list[Entry]:
         first, second = new_token(), new_token()
-        patience = _milliseconds(LEASE_SECONDS)
+        patience, origin = _milliseconds(LEASE_SECONDS), self._connection.origin
         lease, *replies = self._connection.eval(
             script,
             keys,
-            (first, patience, "", generations),
-            again=(second, patience, first, generations),
+            (first, patience, "", origin, generations),
+            again=(second, patience, first, origin, generations),
         )
         return [Entry(lease, State(reply[:1]), reply[1:]) for reply in replies]
 
     def peek(self, generations: Sequence[str], key: str) -> bytes | None:
         """Return the document of an entry if it is a hit, else None, and leave nothing."""
         found: bytes | None
+        origin = self._connection.origin
         if not self._connection.is_cluster:
-            found = self._eval(PEEK, [*generations, key], ())
+            found = self._eval(PEEK, [*generations, key], (origin,))
         else:
             current = [self._eval(PEEK_GENERATION, [name], ()) or b"" for name in generations]
-            found = self._eval(PEEK_ENTRY, [key], (b".".join(current),))
+            found = self._eval(PEEK_ENTRY, [key], (origin, b".".join(current)))
         return found
 
     def fill(self, documents: Mapping[str, tuple[bytes, float, bytes]]) -> int:

@@ -15,8 +15,9 @@ from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
 from shop.config import current_settings, is_database_gone
 from shop.redis import RedisUnavailable
 
+from .installation import computed_by
 from .metrics import ERRORS, NOT_ADMITTED, REFUSED_FILLS, WAITS, reads
-from .protocol import LEASE_SECONDS, MISSING_SECONDS, Entry, Fill, State
+from .protocol import LEASE_SECONDS, MISSING_SECONDS, Entry, Fill, State, origin_of
 from .statements import each_statement_alone
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class Reader:
         try:
             with _reading(self._cache.session()):
                 computed = self._compute(positions)
+                is_ours = self._is_computed_for(leases)
         except BaseException as error:
             self._give_back(leases)
             expired = {position: entry.document for position, entry in entries.items()}
@@ -131,7 +133,19 @@ class Reader:
         else:
             self._count(Outcome.MISS, positions)
             self._take(computed, positions)
-            self._fill(leases)
+            if is_ours:
+                self._fill(leases)
+            else:
+                self._give_back(leases)
+
+    def _is_computed_for(self, leases: Mapping[int, bytes]) -> bool:
+        """Tell whether the database that has computed is the one that the leases are for."""
+        return all(
+            computed_by(
+                self._cache.session.connection(), self._cache.backend.watch.identity, wanted
+            )
+            for wanted in set(map(origin_of, leases.values()))
+        )
 
     def _take(self, computed: Mapping[int, bytes], positions: list[int]) -> None:
         self.documents |= {position: computed.get(position, b"") for position in positions}

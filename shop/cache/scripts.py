@@ -36,10 +36,10 @@ local function is_suspended(key, value)
 end
 """
 
-# The stamp of this moment, of the generations among `values`, which are those of KEYS. A lost
-# generation is followed by a new one: the token of this attempt. No other attempt has it, so a copy
-# that arrives late brings back no value that was there before.
-_STAMP = f"""
+# The generations of this moment among `values`, which are those of KEYS. A lost generation is
+# followed by a new one: the token of this attempt. No other attempt has it, so a copy that arrives
+# late brings back no value that was there before.
+_GENERATIONS = f"""
 {_BOUND}
 local suspended, generations = false, {{}}
 for i = 1, count do
@@ -52,7 +52,6 @@ for i = 1, count do
   end
   generations[i] = one
 end
-local stamp = epoch .. ':' .. table.concat(generations, '.')
 """
 
 # An entry is answered only with the stamp of this moment: epoch and generations are unique values
@@ -112,13 +111,15 @@ return answer
 """
 
 # KEYS: generations, entries. ARGV: token, lease in milliseconds, the token of an attempt before
-# this one, the number of generations.
+# this one, the origin of what will be computed, the number of generations.
 READ = f"""
 {_NOW}
 {_EPOCH}
-local token, patience, before, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local token, patience, before, origin, count = unpack(ARGV)
+count = tonumber(count)
 local values = redis.call('MGET', unpack(KEYS))
-{_STAMP}
+{_GENERATIONS}
+local stamp = epoch .. ':' .. origin .. ':' .. table.concat(generations, '.')
 {_READ}
 """
 
@@ -128,33 +129,35 @@ local values = redis.call('MGET', unpack(KEYS))
 GENERATION = f"""
 {_EPOCH}
 local token, count, values = ARGV[1], 1, redis.call('MGET', KEYS[1])
-{_STAMP}
-return not suspended and stamp
+{_GENERATIONS}
+return not suspended and epoch .. ':' .. generations[1]
 """
 # KEYS: an entry. ARGV: token, lease in milliseconds, the token of an attempt before this one, the
-# generations, empty if one is suspended.
+# origin of what will be computed, the generations, empty if one is suspended.
 READ_ENTRY = f"""
 {_NOW}
 {_EPOCH}
 {_BOUND}
-local token, patience, before = ARGV[1], ARGV[2], ARGV[3]
+local token, patience, before, origin, generations = unpack(ARGV)
 local values, count = redis.call('MGET', KEYS[1]), 0
-local stamp, suspended = epoch .. ':' .. ARGV[4], ARGV[4] == ''
+local stamp, suspended = epoch .. ':' .. origin .. ':' .. generations, generations == ''
 {_READ}
 """
 
 # What READ would answer if all are hits; nothing otherwise, and no lease.
-# `hits` takes names: so many generations, then entries.
+# `hits` takes names: so many generations, then entries. Their origin is ARGV[1].
 HITS = f"""
 {_NOW}
 {_EPOCH}
 {_ENTRY}
+local origin = ARGV[1]
+
 local function hits(count, names)
   local values = redis.pcall('MGET', unpack(names))
   if values.err then
     return
   end
-  local stamp, documents = epoch .. ':' .. (values[1] or ''), {{}}
+  local stamp, documents = epoch .. ':' .. origin .. ':' .. (values[1] or ''), {{}}
   for i = 2, count do
     stamp = stamp .. '.' .. (values[i] or '')
   end
@@ -171,7 +174,7 @@ end
 """
 
 # What READ would answer if the entry is a hit; nothing otherwise, and no lease.
-# KEYS: generations, the entry.
+# KEYS: generations, the entry. ARGV: the origin.
 PEEK = f"""
 {HITS}
 local documents = hits(#KEYS - 1, KEYS)
@@ -183,12 +186,12 @@ PEEK_GENERATION = f"""
 local generation = redis.call('MGET', KEYS[1])[1]
 return generation and epoch .. ':' .. generation
 """
-# KEYS: the entry. ARGV: the generations.
+# KEYS: the entry. ARGV: the origin, the generations.
 PEEK_ENTRY = f"""
 {_NOW}
 {_EPOCH}
 {_ENTRY}
-return current(redis.call('MGET', KEYS[1])[1], epoch .. ':' .. ARGV[1] .. ' ')
+return current(redis.call('MGET', KEYS[1])[1], epoch .. ':' .. ARGV[1] .. ':' .. ARGV[2] .. ' ')
 """
 
 # Only the lease of this reader becomes an entry. A writer that suspended the name since has

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from .backend import RedisBackend
+    from .installation import Found, Installation
     from .memoize import Memoized
     from .outbox import Outbox
 
@@ -40,15 +41,26 @@ PATIENCE_SECONDS = 1.0  # that a read waits for another's look
 LOOKS = 2  # of one read: the first may have taken so long that it does not count
 
 
+class _StandbyError(Exception):
+    pass
+
+
 class Watch:
     """What this process knows of the outbox."""
 
     def __init__(
-        self, backend: RedisBackend, outbox: Outbox, functions: Sequence[Memoized]
+        self,
+        backend: RedisBackend,
+        outbox: Outbox,
+        installation: Installation,
+        functions: Sequence[Memoized],
     ) -> None:
+        self.identity = ""  # of the installation, as the last look that counts has found it
         self._backend = backend
         self._outbox = outbox
+        self._installation = installation
         self._functions = functions
+        self._origin = b""
         self._clear = float("-inf")  # when the last look began that counts
         self._looking = threading.Lock()
         self._moved = False  # to another master, which has not been told so far
@@ -79,11 +91,29 @@ class Watch:
         with self._looking:
             self._look()
 
+    def introduce(self, app: Flask) -> None:
+        """Find out whose Redis this is, ahead of the first call of it."""
+        if not self._looking.acquire(timeout=PATIENCE_SECONDS):
+            return
+        try:
+            if not self._backend.connection.ownership.is_known:  # nobody else has looked meanwhile
+                with app.app_context():
+                    self._look()
+        finally:
+            self._looking.release()
+
     def _look(self) -> None:
         began, trouble = time.monotonic(), ""
         try:
+            found = self._ask_database()
+            if not self._is_ours(found):
+                return
             self._greet_master()
-            self._empty_outbox()
+            if not found.outbox_is_empty:
+                self._empty_outbox()
+            self._begin(found)
+        except _StandbyError as error:
+            trouble = f"The cache is not used: {error}"
         except RedisUnavailable as error:
             trouble = f"The outbox cannot be emptied: {error.__cause__ or 'no Redis'}"
         except SQLAlchemyError as error:
@@ -98,15 +128,36 @@ class Watch:
             logger.warning("%s", trouble)
         self._trouble = trouble
 
-    def _empty_outbox(self) -> None:
+    def _ask_database(self) -> Found:
         try:
-            empty = self._outbox.is_empty()
+            found = self._installation.look(self._outbox)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-            empty = self._outbox.is_empty()  # was it that connection, or is it the database?
-        if empty:
-            return
+            # Was it that connection, or is it the database?
+            found = self._installation.look(self._outbox)
+        if found.life is None:
+            raise _StandbyError("the database is a standby, which may be behind")
+        return found
+
+    def _is_ours(self, found: Found) -> bool:
+        """Tell whether Redis is of this installation; what is known stays true while it is away."""
+        connection = self._backend.connection
+        try:
+            connection.claim(found.identity)
+        except RedisUnavailable:
+            if not connection.ownership.is_known:
+                raise
+        return not connection.ownership.is_foreign
+
+    def _begin(self, found: Found) -> None:
+        """From here on documents of another installation or life of the database are none."""
+        if self._origin not in {b"", found.origin}:
+            logger.warning("The database is not the one of before: the cache begins anew")
+        self.identity, self._origin = found.identity, found.origin
+        self._backend.connection.begin(found.origin)
+
+    def _empty_outbox(self) -> None:
         if not self._backend.connection.available:
             raise RedisUnavailable
         if replayed := self._outbox.replay(self._backend.protocol.release):
@@ -131,9 +182,11 @@ class Watch:
         return stop
 
     def _watch(self, app: Flask, stop: threading.Event) -> None:
-        while not stop.wait(WATCH_SECONDS):
+        while True:
             try:
                 with app.app_context():
                     self.look()
             except Exception:  # whatever it is, the watch must go on
                 logger.exception("The outbox could not be looked at")
+            if stop.wait(WATCH_SECONDS):
+                return

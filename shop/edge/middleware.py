@@ -158,8 +158,10 @@ class Edge:
         if asked.session:
             keys += [session_documents.generation_key, session_documents.prefix + asked.session]
             session = str(int(time.time()) + UNRENEWED_SECONDS)
-        arguments = ["1" if self._enforced else "", session, *address.arguments]
-        answer: list[Any] = self._connection.eval(ANSWER, keys, arguments)
+        connection = self._connection
+        enforced = "1" if self._enforced else ""
+        arguments = [connection.origin, connection.prefix, enforced, session, *address.arguments]
+        answer: list[Any] = connection.eval(ANSWER, keys, arguments)
         return answer
 
 

@@ -7,11 +7,11 @@ from shop.limits.scripts import DECIDE
 # KEYS: the records of a client and of its address, which may be one; for each group of entries
 # their generations and names; if there are rows, their generation and the names of those that are
 # given; for each join its generation; if a session is sent, its generation and name.
-# ARGV: 1 if limits are enforced; of a session the time that it must last until, in seconds of a
-# host's clock, as its end is; the prefix of the rows that entries name, empty if none does; how
-# many rows are given; the numbers of groups and joins; for each group the numbers of its
-# generations and entries; for each join the member of a row that has a number, and the prefix; for
-# each policy what DECIDE asks.
+# ARGV: the origin of documents; what names in Redis begin with; 1 if limits are enforced; of a
+# session the time that it must last until, in seconds of a host's clock, as its end is; the prefix
+# of the rows that entries name, empty if none does; how many rows are given; the numbers of groups
+# and joins; for each group the numbers of its generations and entries; for each join the member of
+# a row that has a number, and the prefix; for each policy what DECIDE asks.
 # Returns nothing for a session that is not known or soon to be renewed. Else what DECIDE returns;
 # if all that was asked for are hits, the entries, the rows, and for each join numbers and documents
 # in turn. What can fail comes before anything is charged.
@@ -20,29 +20,29 @@ ANSWER = f"""
 local function decide(KEYS, ARGV)
 {DECIDE.replace(TIME, "")}  -- it is asked above
 end
-if ARGV[2] ~= '' then
+if ARGV[4] ~= '' then
   local session = hits(1, {{KEYS[#KEYS - 1], KEYS[#KEYS]}})
   local ends = session and string.match(session[1], '"expires_at":(%d+)')
-  if not ends or tonumber(ends) < tonumber(ARGV[2]) then
+  if not ends or tonumber(ends) < tonumber(ARGV[4]) then
     return {{}}
   end
 end
 
-local prefix, given = ARGV[3], tonumber(ARGV[4])
-local joins_at = 7 + 2 * ARGV[5]
-local policies_at = joins_at + 2 * ARGV[6]
+local place, prefix, given = ARGV[2], ARGV[5], tonumber(ARGV[6])
+local joins_at = 9 + 2 * ARGV[7]
+local policies_at = joins_at + 2 * ARGV[8]
 local usages = {{}}
 if #ARGV >= policies_at then
   usages = decide({{KEYS[1], KEYS[2]}}, {{unpack(ARGV, policies_at)}})
   for i = 1, #usages, 4 do
-    if usages[i] == 0 and ARGV[1] == '1' then
+    if usages[i] == 0 and ARGV[3] == '1' then
       return {{usages}}
     end
   end
 end
 
 local at, entries, rows = 3, {{}}, {{}}  -- `at`: of the next key
-for i = 7, joins_at - 1, 2 do
+for i = 9, joins_at - 1, 2 do
   local count, last = tonumber(ARGV[i]), at + ARGV[i] + ARGV[i + 1] - 1
   local documents = hits(count, {{unpack(KEYS, at, last)}})
   if not documents then
@@ -64,7 +64,7 @@ if prefix ~= '' or given > 0 then
     end
     for i = 1, #entries do
       for id in string.gmatch(string.match(entries[i], '^{{"ids":%[([%d,]+)%]') or '', '%d+') do
-        local name = prefix .. id
+        local name = place .. prefix .. id
         if not known then
           names[#names + 1] = name
         elseif not known[name] then
@@ -88,7 +88,7 @@ for i = joins_at, policies_at - 1, 2 do
     local number = string.match(row, member)
     if number and not known[number] then
       known[number], numbers[#numbers + 1] = true, number
-      names[#names + 1] = ARGV[i + 1] .. number
+      names[#names + 1] = place .. ARGV[i + 1] .. number
     end
   end
   local documents = #numbers == 0 and {{}} or hits(1, names)

@@ -15,11 +15,12 @@ from shop.categories.models import Category
 from shop.config import CATEGORIES_LIMIT, PRODUCTS_LIMIT, current_settings
 from shop.extensions import cache as memo
 from shop.extensions import db
+from shop.limits import record
 from shop.pages import has_more
 from shop.products import service as products
 from shop.products.models import Product
-from shop.redis import RedisUnavailable
-from shop.terminal import call_redis, needs_database, needs_redis
+from shop.redis import RedisUnavailable, redis_connection
+from shop.terminal import call_redis, needs_database, needs_redis, scan
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
@@ -36,11 +37,8 @@ FEATURES = ("categories", "key", "products", "session", "stats")  # what keys be
 
 def _entries(function: Memoized) -> list[bytes]:
     """Return the keys of a function's entries, current or not. Scans; not for requests."""
-    keys: list[bytes] = call_redis(
-        lambda client: list(client.scan_iter(match=function.pattern, count=BATCH))
-    )
     others = (function.generation_key, function.missing_key, function.admission_key)
-    return [key for key in keys if key.decode("utf-8", "replace") not in others]
+    return [key for key in scan(function.pattern) if key.decode("utf-8", "replace") not in others]
 
 
 @cache.command()
@@ -105,7 +103,8 @@ def replay() -> None:
 @click.argument("key")
 def show(key: str) -> None:
     """Show the entry KEY, such as products:id:123, and the seconds it has left."""
-    value, seconds = call_redis(lambda client: (client.get(key), client.ttl(key)))
+    [name] = redis_connection().named([key])
+    value, seconds = call_redis(lambda client: (client.get(name), client.ttl(name)))
     if value is None:
         raise click.ClickException(f"no entry {key}")
     click.echo(value.decode("utf-8", "replace"))
@@ -132,6 +131,21 @@ def _release(keys: list[bytes]) -> int:
         with needs_redis():
             memo.backend.protocol.release(keys[start : start + BATCH])
     return len(keys)
+
+
+@cache.command()
+@needs_database
+def claim() -> None:
+    """Let Redis be this installation's, whoever had it.
+
+    What is there of another is left to expire, but for what clients have used of its quotas.
+    """
+    with needs_redis() as connection:
+        connection.claim(memo.installation.identity(), by_force=True)
+        clients = connection.named(scan(f"{record.PREFIX}*"))
+        for client in clients:
+            connection.call(lambda redis: redis.unlink(client))  # noqa: B023  (called now)
+    click.echo(f"claimed; {len(clients)} clients have their whole quota again")
 
 
 @cache.command()

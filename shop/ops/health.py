@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 2.0  # that a look may take; after it a server counts as unre
 
 class Health(NamedTuple):
     database: str  # ok, or unreachable
-    redis: str  # ok, unreachable, or disabled
+    redis: str  # ok, unreachable, foreign, or disabled
 
     @property
     def serves(self) -> bool:
@@ -30,7 +30,7 @@ class Health(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        return self.serves and self.redis != "unreachable"
+        return self.serves and self.redis in {"ok", "disabled"}
 
 
 class Look:
@@ -107,5 +107,5 @@ def _redis() -> str:
     try:
         connection.call(lambda client: client.ping())
     except RedisUnavailable:
-        return "unreachable"
+        return "foreign" if connection.ownership.is_foreign else "unreachable"
     return "ok"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from flask.cli import AppGroup
 
-from shop import installation
+from shop.extensions import cache
 from shop.terminal import needs_database
 
 db_identity = AppGroup("db-identity", help="The identity of this installation, in its database.")
@@ -15,11 +15,11 @@ db_identity = AppGroup("db-identity", help="The identity of this installation, i
 @needs_database
 def show() -> None:
     """Print the identity."""
-    click.echo(installation.identity())
+    click.echo(cache.installation.identity())
 
 
 @db_identity.command()
 @needs_database
 def renew() -> None:
     """Make this database an installation of its own, after it was copied from another."""
-    click.echo(installation.renew())
+    click.echo(cache.installation.renew())

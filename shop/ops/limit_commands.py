@@ -16,7 +16,8 @@ from shop.keys.caller import Caller, address
 from shop.limits import limiter, record, scripts
 from shop.limits.policies import POLICIES, QUOTAS, quota
 from shop.logs import shown
-from shop.terminal import call_redis, needs_redis
+from shop.redis import redis_connection
+from shop.terminal import call_redis, needs_redis, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -87,7 +88,7 @@ def show(client: str) -> None:
 @click.argument("client")
 def reset(client: str) -> None:
     key = record.key(_named(client))
-    removed = call_redis(lambda redis: redis.unlink(key))
+    removed = call_redis(lambda redis: redis.unlink(*redis_connection().named([key])))
     click.echo(f"reset {key}" if removed else f"{key}: nothing is used")
 
 
@@ -97,8 +98,7 @@ def reset(client: str) -> None:
 )
 def top(count: int) -> None:
     """Show the clients that use most of a quota, and those that are refused most."""
-    pattern = f"{record.PREFIX}*"
-    keys = call_redis(lambda redis: sorted(set(redis.scan_iter(match=pattern, count=BATCH))))
+    keys = scan(f"{record.PREFIX}*")
     used: list[tuple[str, Line]] = []
     refused: list[tuple[str, Line]] = []
     for start in range(0, len(keys), BATCH):

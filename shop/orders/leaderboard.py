@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
+    from shop.redis import RedisConnection
+
     Score = tuple[int, float]  # of a product
 
 logger = logging.getLogger(__name__)
@@ -42,19 +44,41 @@ MAKING = timedelta(seconds=10)  # after which whoever makes a board is taken for
 PATIENCE_SECONDS = 3.0  # that a reader waits for it
 PAUSE_SECONDS = 0.05  # between two looks
 BATCH = 1000  # products
-NOBODY = "0"  # no product; with it a board is there even if nothing has sold
+ORIGIN_DIGITS = 10  # that a score has without rounding
+NOBODY = "0"  # no product; with it a board is there even if nothing has sold, and its score says of
+# which origin (`cache/installation.py`) it is: a number below that of any product
 NOTHING = 2.0 ** (-HORIZON / HALF_LIFE) / 2  # less than the oldest unit that is looked at
 
-# KEYS: boards. ARGV: for each product its id and score.
-# A board that is not there stays so: whoever reads it makes it, of all sales.
-FEED = """
-for _, board in ipairs(KEYS) do
-  if redis.call('EXISTS', board) == 1 then
-    for i = 1, #ARGV, 2 do
-      redis.call('ZINCRBY', board, ARGV[i + 1], ARGV[i])
-    end
+_IS_OURS = f"""
+local function is_ours(board, origin)
+  local found = redis.call('ZSCORE', board, '{NOBODY}')
+  return found and tonumber(found) == tonumber(origin)
+end
+"""
+
+# KEYS: the board, what is sold while it is made. ARGV: the origin, for each product its id and
+# score. A board that is not there stays so: whoever reads it makes it, of all sales.
+FEED = f"""
+{_IS_OURS}
+local function feed(board)
+  for i = 2, #ARGV, 2 do
+    redis.call('ZINCRBY', board, ARGV[i + 1], ARGV[i])
   end
 end
+
+if is_ours(KEYS[1], ARGV[1]) then
+  feed(KEYS[1])
+end
+if redis.call('EXISTS', KEYS[2]) == 1 then
+  feed(KEYS[2])
+end
+"""
+
+# KEYS: a board. ARGV: its origin, how many. Returns the best and their scores, in turn.
+READ = f"""
+{_IS_OURS}
+return is_ours(KEYS[1], ARGV[1])
+  and redis.call('ZREVRANGE', KEYS[1], 0, ARGV[2], 'WITHSCORES') or {{}}
 """
 
 # KEYS: the board of what is sold meanwhile. ARGV: nobody, milliseconds. Returns 1 for the one who
@@ -95,7 +119,7 @@ def feed(order: Mapping[str, Any], sign: int = 1) -> None:
     if created_at < board.hour - HORIZON:
         return
     weight = sign * 2.0 ** ((created_at - board.hour) / HALF_LIFE)
-    arguments: list[object] = []
+    arguments: list[object] = [board.origin]
     for line in order["lines"]:
         arguments += (line["product_id"], line["quantity"] * weight)
     try:
@@ -145,22 +169,27 @@ def _make(board: _Board) -> Sequence[Score]:
 class _Board:
     """The board of the current hour. What calls Redis raises RedisUnavailable."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: RedisConnection | None = None) -> None:
+        self._connection = connection or redis_connection()
+        self.origin = -int(self._connection.origin[:ORIGIN_DIGITS] or b"0", 16)
         self.hour = _hour()
         self.key = f"{FAMILY}:{self.hour:%Y-%m-%dT%H}"
-        self.making = f"{{{self.key}}}:making"  # which a cluster keeps beside it
+        self.making = self.beside("making")
+
+    def beside(self, name: str) -> str:
+        """Return a name that a cluster keeps where the board is: its hash tag is all of the key."""
+        return f"{{{self._connection.prefix}{self.key}}}:{name}"
 
     def read(self, count: int) -> list[Score]:
         """Return the best, in any case one: nobody. Nothing if there is no such board."""
-        found = redis_connection().call(
-            lambda client: client.zrange(self.key, 0, count, desc=True, withscores=True)
-        )
-        return [(int(member), score) for member, score in found]
+        found = self._connection.eval(READ, [self.key], [self.origin, count])
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return [(int(member), float(score)) for member, score in pairs]
 
     def begin(self) -> bool:
         """Let sales be fed to a second board; tell whether nobody has done so."""
         arguments = [NOBODY, _milliseconds(MAKING)]
-        return bool(redis_connection().eval(BEGIN, [self.making], arguments))
+        return bool(self._connection.eval(BEGIN, [self.making], arguments))
 
     def scores(self) -> list[Score]:
         """Return what the database says, in the order of Redis."""
@@ -178,23 +207,26 @@ class _Board:
 
     def finish(self, scores: Iterable[Score]) -> bool:
         """Let the board be these, and what was sold meanwhile, at once; tell whether it is."""
-        connection = redis_connection()
-        draft = f"{{{self.key}}}:{secrets.token_hex(4)}"
-        members = {NOBODY: 0.0} | {str(product_id): score for product_id, score in scores}
+        connection = self._connection
+        draft = self.beside(secrets.token_hex(4))
+        [place] = connection.named([draft])
+        members = {NOBODY: float(self.origin)}
+        members |= {str(product_id): score for product_id, score in scores}
         rows = list(members.items())
         for start in range(0, len(rows), BATCH):
             some = dict(rows[start : start + BATCH])
-            connection.call(lambda client: client.zadd(draft, some))  # noqa: B023  (called now)
-            connection.call(lambda client: client.expire(draft, MAKING))
+            connection.call(lambda client: client.zadd(place, some))  # noqa: B023  (called now)
+            connection.call(lambda client: client.expire(place, MAKING))
         keys = [self.key, draft, self.making]
         return bool(connection.eval(FINISH, keys, [_milliseconds(KEPT)]))
 
 
 def forget(app: Flask | None = None) -> None:
     """Let the board be made anew, if Redis can be told."""
-    board = _Board()
+    connection = redis_connection(app)
+    board = _Board(connection)
     try:
-        redis_connection(app).call(lambda client: client.unlink(board.key, board.making))
+        connection.call(lambda client: client.unlink(*connection.named([board.key, board.making])))
     except RedisUnavailable as error:
         logger.debug("The leaderboard is not forgotten: %s", error.__cause__)
 

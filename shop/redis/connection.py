@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import redis
@@ -19,6 +19,7 @@ from redis.sentinel import SentinelConnectionPool
 
 from shop.prometheus import Counter, Gauge, Histogram
 
+from .ownership import ForeignError, Ownership, UnknownOwnerError
 from .pool import ScriptPool, evaluate
 from .urls import check, connect
 
@@ -67,6 +68,10 @@ class RedisConnection:
         check(settings.redis_url)
         self.enabled = settings.redis_enabled
         self.is_cluster = settings.redis_url.startswith("redis+cluster:")
+        self.prefix = settings.redis_key_prefix  # of every name in Redis
+        self.ownership = Ownership(self.prefix)
+        self._origin = b""
+        self.introduce: Callable[[], None] | None = None  # finds out whose Redis this is
         self._settings = settings
         self.when_back: list[Callable[[], None]] = []  # called each time that it answers again
         self._open = threading.Event()
@@ -86,12 +91,50 @@ class RedisConnection:
 
     @property
     def available(self) -> bool:
-        """Whether the next call will be tried: Redis is enabled and the breaker closed."""
+        """Whether the next call will be tried: Redis is enabled, the breaker closed, it is ours."""
+        return self._is_reachable and not self.ownership.is_foreign
+
+    @property
+    def _is_reachable(self) -> bool:
         return self.enabled and not self._open.is_set()
 
     def call(self, command: Callable[[Any], Answer]) -> Answer:
         """Return `command(client)`; raise RedisUnavailable if Redis does not carry it out."""
-        if not self.available:
+        if not self._is_introduced() and self._is_reachable:
+            raise RedisUnavailable from UnknownOwnerError()
+        if self.ownership.is_foreign:
+            raise RedisUnavailable from ForeignError()
+        return self._carry_out(command)
+
+    @property
+    def origin(self) -> bytes:
+        """Whose documents are computed now (`cache/installation.py`); empty if nobody knows."""
+        self._is_introduced()
+        return self._origin
+
+    def begin(self, origin: bytes) -> None:
+        """From here on what is of another origin counts for nothing."""
+        self._origin = origin
+
+    def _is_introduced(self) -> bool:
+        """Tell whether it is known whose Redis this is, or nobody asks; find out if need be."""
+        if self.introduce and not self.ownership.is_known and self._is_reachable:
+            self.introduce()
+        return self.ownership.is_known or not self.introduce
+
+    def claim(self, identity: str, *, by_force: bool = False) -> None:
+        """Find out whether Redis is of this installation. Raises RedisUnavailable."""
+        was_foreign = self.ownership.is_foreign
+
+        def ask(script: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:
+            return self._carry_out(self._evaluating(script, keys, arguments, again=arguments))
+
+        self.ownership.claim(ask, identity, by_force=by_force)
+        if was_foreign and not self.ownership.is_foreign:
+            self._come_back()
+
+    def _carry_out(self, command: Callable[[Any], Answer]) -> Answer:
+        if not self._is_reachable:
             raise RedisUnavailable
         started = time.perf_counter()
         try:
@@ -116,10 +159,27 @@ class RedisConnection:
     ) -> Any:
         """Return what `script` answers; raise RedisUnavailable if Redis does not carry it out.
 
-        On a cluster all keys are in one slot. `again`: arguments of a second attempt, over another
-        connection, if the first one breaks or leads to a replica. Both may run, in any order.
+        The names of the keys are those without a prefix. On a cluster all are in one slot. `again`:
+        arguments of a second attempt, over another connection, if the first one breaks or leads to
+        a replica. Both may run, in any order.
         """
+        return self.call(self._evaluating(script, self.named(keys), arguments, again=again))
 
+    def named(self, keys: Sequence[Key]) -> list[Any]:
+        """Return names as Redis has them."""
+        if not self.prefix:
+            return list(keys)
+        ahead = self.prefix.encode()
+        return [self.prefix + key if isinstance(key, str) else ahead + key for key in keys]
+
+    def _evaluating(
+        self,
+        script: str,
+        keys: Sequence[Key],
+        arguments: Sequence[object],
+        *,
+        again: Sequence[object] | None,
+    ) -> Callable[[Any], Any]:
         def command(client: Any) -> Any:
             pool = self._scripts
             run = pool.call if pool else client.execute_command
@@ -134,7 +194,7 @@ class RedisConnection:
                     client.connection_pool.disconnect(inuse_connections=False)
                 return evaluate(run, script, keys, again)
 
-        return self.call(command)
+        return command
 
     def together(self, keys: Sequence[Key]) -> list[Sequence[Key]]:
         """Divide keys into those that one script can have; on a cluster that is one each."""
@@ -168,6 +228,9 @@ class RedisConnection:
         self._open.clear()
         BREAKER_OPEN.set(0)
         logger.warning("Redis answers again")
+        self._come_back()
+
+    def _come_back(self) -> None:
         for work in self.when_back:
             work()
 
@@ -175,10 +238,12 @@ class RedisConnection:
         try:
             if self._scripts:  # which may have all the connections that there can be
                 self._scripts.disconnect()
-            return bool(self.client.eval("return 1", 0))  # which waits where writes have to
+            self.client.eval("return 1", 0)  # which waits where writes have to
+            self.ownership.claim(partial(evaluate, self.client.execute_command))
         except Exception as error:  # noqa: BLE001  (whatever it is, the probe must go on)
             logger.debug("Redis does not answer: %s", error)
             return False
+        return True
 
 
 def redis_connection(app: Flask | None = None) -> RedisConnection:

@@ -1,0 +1,105 @@
+"""Whose Redis this is: one installation reads and writes it, under a prefix of its own or none.
+
+An owner's key names the installation. It is set where it is absent, and looked at again and again,
+so that its loss is noticed. An installation that finds another's leaves Redis alone: to take its
+notes and leases for nothing would open names that their writers need closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from shop.prometheus import Gauge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger("shop.redis")
+
+OWNER = "shop:owner"
+VACANT_SECONDS = 2.0  # that an owner has to put its key back, before another takes its place
+FOREIGN = Gauge(
+    "shop_redis_foreign",
+    "Workers that leave Redis alone, because it belongs to another installation.",
+    multiprocess_mode="livesum",
+)
+
+# KEYS: the owner's key. ARGV: who asks; 1 to take what is vacant, 2 to take it from anybody.
+# Returns the owner, if there is one. A full Redis does this, too.
+CLAIM = """#!lua flags=allow-oom
+local owner = redis.pcall('GET', KEYS[1])
+if owner and owner.err then
+  owner = '?'
+end
+if ARGV[2] == '2' or (ARGV[2] == '1' and not owner) then
+  redis.call('SET', KEYS[1], ARGV[1])
+  owner = ARGV[1]
+end
+return owner
+"""
+
+
+class ForeignError(Exception):
+    """Redis belongs to another installation."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "it belongs to another installation: give this one a REDIS_KEY_PREFIX, "
+            "or take it with `flask cache claim`"
+        )
+
+
+class UnknownOwnerError(Exception):
+    """The database has not told so far whose Redis this is."""
+
+    def __init__(self) -> None:
+        super().__init__("it does not tell which installation this is")
+
+
+class Ownership:
+    """What this process knows of the owner."""
+
+    def __init__(self, prefix: str) -> None:
+        self._key = f"{prefix}{OWNER}"
+        self._identity = ""  # of the installation, which is not known at first
+        self._owner = ""
+        self._vacant_since: float | None = None
+
+    @property
+    def is_known(self) -> bool:
+        return bool(self._owner)
+
+    @property
+    def is_foreign(self) -> bool:
+        return self._owner not in {"", self._identity}
+
+    def claim(
+        self, evaluate: Callable[..., Any], identity: str = "", *, by_force: bool = False
+    ) -> None:
+        """Ask who the owner is, or become it. Raises what Redis says."""
+        was_foreign = self.is_foreign
+        self._identity = identity or self._identity
+        if not self._identity:
+            return
+        how = 2 if by_force else int(not self.is_foreign or self._is_long_vacant())
+        answer = evaluate(CLAIM, [self._key], [self._identity, how])
+        if not answer:
+            self._vacant_since = self._vacant_since or time.monotonic()
+            return
+        self._vacant_since = None
+        self._owner = answer.decode(errors="replace")
+        if self.is_foreign != was_foreign:
+            self._tell()
+
+    def _is_long_vacant(self) -> bool:
+        since = self._vacant_since
+        return since is not None and time.monotonic() > since + VACANT_SECONDS
+
+    def _tell(self) -> None:
+        FOREIGN.set(int(self.is_foreign))
+        if self.is_foreign:
+            logger.warning("Redis is neither read nor written: %s", ForeignError())
+        else:
+            logger.warning("Redis is this installation's again")
