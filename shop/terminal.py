@@ -49,9 +49,9 @@ def needs_redis() -> Iterator[RedisConnection]:
 
 def _told(reason: BaseException | None) -> str:
     if isinstance(reason, UnknownOwnerError):
-        return f"the database cannot be used: {reason}"
+        return "the database cannot be used: see the log"
     if isinstance(reason, ForeignError):
-        return f"Redis is not used: {reason}"
+        return f"{reason}: set REDIS_KEY_PREFIX, or take it with `flask cache claim`"
     return f"Redis does not answer: {reason or 'see the log'}"
 
 

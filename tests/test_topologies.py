@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pytest
 import redis
 from conftest import await_true, free_port
 
@@ -58,6 +59,10 @@ def use(shop: Shop) -> None:
         result = shop.command(*command)
         assert result.exit_code == 0, result.output
     assert shop.get("/products").headers["X-Cache"] == "MISS"
+    order = shop.place_order(1)
+    assert shop.get("/products/trending").get_json()["items"]
+    assert shop.move_order(order["id"], "cancel").status_code == 200
+    assert not shop.get("/products/trending").get_json()["items"]
 
 
 def use_lists(shop: Shop) -> None:
@@ -74,14 +79,27 @@ def use_lists(shop: Shop) -> None:
     assert shop.get(DEAREST).headers["X-Cache"] == "HIT"
 
 
-def test_a_cluster_is_used_like_one_server(make_shop: Make, start_redis: StartRedis) -> None:
+@pytest.mark.parametrize("prefix", ["", "shop-1:"])
+def test_a_cluster_is_used_like_one_server(
+    make_shop: Make, start_redis: StartRedis, prefix: str
+) -> None:
     # The port of the cluster's bus is 10,000 higher: both must be below 65,536.
     port = next(port for port in iter(free_port, None) if port < 55_000)
     start_redis("--cluster-enabled", "yes", port=port)
     with redis.Redis(port=port) as client:
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         await_true(lambda: client.cluster("info")["cluster_state"] == "ok")
-    use(make_shop(REDIS_URL=f"redis+cluster://127.0.0.1:{port}"))
+        use(make_shop(REDIS_URL=f"redis+cluster://127.0.0.1:{port}", REDIS_KEY_PREFIX=prefix))
+        names = [name.decode() for name in client.scan_iter()]
+    assert names
+    assert all(name.startswith(prefix) for name in names)
+
+
+def test_all_names_begin_with_the_prefix(make_shop: Make, redis_cli: Any) -> None:
+    use(make_shop(REDIS_KEY_PREFIX="shop.1_"))
+    names = redis_cli.keys("*")
+    assert "shop.1_shop:owner" in names
+    assert all(name.startswith("shop.1_") for name in names)
 
 
 def test_without_its_cluster_a_shop_works_on(make_shop: Make) -> None:

@@ -23,3 +23,4 @@ def show() -> None:
 def renew() -> None:
     """Make this database an installation of its own, after it was copied from another."""
     click.echo(cache.installation.renew())
+    click.echo("Redis is not used if it belongs to the one before: flask cache claim", err=True)

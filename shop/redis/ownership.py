@@ -45,17 +45,14 @@ class ForeignError(Exception):
     """Redis belongs to another installation."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "it belongs to another installation: give this one a REDIS_KEY_PREFIX, "
-            "or take it with `flask cache claim`"
-        )
+        super().__init__("Redis belongs to another installation")
 
 
 class UnknownOwnerError(Exception):
     """The database has not told so far whose Redis this is."""
 
     def __init__(self) -> None:
-        super().__init__("it does not tell which installation this is")
+        super().__init__("the database does not tell which installation this is")
 
 
 class Ownership:
@@ -85,11 +82,11 @@ class Ownership:
             return
         how = 2 if by_force else int(not self.is_foreign or self._is_long_vacant())
         answer = evaluate(CLAIM, [self._key], [self._identity, how])
-        if not answer:
+        if answer is None:
             self._vacant_since = self._vacant_since or time.monotonic()
             return
         self._vacant_since = None
-        self._owner = answer.decode(errors="replace")
+        self._owner = answer.decode(errors="replace") or "?"
         if self.is_foreign != was_foreign:
             self._tell()
 
@@ -100,6 +97,9 @@ class Ownership:
     def _tell(self) -> None:
         FOREIGN.set(int(self.is_foreign))
         if self.is_foreign:
-            logger.warning("Redis is neither read nor written: %s", ForeignError())
+            logger.warning(
+                "Redis belongs to another installation, and is neither read nor written: set "
+                "REDIS_KEY_PREFIX to share it, or take it with `flask cache claim`"
+            )
         else:
             logger.warning("Redis is this installation's again")
