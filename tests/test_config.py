@@ -202,9 +202,9 @@ def test_a_wrong_setting_stops_every_start_with_one_line(command: list[str]) -> 
 def test_the_example_of_a_production_environment_is_complete_and_valid() -> None:
     example: dict[str, Any] = dict(dotenv_values(ROOT / ".env.production.example"))
     settings = {
-        "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_PASSWORD", "REDIS_MAX_CONNECTIONS",
-        "REDIS_ENABLED", "REDIS_CACHE_TTL", "CATEGORY_CACHE_TTL", "CACHE_STALE_IF_ERROR",
-        "EDGE_ENABLED",
+        "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_PASSWORD", "REDIS_KEY_PREFIX",
+        "REDIS_MAX_CONNECTIONS", "REDIS_ENABLED", "REDIS_CACHE_TTL", "CATEGORY_CACHE_TTL",
+        "CACHE_STALE_IF_ERROR", "EDGE_ENABLED",
         "RATE_LIMIT_ENABLED", "RATE_LIMIT_CALLS", "RATE_LIMIT_PERIOD", "WRITE_LIMIT_CALLS",
         "RATE_LIMIT_MODE", "PARTNER_RATE_LIMIT_CALLS", "PARTNER_WRITE_LIMIT_CALLS",
         "ADDRESS_LIMIT_CALLS", "KEY_CACHE_TTL",

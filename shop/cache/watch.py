@@ -41,8 +41,8 @@ PATIENCE_SECONDS = 1.0  # that a read waits for another's look
 LOOKS = 2  # of one read: the first may have taken so long that it does not count
 
 
-class _StandbyError(Exception):
-    pass
+class _UnusableError(Exception):
+    """Why the cache is not used, although both servers may answer."""
 
 
 class Watch:
@@ -112,7 +112,7 @@ class Watch:
             if not found.outbox_is_empty:
                 self._empty_outbox()
             self._begin(found)
-        except _StandbyError as error:
+        except _UnusableError as error:
             trouble = f"The cache is not used: {error}"
         except RedisUnavailable as error:
             trouble = f"The outbox cannot be emptied: {error.__cause__ or 'no Redis'}"
@@ -137,7 +137,7 @@ class Watch:
             # Was it that connection, or is it the database?
             found = self._installation.look(self._outbox)
         if found.life is None:
-            raise _StandbyError("the database is a standby, which may be behind")
+            raise _UnusableError("the database is a standby, which may be behind")
         return found
 
     def _is_ours(self, found: Found) -> bool:
@@ -145,9 +145,10 @@ class Watch:
         connection = self._backend.connection
         try:
             connection.claim(found.identity)
-        except RedisUnavailable:
+        except RedisUnavailable as error:
             if not connection.ownership.is_known:
-                raise
+                reason = f"it is not known whose Redis this is: {error.__cause__ or 'no Redis'}"
+                raise _UnusableError(reason) from error
         return not connection.ownership.is_foreign
 
     def _begin(self, found: Found) -> None:

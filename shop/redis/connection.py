@@ -165,10 +165,10 @@ class RedisConnection:
         """
         return self.call(self._evaluating(script, self.named(keys), arguments, again=again))
 
-    def named(self, keys: Sequence[Key]) -> list[Any]:
+    def named(self, keys: Sequence[Key]) -> Sequence[Any]:
         """Return names as Redis has them."""
         if not self.prefix:
-            return list(keys)
+            return keys
         ahead = self.prefix.encode()
         return [self.prefix + key if isinstance(key, str) else ahead + key for key in keys]
 
