@@ -18,6 +18,7 @@ import flask_migrate
 import pytest
 import redis
 import requests
+from replication import Primary, Replicated, Standby
 from sqlalchemy import create_engine, event, text
 
 import shop.config
@@ -156,7 +157,7 @@ class Relay:
 
     def __init__(self, target: Path) -> None:
         self.port = free_port()
-        self._target = target
+        self.target = target  # of connections that are made from now on
         self._ends: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self.open()
@@ -188,7 +189,7 @@ class Relay:
                 client, _ = listener.accept()
                 server = socket.socket(socket.AF_UNIX)
                 self._ends += [client, server]
-                server.connect(str(self._target))
+                server.connect(str(self.target))
                 self._start(self._pass, client, server)
                 self._start(self._pass, server, client)
 
@@ -237,6 +238,24 @@ def postgres(home: Home) -> Iterator[Postgres]:
     server.stop()
 
 
+@pytest.fixture
+def replicated(home: Home, tmp_path: Path) -> Iterator[Replicated]:
+    """A primary with the tables of a shop, and its standby, to fail over to."""
+    primary = Primary(_own_home(home, f"{tmp_path.name}-1"))
+    standby = Standby(_own_home(home, f"{tmp_path.name}-2"), primary)
+    try:
+        primary.start()
+        app = create_app({"DATABASE_URL": primary.url})
+        with app.app_context():
+            flask_migrate.upgrade(str(ROOT / "migrations"))
+            db.engine.dispose()
+        standby.start()
+        yield Replicated(primary, standby)
+    finally:
+        standby.stop()
+        primary.stop()
+
+
 @pytest.fixture(scope="session")
 def redis_server(home: Home) -> Iterator[Redis]:
     server = Redis(home, durable=False)
@@ -278,9 +297,7 @@ def _redis_answers(port: int) -> bool:
 @pytest.fixture
 def own_redis(home: Home, tmp_path: Path) -> Iterator[Redis]:
     """A Redis to stop and to hang."""
-    own = type(home)(home.directory(tmp_path.name), home.account)
-    own.path.chmod(0o755)
-    server = Redis(own, durable=False)
+    server = Redis(_own_home(home, tmp_path.name), durable=False)
     server.start()
     yield server
     server.stop()
@@ -400,6 +417,12 @@ def serve(
     yield start
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda service: service.program.stop(), services))
+
+
+def _own_home(home: Home, name: str) -> Home:
+    own = Home(home.directory(name), home.account)
+    own.path.chmod(0o755)
+    return own
 
 
 def _all_workers(log: Path) -> int:

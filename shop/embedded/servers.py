@@ -159,9 +159,14 @@ class Postgres(Server):
     def socket(self) -> Path:
         return self._sockets / ".s.PGSQL.5432"
 
+    @property
+    def data(self) -> Path:
+        _, version = programs.postgres()
+        return self._home.path / f"postgresql-{version}"
+
     def _command(self) -> list[str]:
-        directory, version = programs.postgres()
-        data = self._home.path / f"postgresql-{version}"
+        directory, _ = programs.postgres()
+        data = self.data
         if not data.exists():
             self._initialise(directory, data)
         fast = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
@@ -176,23 +181,26 @@ class Postgres(Server):
         unfinished = self._home.path / f"{data.name}.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         self._home.directory(unfinished.name)
-        command = [
+        command = self._making(directory, unfinished)
+        name = Path(command[0]).name
+        making = Guarded(name, command, account=self._home.account, log=self._log, lock=self._lock)
+        try:
+            while making.ended() is None:
+                time.sleep(0.05)
+        finally:  # whoever ends the wait may delete the home next
+            status = making.stop()
+        if status != 0:
+            raise EmbeddedError(f"{name} failed: {self._log} says why")
+        unfinished.rename(data)
+
+    def _making(self, directory: Path, data: Path) -> list[str]:
+        """Return the command that makes a data directory."""
+        return [
             str(self._home.reachable(directory / "initdb")),
-            *("-D", str(unfinished), "-U", "shop", "--auth=trust"),
+            *("-D", str(data), "-U", "shop", "--auth=trust"),
             *("--encoding=UTF8", "--locale=C", "--no-instructions"),
             *([] if self._durable else ["--no-sync"]),
         ]
-        initdb = Guarded(
-            "initdb", command, account=self._home.account, log=self._log, lock=self._lock
-        )
-        try:
-            while initdb.ended() is None:
-                time.sleep(0.05)
-        finally:  # whoever ends the wait may delete the home next
-            status = initdb.stop()
-        if status != 0:
-            raise EmbeddedError(f"initdb failed: {self._log} says why")
-        unfinished.rename(data)
 
     def _answers(self) -> bool:
         try:
