@@ -63,7 +63,9 @@ def forget_changes(row: Category, name: str) -> None:
 def create_category(values: Mapping[str, Any]) -> tuple[int, bytes]:
     """Return the new category's id and document. Raises NameTakenError."""
     row = Category(**values)
-    with violations(_name_taken(values)), cache.transaction():
+    with violations(_refusals(values)), cache.transaction():
+        if _holder(row.name) is not None:  # an INSERT that is refused uses up an id
+            raise _name_taken(row.name)
         db.session.add(row)
         db.session.flush()
         forget_new_or_gone(row.id)
@@ -75,7 +77,7 @@ def update_category(category_id: int, changes: Mapping[str, Any], if_match: str 
 
     Raises NotFoundError, PreconditionFailedError, NameTakenError.
     """
-    with violations(_name_taken(changes)), cache.transaction():
+    with violations(_refusals(changes)), cache.transaction():
         row = _locked(category_id, if_match)
         before = row.name
         for name, value in changes.items():
@@ -108,10 +110,14 @@ def _not_found(category_id: int) -> NotFoundError:
     return NotFoundError(f"There is no category {category_id}.")
 
 
-def _name_taken(values: Mapping[str, Any]) -> dict[str, Callable[[], NameTakenError]]:
-    def taken() -> NameTakenError:
-        name = values["name"]
-        holder = db.session.scalar(select(Category.id).where(Category.name == name))
-        return NameTakenError(f"The name {name} is taken.", name=name, category_id=holder)
+def _refusals(values: Mapping[str, Any]) -> dict[str, Callable[[], NameTakenError]]:
+    return {"uq_categories_name": lambda: _name_taken(values["name"])}
 
-    return {"uq_categories_name": taken}
+
+def _name_taken(name: str) -> NameTakenError:
+    holder = _holder(name)
+    return NameTakenError(f"The name {name} is taken.", name=name, category_id=holder)
+
+
+def _holder(name: str) -> int | None:
+    return db.session.scalar(select(Category.id).where(Category.name == name))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, Integer, cast, column, func, select, update, values
 from sqlalchemy.exc import SQLAlchemyError
 
+from shop.categories.models import Category
 from shop.etags import require_match
 from shop.extensions import cache, db
 from shop.fields import INTEGER_MAX
@@ -191,6 +192,7 @@ def create_product(fields: Mapping[str, Any]) -> tuple[int, bytes]:
     row = Product(**fields)
     _settle_price(row, fields)
     with violations(_refusals(fields)), cache.transaction():
+        _check_new(row, _refusals(fields))
         db.session.add(row)
         db.session.flush()
         forget_new_or_gone(row)
@@ -309,11 +311,26 @@ def _not_found(product_id: int) -> NotFoundError:
     return NotFoundError(f"There is no product {product_id}.")
 
 
+def _check_new(row: Product, refusals: Mapping[str, Callable[[], ShopError]]) -> None:
+    """Raise what the INSERT would be refused for, because one that is refused uses up an id."""
+    violated = None
+    if row.sku is not None and _holder(row.sku) is not None:
+        violated = "uq_products_sku"
+    elif db.session.get(Category, row.category_id) is None:
+        violated = "fk_products_category_id"
+    if violated:
+        refusal = refusals[violated]()
+        raise refusal
+
+
+def _holder(sku: str) -> int | None:
+    return db.session.scalar(select(Product.id).where(Product.sku == sku))
+
+
 def _refusals(fields: Mapping[str, Any]) -> dict[str, Callable[[], ShopError]]:
     def sku_taken() -> ShopError:
         sku = fields["sku"]
-        holder = db.session.scalar(select(Product.id).where(Product.sku == sku))
-        return SKUTakenError(f"The SKU {sku} is taken.", sku=sku, product_id=holder)
+        return SKUTakenError(f"The SKU {sku} is taken.", sku=sku, product_id=_holder(sku))
 
     def unknown_category() -> ShopError:
         unknown = f"There is no category {fields['category_id']}."
