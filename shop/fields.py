@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 INTEGER_MAX = 2_147_483_647  # PostgreSQL's integer
+ID_MAX = 2**53 - 1  # of what grows with traffic: every JSON parser reads it exactly (RFC 7493)
 MONEY = r"^[0-9]{1,10}(\.([0-9]{1,2}|[0-9]{3}0{0,12}))?$"  # an amount that some currency has
 AMOUNT = re.compile(r"^[0-9]{1,10}(\.[0-9]{1,15})?$")  # what is read; a service knows the currency
 AMOUNT_EXPONENT = -15

@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from flask import request
-from sqlalchemy import DateTime, String, delete, func, select, tuple_
+from sqlalchemy import BigInteger, DateTime, String, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -54,7 +54,7 @@ class KeptAnswer(Base):
     client: Mapped[str] = mapped_column(String(100), primary_key=True)
     key: Mapped[str] = mapped_column(String(IDEMPOTENCY_KEY_MAX), primary_key=True)
     fingerprint: Mapped[str] = mapped_column(String(64))  # of the request
-    row_id: Mapped[int]
+    row_id: Mapped[int] = mapped_column(BigInteger)
     body: Mapped[bytes]
     created_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.clock_timestamp(), index=True

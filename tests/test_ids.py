@@ -81,3 +81,41 @@ def test_a_request_that_a_limit_refuses_uses_up_no_id(make_shop: Make) -> None:
     before = sequences(shop)
     assert shop.post("/sessions").status_code == 429
     assert sequences(shop) == before
+
+
+def begin_ids_at(shop: Shop, first: int) -> None:
+    """Let the next session and the next order have this id."""
+    with shop.app.app_context(), db.engine.begin() as connection:
+        for name in ("sessions", "orders"):
+            connection.execute(text(f"SELECT setval('{name}_id_seq', {first}, false)"))
+
+
+@pytest.mark.parametrize("first", [2**31 - 1, 2**31, 2**32, 2**53 - 1])
+def test_sessions_and_orders_go_on_where_four_bytes_end(a_shop: Shop, first: int) -> None:
+    a_shop.create_product()
+    begin_ids_at(a_shop, first)
+    session = a_shop.open_session()
+    put = a_shop.request("PUT", "/cart/items/1", json={"quantity": 2}, headers=session)
+    assert put.status_code == 200
+    once = session | {"Idempotency-Key": "once"}
+    for _ in range(2):
+        placed = a_shop.request("POST", "/cart/checkout", json={"customer": CUSTOMER}, headers=once)
+        assert placed.status_code == 201
+        assert placed.headers["Location"] == f"/orders/{first}"
+        assert placed.get_json()["id"] == first
+    assert a_shop.get(f"/orders/{first}", headers=session).get_json()["id"] == first
+    with_key = {"Authorization": f"Bearer {a_shop.key}"}
+    assert a_shop.move_order(first, "pay", "ship", "deliver").status_code == 200
+    listed = a_shop.get("/orders?limit=1", headers=with_key).get_json()["items"]
+    assert [one["id"] for one in listed] == [first]
+    assert a_shop.get(f"/orders?after={first}", headers=with_key).get_json()["items"] == []
+
+
+@pytest.mark.parametrize("name", [2**53, 2**63, "9" * 40])
+def test_an_id_that_no_row_can_have_is_not_found(a_shop: Shop, name: int | str) -> None:
+    with_key = {"Authorization": f"Bearer {a_shop.key}"}
+    assert a_shop.get(f"/orders/{name}", headers=with_key).status_code == 404
+    assert a_shop.post(f"/orders/{name}/pay").status_code == 404
+    assert a_shop.get(f"/orders?after={name}", headers=with_key).status_code == 422
+    for kind in ("products", "categories"):
+        assert a_shop.get(f"/{kind}/{name}").status_code == 404

@@ -11,7 +11,7 @@ from shop.version import VERSION
 from .converter import Paths, Schemas
 from .headers import HEADERS
 from .page import docs
-from .paths import RowId
+from .paths import LongId, RowId
 from .problems import ProblemSchema
 
 if TYPE_CHECKING:
@@ -44,10 +44,11 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
             "API_VERSION": VERSION,
             "OPENAPI_VERSION": "3.1.0",
         }
-        app.url_map.converters["row_id"] = RowId
+        app.url_map.converters |= {"row_id": RowId, "long_id": LongId}
         plugins = {"flask_plugin": Paths(), "marshmallow_plugin": Schemas()}
         super().init_app(app, spec_kwargs=plugins, **options)
-        self.register_converter(RowId, lambda _: RowId.SCHEMA)
+        for converter in (RowId, LongId):
+            self.register_converter(converter, lambda one: one.schema())
         self.spec.options |= {"info": INFO, "servers": SERVERS}
         for name, description in SECURITY.items():
             scheme = {"type": "http", "scheme": "bearer", "description": description}

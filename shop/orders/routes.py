@@ -24,7 +24,7 @@ blueprint = Blueprint(
     "orders", __name__, url_prefix="/orders", description="What was sold, and how far it is."
 )
 
-ONE = "/<row_id:order_id>"
+ONE = "/<long_id:order_id>"
 READ, WRITE = "orders:read", "orders:write"
 
 

@@ -7,6 +7,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from shop.config import LINES_MAX, ORDERS_LIMIT, QUANTITY_MAX
 from shop.fields import (
     EMAIL,
+    ID_MAX,
     LIMIT,
     LINE,
     TEXT,
@@ -28,6 +29,8 @@ CUSTOMER_EMAIL = describe("The e-mail address of who buys.", "customer@example.c
 CUSTOMER_ADDRESS = describe(
     "Where it is sent; it may have several lines.", "1 Market Street, Exampleton"
 )
+ORDER_ID = describe("Its id.", 2001, format="int64")
+AFTER = describe("The id of the last order of the page before.", 2001, format="int64")
 PRODUCT_ID = describe("The product's id.", 7)
 QUANTITY = describe("The units of it.", 2)
 STATUS = describe("How far the order is.", STATUSES[0])
@@ -91,7 +94,7 @@ class OrderQuery(Schema):
     customer = Text(EMAIL, longest=254, metadata=CUSTOMER_EMAIL)
     since = Instant(metadata=Instant.INPUT | describe("Those placed then or later."))
     until = Instant(metadata=Instant.INPUT | describe("Those placed before."))
-    after = WholeText(1, metadata=describe("The id of the last order of the page before.", 2001))
+    after = WholeText(1, ID_MAX, metadata=AFTER)
     limit = WholeText(1, ORDERS_LIMIT[1], load_default=ORDERS_LIMIT[0], metadata=LIMIT)
 
 
@@ -121,7 +124,7 @@ class OrderLineSchema(Schema):
 class OrderSchema(Schema):
     """An order, and when it got how far."""
 
-    id = Whole(1, required=True, metadata=describe("Its id.", 2001))
+    id = Whole(1, ID_MAX, required=True, metadata=ORDER_ID)
     status = fields.String(required=True, validate=validate.OneOf(STATUSES), metadata=STATUS)
     customer = fields.Nested(CustomerSchema, required=True, metadata=describe("Who has bought."))
     currency = fields.String(required=True, metadata=CURRENCY)
