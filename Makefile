@@ -48,6 +48,14 @@ test: install  ## Run all tests, on a PostgreSQL and a Redis of their own
 test-browser: install  ## Test pages of other origins, and /docs, in the Chromium of this machine
 	@$(BIN)/pytest tests/browser/pages.py
 
+# Its files are no test_*.py, so that `make test` leaves them out.
+DRILLS := sentinels clusters failovers poolers hosts encryption
+
+.PHONY: drill
+drill: install  ## Fail over, kill and hang real servers under load, 15 minutes (ONLY="sentinels hosts")
+	@PYTHONPATH=tests/drill $(BIN)/pytest -p drilling \
+	  $(patsubst %,tests/drill/%.py,$(or $(ONLY),$(DRILLS)))
+
 .PHONY: soak
 soak: install  ## Race readers and writers for ten minutes, with faults (SECONDS=600)
 	@PYTHONPATH=. $(BIN)/python tests/consistency/soak.py $(or $(SECONDS),600)

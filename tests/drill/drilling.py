@@ -1,0 +1,59 @@
+"""What `make drill` adds to pytest: the programs that it needs, and the table of what it saw."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from load import Load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from conftest import Service
+
+PROGRAMS = {
+    "redis-server": "redis-server",
+    "pgbouncer": "pgbouncer",
+    "haproxy": "haproxy",
+    "nginx": "nginx-light",
+    "openssl": "openssl",
+}
+PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+HEAD = ["drill", "requests", "failed", "stale", "longest read, ms", "BYPASS, s"]
+ROWS: list[list[str]] = []
+
+
+def pytest_sessionstart() -> None:
+    missing = [name for name in PROGRAMS if shutil.which(name, path=PLACES) is None]
+    if missing:
+        packages = " ".join(PROGRAMS[name] for name in missing)
+        pytest.exit(f"the drills need {', '.join(missing)}: apt-get install {packages}", 2)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if not ROWS:
+        return
+    rows = [HEAD, *ROWS]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(HEAD))]
+    terminalreporter.section("what the drills saw")
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        terminalreporter.write_line("  ".join(cells).rstrip())
+
+
+@pytest.fixture
+def load(
+    request: pytest.FixtureRequest, settings: dict[str, str]
+) -> Iterator[Callable[[Sequence[Service]], Load]]:
+    """Load services; what was seen becomes a row of the table."""
+    made: list[Load] = []
+
+    def make(services: Sequence[Service]) -> Load:
+        made.append(Load([service.url for service in services], settings["ADMIN_API_KEY"]))
+        return made[-1]
+
+    yield make
+    name = request.node.name.removeprefix("test_").replace("_", " ")
+    ROWS.extend([name, *one.saw.cells()] for one in made)

@@ -1,0 +1,166 @@
+"""Redis servers that can be killed and hung: alone, behind sentinels, in a cluster, with TLS."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import redis
+from conftest import await_true, free_port
+
+from shop.embedded.servers import Guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shop.embedded.home import Home
+
+MASTER = "main"
+SHORT = 55_000  # a cluster's bus has the port that is 10,000 higher
+
+
+class Node:
+    """One Redis server, or sentinel."""
+
+    def __init__(self, home: Home, *options: str, password: str | None = None) -> None:
+        self.port = next(port for port in iter(free_port, None) if port < SHORT)
+        self.password = password
+        self._home = home
+        self._place = home.directory(f"node-{self.port}")
+        self._options = options
+        self._hung = False
+        self.start()
+
+    def start(self) -> None:
+        program = str(shutil.which("redis-server"))
+        command = [program, *self._options, "--port", str(self.port), "--bind", "127.0.0.1"]
+        command += ["--dir", str(self._place)]
+        if "--sentinel" not in self._options:
+            command += ["--save", "", "--repl-diskless-sync-delay", "0"]
+        log = self._place.with_suffix(".log")
+        self._program = Guarded("redis", command, account=self._home.account, log=log)
+        await_true(self._answers, log)
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(port=self.port, password=self.password, socket_timeout=5)
+
+    def call(self, *command: Any) -> Any:
+        with self.client() as client:
+            return client.execute_command(*command)
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+        self.stop()
+
+    def hang(self) -> None:
+        self._hung = True
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._hung = False
+        self._signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        if self._hung:
+            self.go_on()
+        self._program.stop()
+
+    def _signal(self, number: signal.Signals) -> None:
+        found = subprocess.run(
+            ["pgrep", "-P", str(self._program.pid)], capture_output=True, text=True, check=True
+        )
+        for process in found.stdout.split():
+            os.kill(int(process), number)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.call("PING"))
+        except redis.RedisError:
+            return False
+
+
+class Group:
+    """A master with two replicas, and three sentinels."""
+
+    def __init__(self, home: Home, *, password: str | None = None) -> None:
+        safe = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2")
+        self.master = Node(home, *safe)
+        follow = ("--replicaof", "127.0.0.1", str(self.master.port))
+        self.replicas = [Node(home, *safe, *follow) for _ in range(2)]
+        await_true(lambda: all(map(self._follows, self.replicas)))
+        self.sentinels = [self._sentinel(home, password) for _ in range(3)]
+        await_true(lambda: all(map(self._knows, self.sentinels)))
+
+    def _sentinel(self, home: Home, password: str | None) -> Node:
+        config = home.directory(f"sentinel-{free_port()}") / "sentinel.conf"
+        lines = [
+            f"sentinel monitor {MASTER} 127.0.0.1 {self.master.port} 2",
+            f"sentinel down-after-milliseconds {MASTER} 1000",
+            f"sentinel failover-timeout {MASTER} 5000",
+        ]
+        if password:
+            lines += [f"requirepass {password}", f"sentinel sentinel-pass {password}"]
+        config.write_text("\n".join(lines) + "\n")
+        if home.account:
+            os.chown(config, *home.account)
+        return Node(home, str(config), "--sentinel", password=password)
+
+    @staticmethod
+    def _follows(replica: Node) -> bool:
+        with replica.client() as client:
+            return bool(client.info("replication")["master_link_status"] == "up")
+
+    @staticmethod
+    def _knows(sentinel: Node) -> bool:
+        with sentinel.client() as client:
+            [state] = client.sentinel_masters().values()
+        return bool(state["num-other-sentinels"] == 2 and state["num-slaves"] == 2)
+
+    @property
+    def hosts(self) -> str:
+        return ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+
+    @property
+    def url(self) -> str:
+        return f"redis+sentinel://{self.hosts}/{MASTER}/0"
+
+    def master_port(self) -> int:
+        address = self.sentinels[0].call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
+        return int(address[1])
+
+    def stop(self) -> None:
+        for node in [*self.sentinels, *self.replicas, self.master]:
+            node.stop()
+
+
+class Cluster:
+    """Three masters, each with a replica."""
+
+    def __init__(self, home: Home) -> None:
+        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+        self.nodes = [
+            Node(home, *options, "--cluster-require-full-coverage", "no") for _ in range(6)
+        ]
+        command = ["redis-cli", "--cluster", "create", "--cluster-replicas", "1", "--cluster-yes"]
+        command[3:3] = [f"127.0.0.1:{node.port}" for node in self.nodes]
+        subprocess.run(command, check=True, capture_output=True)
+        await_true(lambda: all(map(self._is_well, self.nodes)))
+
+    @staticmethod
+    def _is_well(node: Node) -> bool:
+        return b"cluster_state:ok" in node.call("CLUSTER", "INFO")
+
+    @property
+    def masters(self) -> Sequence[Node]:
+        return [node for node in self.nodes if node.call("ROLE")[0] == b"master"]
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://127.0.0.1:{self.nodes[0].port}"
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.stop()
