@@ -1,0 +1,146 @@
+"""A failover of PostgreSQL that lost commits: what the cache has of them goes with them."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import Relay, Shop, await_true
+
+from shop.extensions import cache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conftest import Make, Service
+    from replication import Replicated
+
+LISTS = ("/products?sort=-price", "/products?max_price=500", "/products", "/products?q=rake")
+
+
+@pytest.fixture
+def way(replicated: Replicated) -> Iterator[Relay]:
+    """As a proxy that leads to the primary of now."""
+    relay = Relay(replicated.primary.socket)
+    yield relay
+    relay.close()
+
+
+@pytest.fixture
+def shop(make_shop: Make, way: Relay) -> Shop:
+    return make_shop(DATABASE_URL=f"postgresql://shop@127.0.0.1:{way.port}/shop")
+
+
+def fail_over(replicated: Replicated, way: Relay) -> None:
+    """Let the standby, which lacks what it has not received, be the primary."""
+    replicated.primary.kill()
+    way.close()
+    replicated.standby.promote()
+    way.target = replicated.standby.socket
+    way.open()
+
+
+def look(shop: Shop) -> None:
+    with shop.app.app_context():
+        cache.backend.watch.look()
+
+
+def test_what_a_new_primary_never_had_is_in_no_answer(
+    shop: Shop, replicated: Replicated, way: Relay
+) -> None:
+    shop.create_product(name="Rake", price=36)
+    session = shop.open_session()
+    replicated.standby.catch_up()
+    replicated.standby.stop_receiving()
+    shop.patch("/products/1", price=777)
+    shop.create_product(name="Lost rake", price=5)
+    lost = shop.open_session()
+    for _ in range(2):
+        for path in LISTS:
+            shop.get(path)
+        assert shop.get("/products/1").get_json()["price"] == "777.00"
+        assert shop.get("/products/2").status_code == HTTPStatus.OK
+        assert shop.get("/cart", headers=lost).status_code == HTTPStatus.OK
+        assert shop.get("/cart", headers=session).status_code == HTTPStatus.OK
+    fail_over(replicated, way)
+    look(shop)
+    assert shop.get("/products/1").get_json()["price"] == "36.00"
+    assert shop.get("/products/2").status_code == HTTPStatus.NOT_FOUND
+    assert shop.get("/cart", headers=lost).status_code == HTTPStatus.UNAUTHORIZED
+    assert shop.get("/cart", headers=session).status_code == HTTPStatus.OK
+    for path in LISTS:
+        assert [row["price"] for row in shop.get(path).get_json()["items"]] == ["36.00"], path
+    assert shop.get("/products/1").headers["X-Cache"] == "HIT"
+
+
+def test_the_leaderboard_of_a_new_primary_has_no_sale_that_was_lost(
+    shop: Shop, replicated: Replicated, way: Relay
+) -> None:
+    shop.create_product(stock=9)
+    shop.place_order(1)
+    replicated.standby.catch_up()
+    replicated.standby.stop_receiving()
+    assert sold(shop) == [1]
+    shop.place_order(1, quantity=5)
+    assert sold(shop) == [6]
+    fail_over(replicated, way)
+    look(shop)
+    assert sold(shop) == [1]
+    shop.place_order(1)
+    assert sold(shop) == [2]
+
+
+def sold(shop: Shop) -> list[int]:
+    found = shop.get("/products/trending").get_json()["items"]
+    return [round(row["score"]) for row in found]
+
+
+def test_what_an_old_primary_computes_is_not_stored(
+    shop: Shop, replicated: Replicated, redis_cli: Any
+) -> None:
+    """A connection to it may live on while the process has looked at the new one."""
+    shop.create_product()
+    shop.get("/products/1")
+    with shop.app.app_context():
+        connection = cache.backend.connection
+        look(shop)
+        connection.begin(b"0" * 16)  # as a look at another primary would
+    redis_cli.delete("products:id:1")
+    assert [shop.get("/products/1").headers["X-Cache"] for _ in range(2)] == ["MISS", "MISS"]
+    assert not redis_cli.exists("products:id:1")
+    assert not replicated.standby.ask("SELECT NOT pg_is_in_recovery()")
+
+
+def test_a_standby_answers_reads_and_fills_nothing(
+    shop: Shop, replicated: Replicated, make_shop: Make, redis_cli: Any
+) -> None:
+    shop.create_product()
+    replicated.standby.catch_up()
+    reader = make_shop(DATABASE_URL=replicated.standby.url)
+    before = set(redis_cli.keys("products:*"))
+    for path in ("/products/1", "/products"):
+        for _ in range(2):
+            assert reader.get(path).headers["X-Cache"] == "BYPASS"
+    assert set(redis_cli.keys("products:*")) == before
+    replicated.standby.promote()
+    look(reader)
+    assert [reader.get("/products/1").headers["X-Cache"] for _ in range(2)] == ["MISS", "HIT"]
+
+
+@pytest.mark.hurried
+def test_workers_begin_anew_by_themselves(
+    shop: Shop, replicated: Replicated, way: Relay, serve: Callable[..., Service]
+) -> None:
+    shop.create_product(price=36)
+    service = serve(DATABASE_URL=f"postgresql://shop@127.0.0.1:{way.port}/shop")
+    replicated.standby.catch_up()
+    replicated.standby.stop_receiving()
+    assert service.write("PATCH", "/products/1", price=777).status_code == HTTPStatus.OK
+    for _ in range(20):
+        assert service.get("/products/1").json()["price"] == "777.00"
+    fail_over(replicated, way)
+    await_true(lambda: service.write("PATCH", "/products/1", stock=8).status_code == HTTPStatus.OK)
+    for _ in range(20):
+        assert service.get("/products/1").json()["price"] == "36.00"
+    assert "the cache begins anew" in service.log.read_text()
