@@ -21,12 +21,15 @@ from prometheus_client import multiprocess
 from shop.config import Settings
 from shop.environment import SettingError
 from shop.extensions import cache
-from shop.logs import logging_config
+from shop.logs import logging_config, tell_dropped
+from shop.output import never_wait
 
 try:
     settings = Settings.from_environment(os.environ)
 except SettingError as error:
     raise SystemExit(f"shop cannot start: {error}") from None
+
+never_wait(tell_dropped)  # the master neither: it restarts workers
 
 bind = f"0.0.0.0:{settings.port}"  # --bind says otherwise
 workers = settings.web_concurrency

@@ -34,6 +34,7 @@ ARRIVED, IDENTIFIER = "shop.arrived", "shop.request_id"
 # Asked by machines, every few seconds: neither counted nor, but for debugging, logged.
 PROBES = {"/livez", "/readyz", "/health_check"}
 
+CLOCK = "%H:%M:%S"  # of text; JSON has the date, too
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -51,7 +52,7 @@ def logging_config(level: str, *, terminal: bool | None = None) -> dict[str, Any
             "json": {
                 "()": JSONFormatter,
             },
-            "text": {"()": TextFormatter, "datefmt": "%H:%M:%S"},
+            "text": {"()": TextFormatter, "datefmt": CLOCK},
         },
         "handlers": {
             "stderr": {
@@ -67,6 +68,15 @@ def logging_config(level: str, *, terminal: bool | None = None) -> dict[str, Any
             "gunicorn.access": {"handlers": [], "propagate": False},
         },
     }
+
+
+def tell_dropped(count: int) -> str:
+    """Return the line that says how many lines were dropped."""
+    as_text = sys.stderr.isatty()
+    formatter = TextFormatter(CLOCK) if as_text else JSONFormatter()
+    message = f"Lines were dropped, because nobody read them in time: {count}"
+    record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, message, None, None)
+    return formatter.format(record) + "\n"
 
 
 class Answered(NamedTuple):

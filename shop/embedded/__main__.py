@@ -26,7 +26,9 @@ from shop import create_app
 from shop.config import ROOT, RUNNING_ENV, Settings, from_files
 from shop.environment import SettingError
 from shop.extensions import db
+from shop.logs import tell_dropped
 from shop.ops.seed import DEMO_ORDERS, DEMO_PRODUCTS, DEMO_SEED, catalogue_is_empty, fill
+from shop.output import never_wait
 
 from . import EmbeddedError
 from .home import Home
@@ -87,6 +89,7 @@ class Stop:
 
 
 def main() -> None:
+    never_wait(tell_dropped)
     stop = Stop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())

@@ -21,7 +21,8 @@ from sqlalchemy.exc import DBAPIError
 
 from shop.config import DATABASE_UNAVAILABLE, current_settings, is_held_up
 from shop.extensions import db
-from shop.logs import logging_config
+from shop.logs import logging_config, tell_dropped
+from shop.output import never_wait
 from shop.redis import RedisUnavailable
 
 from .tasks import PAUSE_SECONDS, TASKS
@@ -152,6 +153,7 @@ def worker() -> None:
     each hour. Run one beside the service; of several, one works and the others stand by.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # of all threads: they are waited for below
+    never_wait(tell_dropped)
     settings = current_settings()
     logging.config.dictConfig(logging_config(settings.log_level))
     for remark in settings.remarks():

@@ -1,0 +1,214 @@
+"""Standard output and standard error that wait for no reader.
+
+A pipe that nobody reads, a terminal that was stopped, or a collector of logs that hangs would hold
+whoever writes a line: requests, and the end of the service. So a thread writes, in order, and lines
+wait for it up to a bound. What is beyond is dropped and counted, until all that waits is written;
+then a line tells how much that was. A file needs no reader, and is written at once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import os
+import select
+import signal
+import stat
+import sys
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, TextIO
+
+from .prometheus import Counter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from _typeshed import ReadableBuffer
+
+BACKLOG_MAX = 1024 * 1024  # bytes that wait for a reader, in each process
+PAUSE_SECONDS = 0.05  # in which lines gather, to be written together
+STUCK_SECONDS = 0.5  # that an exit waits for a reader who takes nothing
+EXIT_SECONDS = 5.0  # that it waits for one who is slow
+FORK_SECONDS = 0.1  # that a fork waits for the thread to end
+
+DROPPED = Counter(
+    "shop_log_dropped_lines",
+    "Lines of standard output and error that were dropped, because nobody read them in time.",
+)
+
+
+def never_wait(tell: Callable[[int], str]) -> None:
+    """Let nothing that this process prints or logs wait for a reader.
+
+    `tell` returns the line that says how many were dropped.
+    """
+    outputs: dict[tuple[int, int], Output] = {}  # one for what leads to the same place
+    for name in ("stdout", "stderr"):
+        stream: TextIO | None = getattr(sys, name)
+        if stream is None or not _may_wait(stream):
+            continue
+        stream.flush()
+        found = os.fstat(stream.fileno())
+        place = (found.st_dev, found.st_ino)
+        if place not in outputs:
+            outputs[place] = Output(stream.fileno(), stream.name, tell)
+            atexit.register(outputs[place].finish)
+        text = io.TextIOWrapper(outputs[place], stream.encoding, stream.errors, line_buffering=True)
+        atexit.register(text.flush)  # which comes before the other
+        setattr(sys, name, text)
+
+
+def _may_wait(stream: TextIO) -> bool:
+    if isinstance(stream.buffer, Output):
+        return False
+    mode = os.fstat(stream.fileno()).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stream.isatty()
+
+
+class Output(io.RawIOBase):
+    """What a thread writes to a descriptor, as far as there is room for it to wait."""
+
+    def __init__(self, descriptor: int, name: str, tell: Callable[[int], str]) -> None:
+        super().__init__()
+        self.name = name
+        self._descriptor = descriptor
+        self._tell = tell
+        self._begin()
+        os.register_at_fork(before=self._end_thread, after_in_child=self._begin)
+
+    def _begin(self) -> None:
+        """Begin with nothing; what waits at a fork is the parent's to write."""
+        self._changed = threading.Condition()
+        self._waiting: deque[bytes] = deque()
+        self._size = 0  # bytes that wait
+        self._dropped = 0  # lines, since that was told
+        self._written = 0  # how often something was
+        self._is_idle = True
+        self._thread: threading.Thread | None = None
+        self._hurry = threading.Event()
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        lines = bytes(data)
+        with self._changed:
+            if self._dropped or (self._waiting and self._size + len(lines) > BACKLOG_MAX):
+                self._drop(lines)
+            else:
+                self._waiting.append(lines)
+                self._size += len(lines)
+            if self._is_idle:
+                self._wake()
+        return len(lines)
+
+    def finish(self) -> None:
+        """Wait until all is written, or nobody reads."""
+        deadline = time.monotonic() + EXIT_SECONDS
+        with self._changed:
+            self._hurry.set()
+            while not self._is_idle and time.monotonic() < deadline:
+                written = self._written
+                self._changed.wait(STUCK_SECONDS)
+                if written == self._written:
+                    return
+
+    def _wake(self) -> None:
+        self._is_idle = False
+        if self._thread:
+            self._changed.notify_all()
+            return
+        with suppress(RuntimeError):  # the interpreter ends, and starts no thread any more
+            self._thread = threading.Thread(target=self._work, name="output", daemon=True)
+            self._thread.start()
+
+    def _end_thread(self) -> None:
+        """Before a fork, end the thread, unless it waits for a reader; another begins if needed."""
+        with self._changed:
+            thread, self._thread = self._thread, None
+            self._changed.notify_all()
+        if thread:
+            self._hurry.set()
+            thread.join(FORK_SECONDS)
+            self._hurry.clear()
+
+    def _work(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # the main thread waits
+        mine = threading.current_thread()
+        while True:
+            self._hurry.wait(PAUSE_SECONDS)
+            try:
+                self._write_all()
+            except OSError:  # who read has gone
+                self._drop_all()
+            with self._changed:
+                if self._waiting:
+                    continue
+                self._is_idle = True
+                self._changed.notify_all()
+                while self._is_idle and self._thread is mine:
+                    self._changed.wait()
+                if self._thread is not mine:
+                    return
+
+    def _write_all(self) -> None:
+        """Write what waits, then how much was dropped after it. Raises OSError."""
+        while True:
+            dropped = self._dropped  # if any were, nothing is added to what waits
+            if some := self._next():
+                self._put(b"".join(some))
+                self._remove(some)
+            elif dropped:
+                self._put(self._tell(dropped).encode())
+                with self._changed:
+                    self._dropped -= dropped
+            else:
+                return
+
+    def _next(self) -> list[bytes]:
+        """Return what can be written whole, between what other processes write."""
+        some: list[bytes] = []
+        size = 0
+        with self._changed:
+            for lines in self._waiting:
+                size += len(lines)
+                if some and size > select.PIPE_BUF:
+                    break
+                some.append(lines)
+        return some
+
+    def _put(self, lines: bytes) -> None:
+        while lines:
+            try:
+                lines = lines[os.write(self._descriptor, lines) :]
+            except BlockingIOError:
+                select.select([], [self._descriptor], [])
+
+    def _remove(self, some: list[bytes]) -> None:
+        with self._changed:
+            for lines in some:
+                self._waiting.popleft()
+                self._size -= len(lines)
+            self._written += 1
+            self._changed.notify_all()
+
+    def _drop(self, lines: bytes) -> None:
+        count = lines.count(b"\n")
+        self._dropped += count
+        DROPPED.inc(count)
+
+    def _drop_all(self) -> None:
+        with self._changed:
+            for lines in self._waiting:
+                self._drop(lines)
+            self._waiting.clear()
+            self._size = 0
