@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from flask import Flask
-
 from . import cors, edge, errors, front, limits, logs, options, problem_pages, responses
 from .carts import routes as carts
 from .categories import routes as categories
 from .config import BODY_MAX, DATABASE_POOL, Settings
+from .database.retry import RetryingFlask
 from .extensions import api, cache, db, migrate
 from .keys import commands as key_commands
 from .keys import identification
@@ -38,6 +37,8 @@ from .stats import routes as stats
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flask import Flask
+
 
 def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     """Return the application for the settings in `environment`, by default the process's.
@@ -45,7 +46,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     Raises SettingError.
     """
     settings = Settings.from_environment(os.environ if environment is None else environment)
-    app = Flask(__name__)
+    app = RetryingFlask(__name__)
     app.request_class = Request
     # The router makes redirects of the request's Host, so it makes none: see each `strict_slashes`.
     app.url_map.merge_slashes = app.url_map.redirect_defaults = False

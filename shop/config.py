@@ -16,9 +16,11 @@ from urllib.parse import quote
 
 from flask import current_app
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from .database.failures import HELD_UP, sqlstate
+from .database.reach import nobody_listens
 from .environment import Reader, SettingError, read_lines, without_loaded
 
 if TYPE_CHECKING:
@@ -69,8 +71,6 @@ DATABASE_POOL = {
     },
 }
 DATABASE_UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeoutError)
-HELD_UP = {"40P01", "55P03", "57014"}  # SQLSTATEs of statements that waited for too long
-DATABASE_STARTS = ("starting up", "in recovery mode", "not yet accepting connections")
 # Each statement sees what was committed before it: the cache relies on that.
 ISOLATION = "read committed"
 # A transaction that does nothing for so long is rolled back by PostgreSQL: its writer is gone.
@@ -228,16 +228,12 @@ def is_database_gone(error: BaseException) -> bool:
 
     A connection could not be made, and not because a server that is there refused this one.
     """
-    if not isinstance(error, OperationalError) or error.connection_invalidated:
-        return False
-    text = str(error.orig)
-    refused = "FATAL" in text and not any(state in text for state in DATABASE_STARTS)
-    return getattr(error.orig, "pgcode", None) is None and not refused
+    return isinstance(error, OperationalError) and nobody_listens(error.orig)
 
 
-def is_held_up(error: SQLAlchemyError) -> bool:
+def is_held_up(error: BaseException) -> bool:
     """Tell whether a statement has waited for too long, in a database that is there."""
-    return getattr(getattr(error, "orig", None), "pgcode", None) in HELD_UP
+    return sqlstate(error) in HELD_UP
 
 
 def current_settings() -> Settings:

@@ -8,12 +8,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from . import problems
-from .config import DATABASE_UNAVAILABLE, LINES_MAX, PATH_SHOWN
+from .config import LINES_MAX, PATH_SHOWN
+from .database.failures import UNAVAILABLE, meaning
 from .fields import WHOLE
 from .logs import request_id
 from .problems import ShopError
@@ -75,8 +77,8 @@ def problem_document(
 def init_app(app: Flask) -> None:
     app.register_error_handler(ShopError, answer)
     app.register_error_handler(HTTPException, _http_exception)
-    for unavailable in DATABASE_UNAVAILABLE:
-        app.register_error_handler(unavailable, _database_unavailable)
+    app.register_error_handler(PoolTimeoutError, _no_connection)
+    app.register_error_handler(DBAPIError, _database_error)
     app.register_error_handler(IntegrityError, _conflict)
     app.register_error_handler(Exception, _fault)
 
@@ -158,10 +160,24 @@ def _leaves(messages: Mapping[Any, Any]) -> Iterator[tuple[tuple[str | int, ...]
             yield here, [found] if isinstance(found, str) else list(map(str, found))
 
 
-def _database_unavailable(error: Exception) -> Response:
-    logger.error("The database cannot be reached: %s", getattr(error, "orig", error))
-    unavailable = problems.DatabaseUnavailableError("The database cannot be reached now.")
-    return answer(unavailable, {"Retry-After": str(RETRY_SECONDS)})
+def _no_connection(error: PoolTimeoutError) -> Response:
+    logger.error("All connections of this worker are in use: %s", error)
+    return _unavailable(*UNAVAILABLE)
+
+
+def _database_error(error: DBAPIError) -> Response:
+    meant = meaning(error)
+    if meant is None:
+        return _fault(error)
+    kind, detail = meant
+    reached = "reached" if meant is UNAVAILABLE else "used"
+    logger.error("The database cannot be %s: %s", reached, error.orig)
+    return _unavailable(kind, detail)
+
+
+def _unavailable(kind: type[ShopError], detail: str) -> Response:
+    passes = kind.status == HTTPStatus.SERVICE_UNAVAILABLE
+    return answer(kind(detail), {"Retry-After": str(RETRY_SECONDS)} if passes else None)
 
 
 def _conflict(error: IntegrityError) -> Response:

@@ -7,8 +7,8 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
 
-from . import database  # noqa: F401  (it prepares every connection)
 from .cache import Cache
+from .database import connections  # noqa: F401  (it prepares every connection)
 from .limits import limiter
 from .openapi import Api
 

@@ -362,3 +362,17 @@ class DatabaseUnavailableError(ShopError):
     """The database cannot be reached now. Wait as long as `Retry-After` says, then try again."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class DatabaseReadOnlyError(DatabaseUnavailableError):
+    """The database takes no writes now, and nothing was done: reads are answered.
+
+    It is failed over, or somebody works on it. Wait as long as `Retry-After` says, then try again.
+    """
+
+
+class DatabaseBusyError(DatabaseUnavailableError):
+    """What the request needs is held by others for too long, and nothing was done.
+
+    Wait as long as `Retry-After` says, then try again.
+    """

@@ -10,6 +10,7 @@ from flask import current_app
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from shop.database.connections import is_read_only
 from shop.extensions import db
 from shop.redis import RedisUnavailable, redis_connection
 
@@ -21,16 +22,16 @@ PATIENCE_SECONDS = 2.0  # that a look may take; after it a server counts as unre
 
 
 class Health(NamedTuple):
-    database: str  # ok, or unreachable
+    database: str  # ok, read-only, or unreachable
     redis: str  # ok, unreachable, foreign, or disabled
 
     @property
     def serves(self) -> bool:
-        return self.database == "ok"
+        return self.database in {"ok", "read-only"}
 
     @property
     def is_whole(self) -> bool:
-        return self.serves and self.redis in {"ok", "disabled"}
+        return self.database == "ok" and self.redis in {"ok", "disabled"}
 
 
 class Look:
@@ -95,9 +96,10 @@ def _database() -> str:
     try:
         with db.engine.connect() as connection:
             connection.execute(text("SELECT 1"))
+            read_only = is_read_only(connection.connection.driver_connection)
     except SQLAlchemyError:
         return "unreachable"
-    return "ok"
+    return "read-only" if read_only else "ok"
 
 
 def _redis() -> str:

@@ -58,7 +58,7 @@ def readyz() -> Answer:
 @blueprint.get("/health_check")
 @limiter.exempt
 def health_check() -> Answer:
-    """Answer 200 while the database answers; `degraded` without Redis; else 503."""
+    """Answer 200 while the database answers, else 503; `degraded` where it or Redis is not well."""
     health = doctor().health()
     document = {
         "status": "ok" if health.is_whole else "degraded",

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from shop.config import DATABASE_UNAVAILABLE, current_settings, is_held_up
+from shop.database.failures import meaning
 from shop.extensions import db
 from shop.logs import logging_config, tell_dropped
 from shop.output import never_wait
@@ -120,7 +121,9 @@ class Worker:
             # Whatever else it is, the other tasks go on.
             if isinstance(error, DATABASE_UNAVAILABLE) and not is_held_up(error):
                 raise
-            self._say(name, f"Task {name} has failed: {_told(error)}", logging.ERROR, error)
+            is_foreseen = isinstance(error, DBAPIError) and meaning(error)
+            message = f"Task {name} has failed: {_told(error)}"
+            self._say(name, message, logging.ERROR, None if is_foreseen else error)
         else:
             self._said.pop(name, None)
             return pause

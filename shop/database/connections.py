@@ -19,10 +19,13 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import Pool
 
-from .config import ISOLATION, TRANSACTION_IDLE_SECONDS
+from shop.config import ISOLATION, TRANSACTION_IDLE_SECONDS
+
+from .failures import SPOILT
+from .reach import note_places
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import ExceptionContext
+    from sqlalchemy.engine import Dialect, ExceptionContext
 
 # Classes and codes whose message names states and things of the schema, and never a value.
 TOLD_CLASSES = {"08", "25", "40", "53", "57"}
@@ -30,6 +33,17 @@ TOLD_CODES = {"42501", "42703", "42P01", "55P03"}
 NAMES = ("constraint", "table", "column")
 
 PQERRORS_SQLSTATE = 3  # since PostgreSQL 12
+READ_ONLY = ("default_transaction_read_only", "in_hot_standby")  # told with each answer
+
+
+@event.listens_for(Engine, "do_connect")
+def _connect(dialect: Dialect, _record: Any, positional: Any, parameters: Any) -> Any:
+    """Make a connection. An error tells where it was to lead, for `reach.nobody_listens`."""
+    try:
+        return dialect.connect(*positional, **parameters)
+    except psycopg2.OperationalError as error:
+        note_places(error, parameters)
+        raise
 
 
 @event.listens_for(Pool, "connect")
@@ -45,6 +59,11 @@ def _prepare(connection: Any, record: Any) -> None:
         )
     connection.commit()
     record.info["fresh"] = True
+
+
+def is_read_only(connection: Any) -> bool:
+    """Tell whether PostgreSQL has said that a connection of the driver cannot write."""
+    return any(connection.get_parameter_status(name) == "on" for name in READ_ONLY)
 
 
 def _say_least(connection: Any) -> None:
@@ -63,15 +82,27 @@ def _say_least(connection: Any) -> None:
 def _test(connection: Any, record: Any, _proxy: Any) -> None:
     """Replace a connection that PostgreSQL has ended, so that a restart of it fails no request.
 
-    PostgreSQL says nothing between statements, but for the end; to look costs no round trip. Where
-    a new one has ended as well, its first statement tells why.
+    PostgreSQL says nothing between statements, but for the end and changes of its settings; to look
+    costs no round trip. Where a new one has ended as well, its first statement tells why.
+
+    So is one replaced that cannot write: it may lead to a standby, which is behind, while a new one
+    leads to the primary.
     """
     if record.info.pop("fresh", False):
         return
+    if connection.closed or is_read_only(connection):
+        raise DisconnectionError
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     if poll.poll(0):
         raise DisconnectionError
+
+
+@event.listens_for(Engine, "handle_error")
+def _leave(context: ExceptionContext) -> None:
+    """Leave all connections where one is spoilt: those of before may lead where it does."""
+    if getattr(context.original_exception, "pgcode", None) in SPOILT:
+        context.is_disconnect = True
 
 
 @event.listens_for(Engine, "handle_error")

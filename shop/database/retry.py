@@ -1,0 +1,39 @@
+"""A request that the database has undone is carried out once more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Flask, g, has_app_context
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from .failures import UNDONE, sqlstate
+
+if TYPE_CHECKING:
+    from flask.typing import ResponseReturnValue
+
+
+@event.listens_for(Session, "after_commit")
+def _note_commit(_session: Session) -> None:
+    if has_app_context():
+        g.has_committed = True
+
+
+class RetryingFlask(Flask):
+    """Calls the view of a request again where nothing was done, and the next try may succeed.
+
+    The pooled connection may have led to a server that is a standby now, or others were ahead in
+    taking locks. What has been committed is not done twice: then the error stays one.
+    """
+
+    def dispatch_request(self) -> ResponseReturnValue:
+        g.has_committed = False
+        try:
+            return super().dispatch_request()
+        except DBAPIError as error:
+            if sqlstate(error) not in UNDONE or g.has_committed:
+                raise
+            self.extensions["sqlalchemy"].session.remove()
+        return super().dispatch_request()
