@@ -401,8 +401,8 @@ def serve(
     """Serve shops with gunicorn, on free ports of the loopback address."""
     services: list[Service] = []
 
-    def start(**changes: str) -> Service:
-        port = free_port()
+    def start(*, port: int | None = None, **changes: str) -> Service:
+        port = port or free_port()
         environment = {**os.environ, **settings, "LOG_LEVEL": "INFO", **changes}
         gunicorn = str(Path(sys.executable).with_name("gunicorn"))
         command = [gunicorn, "wsgi:app", "--bind", f"127.0.0.1:{port}"]

@@ -11,8 +11,6 @@ from load import Load
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from conftest import Service
-
 PROGRAMS = {
     "redis-server": "redis-server",
     "pgbouncer": "pgbouncer",
@@ -43,17 +41,23 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line("  ".join(cells).rstrip())
 
 
+def note(name: str, *cells: str) -> None:
+    """Add a row to the table."""
+    ROWS.append([name, *cells, *[""] * (len(HEAD) - 1 - len(cells))])
+
+
 @pytest.fixture
 def load(
     request: pytest.FixtureRequest, settings: dict[str, str]
-) -> Iterator[Callable[[Sequence[Service]], Load]]:
+) -> Iterator[Callable[[Sequence[str]], Load]]:
     """Load services; what was seen becomes a row of the table."""
     made: list[Load] = []
 
-    def make(services: Sequence[Service]) -> Load:
-        made.append(Load([service.url for service in services], settings["ADMIN_API_KEY"]))
+    def make(urls: Sequence[str]) -> Load:
+        made.append(Load(urls, settings["ADMIN_API_KEY"]))
         return made[-1]
 
     yield make
     name = request.node.name.removeprefix("test_").replace("_", " ")
-    ROWS.extend([name, *one.saw.cells()] for one in made)
+    for one in made:
+        note(name, *one.saw.cells())

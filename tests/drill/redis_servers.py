@@ -153,6 +153,27 @@ class Cluster:
     def _is_well(node: Node) -> bool:
         return b"cluster_state:ok" in node.call("CLUSTER", "INFO")
 
+    @staticmethod
+    def has_failed(witness: Node, lost: Node) -> bool:
+        """Tell whether another node takes a master for lost, and has the replica in its place."""
+        lines = witness.call("CLUSTER", "NODES")
+        return any(
+            f":{lost.port}@" in line and "fail" in line and "?" not in line
+            for line in str(lines).split("\\n")
+        )
+
+    def move(self, slots: Sequence[int]) -> None:
+        """Move slots of the first master to the second, with the keys in them."""
+        source, target = self.masters[:2]
+        names = {one: one.call("CLUSTER", "MYID") for one in (source, target)}
+        for slot in slots:
+            target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", names[source])
+            source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", names[target])
+            while keys := source.call("CLUSTER", "GETKEYSINSLOT", slot, 100):
+                source.call("MIGRATE", "127.0.0.1", target.port, "", 0, 1000, "KEYS", *keys)
+            for one in self.masters:
+                one.call("CLUSTER", "SETSLOT", slot, "NODE", names[target])
+
     @property
     def masters(self) -> Sequence[Node]:
         return [node for node in self.nodes if node.call("ROLE")[0] == b"master"]

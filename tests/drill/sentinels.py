@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shop.embedded.home import Home
 
     Serve = Callable[..., Service]
-    Loads = Callable[[Sequence[Service]], Load]
+    Loads = Callable[[Sequence[str]], Load]
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_sentinel_master_killed(group: Group, serve: Serve, load: Loads) -> None
         group.master.kill()
         failed_over(group, group.master.port)
 
-    run(load([serve(REDIS_URL=group.url)]), happen)
+    run(load([serve(REDIS_URL=group.url).url]), happen)
 
 
 def test_sentinel_master_hung(group: Group, serve: Serve, load: Loads) -> None:
@@ -52,7 +52,7 @@ def test_sentinel_master_hung(group: Group, serve: Serve, load: Loads) -> None:
         group.master.hang()
         failed_over(group, group.master.port)
 
-    run(load([serve(REDIS_URL=group.url)]), happen)
+    run(load([serve(REDIS_URL=group.url).url]), happen)
 
 
 def test_sentinel_failover_by_command(group: Group, serve: Serve, load: Loads) -> None:
@@ -60,7 +60,7 @@ def test_sentinel_failover_by_command(group: Group, serve: Serve, load: Loads) -
         group.sentinels[0].call("SENTINEL", "FAILOVER", MASTER)
         failed_over(group, group.master.port)
 
-    run(load([serve(REDIS_URL=group.url)]), happen)
+    run(load([serve(REDIS_URL=group.url).url]), happen)
 
 
 @pytest.mark.parametrize("count", [1, 3], ids=["one", "all"])
@@ -72,7 +72,7 @@ def test_sentinels_gone(group: Group, serve: Serve, load: Loads, how: str, count
         for sentinel in group.sentinels[:count]:
             getattr(sentinel, how)()
 
-    one = load([serve(REDIS_URL=group.url)])
+    one = load([serve(REDIS_URL=group.url).url])
     run(one, happen)
     assert not one.saw.failed
     assert len(one.saw.bypass) == 0
@@ -87,6 +87,6 @@ def test_sentinels_with_a_password(home: Home, serve: Serve, load: Loads) -> Non
             group.master.kill()
             await_true(lambda: group.master_port() != group.master.port, seconds=30)
 
-        run(load([serve(REDIS_URL=url)]), happen)
+        run(load([serve(REDIS_URL=url).url]), happen)
     finally:
         group.stop()

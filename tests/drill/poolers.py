@@ -1,0 +1,73 @@
+"""Drills: pgbouncer in front of PostgreSQL, in both modes that a service can use."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import flask_migrate
+import pytest
+from conftest import CUSTOMER, ROOT
+from proxies import pgbouncer
+
+from shop import create_app
+from shop.extensions import db
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from conftest import Service
+    from load import Load
+    from proxies import Proxy
+    from replication import Replicated
+
+    from shop.embedded.home import Home
+
+    Serve = Callable[..., Service]
+    Loads = Callable[[Sequence[str]], Load]
+
+MODES = pytest.mark.parametrize("mode", ["session", "transaction"])
+
+
+@pytest.fixture
+def pooler(home: Home, replicated: Replicated, mode: str) -> Iterator[Proxy]:
+    made = pgbouncer(home, replicated.primary.socket.parent, mode)
+    yield made
+    made.stop()
+
+
+def url_of(pooler: Proxy) -> str:
+    return f"postgresql://shop@127.0.0.1:{pooler.port}/shop"
+
+
+@MODES
+def test_pgbouncer_restarted(
+    pooler: Proxy, replicated: Replicated, serve: Serve, load: Loads
+) -> None:
+    one = load([serve(DATABASE_URL=url_of(pooler)).url])
+    with one:
+        pooler.stop()
+        pooler.start()
+        one.await_well()
+        replicated.primary.stop()
+        replicated.primary.start()
+        one.await_well()
+    assert one.saw.stale == []
+
+
+@MODES
+def test_pgbouncer_carries_all_that_a_shop_does(pooler: Proxy, serve: Serve) -> None:
+    app = create_app({"DATABASE_URL": url_of(pooler)})
+    with app.app_context():
+        flask_migrate.upgrade(str(ROOT / "migrations"))
+        db.engine.dispose()
+    service = serve(DATABASE_URL=url_of(pooler))
+    service.write("POST", "/categories", name="Garden")
+    service.write("POST", "/products", name="Rake", price=1, stock=9, category_id=1)
+    assert service.get("/products?q=rake&facets=price").json()["items"]
+    lines = [{"product_id": 1, "quantity": 2}]
+    placed = service.write("POST", "/orders", customer=CUSTOMER, lines=lines)
+    assert placed.status_code == HTTPStatus.CREATED
+    assert service.get("/products/1").json()["stock"] == 7
+    refused = service.write("POST", "/products", name="Rake", price=1, stock=1, category_id=99)
+    assert refused.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
