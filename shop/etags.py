@@ -27,5 +27,12 @@ def require_match(body: bytes, if_match: str | None) -> None:
     """
     if if_match is None:
         return
-    if not parse_etags(if_match).contains(etag_of(body).strip('"')):
-        raise PreconditionFailedError("This has changed since: read it again, and then decide.")
+    sent, tag = parse_etags(if_match), etag_of(body).strip('"')
+    if sent.contains(tag):
+        return
+    if sent.contains_weak(tag):
+        raise PreconditionFailedError(
+            "The ETag in If-Match is weak (W/), as a proxy that compresses makes it, and a weak one "
+            "never matches: read this again with Accept-Encoding: identity, and send its ETag."
+        )
+    raise PreconditionFailedError("This has changed since: read it again, and then decide.")

@@ -64,6 +64,17 @@ def test_each_write_tells_the_etag_for_the_next(shop: Shop, path: str) -> None:
     assert shop.request(method, address, headers=seen).status_code == 204
 
 
+@pytest.mark.parametrize("path", ["/products/1", "/categories/1"])
+def test_a_weak_etag_is_refused_with_the_reason(shop: Shop, path: str) -> None:
+    etag = shop.get(path).headers["ETag"]
+    for seen, reason in ((f"W/{etag}", "is weak"), (f'W/{GONE}, "x"', "changed since")):
+        answer = shop.request("PATCH", path, json={}, headers={"If-Match": seen})
+        assert answer.status_code == 412
+        assert reason in answer.get_json()["detail"]
+    both = {"If-Match": f"W/{etag}, {etag}"}
+    assert shop.request("PATCH", path, json={}, headers=both).status_code == 200
+
+
 def test_a_star_matches_whatever_is_there(shop: Shop) -> None:
     star = {"If-Match": "*"}
     assert shop.request("PATCH", "/products/1", json={}, headers=star).status_code == 200
