@@ -32,7 +32,7 @@ def require_match(body: bytes, if_match: str | None) -> None:
         return
     if sent.contains_weak(tag):
         raise PreconditionFailedError(
-            "The ETag in If-Match is weak (W/), as a proxy that compresses makes it, and a weak one "
-            "never matches: read this again with Accept-Encoding: identity, and send its ETag."
+            "The ETag in If-Match is weak (W/), as a proxy that compresses makes it, and never "
+            "matches: read this again with Accept-Encoding: identity, and send its ETag."
         )
     raise PreconditionFailedError("This has changed since: read it again, and then decide.")
