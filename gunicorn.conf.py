@@ -18,7 +18,7 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 from gunicorn.glogging import Logger
 from prometheus_client import multiprocess
 
-from shop.config import Settings
+from shop.config import THREADS, Settings
 from shop.environment import SettingError
 from shop.extensions import cache
 from shop.logs import logging_config, tell_dropped
@@ -34,7 +34,7 @@ never_wait(tell_dropped)  # the master neither: it restarts workers
 bind = f"0.0.0.0:{settings.port}"  # --bind says otherwise
 workers = settings.web_concurrency
 worker_class = "gthread"
-threads = 4
+threads = THREADS
 timeout = 30  # seconds without a sign of life, then a worker is replaced
 graceful_timeout = 30  # seconds for the requests under way at SIGTERM
 keepalive = 5  # seconds

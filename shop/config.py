@@ -55,14 +55,16 @@ RENEWAL_SECONDS = 3600  # between two renewals of a session: not every use is wr
 IDEMPOTENCY_KEY_MAX = 255  # characters
 IDEMPOTENCY_SECONDS = DAY  # that an answer is kept for requests that repeat its key
 PAYMENT_MAX = 90 * DAY  # seconds
+WAIT_MAX = 600_000  # milliseconds
 CALLS_MAX = 1_000_000  # of any quota
 ADDRESS_CLIENTS = 10  # of whose quotas an address has the sum, unless a setting says otherwise
 TIERS = ("standard", "partner", "unlimited")  # of API keys; a client without one is standard
+THREADS = 4  # of a worker
 # Connections of a worker: one for each of its threads. One that cannot be had in time fails a
 # request.
 DATABASE_POOL = {
     "hide_parameters": True,  # of statements, in errors and logs: customers' data
-    "pool_size": 4,
+    "pool_size": THREADS,
     "max_overflow": 2,
     "pool_timeout": 5,  # seconds
     "connect_args": {
@@ -80,6 +82,8 @@ TRANSACTION_IDLE_SECONDS = 10
 @dataclass(frozen=True)
 class Settings:
     database_url: str
+    database_lock_timeout: int  # milliseconds that a request waits for a lock in PostgreSQL
+    database_statement_timeout: int  # milliseconds that one statement of a request may take
     redis_url: str
     redis_key_prefix: str  # of every name, for those who share a Redis
     redis_max_connections: int  # per worker
@@ -132,6 +136,10 @@ class Settings:
         of_address = min(ADDRESS_CLIENTS * calls, CALLS_MAX)
         return cls(
             database_url=_database_url(read),
+            database_lock_timeout=read.number("DATABASE_LOCK_TIMEOUT", 2000, 1, WAIT_MAX),
+            database_statement_timeout=read.number(
+                "DATABASE_STATEMENT_TIMEOUT", 10_000, 1000, WAIT_MAX
+            ),
             redis_url=_redis_url(read),
             redis_key_prefix=read.key_prefix("REDIS_KEY_PREFIX"),
             redis_max_connections=read.number("REDIS_MAX_CONNECTIONS", 50, 10, 10_000),

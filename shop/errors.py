@@ -89,6 +89,8 @@ def answer(error: ShopError, headers: Mapping[str, str] | None = None) -> Respon
         headers = {"WWW-Authenticate": _challenge()}
     if isinstance(error, problems.NotFoundError):
         headers = {"Cache-Control": "no-cache"}  # or it may be kept (RFC 9110, section 15.5.5)
+    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers = {"Retry-After": str(RETRY_SECONDS)}
     members = {"type": error.type(), "title": error.title(), **error.values}
     members |= _few_errors(error.fields)
     return problem(error.status, str(error), members=members, headers=headers)
@@ -162,7 +164,8 @@ def _leaves(messages: Mapping[Any, Any]) -> Iterator[tuple[tuple[str | int, ...]
 
 def _no_connection(error: PoolTimeoutError) -> Response:
     logger.error("All connections of this worker are in use: %s", error)
-    return _unavailable(*UNAVAILABLE)
+    kind, detail = UNAVAILABLE
+    return answer(kind(detail))
 
 
 def _database_error(error: DBAPIError) -> Response:
@@ -172,12 +175,7 @@ def _database_error(error: DBAPIError) -> Response:
     kind, detail = meant
     reached = "reached" if meant is UNAVAILABLE else "used"
     logger.error("The database cannot be %s: %s", reached, error.orig)
-    return _unavailable(kind, detail)
-
-
-def _unavailable(kind: type[ShopError], detail: str) -> Response:
-    passes = kind.status == HTTPStatus.SERVICE_UNAVAILABLE
-    return answer(kind(detail), {"Retry-After": str(RETRY_SECONDS)} if passes else None)
+    return answer(kind(detail))
 
 
 def _conflict(error: IntegrityError) -> Response:

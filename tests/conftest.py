@@ -316,6 +316,8 @@ def settings(postgres: Postgres, redis_server: Redis) -> dict[str, str]:
         "UNKNOWN_KEY_LIMIT_CALLS": "100000",
         "SESSION_OPEN_ORDERS": "100000",
         "ADDRESS_OPEN_ORDERS": "100000",
+        "DATABASE_LOCK_TIMEOUT": "60000",
+        "DATABASE_STATEMENT_TIMEOUT": "60000",
         "METRICS_OPEN": "true",
         "WEB_CONCURRENCY": "2",
         "LOG_LEVEL": "DEBUG",

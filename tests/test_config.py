@@ -28,6 +28,7 @@ def test_defaults() -> None:
     assert settings.redis_url == "redis://localhost:6379/0"
     assert (settings.redis_max_connections, settings.redis_enabled) == (50, True)
     assert (settings.redis_cache_ttl, settings.category_cache_ttl) == (300, 3600)
+    assert (settings.database_lock_timeout, settings.database_statement_timeout) == (2000, 10_000)
     assert settings.rate_limit_enabled
     assert (settings.rate_limit_calls, settings.rate_limit_period) == (100, 60)
     assert (settings.write_limit_calls, settings.trusted_proxies) == (30, 0)
@@ -61,6 +62,8 @@ def test_an_empty_value_is_not_set() -> None:
         ("TRUSTED_PROXIES", "-1"), ("TRUSTED_PROXIES", "0" * 20 + "99"),
         ("ORDER_PAYMENT_SECONDS", "7776001"),
         ("SESSION_OPEN_ORDERS", "-1"), ("ADDRESS_OPEN_ORDERS", "many"),
+        ("DATABASE_LOCK_TIMEOUT", "0"), ("DATABASE_LOCK_TIMEOUT", "2s"),
+        ("DATABASE_STATEMENT_TIMEOUT", "999"), ("DATABASE_STATEMENT_TIMEOUT", "600001"),
         ("PORT", "70000"), ("WEB_CONCURRENCY", "0"), ("LOG_LEVEL", "LOUD"),
         ("REDIS_URL", "http://localhost"), ("REDIS_MAX_CONNECTIONS", "5"),
         ("REDIS_PORT", "x"), ("DATABASE_URL", "mysql://x"),

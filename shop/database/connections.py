@@ -13,13 +13,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
+from flask import has_request_context
 from psycopg2 import _psycopg
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import Pool
 
-from shop.config import ISOLATION, TRANSACTION_IDLE_SECONDS
+from shop.config import ISOLATION, TRANSACTION_IDLE_SECONDS, current_settings
 
 from .failures import SPOILT
 from .reach import note_places
@@ -96,6 +97,25 @@ def _test(connection: Any, record: Any, _proxy: Any) -> None:
     poll.register(connection.fileno(), select.POLLIN)
     if poll.poll(0):
         raise DisconnectionError
+
+
+@event.listens_for(Pool, "checkout")
+def _bound(connection: Any, record: Any, _proxy: Any) -> None:
+    """Let no statement of a request wait for long; those of commands may.
+
+    A connection keeps that, so that it is set once.
+    """
+    if not has_request_context() or record.info.get("bounded"):
+        return
+    settings = current_settings()
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SET lock_timeout = {settings.database_lock_timeout};"
+            f"SET statement_timeout = {settings.database_statement_timeout}"
+        )
+    connection.autocommit = False
+    record.info["bounded"] = True
 
 
 @event.listens_for(Engine, "handle_error")

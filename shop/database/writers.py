@@ -1,0 +1,58 @@
+"""How many requests of a process may write at once: fewer than it has threads.
+
+Writers may wait for each other in PostgreSQL, for as long as DATABASE_LOCK_TIMEOUT. The thread that
+is left answers what needs no write: cached reads, and probes.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from shop.config import THREADS
+from shop.problems import DatabaseBusyError
+from shop.prometheus import Counter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PLACES = THREADS - 1
+PATIENCE_SECONDS = 0.5  # a write that waits for nobody takes less, with Redis or without it
+
+REFUSED = Counter("shop_writes_refused", "Writes refused while others held all places for writes.")
+
+
+class Writers:
+    """The places for writers of one process."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._free = PLACES
+        self._are_held_up = False
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place while the block writes.
+
+        A writer waits for a place as long as others go on. If for PATIENCE_SECONDS none has, those
+        after it do not wait until one does: each would hold the thread that is left. Raises
+        DatabaseBusyError.
+        """
+        with self._changed:
+            self._await_place()
+            self._free -= 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += 1
+                self._are_held_up = False
+                self._changed.notify_all()
+
+    def _await_place(self) -> None:
+        while not self._free:
+            if self._are_held_up or not self._changed.wait(PATIENCE_SECONDS):
+                self._are_held_up = True
+                REFUSED.inc()
+                raise DatabaseBusyError("Other writes wait for too long; nothing was done.")

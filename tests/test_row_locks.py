@@ -1,0 +1,119 @@
+"""Writers that wait for a lock are told so in time, and hold up nobody else."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import pytest
+from conftest import await_true
+
+from shop.extensions import db
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conftest import Make, Service, Shop
+
+    from shop.embedded.servers import Postgres
+
+BUSY = "/problems/database-busy"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+
+
+@contextmanager
+def locked(postgres: Postgres, statement: str) -> Iterator[Any]:
+    """Hold what a statement locks, as an operator's transaction does."""
+    connection = psycopg2.connect(postgres.url)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            yield cursor
+    finally:
+        connection.close()
+
+
+ROW = "SELECT FROM products WHERE id = 1 FOR UPDATE"
+
+
+def test_a_write_that_waits_for_a_row_is_told_so(make_shop: Make, postgres: Postgres) -> None:
+    shop = make_shop(DATABASE_LOCK_TIMEOUT="10")
+    shop.create_product()
+    with locked(postgres, ROW):
+        for answer in (shop.patch("/products/1", stock=1), shop.delete("/products/1")):
+            assert (answer.status_code, answer.get_json()["type"]) == (503, BUSY)
+            assert answer.headers["Retry-After"] == "1"
+    assert shop.patch("/products/1", stock=1).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/products/1", "/products", "/categories"])
+def test_a_read_that_waits_for_a_table_is_told_so(
+    make_shop: Make, postgres: Postgres, path: str
+) -> None:
+    shop = make_shop(DATABASE_LOCK_TIMEOUT="10", REDIS_ENABLED="false")
+    shop.create_product()
+    with locked(postgres, "LOCK TABLE products, categories"):
+        assert shop.get(path).get_json()["type"] == BUSY
+    assert shop.get(path).status_code == 200
+
+
+def test_a_statement_of_a_request_ends_in_time(make_shop: Make, postgres: Postgres) -> None:
+    shop = make_shop(DATABASE_STATEMENT_TIMEOUT="1000")
+    shop.create_product()
+    with locked(postgres, ROW):
+        assert shop.patch("/products/1", stock=1).get_json()["type"] == BUSY
+
+
+def test_a_command_has_no_time_limit(make_shop: Make) -> None:
+    shop = make_shop(DATABASE_LOCK_TIMEOUT="10")
+    with shop.app.app_context(), db.engine.connect() as connection:
+        for name in ("lock_timeout", "statement_timeout"):
+            assert connection.exec_driver_sql(f"SHOW {name}").scalar() == "0"
+
+
+def test_writers_that_wait_leave_a_thread_to_everybody_else(
+    serve: Callable[..., Service], a_shop: Shop, postgres: Postgres
+) -> None:
+    a_shop.create_product(stock=3)
+    service = serve(WEB_CONCURRENCY="1")
+    paths = ("/products/1", "/livez", "/products", "/readyz")
+    for path in (*paths, *paths):
+        assert service.get(path).status_code == 200
+    with ThreadPoolExecutor(10) as pool, locked(postgres, ROW) as operator:
+        writes = [pool.submit(service.write, "PATCH", "/products/1", stock=n) for n in range(10)]
+        await_true(lambda: sum(write.done() for write in writes) == 7)
+        for write in writes:
+            if write.done():
+                refused = write.result()
+                assert (refused.status_code, refused.json()["type"]) == (503, BUSY)
+                assert refused.headers["Retry-After"] == "1"
+        for path in paths:
+            assert service.get(path).status_code == 200
+        operator.execute(WAITING)
+        assert operator.fetchone() == (3,)  # all the while
+        operator.connection.rollback()
+        answers = [write.result().status_code for write in writes]
+    assert (answers.count(200), answers.count(503)) == (3, 7)
+    assert "shop_writes_refused_total 7.0" in service.get("/metrics").text
+    assert service.write("PATCH", "/products/1", stock=20).status_code == 200
+
+
+def test_writers_that_nobody_holds_up_are_not_refused(a_shop: Shop) -> None:
+    for n in range(8):
+        a_shop.create_product(name=f"Rake {n}")
+    begin = threading.Barrier(8)
+
+    def write(product: int) -> list[int]:
+        client = a_shop.app.test_client()
+        headers = {"Authorization": f"Bearer {a_shop.key}"}
+        begin.wait()
+        path = f"/products/{product}/stock"
+        return [
+            client.patch(path, json={"delta": 1}, headers=headers).status_code for _ in range(10)
+        ]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert {status for found in pool.map(write, range(1, 9)) for status in found} == {200}
