@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from . import cors, edge, errors, front, limits, logs, options, problem_pages, responses
 from .carts import routes as carts
 from .categories import routes as categories
-from .config import BODY_MAX, DATABASE_POOL, Settings
+from .config import BODY_MAX, Settings
+from .database.connections import engine_options
 from .database.retry import RetryingFlask
 from .extensions import api, cache, db, migrate
 from .keys import commands as key_commands
@@ -54,7 +55,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     app.config["SECRET_KEY"] = settings.secret_key
     app.config["MAX_CONTENT_LENGTH"] = BODY_MAX
     app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = DATABASE_POOL
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings.database_url)
     app.config["CACHE_TYPE"] = "shop.cache.backend.RedisBackend"
     app.config["CACHE_DEFAULT_TIMEOUT"] = settings.redis_cache_ttl
     app.extensions["shop.redis"] = RedisConnection(settings)

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from flask import current_app
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from .database.failures import HELD_UP, sqlstate
 from .database.reach import nobody_listens
+from .database.url import FORM, parse_database_url
 from .environment import Reader, SettingError, read_lines, without_loaded
 
 if TYPE_CHECKING:
@@ -67,10 +67,11 @@ DATABASE_POOL = {
     "pool_size": THREADS,
     "max_overflow": 2,
     "pool_timeout": 5,  # seconds
-    "connect_args": {
-        "connect_timeout": 3,  # seconds
-        "tcp_user_timeout": 10_000,  # milliseconds until a server that is gone is given up
-    },
+}
+# Of each connection, where DATABASE_URL does not say otherwise.
+DATABASE_CONNECTION = {
+    "connect_timeout": 3,  # seconds, for each host
+    "tcp_user_timeout": 10_000,  # milliseconds until a server that is gone is given up
 }
 DATABASE_UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeoutError)
 # Each statement sees what was committed before it: the cache relies on that.
@@ -200,16 +201,8 @@ def from_files() -> dict[str, str]:
 def _database_url(read: Reader) -> str:
     url = read.text("DATABASE_URL")
     if url is None:
-        raise SettingError("DATABASE_URL is not set: postgresql://USER:PASSWORD@HOST:PORT/NAME")
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg2"}:
-        raise SettingError("DATABASE_URL must begin with postgresql:// or postgres://")
-    try:
-        return make_url(f"postgresql+psycopg2://{rest}").render_as_string(hide_password=False)
-    except (ArgumentError, ValueError):
-        raise SettingError(
-            "DATABASE_URL is not postgresql://USER:PASSWORD@HOST:PORT/NAME"
-        ) from None
+        raise SettingError(f"DATABASE_URL is not set: {FORM}")
+    return parse_database_url(url)
 
 
 def _redis_url(read: Reader) -> str:

@@ -16,11 +16,17 @@ import psycopg2
 from flask import has_request_context
 from psycopg2 import _psycopg
 from sqlalchemy import event
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import Pool
 
-from shop.config import ISOLATION, TRANSACTION_IDLE_SECONDS, current_settings
+from shop.config import (
+    DATABASE_CONNECTION,
+    DATABASE_POOL,
+    ISOLATION,
+    TRANSACTION_IDLE_SECONDS,
+    current_settings,
+)
 
 from .failures import SPOILT
 from .reach import note_places
@@ -35,6 +41,13 @@ NAMES = ("constraint", "table", "column")
 
 PQERRORS_SQLSTATE = 3  # since PostgreSQL 12
 READ_ONLY = ("default_transaction_read_only", "in_hot_standby")  # told with each answer
+
+
+def engine_options(url: str) -> dict[str, Any]:
+    """Return the options of SQLAlchemy's engine for a database."""
+    told = make_url(url).query
+    defaults = {name: value for name, value in DATABASE_CONNECTION.items() if name not in told}
+    return {**DATABASE_POOL, "connect_args": defaults}
 
 
 @event.listens_for(Engine, "do_connect")
