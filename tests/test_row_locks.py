@@ -78,7 +78,7 @@ def test_writers_that_wait_leave_a_thread_to_everybody_else(
     serve: Callable[..., Service], a_shop: Shop, postgres: Postgres
 ) -> None:
     a_shop.create_product(stock=3)
-    service = serve(WEB_CONCURRENCY="1")
+    service = serve(WEB_CONCURRENCY="1", DATABASE_LOCK_TIMEOUT="20000")
     paths = ("/products/1", "/livez", "/products", "/readyz")
     for path in (*paths, *paths):
         assert service.get(path).status_code == 200

@@ -10,7 +10,9 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from shop.config import THREADS
+from sqlalchemy.exc import DBAPIError
+
+from shop.config import THREADS, current_settings
 from shop.problems import DatabaseBusyError
 from shop.prometheus import Counter
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PLACES = THREADS - 1
-PATIENCE_SECONDS = 0.5  # a write that waits for nobody takes less, with Redis or without it
+WAITED = 0.5  # of DATABASE_LOCK_TIMEOUT, until writers that do not get on count as held up
 
 REFUSED = Counter("shop_writes_refused", "Writes refused while others held all places for writes.")
 
@@ -35,24 +37,29 @@ class Writers:
     def place(self) -> Iterator[None]:
         """Hold a place while the block writes.
 
-        A writer waits for a place as long as others go on. If for PATIENCE_SECONDS none has, those
-        after it do not wait until one does: each would hold the thread that is left. Raises
-        DatabaseBusyError.
+        A writer waits for a place as long as others get on. If none has for some time, those after
+        it do not wait until one does: each would hold the thread that is left. A write that the
+        database has failed has not got on. Raises DatabaseBusyError.
         """
         with self._changed:
             self._await_place()
             self._free -= 1
+        got_on = True
         try:
             yield
+        except DBAPIError:
+            got_on = False
+            raise
         finally:
             with self._changed:
                 self._free += 1
-                self._are_held_up = False
+                self._are_held_up = self._are_held_up and not got_on
                 self._changed.notify_all()
 
     def _await_place(self) -> None:
+        patience = current_settings().database_lock_timeout / 1000 * WAITED
         while not self._free:
-            if self._are_held_up or not self._changed.wait(PATIENCE_SECONDS):
+            if self._are_held_up or not self._changed.wait(patience):
                 self._are_held_up = True
                 REFUSED.inc()
                 raise DatabaseBusyError("Other writes wait for too long; nothing was done.")
