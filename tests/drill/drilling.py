@@ -19,7 +19,16 @@ PROGRAMS = {
     "openssl": "openssl",
 }
 PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-HEAD = ["drill", "requests", "failed", "stale", "longest read, ms", "BYPASS, s"]
+HEAD = [
+    "drill",
+    "requests",
+    "failed",
+    "stale",
+    "longest read, ms",
+    "BYPASS, s",
+    "no write, s",
+    "of 100",
+]
 ROWS: list[list[str]] = []
 
 
@@ -41,9 +50,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line("  ".join(cells).rstrip())
 
 
-def note(name: str, *cells: str) -> None:
-    """Add a row to the table."""
-    ROWS.append([name, *cells, *[""] * (len(HEAD) - 1 - len(cells))])
+def note(name: str, *cells: str, passed: str = "") -> None:
+    """Add a row to the table: what was seen, and how many a quota of 100 has let pass."""
+    empty = [""] * (len(HEAD) - 2 - len(cells))
+    ROWS.append([name.removeprefix("test_").replace("_", " "), *cells, *empty, passed])
 
 
 @pytest.fixture
@@ -58,6 +68,5 @@ def load(
         return made[-1]
 
     yield make
-    name = request.node.name.removeprefix("test_").replace("_", " ")
     for one in made:
-        note(name, *one.saw.cells())
+        note(request.node.name, *one.saw.cells())

@@ -3,57 +3,80 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
-from conftest import Relay
+from proxies import to_primary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from conftest import Service
     from load import Load
+    from proxies import Proxy
     from replication import Replicated
+
+    from shop.embedded.home import Home
 
     Serve = Callable[..., Service]
     Loads = Callable[[Sequence[str]], Load]
 
 
 @pytest.fixture
-def way(replicated: Replicated) -> Iterator[Relay]:
-    """As a proxy that leads to the primary of now."""
-    relay = Relay(replicated.primary.socket)
-    yield relay
-    relay.close()
+def proxy(home: Home, replicated: Replicated) -> Iterator[Proxy]:
+    """An HAProxy that leads to the primary of now."""
+    replicated.primary.ask("CREATE ROLE haproxy LOGIN")
+    made = to_primary(home, [one.socket for one in replicated])
+    yield made
+    made.stop()
 
 
-def fail_over(replicated: Replicated, way: Relay) -> None:
-    replicated.primary.kill()
-    way.close()
-    replicated.standby.promote()
-    way.target = replicated.standby.socket
-    way.open()
+def url_of(proxy: Proxy) -> str:
+    return f"postgresql://shop@127.0.0.1:{proxy.port}/shop"
 
 
-def test_failover_that_loses_nothing(
-    replicated: Replicated, way: Relay, serve: Serve, load: Loads
-) -> None:
-    """The primary commits what its standby has applied."""
+def lose_nothing(replicated: Replicated) -> None:
+    """Let the primary commit what its standby has applied, and nothing else."""
     primary = replicated.primary
     primary.ask("ALTER SYSTEM SET synchronous_standby_names = '*'")
     primary.ask("ALTER SYSTEM SET synchronous_commit = 'remote_apply'")
     primary.ask("SELECT pg_reload_conf()")
-    one = load([serve(DATABASE_URL=f"postgresql://shop@127.0.0.1:{way.port}/shop").url])
+
+
+def fail_over(replicated: Replicated) -> None:
+    replicated.primary.kill()
+    replicated.standby.promote()
+
+
+def test_failover_behind_haproxy(
+    replicated: Replicated, proxy: Proxy, serve: Serve, load: Loads
+) -> None:
+    lose_nothing(replicated)
+    one = load([serve(DATABASE_URL=url_of(proxy)).url])
     with one:
-        fail_over(replicated, way)
+        fail_over(replicated)
+        one.await_well()
+    assert one.saw.stale == []
+
+
+def test_failover_with_a_url_of_both_servers(
+    replicated: Replicated, serve: Serve, load: Loads
+) -> None:
+    lose_nothing(replicated)
+    hosts = quote(",".join(str(one.socket.parent) for one in replicated), safe=",")
+    url = f"postgresql://shop@/shop?host={hosts}&target_session_attrs=read-write"
+    one = load([serve(DATABASE_URL=url).url])
+    with one:
+        fail_over(replicated)
         one.await_well()
     assert one.saw.stale == []
 
 
 def test_failover_that_loses_commits(
-    replicated: Replicated, way: Relay, serve: Serve, load: Loads
+    replicated: Replicated, proxy: Proxy, serve: Serve, load: Loads
 ) -> None:
     """What was acknowledged and is lost is in no answer, also where nobody writes it again."""
-    service = serve(DATABASE_URL=f"postgresql://shop@127.0.0.1:{way.port}/shop")
+    service = serve(DATABASE_URL=url_of(proxy))
     one = load([service.url])
     with one:
         service.write("POST", "/products", name="Rake", price=1, stock=36, category_id=1)
@@ -61,14 +84,12 @@ def test_failover_that_loses_commits(
         replicated.standby.stop_receiving()
         service.write("PATCH", "/products/4", stock=777)
         assert service.get("/products/4").json()["stock"] == 777
-        replicated.primary.kill()
-        way.close()
-        replicated.standby.promote()
+        proxy.stop()
+        fail_over(replicated)
         with replicated.standby.session() as cursor:
             cursor.execute("SELECT id, stock FROM products")
             one.expect(dict(cursor.fetchall()))
-        way.target = replicated.standby.socket
-        way.open()
+        proxy.start()
         one.await_well()
         assert service.get("/products/4").json()["stock"] == 36
     assert one.saw.stale == []

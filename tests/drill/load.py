@@ -47,6 +47,7 @@ class Saw:
     stale: list[str] = field(default_factory=list)
     longest: float = 0  # seconds of a read
     bypass: set[int] = field(default_factory=set)  # tenths of seconds with such an answer
+    without_writes: float = 0  # seconds between two that were carried out
 
     def cells(self) -> list[str]:
         failed = ", ".join(f"{n} {what}" for what, n in sorted(self.failed.items()))
@@ -56,6 +57,7 @@ class Saw:
             f"{len(self.stale)}",
             f"{self.longest * 1000:.0f}",
             f"{len(self.bypass) / 10:.1f}",
+            f"{self.without_writes:.1f}",
         ]
 
 
@@ -156,6 +158,7 @@ class Load:
             self._write_by(clients)
 
     def _write_by(self, clients: Iterator[Client]) -> None:
+        last = time.monotonic()
         for one in cycle(PRODUCTS):
             if self._stop.wait(PAUSE):
                 return
@@ -168,6 +171,8 @@ class Load:
                 if status == HTTPStatus.OK:
                     self._done[one] = number
                     self._written += 1
+                    last, before = time.monotonic(), last
+                    self.saw.without_writes = max(self.saw.without_writes, last - before)
                 else:
                     self._written = 0
                     self.saw.failed[f"PATCH {status}"] += 1

@@ -1,14 +1,18 @@
-"""Drills: pgbouncer in front of PostgreSQL, in both modes that a service can use."""
+"""Drills: pgbouncer in front of PostgreSQL, and proxies that cut what is idle."""
 
 from __future__ import annotations
 
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import flask_migrate
 import pytest
 from conftest import CUSTOMER, ROOT
-from proxies import pgbouncer
+from drilling import note
+from proxies import cutting, pgbouncer
 
 from shop import create_app
 from shop.extensions import db
@@ -22,11 +26,16 @@ if TYPE_CHECKING:
     from replication import Replicated
 
     from shop.embedded.home import Home
+    from shop.embedded.servers import Postgres, Redis
 
     Serve = Callable[..., Service]
     Loads = Callable[[Sequence[str]], Load]
 
 MODES = pytest.mark.parametrize("mode", ["session", "transaction"])
+
+ROUNDS = 3
+PAUSE = 3  # seconds, longer than the proxy keeps a connection that is idle
+BURST = 12  # requests at a time
 
 
 @pytest.fixture
@@ -71,3 +80,36 @@ def test_pgbouncer_carries_all_that_a_shop_does(pooler: Proxy, serve: Serve) -> 
     assert service.get("/products/1").json()["stock"] == 7
     refused = service.write("POST", "/products", name="Rake", price=1, stock=1, category_id=99)
     assert refused.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def test_idle_connections_cut(
+    request: pytest.FixtureRequest,
+    home: Home,
+    postgres: Postgres,
+    redis_server: Redis,
+    serve: Serve,
+) -> None:
+    """Requests that follow a pause find other connections, and nobody notices."""
+    ways = [cutting(home, server.socket) for server in (postgres, redis_server)]
+    database, redis = ways
+    try:
+        service = serve(
+            DATABASE_URL=f"postgresql://shop@127.0.0.1:{database.port}/shop",
+            REDIS_URL=f"redis://127.0.0.1:{redis.port}/0",
+        )
+        service.write("POST", "/categories", name="Garden")
+        seen: Counter[str] = Counter()
+        for _ in range(ROUNDS):
+            time.sleep(PAUSE)
+            with ThreadPoolExecutor(BURST) as pool:
+                hits = pool.map(lambda _: service.get("/categories/1"), range(BURST))
+                misses = pool.map(lambda one: service.get(f"/categories/{one}"), range(2, BURST))
+                seen.update(
+                    f"{one.status_code} {one.headers['X-Cache']}" for one in (*hits, *misses)
+                )
+    finally:
+        for way in ways:
+            way.stop()
+    wrong = {what: n for what, n in seen.items() if "BYPASS" in what or what.startswith("5")}
+    note(request.node.name, f"{seen.total()}", f"{wrong or 0}")
+    assert not wrong

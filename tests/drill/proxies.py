@@ -1,12 +1,13 @@
-"""nginx and HAProxy in front of several hosts, and pgbouncer in front of PostgreSQL."""
+"""nginx, HAProxy and pgbouncer, configured as docs/topologies.md shows."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 from typing import TYPE_CHECKING
 
-from conftest import await_true, free_port
+from conftest import ROOT, await_true, free_port
 
 from shop.embedded.servers import Guarded
 
@@ -17,81 +18,58 @@ if TYPE_CHECKING:
     from shop.embedded.home import Home
 
 PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-# What docs/topologies.md shows, with addresses of this machine.
+HOSTS = ("10.0.0.1:8000", "10.0.0.2:8000", "10.0.0.3:8000")  # in the document
+DATABASES = ("10.0.0.11:5432", "10.0.0.12:5432")
 NGINX = """
-daemon off; pid {place}/nginx.pid; error_log {place}/error.log;
-events {{ }}
-http {{
-  access_log off;
-  client_body_temp_path {place}/body; proxy_temp_path {place}/proxy;
-  fastcgi_temp_path {place}/fastcgi; uwsgi_temp_path {place}/uwsgi; scgi_temp_path {place}/scgi;
-  gzip {gzip}; gzip_types application/json; gzip_min_length 1; gzip_proxied any;
-  upstream shop {{
-    {servers}
-    keepalive 16;
-    keepalive_timeout 1s;
-  }}
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{
-      proxy_pass http://shop;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_set_header Host $http_host;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_next_upstream error timeout;
-      proxy_connect_timeout 1s;
-    }}
-  }}
-}}
+daemon off; pid PLACE/nginx.pid; error_log PLACE/error.log;
+events { }
+http {
+access_log off;
+client_body_temp_path PLACE/body; proxy_temp_path PLACE/proxy;
+fastcgi_temp_path PLACE/fastcgi; uwsgi_temp_path PLACE/uwsgi; scgi_temp_path PLACE/scgi;
+gzip GZIP; gzip_types application/json; gzip_min_length 1; gzip_proxied any;
+SERVER
+}
 """
-HAPROXY = """
+CUTTING = """
 defaults
-  mode http
+  mode tcp
   timeout connect 1s
-  timeout client 30s
-  timeout server 30s
-  timeout http-keep-alive 30s
-  option http-keep-alive
-  option forwardfor
-  option redispatch 1
-  retries 3
-  retry-on conn-failure empty-response
-frontend shop
-  bind 127.0.0.1:{port}
-  default_backend hosts
-backend hosts
-  balance roundrobin
-  http-reuse safe
-  option httpchk GET /readyz
-  default-server check inter 200ms fall 1 rise 1 pool-purge-delay 1s
-  {servers}
+  timeout client 1s
+  timeout server 1s
+listen it
+  bind 127.0.0.1:PORT
+  server it unix@SOCKET
 """
-PGBOUNCER = """
-[databases]
-shop = host={host} port=5432 user=shop dbname=shop
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-auth_type = any
-pool_mode = {mode}
-default_pool_size = 10
-max_client_conn = 200
-server_login_retry = 1
-unix_socket_dir =
-"""
+
+
+def documented(language: str, word: str) -> str:
+    """Return the one example of docs/topologies.md in a language that has the word."""
+    text = (ROOT / "docs" / "topologies.md").read_text()
+    [found] = (
+        one for one in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL) if word in one
+    )
+    return str(found)
+
+
+def replaced(text: str, values: dict[str, str]) -> str:
+    for old, new in values.items():
+        assert old in text, f"docs/topologies.md has no {old}"
+        text = text.replace(old, new)
+    return text
 
 
 class Proxy:
     """A program that listens on a port of the loopback address."""
 
-    def __init__(self, home: Home, name: str, template: str, **values: object) -> None:
+    def __init__(self, home: Home, name: str, config: str) -> None:
+        """Put a port and a directory in the places of PORT and PLACE."""
         self.port = free_port()
         self._home, self._name = home, name
         self._place = home.directory(f"{name}-{self.port}")
         self._config = self._place / f"{name}.conf"
-        self._config.write_text(template.format(place=self._place, port=self.port, **values))
+        text = config.replace("PORT", str(self.port)).replace("PLACE", str(self._place))
+        self._config.write_text(text)
         self.start()
 
     @property
@@ -115,14 +93,42 @@ class Proxy:
 
 
 def nginx(home: Home, ports: Sequence[int], *, gzip: str = "off") -> Proxy:
-    servers = "\n    ".join(f"server 127.0.0.1:{one} fail_timeout=1s;" for one in ports)
-    return Proxy(home, "nginx", NGINX, servers=servers, gzip=gzip)
+    here = {"listen 80;": "listen 127.0.0.1:PORT;", **_hosts(ports)}
+    server = replaced(documented("nginx", "upstream"), here)
+    return Proxy(home, "nginx", NGINX.replace("GZIP", gzip).replace("SERVER", server))
 
 
 def haproxy(home: Home, ports: Sequence[int]) -> Proxy:
-    servers = "\n  ".join(f"server h{one} 127.0.0.1:{one}" for one in ports)
-    return Proxy(home, "haproxy", HAPROXY, servers=servers)
+    here = {"bind :80": "bind 127.0.0.1:PORT", **_hosts(ports)}
+    return Proxy(home, "haproxy", replaced(documented("haproxy", "/readyz"), here))
+
+
+def to_primary(home: Home, sockets: Sequence[Path]) -> Proxy:
+    """Lead to whichever of the servers of PostgreSQL is the primary."""
+    here = dict(zip(DATABASES, (f"unix@{one}" for one in sockets), strict=True))
+    here["bind :5432"] = "bind 127.0.0.1:PORT"
+    return Proxy(home, "haproxy", replaced(documented("haproxy", "tcp-check"), here))
 
 
 def pgbouncer(home: Home, sockets: Path, mode: str) -> Proxy:
-    return Proxy(home, "pgbouncer", PGBOUNCER, host=sockets, mode=mode)
+    here = {
+        "host=10.0.0.11": f"host={sockets}",
+        "listen_addr = *": "listen_addr = 127.0.0.1",
+        "listen_port = 6432": "listen_port = PORT",
+        "auth_type = scram-sha-256": "auth_type = any",
+        "auth_file = /etc/pgbouncer/userlist.txt": "unix_socket_dir = PLACE",
+        "pool_mode = transaction": f"pool_mode = {mode}",
+        "dbname=shop": "dbname=shop user=shop",
+    }
+    return Proxy(home, "pgbouncer", replaced(documented("ini", "pgbouncer"), here))
+
+
+def cutting(home: Home, server: Path) -> Proxy:
+    """Lead to a server, and cut connections that are idle for a second."""
+    return Proxy(home, "haproxy", CUTTING.replace("SOCKET", str(server)))
+
+
+def _hosts(ports: Sequence[int]) -> dict[str, str]:
+    """Return where the hosts are, which may be fewer than in the document."""
+    here = (f"127.0.0.1:{ports[at % len(ports)]}" for at in range(len(HOSTS)))
+    return dict(zip(HOSTS, here, strict=True))

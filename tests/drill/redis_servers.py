@@ -16,6 +16,8 @@ from shop.embedded.servers import Guarded
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from certificates import Authority
+
     from shop.embedded.home import Home
 
 MASTER = "main"
@@ -25,9 +27,16 @@ SHORT = 55_000  # a cluster's bus has the port that is 10,000 higher
 class Node:
     """One Redis server, or sentinel."""
 
-    def __init__(self, home: Home, *options: str, password: str | None = None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        *options: str,
+        password: str | None = None,
+        authority: Authority | None = None,  # of its TLS
+    ) -> None:
         self.port = next(port for port in iter(free_port, None) if port < SHORT)
         self.password = password
+        self._authority = authority
         self._home = home
         self._place = home.directory(f"node-{self.port}")
         self._options = options
@@ -36,7 +45,7 @@ class Node:
 
     def start(self) -> None:
         program = str(shutil.which("redis-server"))
-        command = [program, *self._options, "--port", str(self.port), "--bind", "127.0.0.1"]
+        command = [program, *self._options, *self._listen(), "--bind", "127.0.0.1"]
         command += ["--dir", str(self._place)]
         if "--sentinel" not in self._options:
             command += ["--save", "", "--repl-diskless-sync-delay", "0"]
@@ -44,8 +53,20 @@ class Node:
         self._program = Guarded("redis", command, account=self._home.account, log=log)
         await_true(self._answers, log)
 
+    def _listen(self) -> list[str]:
+        if self._authority is None:
+            return ["--port", str(self.port)]
+        certificate, key = map(str, self._authority.server)
+        return [
+            *("--port", "0", "--tls-port", str(self.port)),
+            *("--tls-cert-file", certificate, "--tls-key-file", key),
+            *("--tls-ca-cert-file", str(self._authority.certificate)),
+            *("--tls-replication", "yes", "--tls-cluster", "yes"),
+        ]
+
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, password=self.password, socket_timeout=5)
+        tls = self._authority.options() if self._authority else {}
+        return redis.Redis(port=self.port, password=self.password, socket_timeout=5, **tls)
 
     def call(self, *command: Any) -> Any:
         with self.client() as client:
@@ -85,11 +106,18 @@ class Node:
 class Group:
     """A master with two replicas, and three sentinels."""
 
-    def __init__(self, home: Home, *, password: str | None = None) -> None:
-        safe = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2")
-        self.master = Node(home, *safe)
+    def __init__(
+        self,
+        home: Home,
+        *options: str,
+        password: str | None = None,  # of the sentinels
+        authority: Authority | None = None,
+    ) -> None:
+        self._authority = authority
+        safe = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", *options)
+        self.master = Node(home, *safe, authority=authority)
         follow = ("--replicaof", "127.0.0.1", str(self.master.port))
-        self.replicas = [Node(home, *safe, *follow) for _ in range(2)]
+        self.replicas = [Node(home, *safe, *follow, authority=authority) for _ in range(2)]
         await_true(lambda: all(map(self._follows, self.replicas)))
         self.sentinels = [self._sentinel(home, password) for _ in range(3)]
         await_true(lambda: all(map(self._knows, self.sentinels)))
@@ -106,7 +134,8 @@ class Group:
         config.write_text("\n".join(lines) + "\n")
         if home.account:
             os.chown(config, *home.account)
-        return Node(home, str(config), "--sentinel", password=password)
+        options = (str(config), "--sentinel")
+        return Node(home, *options, password=password, authority=self._authority)
 
     @staticmethod
     def _follows(replica: Node) -> bool:
@@ -139,13 +168,14 @@ class Group:
 class Cluster:
     """Three masters, each with a replica."""
 
-    def __init__(self, home: Home) -> None:
-        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
-        self.nodes = [
-            Node(home, *options, "--cluster-require-full-coverage", "no") for _ in range(6)
-        ]
+    def __init__(self, home: Home, authority: Authority | None = None) -> None:
+        options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]
+        options += ["--cluster-require-full-coverage", "no"]
+        self.nodes = [Node(home, *options, authority=authority) for _ in range(6)]
         command = ["redis-cli", "--cluster", "create", "--cluster-replicas", "1", "--cluster-yes"]
         command[3:3] = [f"127.0.0.1:{node.port}" for node in self.nodes]
+        if authority:
+            command[1:1] = ["--tls", "--cacert", str(authority.certificate)]
         subprocess.run(command, check=True, capture_output=True)
         await_true(lambda: all(map(self._is_well, self.nodes)))
 
