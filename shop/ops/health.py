@@ -106,8 +106,10 @@ def _redis() -> str:
     connection = redis_connection()
     if not connection.enabled:
         return "disabled"
+    if connection.ownership.is_foreign:
+        return "foreign"
     try:
-        connection.call(lambda client: client.ping())
+        connection.ping()
     except RedisUnavailable:
-        return "foreign" if connection.ownership.is_foreign else "unreachable"
+        return "unreachable"
     return "ok"

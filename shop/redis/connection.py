@@ -122,6 +122,10 @@ class RedisConnection:
             self.introduce()
         return self.ownership.is_known or not self.introduce
 
+    def ping(self) -> None:
+        """Raise RedisUnavailable unless Redis answers, whoever it belongs to."""
+        self._carry_out(lambda client: client.ping())
+
     def claim(self, identity: str, *, by_force: bool = False) -> None:
         """Find out whether Redis is of this installation. Raises RedisUnavailable."""
         was_foreign = self.ownership.is_foreign
