@@ -34,7 +34,7 @@ COMMANDS = (
     "limits show 127.0.0.1",
     "limits reset 127.0.0.1",
 )
-USER = re.compile(r"redis-cli ACL SETUSER (shop .*(?:\\\n.*)*)")
+USER = re.compile(r"redis-cli ACL SETUSER (shop (?:.*\\\n)*.*)")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def authority(home: Home) -> Authority:
 def documented_user() -> list[str]:
     """Return the user of docs/redis.md, whose password is PASSWORD."""
     [found] = USER.findall((ROOT / "docs" / "redis.md").read_text())
-    return shlex.split(found)
+    return shlex.split(found.replace("\\\n", ""))
 
 
 @pytest.mark.parametrize("asked", ["no", "yes"], ids=["server certificate", "both certificates"])
