@@ -114,13 +114,14 @@ def test_a_script_that_is_not_answered_in_time_is_not_tried_again(
     try:
         with monkeypatch.context() as patch:
             patch.setattr(connection.client.connection_pool, "get_connection", lambda: 1 / 0)
-            patch.setattr(connection, "_probe", lambda: None)  # which connects as well
+            # The thread of the breaker would connect as well.
+            patch.setattr(connection._breaker, "await_answer", lambda: None)
             with pytest.raises(RedisUnavailable) as raised:
                 connection.eval(count, ["sent"], [], again=[])
     finally:
         os.kill(server, signal.SIGCONT)
     assert isinstance(raised.value.__cause__, redis.TimeoutError)
-    connection._probe()
+    connection._breaker.await_answer()
     assert connection.eval(count, ["sent"], []) == 3
 
 

@@ -1,14 +1,11 @@
-"""The Redis client of a process, behind a circuit breaker (Nygard, Release It!, 2018).
+"""The Redis client of a process, behind a circuit breaker.
 
-A call that cannot reach Redis opens the breaker. While it is open nobody waits for Redis: every
-call is refused at once, and a thread tries to reach Redis twice a second until it answers, which
-closes the breaker. So a Redis that hangs costs a request one timeout, and most requests nothing.
+A call that cannot reach Redis opens the breaker. So a Redis that hangs costs a request one timeout,
+and most requests nothing.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,11 +14,13 @@ import redis
 from flask import current_app
 from redis.sentinel import SentinelConnectionPool
 
-from shop.prometheus import Counter, Gauge, Histogram
+from shop.prometheus import Counter, Histogram
 
+from .breaker import Breaker
+from .client import connect
 from .ownership import ForeignError, Ownership, UnknownOwnerError
 from .pool import ScriptPool, evaluate
-from .urls import check, connect
+from .urls import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,14 +31,6 @@ if TYPE_CHECKING:
 
     from .pool import Key
 
-logger = logging.getLogger("shop.redis")
-
-PROBE_SECONDS = 0.5
-BREAKER_OPEN = Gauge(
-    "shop_redis_breaker_open",
-    "Workers that do not try Redis now, because they could not reach it.",
-    multiprocess_mode="livesum",
-)
 LATENCY = Histogram(
     "shop_redis_seconds",
     "Time of a call of Redis, failed ones included.",
@@ -74,8 +65,7 @@ class RedisConnection:
         self.introduce: Callable[[], None] | None = None  # finds out whose Redis this is
         self._settings = settings
         self.when_back: list[Callable[[], None]] = []  # called each time that it answers again
-        self._open = threading.Event()
-        self._lock = threading.Lock()
+        self._breaker = Breaker(self._probe, self._come_back)
         self._master: object = None  # the address that sentinels told last
 
     @cached_property
@@ -96,7 +86,7 @@ class RedisConnection:
 
     @property
     def _is_reachable(self) -> bool:
-        return self.enabled and not self._open.is_set()
+        return self.enabled and not self._breaker.is_open
 
     def call(self, command: Callable[[Any], Answer]) -> Answer:
         """Return `command(client)`; raise RedisUnavailable if Redis does not carry it out."""
@@ -145,7 +135,7 @@ class RedisConnection:
             return command(self.client)
         except UNREACHABLE as error:
             ERRORS.labels("unreachable").inc()
-            self._trip(error)
+            self._breaker.trip(error)
             raise RedisUnavailable from error
         except redis.RedisError as error:
             ERRORS.labels("refused").inc()
@@ -216,38 +206,16 @@ class RedisConnection:
         before, self._master = self._master, address
         return before not in {None, address}
 
-    def _trip(self, reason: object) -> None:
-        with self._lock:
-            if self._open.is_set():
-                return
-            self._open.set()
-            BREAKER_OPEN.set(1)
-        logger.warning("Redis cannot be reached, reads go to the database: %.200s", reason)
-        threading.Thread(target=self._probe, name="redis-probe", daemon=True).start()
-
     def _probe(self) -> None:
-        pause = threading.Event()
-        while not self._answers():
-            pause.wait(PROBE_SECONDS)
-        self._open.clear()
-        BREAKER_OPEN.set(0)
-        logger.warning("Redis answers again")
-        self._come_back()
+        """Raise whatever comes up while Redis does not answer."""
+        if self._scripts:  # which may have all the connections that there can be
+            self._scripts.disconnect()
+        self.client.eval("return 1", 0)  # which waits where writes have to
+        self.ownership.claim(partial(evaluate, self.client.execute_command))
 
     def _come_back(self) -> None:
         for work in self.when_back:
             work()
-
-    def _answers(self) -> bool:
-        try:
-            if self._scripts:  # which may have all the connections that there can be
-                self._scripts.disconnect()
-            self.client.eval("return 1", 0)  # which waits where writes have to
-            self.ownership.claim(partial(evaluate, self.client.execute_command))
-        except Exception as error:  # noqa: BLE001  (whatever it is, the probe must go on)
-            logger.debug("Redis does not answer: %s", error)
-            return False
-        return True
 
 
 def redis_connection(app: Flask | None = None) -> RedisConnection:
