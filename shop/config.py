@@ -73,6 +73,8 @@ DATABASE_CONNECTION = {
     "connect_timeout": 3,  # seconds, for each host
     "tcp_user_timeout": 10_000,  # milliseconds until a server that is gone is given up
 }
+# A connection that was idle for so long is made anew: a firewall may have forgotten it in silence.
+DATABASE_IDLE_SECONDS = 10
 DATABASE_UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeoutError)
 # Each statement sees what was committed before it: the cache relies on that.
 ISOLATION = "read committed"

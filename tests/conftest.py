@@ -160,12 +160,17 @@ class Relay:
         self.target = target  # of connections that are made from now on
         self._ends: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
+        self._forgotten: set[socket.socket] = set()
         self.open()
 
     def open(self) -> None:
         listener = socket.create_server(("127.0.0.1", self.port))
         self._ends.append(listener)
         self._start(self._accept, listener)
+
+    def forget(self) -> None:
+        """Drop in silence what comes over the connections of now, as a firewall does."""
+        self._forgotten.update(self._ends)
 
     def close(self) -> None:
         """Refuse connections from now on, and cut those that there are."""
@@ -193,11 +198,11 @@ class Relay:
                 self._start(self._pass, client, server)
                 self._start(self._pass, server, client)
 
-    @staticmethod
-    def _pass(source: socket.socket, target: socket.socket) -> None:
+    def _pass(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
-                target.sendall(data)
+                if source not in self._forgotten:
+                    target.sendall(data)
         for end in (source, target):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import select
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from sqlalchemy.pool import Pool
 
 from shop.config import (
     DATABASE_CONNECTION,
+    DATABASE_IDLE_SECONDS,
     DATABASE_POOL,
     ISOLATION,
     TRANSACTION_IDLE_SECONDS,
@@ -92,6 +94,11 @@ def _say_least(connection: Any) -> None:
         set_verbosity(connection.pgconn_ptr, PQERRORS_SQLSTATE)
 
 
+@event.listens_for(Pool, "checkin")
+def _date(_connection: Any, record: Any) -> None:
+    record.info["used"] = time.monotonic()
+
+
 @event.listens_for(Pool, "checkout")
 def _test(connection: Any, record: Any, _proxy: Any) -> None:
     """Replace a connection that PostgreSQL has ended, so that a restart of it fails no request.
@@ -100,11 +107,13 @@ def _test(connection: Any, record: Any, _proxy: Any) -> None:
     costs no round trip. Where a new one has ended as well, its first statement tells why.
 
     So is one replaced that cannot write: it may lead to a standby, which is behind, while a new one
-    leads to the primary.
+    leads to the primary. And one that was idle for long, which may lead nowhere: a statement would
+    wait until TCP gives up.
     """
     if record.info.pop("fresh", False):
         return
-    if connection.closed or is_read_only(connection):
+    idle = time.monotonic() - record.info.get("used", 0)
+    if connection.closed or is_read_only(connection) or idle >= DATABASE_IDLE_SECONDS:
         raise DisconnectionError
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)

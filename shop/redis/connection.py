@@ -19,7 +19,7 @@ from shop.prometheus import Counter, Histogram
 from .breaker import Breaker
 from .client import connect
 from .ownership import ForeignError, Ownership, UnknownOwnerError
-from .pool import ScriptPool, evaluate
+from .pool import ScriptPool, distrust_idle, evaluate
 from .urls import check
 
 if TYPE_CHECKING:
@@ -71,7 +71,10 @@ class RedisConnection:
     @cached_property
     def client(self) -> Any:
         """The client; to make that of a cluster already needs the cluster."""
-        return connect(self._settings.redis_url, self._settings.redis_max_connections)
+        client = connect(self._settings.redis_url, self._settings.redis_max_connections)
+        if not self.is_cluster:
+            distrust_idle(client.connection_pool)
+        return client
 
     @cached_property
     def _scripts(self) -> ScriptPool | None:

@@ -15,8 +15,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 TRUSTED_SECONDS = 0.01  # that a connection is taken to be whole after its last use
+IDLE_SECONDS = 3.0  # after which it is made anew: a firewall may have forgotten it in silence
 
 Key = TypeVar("Key", str, bytes)
+
+
+class Dated:
+    """What a connection needs to be made anew when it was idle for long."""
+
+    used = 0.0
+
+    def connect(self) -> None:
+        if self.is_connected and time.monotonic() >= self.used + IDLE_SECONDS:  # type: ignore[attr-defined]
+            self.disconnect()  # type: ignore[attr-defined]
+        super().connect()  # type: ignore[misc]
+
+    def read_response(self, *arguments: Any, **options: Any) -> Any:
+        self.used = time.monotonic()
+        return super().read_response(*arguments, **options)  # type: ignore[misc]
+
+
+def distrust_idle(pool: redis.ConnectionPool) -> None:
+    """Let a pool, which has no connection so far, make those anew that were idle for long."""
+    kind = pool.connection_class
+    pool.connection_class = type(f"Dated{kind.__name__}", (Dated, kind), {})
 
 
 class ScriptPool:
@@ -27,9 +49,8 @@ class ScriptPool:
     """
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
-        self._pool = pool
-        # Each with the time of its last use, the latest first. `pop` and `append` are atomic.
-        self._idle: list[tuple[Any, float]] = []
+        self._pool = pool  # which distrusts idle connections
+        self._idle: list[Any] = []  # the latest used last; `pop` and `append` are atomic
         os.register_at_fork(after_in_child=self._idle.clear)
 
     def call(self, *command: str | bytes | float) -> Any:
@@ -40,13 +61,13 @@ class ScriptPool:
             connection.send_packed_command([packed], check_health=False)
             answer = connection.read_response()
         except redis.ResponseError:
-            self._keep(connection)
+            self._idle.append(connection)
             raise
         except BaseException:  # its answer may still come, and must not be taken for another's
             connection.disconnect()
             self._pool.release(connection)
             raise
-        self._keep(connection)
+        self._idle.append(connection)
         return answer
 
     def disconnect(self) -> None:
@@ -55,16 +76,14 @@ class ScriptPool:
             self._pool.release(connection)
         self._pool.disconnect(inuse_connections=False)
 
-    def _keep(self, connection: Any) -> None:
-        self._idle.append((connection, time.monotonic()))
-
     def _take(self) -> Any:
-        """Return an idle connection, if there is one. Redis may have ended it meanwhile."""
+        """Return an idle connection, if there is one, which may have ended meanwhile."""
         try:
-            connection, last_used = self._idle.pop()
+            connection = self._idle.pop()
         except IndexError:
             return None
-        if time.monotonic() > last_used + TRUSTED_SECONDS and _has_ended(connection):
+        unused = time.monotonic() - connection.used
+        if unused >= IDLE_SECONDS or (unused > TRUSTED_SECONDS and _has_ended(connection)):
             connection.disconnect()  # the next command connects
         return connection
 

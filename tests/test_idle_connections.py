@@ -1,0 +1,155 @@
+"""Connections that nobody used for a while, and that a firewall on the way has forgotten."""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+from conftest import free_port
+from sqlalchemy import event, text
+
+from shop.database import connections
+from shop.extensions import db
+from shop.redis import pool, redis_connection
+
+if TYPE_CHECKING:
+    from conftest import Make, MakeRelay, Relay, Shop, StartRedis
+    from sqlalchemy import Engine
+
+    from shop.embedded.home import Home
+    from shop.embedded.servers import Postgres, Redis
+
+QUOTA = "1000"
+
+
+@pytest.fixture
+def way(relay: MakeRelay, own_redis: Redis) -> Relay:
+    return relay(own_redis.socket)
+
+
+def url_of(kind: str, way: Relay, start_redis: StartRedis, home: Home) -> str:
+    if kind == "server":
+        return f"redis://127.0.0.1:{way.port}/0"
+    port = free_port()
+    config = home.directory(f"redis-{port}") / "sentinel.conf"
+    config.write_text(f"sentinel monitor main 127.0.0.1 {way.port} 1\n")
+    if home.account:
+        os.chown(config, *home.account)
+    start_redis(str(config), "--sentinel", port=port)
+    return f"redis+sentinel://127.0.0.1:{port}/main/0"
+
+
+@pytest.fixture(params=["server", "master behind a sentinel"])
+def shop(
+    request: pytest.FixtureRequest,
+    make_shop: Make,
+    way: Relay,
+    start_redis: StartRedis,
+    home: Home,
+) -> Shop:
+    """A shop with a product in the cache, whose connections have been in use."""
+    url = url_of(request.param, way, start_redis, home)
+    shop = make_shop(REDIS_URL=url, RATE_LIMIT_CALLS=QUOTA)
+    shop.create_product()
+    in_a_burst(shop)
+    assert shop.get("/products/1").headers["X-Cache"] == "HIT"
+    redis_connection(shop.app).ping()
+    return shop
+
+
+def in_a_burst(shop: Shop) -> list[Any]:
+    """Read by four threads at once."""
+
+    def read(_: int) -> Any:
+        return shop.app.test_client().get("/products/1")
+
+    with ThreadPoolExecutor(4) as threads:
+        return list(threads.map(read, range(4)))
+
+
+def outbox_of(shop: Shop) -> int:
+    with shop.app.app_context(), db.engine.connect() as connection:
+        number: int = connection.scalar(text("SELECT count(*) FROM cache_outbox"))
+        return number
+
+
+def engine_of(shop: Shop) -> Engine:
+    with shop.app.app_context():
+        return db.engine
+
+
+def test_an_idle_connection_into_a_hole_is_not_noticed(
+    shop: Shop, way: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    way.forget()
+    monkeypatch.setattr(pool, "IDLE_SECONDS", 0)
+    for answer in in_a_burst(shop):
+        assert (answer.status_code, answer.headers["X-Cache"]) == (200, "HIT")
+        assert f";q={QUOTA};" in answer.headers["RateLimit-Policy"]
+    assert shop.patch("/products/1", stock=9).status_code == 200
+    assert outbox_of(shop) == 0
+    assert redis_connection(shop.app).available
+    assert not shop.app.extensions["shop.limits"].counter.is_alone
+
+
+def test_an_idle_connection_of_the_client_itself_is_made_anew(
+    shop: Shop, way: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Health asks by it, and is asked seldom."""
+    way.forget()
+    monkeypatch.setattr(pool, "IDLE_SECONDS", 0)
+    redis_connection(shop.app).ping()
+    assert redis_connection(shop.app).available
+
+
+def test_what_is_in_use_is_neither_proven_nor_made_anew(shop: Shop, own_redis: Redis) -> None:
+    with redis.Redis(unix_socket_path=str(own_redis.socket)) as client:
+        client.config_resetstat()
+        before = client.info("stats")["total_connections_received"]
+        for _ in range(100):
+            assert shop.get("/products/1").headers["X-Cache"] == "HIT"
+        assert client.info("stats")["total_connections_received"] == before
+        assert "cmdstat_ping" not in client.info("commandstats")
+
+
+@pytest.fixture
+def shop_behind(make_shop: Make, relay: MakeRelay, postgres: Postgres) -> tuple[Shop, Relay]:
+    """A shop that reaches its database by a way of its own, and whose connection was in use."""
+    way = relay(postgres.socket)
+    shop = make_shop(DATABASE_URL=f"postgresql://shop@127.0.0.1:{way.port}/shop")
+    shop.create_product()
+    return shop, way
+
+
+def test_an_idle_connection_to_the_database_into_a_hole_is_not_noticed(
+    shop_behind: tuple[Shop, Relay], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, way = shop_behind
+    way.forget()
+    monkeypatch.setattr(connections, "DATABASE_IDLE_SECONDS", 0)
+    began = time.monotonic()
+    assert shop.get("/products?sort=price").status_code == 200
+    assert shop.patch("/products/1", stock=9).status_code == 200
+    assert time.monotonic() - began < 5
+
+
+def test_a_connection_to_the_database_that_is_in_use_is_kept(
+    shop_behind: tuple[Shop, Relay],
+) -> None:
+    shop, _ = shop_behind
+    made: list[Any] = []
+
+    def note(*_: Any) -> None:
+        made.append(1)
+
+    event.listen(engine_of(shop), "do_connect", note)
+    try:
+        for number in range(20):
+            assert shop.patch("/products/1", stock=number).status_code == 200
+    finally:
+        event.remove(engine_of(shop), "do_connect", note)
+    assert made == []
