@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from shop.embedded import programs
 from shop.embedded.home import Home
 from shop.embedded.servers import Guarded, Postgres, Redis
 from shop.extensions import db
+from shop.redis import ownership, redis_connection
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -261,6 +263,15 @@ def replicated(home: Home, tmp_path: Path) -> Iterator[Replicated]:
         primary.stop()
 
 
+@pytest.fixture
+def second_standby(home: Home, tmp_path: Path, replicated: Replicated) -> Iterator[Standby]:
+    """Another standby of the same primary."""
+    standby = Standby(_own_home(home, f"{tmp_path.name}-3"), replicated.primary)
+    standby.start()
+    yield standby
+    standby.stop()
+
+
 @pytest.fixture(scope="session")
 def redis_server(home: Home) -> Iterator[Redis]:
     server = Redis(home, durable=False)
@@ -306,6 +317,18 @@ def own_redis(home: Home, tmp_path: Path) -> Iterator[Redis]:
     server.start()
     yield server
     server.stop()
+
+
+@contextmanager
+def hung(server: Redis) -> Iterator[None]:
+    """Let a server take connections and say nothing."""
+    with redis.Redis(unix_socket_path=str(server.socket)) as client:
+        process: int = client.info("server")["process_id"]
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
 
 
 @pytest.fixture(scope="session")
@@ -383,7 +406,13 @@ def make_shop(settings: dict[str, str], migrated: Flask, redis_cli: Any) -> Iter
         tables = ", ".join(one.name for one in db.metadata.sorted_tables if one.name not in kept)
         connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
     yield make
-    for app in made:
+    close(made)
+
+
+def close(apps: list[Flask]) -> None:
+    """Let no thread of an application that a test has made touch the servers any more."""
+    for app in apps:
+        redis_connection(app).enabled = False
         with app.app_context():
             db.session.remove()
             db.engine.dispose()
@@ -396,8 +425,12 @@ def a_shop(make_shop: Make) -> Shop:
 
 @pytest.fixture(autouse=True)
 def _unhurried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a look at the outbox count for a minute: no pause of the machine decides a test."""
+    """Let a look at the outbox count for a minute: no pause of the machine decides a test.
+
+    A vacant Redis is taken at once.
+    """
     if "hurried" not in request.keywords:
+        monkeypatch.setattr(ownership, "VACANT_SECONDS", 0)
         monkeypatch.setattr(watch, "VOUCH_SECONDS", 60)
 
 

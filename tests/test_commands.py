@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import ROOT, free_port
 
+from shop.config import CACHED
 from shop.extensions import cache
-from shop.ops.cache_commands import FEATURES
 
 if TYPE_CHECKING:
     from conftest import Make, Shop
@@ -119,7 +119,7 @@ def test_clear_leaves_the_notes_of_writers(a_shop: Shop, redis_cli: Any) -> None
 
 def test_clear_knows_all_that_is_cached() -> None:
     kept = {function.family.partition(":")[0] for function in cache.memoized}
-    assert kept == set(FEATURES)
+    assert kept == set(CACHED)
 
 
 def test_clear_refuses_what_it_does_not_know(a_shop: Shop) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import psycopg2
 import pytest
 from conftest import Relay, Shop, await_true
+from replication import Replicated
 
+from shop.cache.installation import ASK
 from shop.extensions import cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conftest import Make, Service
-    from replication import Replicated
+    from replication import Primary, Standby
 
 LISTS = ("/products?sort=-price", "/products?max_price=500", "/products", "/products?q=rake")
 
@@ -72,6 +78,68 @@ def test_what_a_new_primary_never_had_is_in_no_answer(
     for path in LISTS:
         assert [row["price"] for row in shop.get(path).get_json()["items"]] == ["36.00"], path
     assert shop.get("/products/1").headers["X-Cache"] == "HIT"
+
+
+def test_what_one_standby_had_as_primary_the_next_one_does_not_have(
+    shop: Shop, replicated: Replicated, second_standby: Standby, way: Relay
+) -> None:
+    """Two that are promoted one after the other get the same timeline."""
+    shop.create_product(price=36)
+    for standby in (replicated.standby, second_standby):
+        standby.catch_up()
+    fail_over(replicated, way)
+    shop.patch("/products/1", price=777)
+    for _ in range(2):
+        assert shop.get("/products/1").get_json()["price"] == "777.00"
+    fail_over(Replicated(replicated.standby, second_standby), way)
+    timeline = "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)"
+    assert second_standby.ask(timeline) == "00000002"
+    look(shop)
+    assert shop.get("/products/1").get_json()["price"] == "36.00"
+
+
+@pytest.mark.parametrize("end", ["a crash", "a restart"])
+def test_a_server_that_has_ended_begins_another_life(
+    shop: Shop, replicated: Replicated, end: str
+) -> None:
+    """After a crash of one process it recovers: what was not flushed is lost."""
+    shop.create_product(price=36)
+    primary = replicated.primary
+    primary.ask("CHECKPOINT")
+    shop.patch("/products/1", price=777)
+    assert [shop.get("/products/1").headers["X-Cache"] for _ in range(2)] == ["MISS", "HIT"]
+    if end == "a restart":
+        primary.stop()
+        primary.start()
+    else:
+        with suppress(psycopg2.OperationalError), primary.session() as cursor:
+            os.kill(cursor.connection.info.backend_pid, signal.SIGKILL)
+            while True:
+                cursor.execute("SELECT 1")
+        await_true(lambda: answers(primary))
+    look(shop)
+    answer = shop.get("/products/1")
+    assert answer.headers["X-Cache"] == "MISS"
+    assert answer.get_json()["price"] == str(primary.ask("SELECT price FROM products"))
+    assert shop.get("/products/1").headers["X-Cache"] == "HIT"
+
+
+def answers(server: Primary) -> bool:
+    try:
+        return bool(server.ask("SELECT NOT pg_is_in_recovery()"))
+    except psycopg2.OperationalError:
+        return False
+
+
+def test_a_life_is_the_same_in_each_session(replicated: Replicated) -> None:
+    with replicated.primary.session() as cursor:
+        lives = set()
+        for zone in ("UTC", "Asia/Tokyo", "America/St_Johns"):
+            cursor.execute(f"SET TimeZone = '{zone}'; SET DateStyle = 'SQL, DMY'")
+            cursor.execute(str(ASK))
+            lives.add(cursor.fetchone())
+    assert len(lives) == 1
+    assert replicated.standby.ask(str(ASK)) is None
 
 
 def test_the_leaderboard_of_a_new_primary_has_no_sale_that_was_lost(

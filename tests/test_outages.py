@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from conftest import await_true
+from conftest import await_true, hung
 
 from shop.redis import RedisUnavailable, connect, redis_connection
 
@@ -32,12 +30,6 @@ def shop(make_shop: Make, own_redis: Redis) -> Shop:
 
 def available(shop: Shop) -> bool:
     return redis_connection(shop.app).available
-
-
-def process_id(server: Redis) -> int:
-    with redis.Redis(unix_socket_path=str(server.socket)) as client:
-        number: int = client.info("server")["process_id"]
-        return number
 
 
 def use_all_calls(shop: Shop) -> None:
@@ -91,14 +83,10 @@ def test_a_redis_that_hangs_is_left_alone_until_it_answers(shop: Shop, own_redis
         ("PATCH", "/products/1", {"stock": 7}),
     ):
         shop.get("/products")
-        server = process_id(own_redis)
-        os.kill(server, signal.SIGSTOP)
-        try:
+        with hung(own_redis):
             assert shop.request(method, path, json=fields).status_code == 200
             assert not available(shop)
             assert shop.get("/products/1").headers["X-Cache"] == "BYPASS"
-        finally:
-            os.kill(server, signal.SIGCONT)
         await_true(lambda: available(shop), "the breaker closes")
 
 
@@ -109,17 +97,12 @@ def test_a_script_that_is_not_answered_in_time_is_not_tried_again(
     connection = redis_connection(shop.app)
     count = "return redis.call('INCR', KEYS[1])"
     assert connection.eval(count, ["sent"], []) == 1
-    server = process_id(own_redis)
-    os.kill(server, signal.SIGSTOP)
-    try:
-        with monkeypatch.context() as patch:
-            patch.setattr(connection.client.connection_pool, "get_connection", lambda: 1 / 0)
-            # The thread of the breaker would connect as well.
-            patch.setattr(connection._breaker, "await_answer", lambda: None)
-            with pytest.raises(RedisUnavailable) as raised:
-                connection.eval(count, ["sent"], [], again=[])
-    finally:
-        os.kill(server, signal.SIGCONT)
+    with hung(own_redis), monkeypatch.context() as patch:
+        patch.setattr(connection.client.connection_pool, "get_connection", lambda: 1 / 0)
+        # The thread of the breaker would connect as well.
+        patch.setattr(connection._breaker, "await_answer", lambda: None)
+        with pytest.raises(RedisUnavailable) as raised:
+            connection.eval(count, ["sent"], [], again=[])
     assert isinstance(raised.value.__cause__, redis.TimeoutError)
     connection._breaker.await_answer()
     assert connection.eval(count, ["sent"], []) == 3

@@ -217,6 +217,7 @@ def test_it_starts_before_postgresql_does(
     worker.await_said(AT_WORK)
 
 
+@pytest.mark.hurried  # the shop has to look at the outbox, too
 def test_orders_expire_while_redis_is_away(shop: Shop, work: Work, own_redis: Redis) -> None:
     worker = work(REDIS_URL=own_redis.url)
     worker.await_said(AT_WORK)
@@ -227,6 +228,16 @@ def test_orders_expire_while_redis_is_away(shop: Shop, work: Work, own_redis: Re
     await_true(lambda: shop.stock_of(1) == 10)  # when the worker has acknowledged it
     own_redis.start()
     worker.await_said("Redis answers again")
+    assert worker.stop() == 0
+
+
+def test_it_notices_that_redis_was_claimed(shop: Shop, work: Work, redis_cli: Any) -> None:
+    """It has nothing to do meanwhile that would ask whose Redis it is."""
+    worker = work()
+    worker.await_said(AT_WORK)
+    await_true(lambda: redis_cli.keys("products:trending:*"))
+    redis_cli.set("shop:owner", "another")
+    worker.await_said("Redis belongs to another installation")
     assert worker.stop() == 0
 
 

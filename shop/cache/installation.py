@@ -1,8 +1,8 @@
 """Whose documents are in Redis: those of an installation, and of one life of its database.
 
 An installation has an identity, a random text in its database. A copy of the database has that of
-the original until `renew`. A primary that was promoted or restored may lack commits of the one
-before it; its system identifier or its timeline tells the two apart.
+the original until `renew`. A primary that was promoted or restored, or that has crashed, may lack
+commits that were seen before: it begins another life.
 """
 
 from __future__ import annotations
@@ -32,15 +32,25 @@ from .statements import each_statement_alone
 if TYPE_CHECKING:
     from flask_sqlalchemy import SQLAlchemy
     from sqlalchemy import Connection
+    from sqlalchemy.dialects.postgresql import Insert
 
     from .outbox import Outbox
 
-# One life of a database, as SYSTEM/TIMELINE; NULL of a server in recovery. The timeline is that of
-# the log which is written now: that of the last checkpoint is older after a promotion.
+# One life of a database; NULL of a server in recovery. Of each part, what the others do not tell:
+# - the system identifier: another database, under the same name;
+# - the timeline of the log that is written now (that of the last checkpoint is older after a
+#   promotion): a promotion, or a restored backup;
+# - when the server was started: another standby promoted, which gets the same timeline;
+# - where its last recovery has ended: a crash of one process, after which all others begin anew and
+#   commits without `synchronous_commit` may be lost.
 LIFE = """
-    (SELECT system_identifier FROM pg_control_system()) || '/' || CASE
-        WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8)
-    END
+    CASE WHEN NOT pg_is_in_recovery() THEN concat_ws(
+        '/',
+        (SELECT system_identifier FROM pg_control_system()),
+        left(pg_walfile_name(pg_current_wal_lsn()), 8),
+        extract(epoch FROM pg_postmaster_start_time()),
+        pg_last_wal_replay_lsn()
+    ) END
 """
 ASK = text(f"SELECT {LIFE}")
 KNOWN = "life"  # where a connection has it
@@ -77,25 +87,32 @@ class Installation:
         statement = select(identity, text(LIFE), outbox.any.scalar_subquery())
         with self._db.engine.connect() as connection, each_statement_alone(connection):
             found, life, waiting = connection.execute(statement).one()
-        return Found(found or self.renew(), life, not waiting)
+        return Found(found or self.identity(), life, not waiting)
 
     def identity(self) -> str:
-        with self._db.engine.connect() as connection:
-            found = connection.scalar(select(self.table.c.identity))
-        return found or self.renew()
+        """Return the identity, which is made if it is missing."""
+        with self._db.engine.begin() as connection:
+            ask = select(self.table.c.identity)
+            found: str | None = connection.scalar(ask)
+            if not found:
+                connection.execute(self._making.on_conflict_do_nothing())
+                found = connection.execute(ask).scalar_one()
+        return found
 
     def renew(self) -> str:
         """Give this database an identity that no other has, and return it."""
-        made = func.left(func.replace(func.gen_random_uuid().cast(String), "-", ""), 16)
-        statement = insert(self.table).values(identity=made)
-        statement = statement.on_conflict_do_update(
-            index_elements=["id"], set_={"identity": statement.excluded.identity}
-        )
+        making = self._making
+        statement = making.on_conflict_do_update(
+            index_elements=["id"], set_={"identity": making.excluded.identity}
+        ).returning(self.table.c.identity)
         with self._db.engine.begin() as connection:
-            renewed: str = connection.execute(
-                statement.returning(self.table.c.identity)
-            ).scalar_one()
+            renewed: str = connection.execute(statement).scalar_one()
         return renewed
+
+    @property
+    def _making(self) -> Insert:
+        made = func.left(func.replace(func.gen_random_uuid().cast(String), "-", ""), 16)
+        return insert(self.table).values(identity=made)
 
 
 @lru_cache

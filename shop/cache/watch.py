@@ -8,7 +8,7 @@ looked after the commit. A look that finds no database counts as well, if it fol
 one that counts: nothing is committed without it.
 
 A thread looks often enough that requests need not. In a process without it (a command, a test)
-a read looks by itself.
+a read looks by itself. So does each call of Redis, for whom Redis belongs to.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -63,6 +64,8 @@ class Watch:
         self._origin = b""
         self._clear = float("-inf")  # when the last look began that counts
         self._looking = threading.Lock()
+        self._asked = float("-inf")  # when the last look began, whether it counts or not
+        self._is_watched = False  # by the thread
         self._moved = False  # to another master, which has not been told so far
         self._trouble = ""  # that has been logged
 
@@ -92,18 +95,29 @@ class Watch:
             self._look()
 
     def introduce(self, app: Flask) -> None:
-        """Find out whose Redis this is, ahead of the first call of it."""
-        if not self._looking.acquire(timeout=PATIENCE_SECONDS):
+        """Find out whose Redis this is, ahead of a call of it, unless that is known."""
+        if self._is_introduced() or not self._looking.acquire(timeout=PATIENCE_SECONDS):
             return
         try:
-            if not self._backend.connection.ownership.is_known:  # nobody else has looked meanwhile
+            if not self._has_asked():  # nobody else has looked meanwhile
                 with app.app_context():
                     self._look()
         finally:
             self._looking.release()
 
+    def _is_introduced(self) -> bool:
+        """Tell whether a call of Redis may begin; those of a look that goes on may in any case."""
+        if not self._backend.connection.ownership.is_known:
+            return False
+        return self._is_watched or self._has_asked() or self._looking.locked()
+
+    def _has_asked(self) -> bool:
+        known = self._backend.connection.ownership.is_known
+        return known and time.monotonic() - self._asked <= VOUCH_SECONDS
+
     def _look(self) -> None:
         began, trouble = time.monotonic(), ""
+        self._asked = began
         try:
             found = self._ask_database()
             if not self._is_ours(found):
@@ -120,7 +134,7 @@ class Watch:
             trouble = f"The outbox cannot be read: {getattr(error, 'orig', error)}"
             # Without a database nobody writes. If it is gone so soon after a look that counts, no
             # write that this one would have seen is acknowledged either.
-            if is_database_gone(error) and self.is_fresh():
+            if self._is_still_ours() and is_database_gone(error) and self.is_fresh():
                 self._clear = began
         else:
             self._clear = began
@@ -151,6 +165,13 @@ class Watch:
                 raise _UnusableError(reason) from error
         return not connection.ownership.is_foreign
 
+    def _is_still_ours(self) -> bool:
+        """Tell whether Redis is of the installation that the database has told before."""
+        connection = self._backend.connection
+        with suppress(RedisUnavailable):
+            connection.claim()
+        return not connection.ownership.is_foreign
+
     def _begin(self, found: Found) -> None:
         """From here on documents of another installation or life of the database are none."""
         if self._origin not in {b"", found.origin}:
@@ -177,6 +198,7 @@ class Watch:
         """Look all the time, in a thread, until the returned event is set."""
         stop = threading.Event()
         if self._backend.connection.enabled:
+            self._is_watched = True
             threading.Thread(
                 target=self._watch, args=[app, stop], name="cache-watch", daemon=True
             ).start()
@@ -190,4 +212,5 @@ class Watch:
             except Exception:  # whatever it is, the watch must go on
                 logger.exception("The outbox could not be looked at")
             if stop.wait(WATCH_SECONDS):
+                self._is_watched = False
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
 
@@ -10,9 +11,10 @@ from flask.cli import AppGroup
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import func, select
 
+from shop.cache.watch import VOUCH_SECONDS
 from shop.categories import service as categories
 from shop.categories.models import Category
-from shop.config import CATEGORIES_LIMIT, PRODUCTS_LIMIT, current_settings
+from shop.config import CACHED, CATEGORIES_LIMIT, PRODUCTS_LIMIT, current_settings
 from shop.extensions import cache as memo
 from shop.extensions import db
 from shop.limits import record
@@ -32,7 +34,6 @@ cache = AppGroup("cache", help="Look at the cache, clear it, fill it.")
 
 BATCH = 500  # keys
 SERVICE_SECONDS = 2
-FEATURES = ("categories", "key", "products", "session", "stats")  # what keys begin with
 
 
 def _entries(function: Memoized) -> list[bytes]:
@@ -112,7 +113,7 @@ def show(key: str) -> None:
 
 
 @cache.command()
-@click.argument("what", type=click.Choice([*FEATURES, "all"]))
+@click.argument("what", type=click.Choice([*CACHED, "all"]))
 @needs_database
 def clear(what: str) -> None:
     """Forget all entries of WHAT, at once, then free their memory."""
@@ -142,6 +143,7 @@ def claim() -> None:
     """
     with needs_redis() as connection:
         connection.claim(memo.installation.identity(), by_force=True)
+        time.sleep(VOUCH_SECONDS)  # in which the processes of the one before notice
         clients = connection.named(scan(f"{record.PREFIX}*"))
         for client in clients:
             connection.call(lambda redis: redis.unlink(client))  # noqa: B023  (called now)

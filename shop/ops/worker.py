@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from shop.config import DATABASE_UNAVAILABLE, current_settings, is_held_up
 from shop.database.failures import meaning
-from shop.extensions import db
+from shop.extensions import cache, db
 from shop.logs import logging_config, tell_dropped
 from shop.output import never_wait
 from shop.redis import RedisUnavailable
@@ -164,7 +164,9 @@ def worker() -> None:
     stop = threading.Event()
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
     work = threading.Thread(target=Worker(app, stop).run, name="worker", daemon=True)
+    watch = cache.watch(app)
     work.start()
     signal.sigwait(SIGNALS)
     stop.set()
+    watch.set()
     work.join(STOP_SECONDS)

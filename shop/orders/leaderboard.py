@@ -68,6 +68,8 @@ end
 
 if is_ours(KEYS[1], ARGV[1]) then
   feed(KEYS[1])
+else  -- whoever owns it would miss this sale
+  redis.call('DEL', KEYS[1])
 end
 if redis.call('EXISTS', KEYS[2]) == 1 then
   feed(KEYS[2])

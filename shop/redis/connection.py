@@ -62,7 +62,8 @@ class RedisConnection:
         self.prefix = settings.redis_key_prefix  # of every name in Redis
         self.ownership = Ownership(self.prefix)
         self._origin = b""
-        self.introduce: Callable[[], None] | None = None  # finds out whose Redis this is
+        # Finds out whose Redis this is, unless that is known.
+        self.introduce: Callable[[], None] | None = None
         self._settings = settings
         self.when_back: list[Callable[[], None]] = []  # called each time that it answers again
         self._breaker = Breaker(self._probe, self._come_back)
@@ -85,6 +86,7 @@ class RedisConnection:
     @property
     def available(self) -> bool:
         """Whether the next call will be tried: Redis is enabled, the breaker closed, it is ours."""
+        self._ask_owner()
         return self._is_reachable and not self.ownership.is_foreign
 
     @property
@@ -110,17 +112,23 @@ class RedisConnection:
         self._origin = origin
 
     def _is_introduced(self) -> bool:
-        """Tell whether it is known whose Redis this is, or nobody asks; find out if need be."""
-        if self.introduce and not self.ownership.is_known and self._is_reachable:
-            self.introduce()
+        """Tell whether it is known whose Redis this is, or nobody finds that out."""
+        self._ask_owner()
         return self.ownership.is_known or not self.introduce
+
+    def _ask_owner(self) -> None:
+        if self.introduce and self._is_reachable:
+            self.introduce()
 
     def ping(self) -> None:
         """Raise RedisUnavailable unless Redis answers, whoever it belongs to."""
         self._carry_out(lambda client: client.ping())
 
-    def claim(self, identity: str, *, by_force: bool = False) -> None:
-        """Find out whether Redis is of this installation. Raises RedisUnavailable."""
+    def claim(self, identity: str = "", *, by_force: bool = False) -> None:
+        """Find out whether Redis is of an installation, by default of the one known so far.
+
+        Raises RedisUnavailable.
+        """
         was_foreign = self.ownership.is_foreign
 
         def ask(script: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:

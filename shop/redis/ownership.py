@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("shop.redis")
 
 OWNER = "shop:owner"
-VACANT_SECONDS = 2.0  # that an owner has to put its key back, before another takes its place
+VACANT_SECONDS = 0.5  # that an owner has to put its key back, before another takes its place
 FOREIGN = Gauge(
     "shop_redis_foreign",
     "Workers that leave Redis alone, because it belongs to another installation.",
     multiprocess_mode="livesum",
 )
 
-# KEYS: the owner's key. ARGV: who asks; 1 to take what is vacant, 2 to take it from anybody.
+# KEYS: the owner's key. ARGV: who asks, and how (the three below).
 # Returns the owner, if there is one. A full Redis does this, too.
 CLAIM = """#!lua flags=allow-oom
 local owner = redis.pcall('GET', KEYS[1])
@@ -39,6 +39,7 @@ if ARGV[2] == '2' or (ARGV[2] == '1' and not owner) then
 end
 return owner
 """
+ASK, TAKE_VACANT, TAKE = range(3)
 
 
 class ForeignError(Exception):
@@ -62,7 +63,7 @@ class Ownership:
         self._key = f"{prefix}{OWNER}"
         self._identity = ""  # of the installation, which is not known at first
         self._owner = ""
-        self._vacant_since: float | None = None
+        self._is_told = False  # that it is foreign
 
     @property
     def is_known(self) -> bool:
@@ -75,26 +76,24 @@ class Ownership:
     def claim(
         self, evaluate: Callable[..., Any], identity: str = "", *, by_force: bool = False
     ) -> None:
-        """Ask who the owner is, or become it. Raises what Redis says."""
-        was_foreign = self.is_foreign
+        """Ask who the owner is, or become it. Raises what Redis says.
+
+        An owner puts its key back at once. Another installation leaves it the time to do so.
+        """
         self._identity = identity or self._identity
         if not self._identity:
             return
-        how = 2 if by_force else int(not self.is_foreign or self._is_long_vacant())
+        how = TAKE if by_force else TAKE_VACANT if self._owner == self._identity else ASK
         answer = evaluate(CLAIM, [self._key], [self._identity, how])
         if answer is None:
-            self._vacant_since = self._vacant_since or time.monotonic()
-            return
-        self._vacant_since = None
+            time.sleep(VACANT_SECONDS)
+            answer = evaluate(CLAIM, [self._key], [self._identity, TAKE_VACANT])
         self._owner = answer.decode(errors="replace") or "?"
-        if self.is_foreign != was_foreign:
+        if self.is_foreign != self._is_told:
             self._tell()
 
-    def _is_long_vacant(self) -> bool:
-        since = self._vacant_since
-        return since is not None and time.monotonic() > since + VACANT_SECONDS
-
     def _tell(self) -> None:
+        self._is_told = self.is_foreign
         FOREIGN.set(int(self.is_foreign))
         if self.is_foreign:
             logger.warning(
