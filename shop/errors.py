@@ -19,6 +19,7 @@ from .database.failures import UNAVAILABLE, meaning
 from .fields import WHOLE
 from .logs import request_id
 from .problems import ShopError
+from .repeats import once_a_minute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -163,7 +164,8 @@ def _leaves(messages: Mapping[Any, Any]) -> Iterator[tuple[tuple[str | int, ...]
 
 
 def _no_connection(error: PoolTimeoutError) -> Response:
-    logger.error("All connections of this worker are in use: %s", error)
+    if once_a_minute("no connection"):
+        logger.error("All connections of this worker are in use: %s", error)
     kind, detail = UNAVAILABLE
     return answer(kind(detail))
 
@@ -174,7 +176,8 @@ def _database_error(error: DBAPIError) -> Response:
         return _fault(error)
     kind, detail = meant
     reached = "reached" if meant is UNAVAILABLE else "used"
-    logger.error("The database cannot be %s: %s", reached, error.orig)
+    if once_a_minute(f"database {reached}: {getattr(error.orig, 'pgcode', None)}"):
+        logger.error("The database cannot be %s: %s", reached, error.orig)
     return answer(kind(detail))
 
 

@@ -23,7 +23,7 @@ from replication import Primary, Replicated, Standby
 from sqlalchemy import create_engine, event, text
 
 import shop.config
-from shop import create_app
+from shop import create_app, repeats
 from shop.cache import watch
 from shop.embedded import programs
 from shop.embedded.home import Home
@@ -303,7 +303,7 @@ def start_redis(home: Home) -> Iterator[StartRedis]:
 
 
 def _redis_answers(port: int) -> bool:
-    with redis.Redis(port=port) as client:
+    with redis.Redis(port=port, protocol=2) as client:
         try:
             return bool(client.ping())
         except redis.ConnectionError:
@@ -432,6 +432,12 @@ def _unhurried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     if "hurried" not in request.keywords:
         monkeypatch.setattr(ownership, "VACANT_SECONDS", 0)
         monkeypatch.setattr(watch, "VOUCH_SECONDS", 60)
+
+
+@pytest.fixture(autouse=True)
+def _talkative() -> None:
+    """Let each test hear what is said once a minute."""
+    repeats.forget()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "shop"
 # What everything may import: they import nothing of the features.
 GROUND = {"config", "cors", "errors", "etags", "extensions", "fields", "idempotency", "logs"}
 GROUND |= {"database", "environment", "money", "openapi", "options", "origins", "pages"}
-GROUND |= {"problems"}
+GROUND |= {"problems", "repeats"}
 GROUND |= {"prometheus", "redis", "requests", "responses", "terminal", "transition", "version"}
 
 # A feature, and the features below it.
@@ -41,7 +41,7 @@ ROOMS = {
     "models": {"config", "extensions", "fields", "money"},
     "schemas": {"config", "fields", "money"},
     "service": {"config", "etags", "extensions", "fields", "idempotency", "money", "pages"}
-    | {"problems"},
+    | {"problems", "repeats"},
     "routes": {"config", "fields", "idempotency", "keys", "limits", "openapi", "pages"}
     | {"responses"},
 }
@@ -102,7 +102,7 @@ def test_the_ground_floor_knows_no_feature() -> None:
 def test_cache_and_limits_know_no_feature(package: str) -> None:
     for path in (PACKAGE / package).glob("*.py"):
         for other, *rest in imported(path):
-            below = {package, "config", "errors", "prometheus", "redis"}
+            below = {package, "config", "errors", "prometheus", "redis", "repeats"}
             if path.stem == "routes":
                 below.add("openapi")
             if path.stem == "schemas":

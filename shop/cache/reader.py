@@ -14,6 +14,7 @@ from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
 
 from shop.config import current_settings, is_database_gone
 from shop.redis import RedisUnavailable
+from shop.repeats import once_a_minute
 
 from .installation import computed_by
 from .metrics import ERRORS, NOT_ADMITTED, REFUSED_FILLS, WAITS, reads
@@ -173,7 +174,7 @@ class Reader:
                 REFUSED_FILLS.labels(function.name).inc(refused)
         except RedisUnavailable as error:
             ERRORS.labels(function.name).inc()
-            if error.__cause__:
+            if error.__cause__ and once_a_minute(f"not stored: {function.family}"):
                 logger.warning("Cache could not store %s: %s", function.family, error.__cause__)
             self._give_back(leases)
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from shop.redis import PROBE_SECONDS, RedisUnavailable
+from shop.repeats import once_a_minute
 
 from . import record, scripts
 from .alone import Alone, age
@@ -36,7 +37,7 @@ class Counter:
         self._lock = threading.Lock()
         self.is_alone = not connection.enabled
         self._back = threading.Event()
-        self._refusal = ""  # that was logged last
+        self._is_told = False  # that this worker counts alone
         connection.when_back.append(self._back.set)
 
     def decide(self, payers: Payers, charges: Sequence[Charge]) -> list[Usage]:
@@ -133,17 +134,22 @@ class Counter:
             if self.is_alone:
                 return
             self.is_alone = True
-        logger.warning("This worker counts alone: %s", error.__cause__ or "Redis is away")
+        self._is_told = once_a_minute("alone")
+        if self._is_told:
+            logger.warning("This worker counts alone: %s", error.__cause__ or "Redis is away")
         self._back.clear()
         threading.Thread(target=self._end_alone, name="limits-return", daemon=True).start()
 
     def _end_alone(self) -> None:
-        while not (self._connection.available and self._pay()):
-            self._back.wait(PROBE_SECONDS)
+        is_heard = False
+        while not is_heard:
+            self._back.wait(PROBE_SECONDS)  # the request of now owes something by then
             self._back.clear()
+            is_heard = self._connection.available and self._pay()
         time.sleep(PROBE_SECONDS)  # in which the other workers find Redis, and pay
         self.is_alone = False
-        logger.warning("Redis counts again")
+        if self._is_told:
+            logger.warning("Redis counts again")
         self._pay()
         time.sleep(PROBE_SECONDS)  # in which the last requests that began alone have ended
         self._pay()
@@ -166,8 +172,7 @@ class Counter:
                     self._connection.eval(scripts.PAY, [key], [payment.identifier, *arguments])
                     self._alone.paid(client, payment)
         except RedisUnavailable as error:
-            if error.__cause__ and str(error.__cause__) != self._refusal:
-                self._refusal = str(error.__cause__)
-                logger.warning("Redis was not told what %s has used: %s", client, self._refusal)
+            if error.__cause__ and once_a_minute("owed"):
+                logger.warning("Redis was not told what %s has used: %s", client, error.__cause__)
             return False
         return True

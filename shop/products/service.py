@@ -29,6 +29,7 @@ from shop.problems import (
     TooManyDecimalsError,
     violations,
 )
+from shop.repeats import once_a_minute
 
 from . import lists
 from .lists import Facts
@@ -151,7 +152,8 @@ def refresh(product_ids: Sequence[int]) -> None:
     except SQLAlchemyError as error:
         db.session.rollback()
         kind = type(error).__name__
-        logger.warning("Products that were sold could not be read again: %s", kind)
+        if once_a_minute("sold"):
+            logger.warning("Products that were sold could not be read again: %s", kind)
 
 
 def forget_pages() -> None:

@@ -10,7 +10,10 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+import redis
+
 from shop.prometheus import Gauge
+from shop.repeats import once_a_minute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,16 +26,38 @@ BREAKER_OPEN = Gauge(
     "Workers that do not try Redis now, because they could not reach it.",
     multiprocess_mode="livesum",
 )
+UNREACHABLE = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.RedisClusterException,
+    OSError,
+    UnicodeError,  # a name that no host can have
+)
+# What a server says that carries out nothing useful, whatever it is asked.
+OUT_OF_SERVICE = (redis.exceptions.ReadOnlyError, redis.exceptions.ClusterDownError)
+BUSY = "BUSY "  # with a script that does not end
+
+_open: set[Breaker] = set()  # those of this process
+_counting = threading.Lock()
+
+
+def is_out_of_service(error: redis.RedisError) -> bool:
+    """Tell whether Redis refuses everything now, and not only this command."""
+    return isinstance(error, OUT_OF_SERVICE) or str(error).startswith(BUSY)
 
 
 class Breaker:
     """The breaker of one server."""
 
-    def __init__(self, probe: Callable[[], None], when_closed: Callable[[], None]) -> None:
+    def __init__(
+        self, probe: Callable[[], None], when_closed: Callable[[], None], server: str = "Redis"
+    ) -> None:
         self._probe = probe  # raises while the server does not answer
         self._when_closed = when_closed
+        self._server = server
         self._open = threading.Event()
         self._lock = threading.Lock()
+        self._is_told = False
 
     @property
     def is_open(self) -> bool:
@@ -44,8 +69,8 @@ class Breaker:
             if self._open.is_set():
                 return
             self._open.set()
-            BREAKER_OPEN.set(1)
-        logger.warning("Redis cannot be reached, reads go to the database: %.200s", reason)
+            self._count(_open.add)
+        self._tell(reason)
         threading.Thread(target=self.await_answer, name="redis-probe", daemon=True).start()
 
     def await_answer(self) -> None:
@@ -54,14 +79,29 @@ class Breaker:
         while not self._answers():
             pause.wait(PROBE_SECONDS)
         self._open.clear()
-        BREAKER_OPEN.set(0)
-        logger.warning("Redis answers again")
+        self._count(_open.discard)
+        if self._is_told:
+            logger.warning("%s answers again", self._server)
+        self._is_told = False
         self._when_closed()
 
     def _answers(self) -> bool:
         try:
             self._probe()
         except Exception as error:  # noqa: BLE001  (whatever it is, the thread must go on)
-            logger.debug("Redis does not answer: %s", error)
+            self._tell(error)
             return False
         return True
+
+    def _tell(self, reason: object) -> None:
+        """Say that it is open, also if it opens and closes all the time, once a minute."""
+        if once_a_minute(f"breaker {id(self)}"):
+            self._is_told = True
+            logger.warning(
+                "%s cannot be reached, reads go to the database: %.200s", self._server, reason
+            )
+
+    def _count(self, change: Callable[[Breaker], None]) -> None:
+        with _counting:
+            change(self)
+            BREAKER_OPEN.set(int(bool(_open)))

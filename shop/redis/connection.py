@@ -16,10 +16,10 @@ from redis.sentinel import SentinelConnectionPool
 
 from shop.prometheus import Counter, Histogram
 
-from .breaker import Breaker
+from .breaker import UNREACHABLE, Breaker, is_out_of_service
 from .client import connect
 from .ownership import ForeignError, Ownership, UnknownOwnerError
-from .pool import ScriptPool, distrust_idle, evaluate
+from .pool import ScriptPool, evaluate, keep_well
 from .urls import check
 
 if TYPE_CHECKING:
@@ -37,13 +37,10 @@ LATENCY = Histogram(
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
 )
 ERRORS = Counter("shop_redis_errors", "Calls that Redis did not carry out, by reason.", ["reason"])
-UNREACHABLE = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    redis.exceptions.RedisClusterException,
-    OSError,
-    UnicodeError,  # a name that no host can have
-)
+# Does nothing. It is refused where writes are, but for want of memory: reads go on then.
+PROBE = """#!lua flags=allow-oom
+return 1
+"""
 
 Answer = TypeVar("Answer")
 
@@ -74,7 +71,7 @@ class RedisConnection:
         """The client; to make that of a cluster already needs the cluster."""
         client = connect(self._settings.redis_url, self._settings.redis_max_connections)
         if not self.is_cluster:
-            distrust_idle(client.connection_pool)
+            keep_well(client.connection_pool)
         return client
 
     @cached_property
@@ -150,6 +147,8 @@ class RedisConnection:
             raise RedisUnavailable from error
         except redis.RedisError as error:
             ERRORS.labels("refused").inc()
+            if is_out_of_service(error):
+                self._breaker.trip(error)
             raise RedisUnavailable from error
         finally:
             LATENCY.observe(time.perf_counter() - started)
@@ -219,10 +218,13 @@ class RedisConnection:
 
     def _probe(self) -> None:
         """Raise whatever comes up while Redis does not answer."""
+        run = self.client.execute_command
         if self._scripts:  # which may have all the connections that there can be
             self._scripts.disconnect()
-        self.client.eval("return 1", 0)  # which waits where writes have to
-        self.ownership.claim(partial(evaluate, self.client.execute_command))
+        elif not self.is_cluster:
+            self.client.connection_pool.disconnect(inuse_connections=False)
+        evaluate(run, PROBE, [], [])
+        self.ownership.claim(partial(evaluate, run))
 
     def _come_back(self) -> None:
         for work in self.when_back:

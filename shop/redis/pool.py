@@ -20,10 +20,17 @@ IDLE_SECONDS = 3.0  # after which it is made anew: a firewall may have forgotten
 Key = TypeVar("Key", str, bytes)
 
 
-class Dated:
-    """What a connection needs to be made anew when it was idle for long."""
+class Kept:
+    """What a connection of a pool needs besides: it is made anew when it was idle for long."""
 
     used = 0.0
+
+    def connect_check_health(self, *arguments: Any, **options: Any) -> None:
+        """Connect; a server that refuses its name, password or database cannot be reached."""
+        try:
+            super().connect_check_health(*arguments, **options)  # type: ignore[misc]
+        except redis.ResponseError as error:
+            raise redis.ConnectionError(f"refused while connecting: {error}") from error
 
     def connect(self) -> None:
         if self.is_connected and time.monotonic() >= self.used + IDLE_SECONDS:  # type: ignore[attr-defined]
@@ -35,10 +42,10 @@ class Dated:
         return super().read_response(*arguments, **options)  # type: ignore[misc]
 
 
-def distrust_idle(pool: redis.ConnectionPool) -> None:
-    """Let a pool, which has no connection so far, make those anew that were idle for long."""
+def keep_well(pool: redis.ConnectionPool) -> None:
+    """Let a pool, which has no connection so far, make such connections."""
     kind = pool.connection_class
-    pool.connection_class = type(f"Dated{kind.__name__}", (Dated, kind), {})
+    pool.connection_class = type(f"Kept{kind.__name__}", (Kept, kind), {})
 
 
 class ScriptPool:
@@ -49,7 +56,7 @@ class ScriptPool:
     """
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
-        self._pool = pool  # which distrusts idle connections
+        self._pool = pool  # whose connections are `Kept`
         self._idle: list[Any] = []  # the latest used last; `pop` and `append` are atomic
         os.register_at_fork(after_in_child=self._idle.clear)
 

@@ -20,6 +20,7 @@ from shop.config import RENEWAL_SECONDS, SESSION_SECONDS
 from shop.extensions import cache, db
 from shop.pages import dump
 from shop.problems import SessionEndedError
+from shop.repeats import once_a_minute
 
 from .models import Session
 from .schemas import SessionSchema
@@ -91,7 +92,8 @@ def _renew(token_hash: str) -> None:
             db.session.execute(renewed.values(expires_at=_a_day_from_now()))
             forget_session(token_hash)
     except SQLAlchemyError as error:  # a read goes on without it
-        logger.warning("A session cannot be renewed: %s", getattr(error, "orig", error))
+        if once_a_minute("session"):
+            logger.warning("A session cannot be renewed: %s", getattr(error, "orig", error))
 
 
 def close_session(session_id: int) -> None:
