@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 ADMIN_KEY = "an-admin-key-for-the-tests"
 # Of a Redis that is to answer, however busy the machine: a shop would take it for one that hangs.
-PATIENCE = "socket_timeout=60&socket_connect_timeout=60"
+PATIENCE = "60000"  # milliseconds that Redis is waited for, so that no pause decides a test
 CUSTOMER = {"name": "A. Customer", "email": "customer@example.com", "address": "1 Way"}
 
 Make = Callable[..., "Shop"]
@@ -336,7 +336,8 @@ def settings(postgres: Postgres, redis_server: Redis) -> dict[str, str]:
     """The environment of a shop in the tests; limits are out of the way."""
     return {
         "DATABASE_URL": postgres.url,
-        "REDIS_URL": f"{redis_server.url}&{PATIENCE}",
+        "REDIS_URL": redis_server.url,
+        "REDIS_TIMEOUT": PATIENCE,
         "ADMIN_API_KEY": ADMIN_KEY,
         "RATE_LIMIT_CALLS": "100000",
         "WRITE_LIMIT_CALLS": "100000",
@@ -350,6 +351,12 @@ def settings(postgres: Postgres, redis_server: Redis) -> dict[str, str]:
         "WEB_CONCURRENCY": "2",
         "LOG_LEVEL": "DEBUG",
     }
+
+
+def changed(settings: dict[str, str], changes: dict[str, str]) -> dict[str, str]:
+    """Return settings with changes. For a Redis that is to fail, there is no patience."""
+    usual = {"REDIS_TIMEOUT": "100"} if "REDIS_URL" in changes else {}
+    return {**settings, **usual, **changes}
 
 
 @pytest.fixture(scope="session")
@@ -397,7 +404,7 @@ def make_shop(settings: dict[str, str], migrated: Flask, redis_cli: Any) -> Iter
     made: list[Flask] = []
 
     def make(**changes: str) -> Shop:
-        app = create_app(settings | changes)
+        app = create_app(changed(settings, changes))
         made.append(app)
         return Shop(app)
 
@@ -412,7 +419,10 @@ def make_shop(settings: dict[str, str], migrated: Flask, redis_cli: Any) -> Iter
 def close(apps: list[Flask]) -> None:
     """Let no thread of an application that a test has made touch the servers any more."""
     for app in apps:
-        redis_connection(app).enabled = False
+        connection = redis_connection(app)
+        connection.enabled = False
+        if connection.sentinels:
+            connection.sentinels.stop()
         with app.app_context():
             db.session.remove()
             db.engine.dispose()
@@ -449,7 +459,7 @@ def serve(
 
     def start(*, port: int | None = None, **changes: str) -> Service:
         port = port or free_port()
-        environment = {**os.environ, **settings, "LOG_LEVEL": "INFO", **changes}
+        environment = {**os.environ, **changed(settings, {"LOG_LEVEL": "INFO", **changes})}
         gunicorn = str(Path(sys.executable).with_name("gunicorn"))
         command = [gunicorn, "wsgi:app", "--bind", f"127.0.0.1:{port}"]
         log = tmp_path / f"gunicorn-{port}.log"

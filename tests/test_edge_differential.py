@@ -75,7 +75,7 @@ def make_twins(
 
     def twin(history: History, number: int, **changes: str) -> Twin:
         url = own_redis.url.replace("?db=0", f"?db={number}")
-        service = serve(DATABASE_URL=history.url, REDIS_URL=f"{url}&{PATIENCE}", **changes)
+        service = serve(DATABASE_URL=history.url, REDIS_URL=url, REDIS_TIMEOUT=PATIENCE, **changes)
         return Twin(service, history, redis.Redis.from_url(url), Client(service.url))
 
     def make(**changes: str) -> Twins:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import ROOT
 
-from shop import config
+from shop import config, create_app
 from shop.config import Settings
 from shop.environment import SettingError
 
@@ -79,7 +79,8 @@ def test_a_service_link_hides_no_setting_of_a_file(
     ("name", "value"), [("REDIS_URL", "tcp://10.96.0.7:6379"), ("DATABASE_URL", "tcp://h/d")]
 )
 def test_what_no_platform_sets_is_refused_in_the_form_of_a_link_too(name: str, value: str) -> None:
-    assert refusal(**{name: value}).startswith(f"{name} must begin with")
+    with pytest.raises(SettingError, match=f"^{name} must begin with"):
+        create_app(DATABASE | {name: value})
 
 
 def test_the_service_tells_once_of_a_service_link(

@@ -10,14 +10,11 @@ import pytest
 import redis
 from conftest import await_true, hung
 
-from shop.redis import RedisUnavailable, connect, redis_connection
+from shop.redis import RedisUnavailable, redis_connection
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import Make, Shop
 
-    from shop.embedded.home import Home
     from shop.embedded.servers import Redis
 
 
@@ -211,30 +208,10 @@ def test_commands_that_need_redis_say_so_in_one_line(make_shop: Make) -> None:
             assert reason in result.stderr
 
 
-def test_a_connection_is_made_for_every_kind_of_url(home: Home, tmp_path: Path) -> None:
-    client: Any = connect("rediss://user:secret@cache:6380/3", 7)
-    options = client.connection_pool.connection_kwargs
-    assert (options["host"], options["port"], options["db"]) == ("cache", 6380, 3)
-    assert client.connection_pool.connection_class is redis.SSLConnection
-    assert client.connection_pool.max_connections == 7
-
-    sentinel: Any = connect("redis+sentinel://user:secret@one:26380,two/main/2", 7)
-    pool = sentinel.connection_pool
-    assert pool.service_name == "main"
-    assert [
-        (s.connection_pool.connection_kwargs["host"], s.connection_pool.connection_kwargs["port"])
-        for s in pool.sentinel_manager.sentinels
-    ] == [("one", 26380), ("two", 26379)]
-    assert (pool.connection_kwargs["db"], pool.connection_kwargs["password"]) == (2, "secret")
-
-
-def test_a_worker_with_too_few_connections_finds_redis_again(
-    make_shop: Make, settings: Any
-) -> None:
+def test_a_worker_with_too_few_connections_finds_redis_again(make_shop: Make) -> None:
     """Those that scripts keep are not kept from the probe."""
-    connection = redis_connection(
-        make_shop(REDIS_URL=f"{settings['REDIS_URL']}&max_connections=1").app
-    )
+    connection = redis_connection(make_shop().app)
+    connection.client.connection_pool.max_connections = 1
     connection.eval("return 1", [], [])
     with pytest.raises(RedisUnavailable):  # the one connection is in use
         connection.call(lambda client: client.ping())

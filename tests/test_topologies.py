@@ -134,6 +134,9 @@ def test_a_new_master_is_given_new_generations(
     with redis.Redis(port=port) as sentinel:
         sentinel.execute_command("SENTINEL", "REMOVE", "main")
         sentinel.execute_command("SENTINEL", "MONITOR", "main", "127.0.0.1", new, 1)
+    sentinels = redis_connection(behind.app).sentinels
+    assert sentinels
+    await_true(lambda: sentinels.master == ("127.0.0.1", new))
     with behind.app.app_context():
         cache.backend.watch.look()
     assert ahead.get("/products/1").get_json()["stock"] == 9

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import CUSTOMER, ROOT, await_true
+from conftest import CUSTOMER, ROOT, await_true, changed
 from sqlalchemy import text
 
 from shop.extensions import db
@@ -64,7 +64,7 @@ def work(settings: dict[str, str], tmp_path: Path) -> Iterator[Work]:
     started: list[Worker] = []
 
     def start(**changes: str) -> Worker:
-        environment = {**os.environ, **settings, "LOG_LEVEL": "INFO", **changes}
+        environment = {**os.environ, **changed(settings, {"LOG_LEVEL": "INFO", **changes})}
         started.append(Worker(environment, tmp_path / f"worker-{len(started)}.log"))
         return started[-1]
 

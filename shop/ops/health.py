@@ -24,6 +24,7 @@ PATIENCE_SECONDS = 2.0  # that a look may take; after it a server counts as unre
 class Health(NamedTuple):
     database: str  # ok, read-only, or unreachable
     redis: str  # ok, unreachable, foreign, or disabled
+    silent_sentinels: int | None  # None without sentinels
 
     @property
     def serves(self) -> bool:
@@ -41,10 +42,12 @@ class Look:
         self.began = time.monotonic()
         self.done = threading.Event()
         self._database = self._redis = "unreachable"
+        self._silent: int | None = None
 
     def run(self, app: Flask) -> None:
         try:
             with app.app_context():
+                self._silent = _silent_sentinels()
                 self._redis = _redis()
                 self._database = _database()
         finally:
@@ -54,7 +57,7 @@ class Look:
         """Return what has been found in time."""
         patience = self.began + PATIENCE_SECONDS - time.monotonic()
         self.done.wait(max(0, patience))
-        return Health(self._database, self._redis)
+        return Health(self._database, self._redis, self._silent)
 
 
 class Doctor:
@@ -113,3 +116,8 @@ def _redis() -> str:
     except RedisUnavailable:
         return "unreachable"
     return "ok"
+
+
+def _silent_sentinels() -> int | None:
+    sentinels = redis_connection().sentinels
+    return None if sentinels is None else sentinels.silent

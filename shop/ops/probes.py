@@ -60,12 +60,14 @@ def readyz() -> Answer:
 def health_check() -> Answer:
     """Answer 200 while the database answers, else 503; `degraded` where it or Redis is not well."""
     health = doctor().health()
-    document = {
+    document: dict[str, str | int] = {
         "status": "ok" if health.is_whole else "degraded",
         "database": health.database,
         "redis": health.redis,
         "version": VERSION,
     }
+    if health.silent_sentinels is not None:
+        document["sentinels_unreachable"] = health.silent_sentinels
     return document, _status(serves=health.serves), NO_STORE
 
 

@@ -1,7 +1,6 @@
 """Redis, which may be away at any time: one client for each process, behind a circuit breaker."""
 
 from .breaker import PROBE_SECONDS
-from .client import connect
 from .connection import RedisConnection, RedisUnavailable, redis_connection
 from .ownership import ForeignError, UnknownOwnerError
 
@@ -11,6 +10,5 @@ __all__ = [
     "RedisConnection",
     "RedisUnavailable",
     "UnknownOwnerError",
-    "connect",
     "redis_connection",
 ]

@@ -1,58 +1,62 @@
-"""The client for what REDIS_URL says."""
+"""The client for what REDIS_URL says. Nothing is connected before the first command."""
 
 from __future__ import annotations
 
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Any
 
 import redis
 from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
-from redis.sentinel import Sentinel
 
-from shop.config import REDIS_TIMEOUT
+from .sentinels import Sentinels, connection_class
 
-SENTINEL_PORT = 26379
+if TYPE_CHECKING:
+    from .urls import Place, RedisUrl
+
+SENTINEL_SECONDS = 1  # to connect to a sentinel and to read its answer; no request waits for it
 
 
-def connect(url: str, max_connections: int) -> Any:
-    """Return a client for a redis, rediss, unix, redis+sentinel or redis+cluster URL.
-
-    Nothing is connected before the first command, except to a cluster.
-    """
-    options: dict[str, Any] = {
-        "socket_timeout": REDIS_TIMEOUT,
-        "socket_connect_timeout": REDIS_TIMEOUT,
-        "retry": Retry(NoBackoff(), 0),
+def connect(url: RedisUrl, *, timeout: float, max_connections: int) -> Any:
+    """Return a client; that of a cluster is connected at once. `timeout`: seconds."""
+    options = {
+        **_options(url, timeout),
+        **url.login,
         "max_connections": max_connections,
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
-    if url.startswith("redis+cluster://"):
-        return redis.RedisCluster.from_url(url.replace("redis+cluster", "redis", 1), **options)
-    if url.startswith("redis+sentinel://"):
-        return _sentinel(url, options)
-    return redis.Redis.from_url(url, **options)
+    if url.kind == "cluster":
+        nodes = [ClusterNode(*place) for place in url.places]  # type: ignore[no-untyped-call]
+        return redis.RedisCluster(startup_nodes=nodes, **options)
+    options["db"] = url.database
+    if url.kind == "unix":
+        return redis.Redis(unix_socket_path=url.path, **options)
+    if url.kind == "sentinel":
+        return _behind_sentinels(url, options)
+    [(host, port)] = url.places
+    return redis.Redis(host, port, **options)
 
 
-def _sentinel(url: str, options: dict[str, Any]) -> Any:
-    """Follow the master of redis+sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST…]/SERVICE[/DB]."""
-    parts = urlsplit(url)
-    login, _, hosts = parts.netloc.rpartition("@")
-    user, _, password = login.partition(":")
-    service, _, database = parts.path.strip("/").partition("/")
-    if not service:
-        raise ValueError("no service is named")
-    sentinels = [
-        (host, int(port or SENTINEL_PORT))
-        for host, _, port in (
-            place.rpartition(":") if ":" in place else (place, "", "") for place in hosts.split(",")
-        )
-    ]
-    options |= {
-        "db": int(database or 0),
-        "username": unquote(user) or None,
-        "password": unquote(password) or None,
+def _options(url: RedisUrl, timeout: float) -> dict[str, Any]:
+    return {
+        **url.options,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "retry": Retry(NoBackoff(), 0),
     }
-    sentinel = Sentinel(sentinels, **options)  # type: ignore[no-untyped-call]
-    return sentinel.master_for(service)  # type: ignore[no-untyped-call]
+
+
+def _behind_sentinels(url: RedisUrl, options: dict[str, Any]) -> Any:
+    """Return a client whose connections lead to the master of now."""
+    own = {**_options(url, SENTINEL_SECONDS), **url.sentinel_login}
+
+    def ask(place: Place) -> Any:
+        return redis.Redis(*place, **own, max_connections=1)
+
+    sentinels = Sentinels(url.service, {place: ask(place) for place in url.places})
+    client = redis.Redis(**options)
+    pool: Any = client.connection_pool
+    pool.connection_class = connection_class(pool.connection_class, sentinels)
+    client.sentinels = sentinels  # type: ignore[attr-defined]
+    return client

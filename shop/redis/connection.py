@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import redis
 from flask import current_app
-from redis.sentinel import SentinelConnectionPool
 
 from shop.prometheus import Counter, Histogram
 
@@ -20,7 +19,7 @@ from .breaker import UNREACHABLE, Breaker, is_out_of_service
 from .client import connect
 from .ownership import ForeignError, Ownership, UnknownOwnerError
 from .pool import ScriptPool, evaluate, keep_well
-from .urls import check
+from .urls import parse_redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from shop.config import Settings
 
     from .pool import Key
+    from .sentinels import Sentinels
+    from .urls import Place
 
 LATENCY = Histogram(
     "shop_redis_seconds",
@@ -53,9 +54,9 @@ class RedisConnection:
     """Calls that Redis answers soon, or that raise RedisUnavailable."""
 
     def __init__(self, settings: Settings) -> None:
-        check(settings.redis_url)
+        self._url = parse_redis_url(settings.redis_url)
         self.enabled = settings.redis_enabled
-        self.is_cluster = settings.redis_url.startswith("redis+cluster:")
+        self.is_cluster = self._url.kind == "cluster"
         self.prefix = settings.redis_key_prefix  # of every name in Redis
         self.ownership = Ownership(self.prefix)
         self._origin = b""
@@ -64,15 +65,21 @@ class RedisConnection:
         self._settings = settings
         self.when_back: list[Callable[[], None]] = []  # called each time that it answers again
         self._breaker = Breaker(self._probe, self._come_back)
-        self._master: object = None  # the address that sentinels told last
+        self._master: Place | None = None  # that sentinels told last
 
     @cached_property
     def client(self) -> Any:
         """The client; to make that of a cluster already needs the cluster."""
-        client = connect(self._settings.redis_url, self._settings.redis_max_connections)
+        timeout, most = self._settings.redis_timeout / 1000, self._settings.redis_max_connections
+        client = connect(self._url, timeout=timeout, max_connections=most)
         if not self.is_cluster:
             keep_well(client.connection_pool)
         return client
+
+    @property
+    def sentinels(self) -> Sentinels | None:
+        """The sentinels that name the master, if Redis is behind some."""
+        return self.client.sentinels if self._url.kind == "sentinel" else None
 
     @cached_property
     def _scripts(self) -> ScriptPool | None:
@@ -205,16 +212,11 @@ class RedisConnection:
         return [[key] for key in keys] if self.is_cluster else [keys] if keys else []
 
     def follow_master(self) -> bool:
-        """Behind sentinels: leave a master that was replaced; tell whether that has happened."""
-        pool = None if self.is_cluster else self.client.connection_pool
-        if not isinstance(pool, SentinelConnectionPool):
+        """Tell whether sentinels have named another master since they were asked last."""
+        if not self.sentinels:
             return False
-        try:
-            address = pool.proxy.get_master_address()  # type: ignore[no-untyped-call]
-        except (redis.RedisError, OSError):
-            return False  # sentinels that do not know are no reason to leave it
-        before, self._master = self._master, address
-        return before not in {None, address}
+        before, self._master = self._master, self.sentinels.master
+        return before not in {None, self._master}
 
     def _probe(self) -> None:
         """Raise whatever comes up while Redis does not answer."""
