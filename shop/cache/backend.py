@@ -12,7 +12,7 @@ from shop.redis import RedisConnection, RedisUnavailable, redis_connection
 from .protocol import Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import timedelta
 
     from flask import Flask
@@ -57,7 +57,7 @@ class RedisBackend(BaseCache):
     # Flask-Caching's own interface. Without Redis: nothing found, nothing stored.
 
     def get(self, key: str) -> Any:
-        entry = self._try(lambda client: client.get(self._named(key)))
+        entry = self._try(key, lambda client, name: client.get(name))
         return None if entry is None else json.loads(entry.rpartition(b"\n")[2])
 
     def set(self, key: str, value: Any, timeout: int | timedelta | None = None) -> bool | None:
@@ -67,10 +67,10 @@ class RedisBackend(BaseCache):
         return self._store(key, value, timeout, nx=True)
 
     def has(self, key: str) -> bool:
-        return bool(self._try(lambda client: client.exists(self._named(key))))
+        return bool(self._try(key, lambda client, name: client.exists(name)))
 
     def delete(self, key: str) -> bool:
-        return bool(self._try(lambda client: client.delete(self._named(key))))
+        return bool(self._try(key, lambda client, name: client.delete(name)))
 
     def clear(self) -> bool:
         """Do nothing: the database holds more than the cache. Use `delete_memoized`."""
@@ -81,14 +81,12 @@ class RedisBackend(BaseCache):
     ) -> bool:
         ttl = self.default_timeout if timeout is None else timeout
         data = json.dumps(value, separators=(",", ":"))
-        name = self._named(key)
-        return bool(self._try(lambda client: client.set(name, data, ex=ttl or None, nx=nx)))
+        expires = ttl or None
+        return bool(self._try(key, lambda client, name: client.set(name, data, ex=expires, nx=nx)))
 
-    def _named(self, key: str) -> str:
-        return f"{self.connection.prefix}{key}"
-
-    def _try(self, command: Any) -> Any:
+    def _try(self, key: str, command: Callable[[Any, str], Any]) -> Any:
+        name = f"{self.connection.prefix}{key}"
         try:
-            return self.connection.call(command)
+            return self.connection.call(lambda client: command(client, name), key=name)
         except RedisUnavailable:
             return None

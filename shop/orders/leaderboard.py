@@ -217,8 +217,11 @@ class _Board:
         rows = list(members.items())
         for start in range(0, len(rows), BATCH):
             some = dict(rows[start : start + BATCH])
-            connection.call(lambda client: client.zadd(place, some))  # noqa: B023  (called now)
-            connection.call(lambda client: client.expire(place, MAKING))
+            connection.call(
+                lambda client: client.zadd(place, some),  # noqa: B023  (called now)
+                key=place,
+            )
+            connection.call(lambda client: client.expire(place, MAKING), key=place)
         keys = [self.key, draft, self.making]
         return bool(connection.eval(FINISH, keys, [_milliseconds(KEPT)]))
 
@@ -228,7 +231,8 @@ def forget(app: Flask | None = None) -> None:
     connection = redis_connection(app)
     board = _Board(connection)
     try:
-        connection.call(lambda client: client.unlink(*connection.named([board.key, board.making])))
+        names = connection.named([board.key, board.making])
+        connection.call(lambda client: client.unlink(*names), key=names[0])
     except RedisUnavailable as error:
         logger.debug("The leaderboard is not forgotten: %s", error.__cause__)
 

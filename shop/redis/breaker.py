@@ -23,7 +23,7 @@ logger = logging.getLogger("shop.redis")
 PROBE_SECONDS = 0.5
 BREAKER_OPEN = Gauge(
     "shop_redis_breaker_open",
-    "Workers that do not try Redis now, because they could not reach it.",
+    "Workers that do not try Redis now, or one of its nodes, because they could not reach it.",
     multiprocess_mode="livesum",
 )
 UNREACHABLE = (
@@ -50,11 +50,11 @@ class Breaker:
     """The breaker of one server."""
 
     def __init__(
-        self, probe: Callable[[], None], when_closed: Callable[[], None], server: str = "Redis"
+        self, probe: Callable[[], None], when_closed: Callable[[], None], which: str = ""
     ) -> None:
         self._probe = probe  # raises while the server does not answer
         self._when_closed = when_closed
-        self._server = server
+        self._which = which  # of several servers, in the log
         self._open = threading.Event()
         self._lock = threading.Lock()
         self._is_told = False
@@ -81,7 +81,7 @@ class Breaker:
         self._open.clear()
         self._count(_open.discard)
         if self._is_told:
-            logger.warning("%s answers again", self._server)
+            logger.warning("Redis answers again%s", self._which)
         self._is_told = False
         self._when_closed()
 
@@ -98,7 +98,7 @@ class Breaker:
         if once_a_minute(f"breaker {id(self)}"):
             self._is_told = True
             logger.warning(
-                "%s cannot be reached, reads go to the database: %.200s", self._server, reason
+                "Redis cannot be reached%s, reads go to the database: %.200s", self._which, reason
             )
 
     def _count(self, change: Callable[[Breaker], None]) -> None:

@@ -28,7 +28,8 @@ def connect(url: RedisUrl, *, timeout: float, max_connections: int) -> Any:
     }
     if url.kind == "cluster":
         nodes = [ClusterNode(*place) for place in url.places]  # type: ignore[no-untyped-call]
-        return redis.RedisCluster(startup_nodes=nodes, **options)
+        # What is not covered is not lost with the rest.
+        return redis.RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
     options["db"] = url.database
     if url.kind == "unix":
         return redis.Redis(unix_socket_path=url.path, **options)

@@ -18,7 +18,8 @@ from shop.prometheus import Counter, Histogram
 from .breaker import UNREACHABLE, Breaker, is_out_of_service
 from .client import connect
 from .ownership import ForeignError, Ownership, UnknownOwnerError
-from .pool import ScriptPool, evaluate, keep_well
+from .pool import PROBE, ScriptPool, evaluate, evaluate_again, keep_well
+from .shards import ShardLostError, Shards, is_whole_cluster_lost
 from .urls import parse_redis_url
 
 if TYPE_CHECKING:
@@ -38,10 +39,6 @@ LATENCY = Histogram(
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
 )
 ERRORS = Counter("shop_redis_errors", "Calls that Redis did not carry out, by reason.", ["reason"])
-# Does nothing. It is refused where writes are, but for want of memory: reads go on then.
-PROBE = """#!lua flags=allow-oom
-return 1
-"""
 
 Answer = TypeVar("Answer")
 
@@ -82,10 +79,14 @@ class RedisConnection:
         return self.client.sentinels if self._url.kind == "sentinel" else None
 
     @cached_property
-    def _scripts(self) -> ScriptPool | None:
-        """None where the client has more to do for a command than to send it."""
-        pool = None if self.is_cluster else self.client.connection_pool
-        return ScriptPool(pool) if type(pool) is redis.ConnectionPool else None
+    def _scripts(self) -> ScriptPool:
+        """Those of one server."""
+        return ScriptPool(self.client.connection_pool)
+
+    @cached_property
+    def _shards(self) -> Shards:
+        """Those of a cluster."""
+        return Shards(self.client, self._come_back)
 
     @property
     def available(self) -> bool:
@@ -97,12 +98,18 @@ class RedisConnection:
     def _is_reachable(self) -> bool:
         return self.enabled and not self._breaker.is_open
 
-    def call(self, command: Callable[[Any], Answer]) -> Answer:
-        """Return `command(client)`; raise RedisUnavailable if Redis does not carry it out."""
+    def call(self, command: Callable[[Any], Answer], *, key: Key | None = None) -> Answer:
+        """Return `command(client)`; raise RedisUnavailable if Redis does not carry it out.
+
+        `key`: a name, as Redis has it, of those that the command is about. Then it is not tried
+        while that shard of a cluster is lost.
+        """
         if not self._is_introduced() and self._is_reachable:
             raise RedisUnavailable from UnknownOwnerError()
         if self.ownership.is_foreign:
             raise RedisUnavailable from ForeignError()
+        if self.is_cluster and key is not None:
+            return self._carry_out(lambda client: self._shards.call(key, lambda _: command(client)))
         return self._carry_out(command)
 
     @property
@@ -126,7 +133,7 @@ class RedisConnection:
 
     def ping(self) -> None:
         """Raise RedisUnavailable unless Redis answers, whoever it belongs to."""
-        self._carry_out(lambda client: client.ping())
+        self._carry_out(lambda client: self._shards.ping() if self.is_cluster else client.ping())
 
     def claim(self, identity: str = "", *, by_force: bool = False) -> None:
         """Find out whether Redis is of an installation, by default of the one known so far.
@@ -136,7 +143,7 @@ class RedisConnection:
         was_foreign = self.ownership.is_foreign
 
         def ask(script: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:
-            return self._carry_out(self._evaluating(script, keys, arguments, again=arguments))
+            return self._carry_out(self._evaluating(script, keys, arguments, arguments))
 
         self.ownership.claim(ask, identity, by_force=by_force)
         if was_foreign and not self.ownership.is_foreign:
@@ -148,13 +155,17 @@ class RedisConnection:
         started = time.perf_counter()
         try:
             return command(self.client)
+        except ShardLostError as error:
+            ERRORS.labels("unreachable").inc(error.__cause__ is not None)
+            raise RedisUnavailable from error.__cause__
         except UNREACHABLE as error:
             ERRORS.labels("unreachable").inc()
-            self._breaker.trip(error)
+            if not self.is_cluster or is_whole_cluster_lost(error):
+                self._breaker.trip(error)
             raise RedisUnavailable from error
         except redis.RedisError as error:
             ERRORS.labels("refused").inc()
-            if is_out_of_service(error):
+            if is_out_of_service(error) and not self.is_cluster:
                 self._breaker.trip(error)
             raise RedisUnavailable from error
         finally:
@@ -174,7 +185,7 @@ class RedisConnection:
         arguments of a second attempt, over another connection, if the first one breaks or leads to
         a replica. Both may run, in any order.
         """
-        return self.call(self._evaluating(script, self.named(keys), arguments, again=again))
+        return self.call(self._evaluating(script, self.named(keys), arguments, again))
 
     def named(self, keys: Sequence[Key]) -> Sequence[Any]:
         """Return names as Redis has them."""
@@ -188,22 +199,12 @@ class RedisConnection:
         script: str,
         keys: Sequence[Key],
         arguments: Sequence[object],
-        *,
         again: Sequence[object] | None,
     ) -> Callable[[Any], Any]:
-        def command(client: Any) -> Any:
-            pool = self._scripts
-            run = pool.call if pool else client.execute_command
-            try:
-                return evaluate(run, script, keys, arguments)
-            except (redis.ConnectionError, redis.ReadOnlyError):
-                if again is None:
-                    raise
-                if pool:
-                    pool.disconnect()
-                elif not self.is_cluster:  # whose client does the like by itself
-                    client.connection_pool.disconnect(inuse_connections=False)
-                return evaluate(run, script, keys, again)
+        def command(_: Any) -> Any:
+            if self.is_cluster:
+                return self._shards.evaluate(script, keys, arguments, again)
+            return evaluate_again(self._scripts, script, keys, arguments, again)
 
         return command
 
@@ -220,11 +221,11 @@ class RedisConnection:
 
     def _probe(self) -> None:
         """Raise whatever comes up while Redis does not answer."""
+        if self.is_cluster:
+            self._shards.refresh()  # the shards have breakers of their own
+            return
         run = self.client.execute_command
-        if self._scripts:  # which may have all the connections that there can be
-            self._scripts.disconnect()
-        elif not self.is_cluster:
-            self.client.connection_pool.disconnect(inuse_connections=False)
+        self._scripts.disconnect()  # they may have all the connections that there can be
         evaluate(run, PROBE, [], [])
         self.ownership.claim(partial(evaluate, run))
 

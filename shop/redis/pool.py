@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 TRUSTED_SECONDS = 0.01  # that a connection is taken to be whole after its last use
 IDLE_SECONDS = 3.0  # after which it is made anew: a firewall may have forgotten it in silence
 
+# Does nothing. It is refused where writes are, but for want of memory: reads go on then.
+PROBE = """#!lua flags=allow-oom
+return 1
+"""
+
 Key = TypeVar("Key", str, bytes)
 
 
@@ -42,10 +47,13 @@ class Kept:
         return super().read_response(*arguments, **options)  # type: ignore[misc]
 
 
+def kept(kind: type) -> type:
+    return type(f"Kept{kind.__name__}", (Kept, kind), {})
+
+
 def keep_well(pool: redis.ConnectionPool) -> None:
     """Let a pool, which has no connection so far, make such connections."""
-    kind = pool.connection_class
-    pool.connection_class = type(f"Kept{kind.__name__}", (Kept, kind), {})
+    pool.connection_class = kept(pool.connection_class)
 
 
 class ScriptPool:
@@ -101,6 +109,23 @@ def _has_ended(connection: Any) -> bool:
         return bool(connection.can_read())
     except (redis.RedisError, OSError):
         return True
+
+
+def evaluate_again(
+    pool: ScriptPool,
+    script: str,
+    keys: Sequence[Key],
+    arguments: Sequence[object],
+    again: Sequence[object] | None,
+) -> Any:
+    """Run a script; if the connection breaks, or leads to a replica, once more over another."""
+    try:
+        return evaluate(pool.call, script, keys, arguments)
+    except (redis.ConnectionError, redis.ReadOnlyError):
+        if again is None:
+            raise
+        pool.disconnect()
+        return evaluate(pool.call, script, keys, again)
 
 
 @cache

@@ -1,0 +1,150 @@
+"""The shards of a Redis Cluster: which node has a name, and a breaker for each node.
+
+A lost shard costs what is on it, and nobody waits for it: only the probe of its breaker asks the
+others who has taken its place. The client of the cluster would ask for each call that fails.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import redis
+from redis.crc import key_slot
+from redis.exceptions import (
+    AskError,
+    MovedError,
+    RedisClusterException,
+    SlotNotCoveredError,
+    TryAgainError,
+)
+
+from .breaker import UNREACHABLE, Breaker, is_out_of_service
+from .pool import PROBE, ScriptPool, evaluate, evaluate_again, kept
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .pool import Key
+
+    Command = Callable[["ScriptPool"], "Answer"]
+
+Answer = TypeVar("Answer")
+
+MOVES = 5  # of a name, that one call follows
+NOBODY = "of a slot"  # instead of the address of a node
+
+
+def is_whole_cluster_lost(error: Exception) -> bool:
+    """Tell whether no node could be asked for the topology."""
+    lost = isinstance(error, RedisClusterException)
+    return lost and not isinstance(error, SlotNotCoveredError)
+
+
+class ShardLostError(Exception):
+    """The breaker of a shard is open; the cause is what has opened it just now."""
+
+
+class Shards:
+    def __init__(self, client: Any, when_closed: Callable[[], None]) -> None:
+        self._client = client
+        self._nodes = client.nodes_manager
+        self._when_closed = when_closed
+        self._breakers: dict[str, Breaker] = {}  # by the address of a node
+        self._pools: dict[str, ScriptPool] = {}
+        self._wanted: dict[str, Any] = {}  # a name for which a breaker has opened
+        self._lock = threading.Lock()
+
+    def call(self, key: Key, command: Command[Answer]) -> Answer:
+        """Run a command at the node that has a name. Raises ShardLostError, or what Redis says."""
+        for _ in range(MOVES):
+            try:
+                node = self._node_of(key)
+            except SlotNotCoveredError as error:
+                raise self._lost(NOBODY, key, error) from error
+            if self._breaker(node.name).is_open:
+                raise ShardLostError
+            try:
+                return command(self._pool(node))
+            except MovedError as error:
+                self._nodes.move_slot(error)
+            except UNREACHABLE as error:
+                raise self._lost(node.name, key, error) from error
+            except redis.ResponseError as error:
+                if is_out_of_service(error):
+                    raise self._lost(node.name, key, error) from error
+                raise
+        raise redis.ResponseError("the nodes of the cluster do not agree who has a slot")
+
+    def evaluate(
+        self,
+        script: str,
+        keys: Sequence[Key],
+        arguments: Sequence[object],
+        again: Sequence[object] | None,
+    ) -> Any:
+        """Run a script at the node that has its names, which are all in one slot."""
+
+        def command(pool: ScriptPool) -> Any:
+            try:
+                return evaluate_again(pool, script, keys, arguments, again)
+            except MovedError:
+                raise
+            except (AskError, TryAgainError):  # while the slot moves, the client knows what to do
+                return evaluate(self._client.execute_command, script, keys, arguments)
+
+        return self.call(keys[0], command)
+
+    def ping(self) -> None:
+        """Raise what comes up unless every shard answers."""
+        if any(breaker.is_open for breaker in list(self._breakers.values())):
+            raise ShardLostError
+        self._client.ping(target_nodes=self._client.PRIMARIES)
+
+    def refresh(self, lost: str | None = None) -> None:
+        """Ask the nodes for the topology, and one that is lost after all others."""
+        self._nodes.initialize(disconnect_startup_nodes_pools=False, last_failed_node_name=lost)
+
+    def _lost(self, name: str, key: Key, error: Exception) -> ShardLostError:
+        self._wanted[name] = key
+        self._breaker(name).trip(error)
+        return ShardLostError()
+
+    def _node_of(self, key: Key) -> Any:
+        name = key.encode() if isinstance(key, str) else key
+        return self._nodes.get_node_from_slot(key_slot(name))
+
+    def _breaker(self, name: str) -> Breaker:
+        with self._lock:
+            if name not in self._breakers:
+                self._breakers[name] = Breaker(
+                    lambda: self._probe(name), self._when_closed, f" (node {name})"
+                )
+            return self._breakers[name]
+
+    def _pool(self, node: Any) -> ScriptPool:
+        with self._lock:
+            if node.name not in self._pools:
+                like = self._client.get_redis_connection(node).connection_pool
+                self._pools[node.name] = ScriptPool(
+                    redis.ConnectionPool(
+                        connection_class=kept(like.connection_class),
+                        max_connections=like.max_connections,
+                        **like.connection_kwargs,
+                    )
+                )
+            return self._pools[node.name]
+
+    def _probe(self, name: str) -> None:
+        """Raise whatever comes up while nobody answers for the name that was wanted."""
+        self.refresh(lost=name)
+        key = self._wanted[name]
+        node = self._node_of(key)
+        if node.name != name:
+            return  # another has taken its place
+        pool = self._pool(node)
+        pool.disconnect()
+        try:
+            evaluate(pool.call, PROBE, [key], [])
+        except MovedError as error:
+            self._nodes.move_slot(error)
