@@ -16,13 +16,13 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     atexit.register(lambda: shutil.rmtree(directory) if os.getpid() == master else None)
 
 from gunicorn.glogging import Logger
-from prometheus_client import multiprocess
 
 from shop.config import THREADS, Settings
 from shop.environment import SettingError
 from shop.extensions import cache
 from shop.logs import logging_config, tell_dropped
 from shop.output import never_wait
+from shop.shared_counts import merge_counts
 
 try:
     settings = Settings.from_environment(os.environ)
@@ -81,4 +81,4 @@ def post_worker_init(worker: Any) -> None:
 
 
 def child_exit(_server: Any, worker: Any) -> None:
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    merge_counts(worker.pid)

@@ -9,6 +9,8 @@ from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram, values
 
+from .shared_counts import Counts
+
 __all__ = ["Counter", "Gauge", "Histogram"]
 
 
@@ -19,4 +21,5 @@ def _process() -> int:
 
 if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
     os.register_at_fork(after_in_child=_process.cache_clear)
+    values.MmapedDict = Counts  # type: ignore[attr-defined,assignment]
     values.ValueClass = values.MultiProcessValue(_process)  # type: ignore[no-untyped-call]

@@ -17,7 +17,16 @@ PACKAGE = Path(__file__).parent.parent / "shop"
 GROUND = {"config", "cors", "errors", "etags", "extensions", "fields", "idempotency", "logs"}
 GROUND |= {"database", "environment", "money", "openapi", "options", "origins", "pages"}
 GROUND |= {"problems", "repeats"}
-GROUND |= {"prometheus", "redis", "requests", "responses", "terminal", "transition", "version"}
+GROUND |= {
+    "prometheus",
+    "redis",
+    "requests",
+    "responses",
+    "shared_counts",
+    "terminal",
+    "transition",
+}
+GROUND |= {"version"}
 
 # A feature, and the features below it.
 FEATURES: dict[str, set[str]] = {

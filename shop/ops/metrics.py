@@ -13,15 +13,10 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    REGISTRY,
-    CollectorRegistry,
-    generate_latest,
-)
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
+from shop import shared_counts
 from shop.cache.metrics import OUTBOX
 from shop.config import current_settings
 from shop.extensions import cache as documents
@@ -63,11 +58,8 @@ def metrics() -> Response:
         _require(token)
     if doctor().health().serves:  # nobody waits for a database that hangs
         _count_waiting()
-    registry = REGISTRY
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    shared = shared_counts.registry() if os.environ.get("PROMETHEUS_MULTIPROC_DIR") else None
+    return Response(generate_latest(shared or REGISTRY), content_type=CONTENT_TYPE_LATEST)
 
 
 def _count_waiting() -> None:

@@ -1,0 +1,205 @@
+"""Counts that the workers of a gunicorn share, in files under PROMETHEUS_MULTIPROC_DIR.
+
+Each process counts in files of its own, which it maps into its memory. Whoever writes to a mapped
+page that the disk has no room for is killed (SIGBUS), so a file gets all its blocks before it is
+mapped. A process that cannot have that counts in memory alone.
+
+The counts of a worker that has ended are added to those of the others that have, and its files are
+removed: there are never more than those of the workers that there are, and one of each kind.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import mmap
+import os
+import struct
+import time
+from contextlib import contextmanager, suppress
+from itertools import chain
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.multiprocess import MultiProcessCollector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+logger = logging.getLogger("shop.metrics")
+
+FIRST_BYTES = 1 << 16
+HEAD_BYTES = 8  # how many bytes are used, and padding
+KINDS = ("counter", "histogram")
+LOCK = "lock"
+LOCK_SECONDS = 1  # that somebody who reads waits for somebody who merges
+
+
+class Counts(MmapedDict):
+    """The counts of one kind and one process: in a file, or in memory where there is no room."""
+
+    def __init__(self, path: str) -> None:
+        try:
+            with Path(path).open("ab") as file:
+                _reserve(file, max(file.tell(), FIRST_BYTES))
+            super().__init__(path)  # type: ignore[no-untyped-call]
+        except OSError as error:
+            self._f: Any = None
+            self._positions: dict[str, int] = {}
+            self._used = HEAD_BYTES
+            self._leave_file(error, b"")
+
+    @property
+    def is_shared(self) -> bool:
+        return self._f is not None
+
+    def _init_value(self, key: str) -> None:
+        # The library would let the file grow without its blocks.
+        while self._used + _entry_bytes(key) > self._capacity:
+            self._grow()
+        super()._init_value(key)  # type: ignore[no-untyped-call]
+
+    def _grow(self) -> None:
+        if self.is_shared:
+            try:
+                _reserve(self._f, self._capacity * 2)
+            except OSError as error:
+                self._leave_file(error, self._m[: self._used])
+                return
+            self._capacity *= 2
+            self._m = mmap.mmap(self._f.fileno(), self._capacity)
+        else:
+            self._map_memory(self._m[: self._used], self._capacity * 2)
+
+    def _leave_file(self, error: OSError, counts: bytes) -> None:
+        """Go on in memory. What is in the file stays there, for those who read it."""
+        if self.is_shared:
+            self._f.close()
+        self._f = None
+        self._map_memory(counts, max(FIRST_BYTES, len(counts) * 2))
+        _tell(error)
+
+    def _map_memory(self, counts: bytes, capacity: int) -> None:
+        self._capacity = capacity
+        self._m = mmap.mmap(-1, capacity)
+        self._m[: len(counts)] = counts
+
+    def close(self) -> None:
+        self._m.close()
+        if self.is_shared:
+            self._f.close()
+
+
+def _entry_bytes(key: str) -> int:
+    """Return the most bytes that an entry takes: a length, the key with padding, two numbers."""
+    return 4 + len(key.encode()) + 8 + 16
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    """Let a file have all its blocks, where the system can. Raises OSError without room."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+
+
+_told: set[int] = set()  # processes
+
+
+def _tell(error: OSError) -> None:
+    if os.getpid() not in _told:
+        _told.add(os.getpid())
+        logger.warning(
+            "Metrics are counted in this process alone: PROMETHEUS_MULTIPROC_DIR, %s: %s",
+            os.environ["PROMETHEUS_MULTIPROC_DIR"],
+            error.strerror,
+        )
+
+
+def registry() -> CollectorRegistry | None:
+    """Return what all processes have counted, or None where that cannot be read."""
+    directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    found = CollectorRegistry()
+    try:
+        with _locked(directory, fcntl.LOCK_SH, LOCK_SECONDS):
+            # A file without its head has been made just now, or is from a full disk.
+            files = [str(one) for one in directory.glob("*.db") if one.stat().st_size >= HEAD_BYTES]
+            metrics = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+    except OSError as error:
+        _tell(error)
+        return None
+    found.register(_Read(metrics))
+    return found
+
+
+class _Read:
+    """Metrics that were read."""
+
+    def __init__(self, metrics: Iterable[Any]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Any]:
+        return self._metrics
+
+
+_ended: set[int] = set()  # processes whose counts are still to be merged
+
+
+def merge_counts(process: int) -> None:
+    """Keep the counts of a process that has ended, and remove its files. Never waits or raises."""
+    directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    _ended.add(process)
+    with suppress(OSError), _locked(directory, fcntl.LOCK_EX, 0):
+        for one in list(_ended):
+            for kind in KINDS:
+                _merge(directory, kind, one)
+            for gauge in directory.glob(f"gauge_*_{one}.db"):
+                gauge.unlink()
+            _ended.remove(one)
+
+
+def _merge(directory: Path, kind: str, process: int) -> None:
+    """Add what a process has counted to what all have that ended. Raises OSError without room."""
+    own, all_ended = directory / f"{kind}_{process}.db", directory / f"{kind}_ended.db"
+    if not own.exists():
+        return
+    sums: dict[str, float] = {}
+    for key, value in chain(_values(all_ended), _values(own)):
+        sums[key] = sums.get(key, 0.0) + value
+    draft = directory / f"{kind}_ended.draft"
+    draft.write_bytes(_as_file(sums))
+    draft.rename(all_ended)
+    own.unlink()
+
+
+def _as_file(counts: Mapping[str, float]) -> bytes:
+    """Return a file as the library reads it."""
+    entries = bytearray()
+    for key, value in counts.items():
+        text = key.encode()
+        padded = text + b" " * (8 - (len(text) + 4) % 8)
+        entries += struct.pack(f"i{len(padded)}sdd", len(text), padded, value, 0.0)
+    return struct.pack("ii", HEAD_BYTES + len(entries), 0) + entries
+
+
+def _values(path: Path) -> Iterator[tuple[str, float]]:
+    if path.exists() and path.stat().st_size >= HEAD_BYTES:
+        found = MmapedDict.read_all_values_from_file(path)  # type: ignore[no-untyped-call]
+        for key, value, *_ in found:
+            yield key, value
+
+
+@contextmanager
+def _locked(directory: Path, how: int, patience: float) -> Iterator[None]:
+    """Hold the lock of the directory. Raises OSError if it cannot be had in time, in seconds."""
+    with (directory / LOCK).open("ab") as lock:
+        ends = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(lock, how | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= ends:
+                    raise
+                time.sleep(0.01)
+        yield
