@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from conftest import free_port
+from conftest import await_true, free_port
 from sqlalchemy import event, text
 
 from shop.database import connections
@@ -17,6 +17,8 @@ from shop.extensions import db
 from shop.redis import pool, redis_connection
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Make, MakeRelay, Relay, Shop, StartRedis
     from sqlalchemy import Engine
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from shop.embedded.servers import Postgres, Redis
 
 QUOTA = "1000"
+CLUSTER_PORTS = 55_000  # the port of a cluster's bus is 10,000 higher
 
 
 @pytest.fixture
@@ -34,7 +37,10 @@ def way(relay: MakeRelay, own_redis: Redis) -> Relay:
 def url_of(kind: str, way: Relay, start_redis: StartRedis, home: Home) -> str:
     if kind == "server":
         return f"redis://127.0.0.1:{way.port}/0"
-    port = free_port()
+    port = next(port for port in iter(free_port, None) if port < CLUSTER_PORTS)
+    if kind == "cluster":
+        way.target = cluster_behind(way, port, start_redis, home)
+        return f"redis+cluster://127.0.0.1:{way.port}"
     config = home.directory(f"redis-{port}") / "sentinel.conf"
     config.write_text(f"sentinel monitor main 127.0.0.1 {way.port} 1\n")
     if home.account:
@@ -43,7 +49,18 @@ def url_of(kind: str, way: Relay, start_redis: StartRedis, home: Home) -> str:
     return f"redis+sentinel://127.0.0.1:{port}/main/0"
 
 
-@pytest.fixture(params=["server", "master behind a sentinel"])
+def cluster_behind(way: Relay, port: int, start_redis: StartRedis, home: Home) -> Path:
+    """Start a cluster of one node, which says that it is at the end of the way."""
+    place = home.directory(f"redis-{port}") / "socket"
+    announced = ("--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", str(way.port))
+    start_redis("--cluster-enabled", "yes", "--unixsocket", str(place), *announced, port=port)
+    with redis.Redis(port=port) as client:
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        await_true(lambda: client.cluster("info")["cluster_state"] == "ok")
+    return place
+
+
+@pytest.fixture(params=["server", "master behind a sentinel", "cluster"])
 def shop(
     request: pytest.FixtureRequest,
     make_shop: Make,
@@ -106,8 +123,8 @@ def test_an_idle_connection_of_the_client_itself_is_made_anew(
     assert redis_connection(shop.app).available
 
 
-def test_what_is_in_use_is_neither_proven_nor_made_anew(shop: Shop, own_redis: Redis) -> None:
-    with redis.Redis(unix_socket_path=str(own_redis.socket)) as client:
+def test_what_is_in_use_is_neither_proven_nor_made_anew(shop: Shop, way: Relay) -> None:
+    with redis.Redis(unix_socket_path=str(way.target)) as client:
         client.config_resetstat()
         before = client.info("stats")["total_connections_received"]
         for _ in range(100):

@@ -346,6 +346,7 @@ def test_a_replica_answers_nothing(debuggable: int, protocol: Protocol, client: 
             read(protocol)
     finally:
         client.execute_command("REPLICAOF", "NO", "ONE")
+    await_true(lambda: protocol._connection.available, "the breaker closes")
     assert read(protocol).state is State.LEASED
 
 

@@ -53,7 +53,8 @@ class RedisConnection:
     def __init__(self, settings: Settings) -> None:
         self._url = parse_redis_url(settings.redis_url)
         self.enabled = settings.redis_enabled
-        self.is_cluster = self._url.kind == "cluster"
+        self._has_shards = self._url.kind == "cluster"
+        self.is_cluster = self._has_shards  # a script can have names of one slot alone
         self.prefix = settings.redis_key_prefix  # of every name in Redis
         self.ownership = Ownership(self.prefix)
         self._origin = b""
@@ -69,7 +70,7 @@ class RedisConnection:
         """The client; to make that of a cluster already needs the cluster."""
         timeout, most = self._settings.redis_timeout / 1000, self._settings.redis_max_connections
         client = connect(self._url, timeout=timeout, max_connections=most)
-        if not self.is_cluster:
+        if not self._has_shards:
             keep_well(client.connection_pool)
         return client
 
@@ -108,8 +109,8 @@ class RedisConnection:
             raise RedisUnavailable from UnknownOwnerError()
         if self.ownership.is_foreign:
             raise RedisUnavailable from ForeignError()
-        if self.is_cluster and key is not None:
-            return self._carry_out(lambda client: self._shards.call(key, lambda _: command(client)))
+        if self._has_shards and key is not None:
+            return self._carry_out(lambda _: self._shards.call(key, command))
         return self._carry_out(command)
 
     @property
@@ -133,7 +134,7 @@ class RedisConnection:
 
     def ping(self) -> None:
         """Raise RedisUnavailable unless Redis answers, whoever it belongs to."""
-        self._carry_out(lambda client: self._shards.ping() if self.is_cluster else client.ping())
+        self._carry_out(lambda client: self._shards.ping() if self._has_shards else client.ping())
 
     def claim(self, identity: str = "", *, by_force: bool = False) -> None:
         """Find out whether Redis is of an installation, by default of the one known so far.
@@ -160,12 +161,12 @@ class RedisConnection:
             raise RedisUnavailable from error.__cause__
         except UNREACHABLE as error:
             ERRORS.labels("unreachable").inc()
-            if not self.is_cluster or is_whole_cluster_lost(error):
+            if not self._has_shards or is_whole_cluster_lost(error):
                 self._breaker.trip(error)
             raise RedisUnavailable from error
         except redis.RedisError as error:
             ERRORS.labels("refused").inc()
-            if is_out_of_service(error) and not self.is_cluster:
+            if is_out_of_service(error) and not self._has_shards:
                 self._breaker.trip(error)
             raise RedisUnavailable from error
         finally:
@@ -202,7 +203,7 @@ class RedisConnection:
         again: Sequence[object] | None,
     ) -> Callable[[Any], Any]:
         def command(_: Any) -> Any:
-            if self.is_cluster:
+            if self._has_shards:
                 return self._shards.evaluate(script, keys, arguments, again)
             return evaluate_again(self._scripts, script, keys, arguments, again)
 
@@ -221,7 +222,7 @@ class RedisConnection:
 
     def _probe(self) -> None:
         """Raise whatever comes up while Redis does not answer."""
-        if self.is_cluster:
+        if self._has_shards:
             self._shards.refresh()  # the shards have breakers of their own
             return
         run = self.client.execute_command

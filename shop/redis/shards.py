@@ -7,7 +7,7 @@ others who has taken its place. The client of the cluster would ask for each cal
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import redis
 from redis.crc import key_slot
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from .pool import Key
 
-    Command = Callable[["ScriptPool"], "Answer"]
-
 Answer = TypeVar("Answer")
 
 MOVES = 5  # of a name, that one call follows
@@ -45,18 +43,34 @@ class ShardLostError(Exception):
     """The breaker of a shard is open; the cause is what has opened it just now."""
 
 
+class Node(NamedTuple):
+    """How one node is called. The client of the cluster has connections of its own."""
+
+    client: redis.Redis
+    scripts: ScriptPool
+
+
 class Shards:
     def __init__(self, client: Any, when_closed: Callable[[], None]) -> None:
         self._client = client
         self._nodes = client.nodes_manager
         self._when_closed = when_closed
         self._breakers: dict[str, Breaker] = {}  # by the address of a node
-        self._pools: dict[str, ScriptPool] = {}
+        self._called: dict[str, Node] = {}
         self._wanted: dict[str, Any] = {}  # a name for which a breaker has opened
         self._lock = threading.Lock()
 
-    def call(self, key: Key, command: Command[Answer]) -> Answer:
-        """Run a command at the node that has a name. Raises ShardLostError, or what Redis says."""
+    def call(self, key: Key, command: Callable[[Any], Answer]) -> Answer:
+        """Run `command(client)` at the node that has a name.
+
+        Raises ShardLostError, or what Redis says.
+        """
+        return self._run(key, lambda node: command(node.client), command)
+
+    def _run(
+        self, key: Key, at_node: Callable[[Node], Answer], moving: Callable[[Any], Answer]
+    ) -> Answer:
+        """Run a command at a node, or by the client of the cluster, while a slot moves."""
         for _ in range(MOVES):
             try:
                 node = self._node_of(key)
@@ -65,9 +79,11 @@ class Shards:
             if self._breaker(node.name).is_open:
                 raise ShardLostError
             try:
-                return command(self._pool(node))
+                return at_node(self._node(node))
             except MovedError as error:
                 self._nodes.move_slot(error)
+            except (AskError, TryAgainError):
+                return moving(self._client)
             except UNREACHABLE as error:
                 raise self._lost(node.name, key, error) from error
             except redis.ResponseError as error:
@@ -84,22 +100,18 @@ class Shards:
         again: Sequence[object] | None,
     ) -> Any:
         """Run a script at the node that has its names, which are all in one slot."""
-
-        def command(pool: ScriptPool) -> Any:
-            try:
-                return evaluate_again(pool, script, keys, arguments, again)
-            except MovedError:
-                raise
-            except (AskError, TryAgainError):  # while the slot moves, the client knows what to do
-                return evaluate(self._client.execute_command, script, keys, arguments)
-
-        return self.call(keys[0], command)
+        return self._run(
+            keys[0],
+            lambda node: evaluate_again(node.scripts, script, keys, arguments, again),
+            lambda client: evaluate(client.execute_command, script, keys, arguments),
+        )
 
     def ping(self) -> None:
         """Raise what comes up unless every shard answers."""
         if any(breaker.is_open for breaker in list(self._breakers.values())):
             raise ShardLostError
-        self._client.ping(target_nodes=self._client.PRIMARIES)
+        for node in self._client.get_primaries():
+            self._node(node).client.ping()
 
     def refresh(self, lost: str | None = None) -> None:
         """Ask the nodes for the topology, and one that is lost after all others."""
@@ -122,18 +134,17 @@ class Shards:
                 )
             return self._breakers[name]
 
-    def _pool(self, node: Any) -> ScriptPool:
+    def _node(self, node: Any) -> Node:
         with self._lock:
-            if node.name not in self._pools:
+            if node.name not in self._called:
                 like = self._client.get_redis_connection(node).connection_pool
-                self._pools[node.name] = ScriptPool(
-                    redis.ConnectionPool(
-                        connection_class=kept(like.connection_class),
-                        max_connections=like.max_connections,
-                        **like.connection_kwargs,
-                    )
+                pool = redis.ConnectionPool(
+                    connection_class=kept(like.connection_class),
+                    max_connections=like.max_connections,
+                    **like.connection_kwargs,
                 )
-            return self._pools[node.name]
+                self._called[node.name] = Node(redis.Redis.from_pool(pool), ScriptPool(pool))
+            return self._called[node.name]
 
     def _probe(self, name: str) -> None:
         """Raise whatever comes up while nobody answers for the name that was wanted."""
@@ -142,9 +153,9 @@ class Shards:
         node = self._node_of(key)
         if node.name != name:
             return  # another has taken its place
-        pool = self._pool(node)
-        pool.disconnect()
+        scripts = self._node(node).scripts
+        scripts.disconnect()
         try:
-            evaluate(pool.call, PROBE, [key], [])
+            evaluate(scripts.call, PROBE, [key], [])
         except MovedError as error:
             self._nodes.move_slot(error)
