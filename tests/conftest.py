@@ -29,7 +29,7 @@ from shop.embedded import programs
 from shop.embedded.home import Home
 from shop.embedded.servers import Guarded, Postgres, Redis
 from shop.extensions import db
-from shop.redis import ownership, redis_connection
+from shop.redis import breaker, ownership, redis_connection
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -418,6 +418,8 @@ def make_shop(settings: dict[str, str], migrated: Flask, redis_cli: Any) -> Iter
 
 def close(apps: list[Flask]) -> None:
     """Let no thread of an application that a test has made touch the servers any more."""
+    for one in list(breaker._open):
+        one.stop()
     for app in apps:
         connection = redis_connection(app)
         connection.enabled = False

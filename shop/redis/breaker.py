@@ -57,6 +57,7 @@ class Breaker:
         self._which = which  # of several servers, in the log
         self._open = threading.Event()
         self._lock = threading.Lock()
+        self._end = threading.Event()
         self._is_told = False
 
     @property
@@ -75,15 +76,20 @@ class Breaker:
 
     def await_answer(self) -> None:
         """Close as soon as the server answers a probe."""
-        pause = threading.Event()
         while not self._answers():
-            pause.wait(PROBE_SECONDS)
+            if self._end.wait(PROBE_SECONDS):
+                return
         self._open.clear()
         self._count(_open.discard)
         if self._is_told:
             logger.warning("Redis answers again%s", self._which)
         self._is_told = False
         self._when_closed()
+
+    def stop(self) -> None:
+        """Stay as it is, and probe no longer."""
+        self._end.set()
+        self._count(_open.discard)
 
     def _answers(self) -> bool:
         try:
