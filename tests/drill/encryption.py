@@ -69,17 +69,28 @@ def test_tls_redis_killed(
     assert not one.saw.failed
 
 
-def test_tls_of_another_authority_is_refused(
-    home: Home, authority: Authority, serve: Serve
+@pytest.mark.parametrize(
+    ("asked", "url"),
+    [
+        pytest.param("no", "rediss://127.0.0.1:{port}", id="an unknown authority"),
+        pytest.param("no", "rediss://127.0.0.1:{port}?ssl_ca_certs={other}", id="another one"),
+        pytest.param("no", "rediss://localhost:{port}?ssl_ca_certs={own}", id="another host"),
+        pytest.param("yes", "rediss://127.0.0.1:{port}?ssl_ca_certs={own}", id="no certificate"),
+        pytest.param("no", "redis://127.0.0.1:{port}", id="plaintext"),
+    ],
+)
+def test_tls_that_is_not_right_is_refused(
+    home: Home, authority: Authority, serve: Serve, asked: str, url: str
 ) -> None:
     """Nothing is read from a Redis that cannot be verified, and nothing is told it."""
-    other = Authority(home, "other")
-    node = Node(home, "--tls-auth-clients", "no", authority=other)
+    node = Node(home, "--tls-auth-clients", asked, authority=authority)
+    other = Authority(home, f"other-{node.port}").certificate
     try:
-        for more in ("", f"?ssl_ca_certs={authority.certificate}"):
-            service = serve(REDIS_URL=f"rediss://127.0.0.1:{node.port}/0{more}")
-            assert service.get("/categories").headers["X-Cache"] == "BYPASS"
-            assert service.get("/health_check").json()["redis"] == "unreachable"
+        service = serve(
+            REDIS_URL=url.format(port=node.port, own=authority.certificate, other=other)
+        )
+        assert service.get("/categories").headers["X-Cache"] == "BYPASS"
+        assert service.get("/health_check").json()["redis"] == "unreachable"
         assert node.call("DBSIZE") == 0
     finally:
         node.stop()
@@ -99,8 +110,11 @@ def test_a_user_of_few_rights(
             session = service.write("POST", "/sessions").json()["token"]
             owner = {"Authorization": f"Bearer {session}"}
             assert service.get("/cart", headers=owner).ok
-            lines = [{"product_id": 1, "quantity": 1}]
-            service.write("PATCH", "/products/1", stock=1)
+            # A product of its own: the load is the only writer of the others.
+            own = service.write(
+                "POST", "/products", name="Rake", price=1, stock=1, category_id=1
+            ).json()["id"]
+            lines = [{"product_id": own, "quantity": 1}]
             service.write("POST", "/orders", customer=CUSTOMER, lines=lines)
             for path in ("/products/top-selling", "/products/trending", "/products?q=drill"):
                 assert service.get(path).ok

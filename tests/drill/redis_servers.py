@@ -66,7 +66,7 @@ class Node:
 
     def client(self) -> redis.Redis:
         tls = self._authority.options() if self._authority else {}
-        return redis.Redis(port=self.port, password=self.password, socket_timeout=5, **tls)
+        return redis.Redis("127.0.0.1", self.port, password=self.password, socket_timeout=5, **tls)
 
     def call(self, *command: Any) -> Any:
         with self.client() as client:
