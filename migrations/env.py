@@ -10,6 +10,8 @@ from alembic import context
 from flask import current_app
 from sqlalchemy import text
 
+from shop.database.locks import take_lock
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -48,20 +50,20 @@ def migrate_online() -> None:
 def one_at_a_time(connection: Connection) -> Iterator[None]:
     """Let a second migration wait, and find nothing to do.
 
-    The lock is of the connection: a migration may commit between its steps. The second one asks
+    Another connection has the lock: a migration may commit between its steps. The second one asks
     again and again, because a statement that waits would hold up an index that the first one makes
     concurrently, which waits for the end of all statements.
     """
-    connection.execute(text("SET statement_timeout = 0"))  # of requests, not of a migration
-    while not connection.scalar(text("SELECT pg_try_advisory_lock(hashtext('shop migrations'))")):
+    with db.engine.connect() as holder:
+        while not take_lock(holder, "shop migrations"):
+            holder.rollback()
+            time.sleep(ASK_SECONDS)
+        connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
         connection.commit()
-        time.sleep(ASK_SECONDS)
-    connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
-    connection.commit()
-    try:
-        yield
-    finally:
-        connection.invalidate()  # and with it the lock and the setting
+        try:
+            yield
+        finally:
+            connection.invalidate()  # and with it the setting
 
 
 if context.is_offline_mode():

@@ -77,7 +77,7 @@ DATABASE_CONNECTION = {
 DATABASE_IDLE_SECONDS = 10
 DATABASE_UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeoutError)
 # Each statement sees what was committed before it: the cache relies on that.
-ISOLATION = "read committed"
+ISOLATION = "READ COMMITTED"
 # A transaction that does nothing for so long is rolled back by PostgreSQL: its writer is gone.
 TRANSACTION_IDLE_SECONDS = 10
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 from flask import has_request_context
 from psycopg2 import _psycopg
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from sqlalchemy import event
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DisconnectionError
@@ -34,7 +35,7 @@ from .failures import SPOILT
 from .reach import note_places
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Dialect, ExceptionContext
+    from sqlalchemy.engine import Connection, Dialect, ExceptionContext
 
 # Classes and codes whose message names states and things of the schema, and never a value.
 TOLD_CLASSES = {"08", "25", "40", "53", "57"}
@@ -49,7 +50,7 @@ def engine_options(url: str) -> dict[str, Any]:
     """Return the options of SQLAlchemy's engine for a database."""
     told = make_url(url).query
     defaults = {name: value for name, value in DATABASE_CONNECTION.items() if name not in told}
-    return {**DATABASE_POOL, "connect_args": defaults}
+    return {**DATABASE_POOL, "isolation_level": ISOLATION, "connect_args": defaults}
 
 
 @event.listens_for(Engine, "do_connect")
@@ -65,16 +66,36 @@ def _connect(dialect: Dialect, _record: Any, positional: Any, parameters: Any) -
 @event.listens_for(Pool, "connect")
 def _prepare(connection: Any, record: Any) -> None:
     _say_least(connection)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SET default_transaction_isolation = '{ISOLATION}';"
-            f"SET idle_in_transaction_session_timeout = '{TRANSACTION_IDLE_SECONDS}s';"
-            "SET client_min_messages = 'error';"
-            # A plan that might read many rows would be compiled for a second, and then reads few.
-            "SET jit = off"
-        )
-    connection.commit()
     record.info["fresh"] = True
+
+
+@event.listens_for(Engine, "before_cursor_execute", retval=True)
+def _set(
+    connection: Connection, cursor: Any, statement: str, parameters: Any, *_: Any
+) -> tuple[str, Any]:
+    """Send the settings of a transaction ahead of its first statement, in the same round trip.
+
+    Those of a session would stay, with a pooler, on a connection that others use.
+    """
+    driver: Any = connection.connection.driver_connection
+    begins = driver.info.transaction_status == TRANSACTION_STATUS_IDLE and not driver.autocommit
+    if begins and cursor.name is None:  # which goes on on the server
+        statement = f"{_settings()}{statement}"
+    return statement, parameters
+
+
+def _settings() -> str:
+    values = {
+        "idle_in_transaction_session_timeout": f"{TRANSACTION_IDLE_SECONDS}s",
+        "client_min_messages": "error",
+        # A plan that might read many rows would be compiled for a second, and then reads few.
+        "jit": "off",
+    }
+    if has_request_context():  # statements of commands may wait for long
+        settings = current_settings()
+        values["lock_timeout"] = f"{settings.database_lock_timeout}ms"
+        values["statement_timeout"] = f"{settings.database_statement_timeout}ms"
+    return "".join(f"SET LOCAL {name} = '{value}';" for name, value in values.items())
 
 
 def is_read_only(connection: Any) -> bool:
@@ -119,25 +140,6 @@ def _test(connection: Any, record: Any, _proxy: Any) -> None:
     poll.register(connection.fileno(), select.POLLIN)
     if poll.poll(0):
         raise DisconnectionError
-
-
-@event.listens_for(Pool, "checkout")
-def _bound(connection: Any, record: Any, _proxy: Any) -> None:
-    """Let no statement of a request wait for long; those of commands may.
-
-    A connection keeps that, so that it is set once.
-    """
-    if not has_request_context() or record.info.get("bounded"):
-        return
-    settings = current_settings()
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SET lock_timeout = {settings.database_lock_timeout};"
-            f"SET statement_timeout = {settings.database_statement_timeout}"
-        )
-    connection.autocommit = False
-    record.info["bounded"] = True
 
 
 @event.listens_for(Engine, "handle_error")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 from flask.cli import AppGroup
-from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from shop.config import current_settings, is_held_up
+from shop.database.locks import take_lock
 from shop.extensions import db
 from shop.search import index
 from shop.terminal import needs_database
@@ -27,14 +27,10 @@ def rebuild() -> None:
         raise click.ClickException(
             f"PostgreSQL has no SEARCH_CONFIGURATION {wanted}: it has {', '.join(known)}"
         )
-    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        lock = text("SELECT pg_try_advisory_lock(hashtext('shop search rebuild'))")
-        if not connection.scalar(lock):
+    with db.engine.connect() as connection:
+        if not take_lock(connection, "shop search rebuild"):
             raise click.ClickException("another flask search rebuild is at work")
-        try:
-            _rebuild(wanted)
-        finally:
-            connection.invalidate()  # and with it the lock
+        _rebuild(wanted)
 
 
 def _rebuild(wanted: str) -> None:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import click
 from flask import current_app
 from flask.cli import with_appcontext
-from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from shop.config import DATABASE_UNAVAILABLE, current_settings, is_held_up
 from shop.database.failures import meaning
+from shop.database.locks import take_lock
 from shop.extensions import cache, db
 from shop.logs import logging_config, tell_dropped
 from shop.output import never_wait
@@ -30,6 +30,7 @@ from .tasks import PAUSE_SECONDS, TASKS
 
 if TYPE_CHECKING:
     from flask import Flask
+    from sqlalchemy import Connection
 
     from .tasks import Task
 
@@ -44,9 +45,9 @@ TURN_SECONDS = 30  # without a sign of life, until a turn passes to another work
 
 
 class Turn:
-    """An advisory lock of PostgreSQL, which one worker holds as long as its connection is there.
+    """An advisory lock of PostgreSQL, which one worker holds as long as its transaction is there.
 
-    PostgreSQL ends the connection of a worker that hangs: so the next one takes its turn.
+    PostgreSQL ends the transaction of a worker that hangs: so the next one takes its turn.
     """
 
     def __init__(self) -> None:
@@ -61,15 +62,15 @@ class Turn:
                 self._connection.invalidate()
                 self._connection.close()
                 self._connection = None
-        connection = db.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        connection.execute(text(f"SET idle_session_timeout = '{TURN_SECONDS}s'"))
-        self._connection = connection
-        return self._ask(connection)
+        self._connection = db.engine.connect()
+        return self._ask(self._connection)
 
     @staticmethod
     def _ask(connection: Connection) -> bool:
-        lock = func.pg_try_advisory_lock(func.hashtext("shop worker"))
-        return bool(connection.scalar(select(lock)))  # also for who has it already
+        is_mine = take_lock(connection, "shop worker", idle_seconds=TURN_SECONDS)
+        if not is_mine:
+            connection.rollback()
+        return is_mine
 
 
 class Worker:

@@ -57,7 +57,9 @@ class Node:
         if self._authority is None:
             return ["--port", str(self.port)]
         certificate, key = map(str, self._authority.server)
+        asks = "--tls-auth-clients" in self._options
         return [
+            *([] if asks else ["--tls-auth-clients", "no"]),
             *("--port", "0", "--tls-port", str(self.port)),
             *("--tls-cert-file", certificate, "--tls-key-file", key),
             *("--tls-ca-cert-file", str(self._authority.certificate)),
