@@ -1,0 +1,86 @@
+"""Settings of PostgreSQL are those of a transaction: a pooler gives the session to others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import text
+
+from shop.cache.statements import each_statement_alone
+from shop.database.locks import take_lock
+from shop.extensions import db
+
+if TYPE_CHECKING:
+    from conftest import Make, Shop
+
+SETTINGS = {
+    "transaction_isolation": "read committed",
+    "idle_in_transaction_session_timeout": "10s",
+    "client_min_messages": "error",
+    "jit": "off",
+}
+OF_REQUESTS = {"lock_timeout": "1234ms", "statement_timeout": "5678ms"}
+NAMES = [*SETTINGS, *OF_REQUESTS]
+
+
+@pytest.fixture
+def shop(make_shop: Make) -> Shop:
+    return make_shop(DATABASE_LOCK_TIMEOUT="1234", DATABASE_STATEMENT_TIMEOUT="5678")
+
+
+def settings(connection: Any) -> dict[str, str]:
+    return {name: connection.scalar(text(f"SELECT current_setting('{name}')")) for name in NAMES}
+
+
+def test_each_transaction_of_a_request_has_its_settings_and_the_session_has_none(
+    shop: Shop,
+) -> None:
+    with shop.app.test_request_context(), db.engine.connect() as connection:
+        with each_statement_alone(connection):
+            before = settings(connection)
+        for end in (connection.commit, connection.rollback):
+            assert settings(connection) == SETTINGS | OF_REQUESTS
+            end()
+        with each_statement_alone(connection):
+            assert settings(connection) == before
+
+
+def test_statements_of_a_command_may_wait_for_long(shop: Shop) -> None:
+    with shop.app.app_context(), db.engine.connect() as connection:
+        found = settings(connection)
+    assert found == SETTINGS | dict.fromkeys(OF_REQUESTS, "0")
+
+
+def test_the_first_statement_brings_them_and_no_other(shop: Shop) -> None:
+    """So they take no round trip, and the answer is that of the statement."""
+    with shop.app.test_request_context(), shop.statements() as sent:
+        assert db.session.scalar(text("SELECT 7")) == 7
+        assert db.session.scalar(text("SELECT 8")) == 8
+        db.session.rollback()
+    assert len(sent) == 2
+    with shop.app.app_context(), db.engine.connect() as connection:
+        asked = text("SELECT current_query()")
+        query = connection.scalar(asked)
+        assert query.startswith("SET LOCAL ")
+        assert query.endswith(";SELECT current_query()")
+        assert connection.scalar(asked) == "SELECT current_query()"
+
+
+def test_a_result_that_is_streamed_is_left_as_it_is(shop: Shop) -> None:
+    shop.create_product()
+    shop.create_product()
+    with shop.app.app_context():
+        found = db.session.scalars(text("SELECT id FROM products ORDER BY id")).yield_per(1)
+        assert list(found) == [1, 2]
+
+
+def test_a_lock_is_held_until_the_transaction_ends_and_by_one(shop: Shop) -> None:
+    with shop.app.app_context(), db.engine.connect() as one, db.engine.connect() as other:
+        assert take_lock(one, "a name", idle_seconds=30)
+        assert take_lock(one, "a name", idle_seconds=30)
+        assert not take_lock(other, "a name")
+        assert take_lock(other, "another name")
+        one.rollback()
+        other.rollback()
+        assert take_lock(other, "a name")
