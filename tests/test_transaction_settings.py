@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from shop.cache.statements import each_statement_alone
 from shop.database.locks import take_lock
@@ -65,6 +66,26 @@ def test_the_first_statement_brings_them_and_no_other(shop: Shop) -> None:
         assert query.startswith("SET LOCAL ")
         assert query.endswith(";SELECT current_query()")
         assert connection.scalar(asked) == "SELECT current_query()"
+
+
+def test_many_rows_at_once_have_them_too(shop: Shop) -> None:
+    shop.create_product()
+    shop.create_product()
+    change = text("UPDATE products SET name = current_setting('jit') || :n WHERE id = :id")
+    with shop.app.app_context(), db.engine.begin() as connection:
+        connection.execute(change, [{"id": 1, "n": "a"}, {"id": 2, "n": "b"}])
+        names = connection.scalars(text("SELECT name FROM products ORDER BY id")).all()
+    assert names == ["offa", "offb"]
+
+
+def test_what_is_told_of_a_statement_has_none_of_them(shop: Shop) -> None:
+    with (
+        shop.app.app_context(),
+        pytest.raises(ProgrammingError) as raised,
+        db.engine.connect() as connection,
+    ):
+        connection.execute(text("SELECT nothing"))
+    assert "SET LOCAL" not in str(raised.value)
 
 
 def test_a_result_that_is_streamed_is_left_as_it_is(shop: Shop) -> None:

@@ -35,7 +35,7 @@ from .failures import SPOILT
 from .reach import note_places
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection, Dialect, ExceptionContext
+    from sqlalchemy.engine import Dialect, ExceptionContext
 
 # Classes and codes whose message names states and things of the schema, and never a value.
 TOLD_CLASSES = {"08", "25", "40", "53", "57"}
@@ -69,19 +69,27 @@ def _prepare(connection: Any, record: Any) -> None:
     record.info["fresh"] = True
 
 
-@event.listens_for(Engine, "before_cursor_execute", retval=True)
-def _set(
-    connection: Connection, cursor: Any, statement: str, parameters: Any, *_: Any
-) -> tuple[str, Any]:
+@event.listens_for(Engine, "do_execute")
+def _execute(cursor: Any, statement: str, parameters: Any, _context: Any) -> bool:
     """Send the settings of a transaction ahead of its first statement, in the same round trip.
 
     Those of a session would stay, with a pooler, on a connection that others use.
     """
-    driver: Any = connection.connection.driver_connection
-    begins = driver.info.transaction_status == TRANSACTION_STATUS_IDLE and not driver.autocommit
-    if begins and cursor.name is None:  # which goes on on the server
-        statement = f"{_settings()}{statement}"
-    return statement, parameters
+    begins = _begins_transaction(cursor) and cursor.name is None  # else it goes on on the server
+    if begins:
+        cursor.execute(f"{_settings()}{statement}", parameters)
+    return begins  # whether it is done
+
+
+@event.listens_for(Engine, "do_executemany")
+def _execute_many(cursor: Any, *_: Any) -> None:
+    if _begins_transaction(cursor):
+        cursor.execute(_settings())
+
+
+def _begins_transaction(cursor: Any) -> bool:
+    driver = cursor.connection
+    return not driver.autocommit and driver.info.transaction_status == TRANSACTION_STATUS_IDLE
 
 
 def _settings() -> str:
