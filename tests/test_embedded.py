@@ -145,6 +145,24 @@ def test_it_serves_stops_whole_and_finds_its_data_again(checkout: Checkout) -> N
     assert checkout.everything_is_gone()
 
 
+def test_only_its_account_can_read_what_it_writes(checkout: Checkout) -> None:
+    """Also a log that an earlier version left open to others."""
+    instance = checkout.path / "instance"
+    instance.mkdir()
+    (instance / "redis.log").touch(mode=0o644)
+    checkout.serve()
+    open_to_others = {
+        str(path.relative_to(instance))
+        for path in instance.rglob("*")
+        if path.is_file() or path.parent == instance
+        if path.stat().st_mode & 0o077
+    }
+    assert open_to_others <= {"programs"}  # copies of installed programs, for root's servers
+    assert {"postgresql.log", "redis.log", "metrics", "running.env"} <= {
+        path.name for path in instance.iterdir()
+    }
+
+
 def test_flask_commands_find_its_servers(checkout: Checkout) -> None:
     checkout.serve()
     checkout.get("/products")

@@ -188,7 +188,7 @@ def _admin_key() -> Path:
 def _counts() -> Path:
     """Return an empty directory, in which the service and the worker count together."""
     shutil.rmtree(COUNTS, ignore_errors=True)
-    COUNTS.mkdir()
+    COUNTS.mkdir(mode=0o700)
     return COUNTS
 
 

@@ -5,7 +5,7 @@
 The command runs as ACCOUNT (`user:group`, numbers; `-`: the guard's own). It is sent STOP_SIGNAL
 when the guard's standard input ends (the asking process closed it, or died however it died) or
 when the guard gets SIGTERM, and is killed if it is still there STOP_SECONDS later. The guard
-exits with the command's status.
+exits with the command's status. The files that the command makes are its account's alone.
 
 A program of its own, on the standard library alone, so that it starts fast and holds little.
 """
@@ -39,6 +39,7 @@ def run(stop_signal: int, account: str, command: list[str]) -> int:
         user=user,
         group=group,
         extra_groups=None if user is None else [],
+        umask=0o077,
     )
     asked = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: asked.set())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
 import psycopg2
@@ -48,7 +49,7 @@ class Guarded:
         self.name = name
         account_argument = "-" if account is None else "{}:{}".format(*account)
         guard = [sys.executable, "-I", str(GUARD), str(int(stop_signal)), account_argument]
-        output = log.open("ab") if log else None
+        output = _private_log(log) if log else None
         self._process = subprocess.Popen(  # noqa: S603
             [*guard, *command],
             stdin=subprocess.PIPE,
@@ -76,6 +77,13 @@ class Guarded:
         if self._process.stdin:
             self._process.stdin.close()
         return self._process.wait()
+
+
+def _private_log(path: Path) -> IO[bytes]:
+    """Open a log that only this account can read, also one that others could read so far."""
+    descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "ab")
 
 
 class Server:
