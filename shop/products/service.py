@@ -193,8 +193,9 @@ def create_product(fields: Mapping[str, Any]) -> tuple[int, bytes]:
     """
     row = Product(**fields)
     _settle_price(row, fields)
-    with violations(_refusals(fields)), cache.transaction():
-        _check_new(row, _refusals(fields))
+    refusals = _refusals(fields)
+    with violations(refusals), cache.transaction():
+        _check_new(row, refusals)
         db.session.add(row)
         db.session.flush()
         forget_new_or_gone(row)
