@@ -6,11 +6,13 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
 from alembic import context
 from flask import current_app
 from sqlalchemy import text
 
 from shop.database.locks import take_lock
+from shop.terminal import needs_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,5 +70,7 @@ def one_at_a_time(connection: Connection) -> Iterator[None]:
 
 if context.is_offline_mode():
     migrate_offline()
+elif click.get_current_context(silent=True):
+    needs_database(migrate_online)()  # for an operator, who wants no traceback
 else:
     migrate_online()
