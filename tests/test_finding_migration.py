@@ -19,18 +19,12 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-from conftest import ROOT, await_true
+from conftest import await_true
+from migrating import MIGRATIONS, execute
 
-MIGRATIONS = str(ROOT / "migrations")
 INSERT = "INSERT INTO products (name, price, stock, category_id) VALUES ('{}', 1, {}, 1)"
 BACKFILL = "DO $$ DECLARE\n    batch"
 FOUND = "SELECT id FROM products WHERE words @@ 'teapot' ORDER BY id"
-
-
-def execute(*statements: str) -> None:
-    with db.engine.begin() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
 
 
 def column(statement: str) -> list[Any]:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 from conftest import ROOT
+from migrating import MIGRATIONS, execute, rows
 
-MIGRATIONS = str(ROOT / "migrations")
 INSERT_PRODUCT = (
     "INSERT INTO products (name, price, stock, category_id, sku) VALUES ('{}', 1, 1, 1, 'x')"
 )
@@ -192,17 +192,6 @@ def before(empty: Flask) -> Flask:
         INSERT_LINE.format("2.50"),
     )
     return empty
-
-
-def execute(*statements: str) -> None:
-    with db.engine.begin() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
-
-
-def rows(statement: str) -> list[Any]:
-    with db.engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
 
 
 FILES = "SELECT relname, relfilenode FROM pg_class WHERE relkind = 'r' ORDER BY relname"

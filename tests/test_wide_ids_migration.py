@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import flask_migrate
 import pytest
-from conftest import ROOT, await_true
+from conftest import await_true
+from migrating import MIGRATIONS, execute, rows
 from sqlalchemy import event, text
 
 from shop.extensions import db
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-MIGRATIONS = str(ROOT / "migrations")
 # What the version before does, as far as it names ids.
 SESSION, ORDER = "currval('sessions_id_seq')", "currval('orders_id_seq')"
 SELL = (
@@ -46,17 +46,6 @@ LEFT = """
     UNION ALL SELECT proname FROM pg_proc WHERE proname LIKE '%widen%'
 """
 EXCHANGE = "LOCK TABLE idempotency_keys"  # and all others; then the columns change their names
-
-
-def execute(*statements: str) -> None:
-    with db.engine.begin() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
-
-
-def rows(statement: str) -> list[Any]:
-    with db.engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
 
 
 @pytest.fixture
