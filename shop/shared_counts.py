@@ -10,14 +10,15 @@ removed: there are never more than those of the workers that there are, and one 
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import json
 import logging
 import mmap
 import os
 import struct
 import time
-from contextlib import contextmanager, suppress
-from itertools import chain
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -34,7 +35,10 @@ FIRST_BYTES = 1 << 16
 HEAD_BYTES = 8  # how many bytes are used, and padding
 KINDS = ("counter", "histogram")
 LOCK = "lock"
-LOCK_SECONDS = 1  # that somebody who reads waits for somebody who merges
+READER_SECONDS = 1  # that somebody who reads waits for somebody who merges
+MERGER_SECONDS = 0.5  # and the other way round
+# What is raised of a file that has other content.
+UNREADABLE = (struct.error, RuntimeError, ValueError, TypeError, AttributeError)
 
 
 class Counts(MmapedDict):
@@ -121,9 +125,8 @@ def registry() -> CollectorRegistry | None:
     directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     found = CollectorRegistry()
     try:
-        with _locked(directory, fcntl.LOCK_SH, LOCK_SECONDS):
-            # A file without its head has been made just now, or is from a full disk.
-            files = [str(one) for one in directory.glob("*.db") if one.stat().st_size >= HEAD_BYTES]
+        with _locked(directory, fcntl.LOCK_SH, READER_SECONDS):
+            files = [str(one) for one in directory.glob("*.db") if _values(one)]
             metrics = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
     except OSError as error:
         _tell(error)
@@ -146,16 +149,38 @@ _ended: set[int] = set()  # processes whose counts are still to be merged
 
 
 def merge_counts(process: int) -> None:
-    """Keep the counts of a process that has ended, and remove its files. Never waits or raises."""
+    """Keep the counts of a process that has ended, and remove its files.
+
+    What cannot be done now is tried again when the next one ends. Never raises: that would end
+    gunicorn's master.
+    """
     directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     _ended.add(process)
-    with suppress(OSError), _locked(directory, fcntl.LOCK_EX, 0):
-        for one in list(_ended):
-            for kind in KINDS:
-                _merge(directory, kind, one)
-            for gauge in directory.glob(f"gauge_*_{one}.db"):
-                gauge.unlink()
-            _ended.remove(one)
+    try:
+        with _locked(directory, fcntl.LOCK_EX, MERGER_SECONDS):
+            for one in list(_ended):
+                if one == process or not _is_alive(one):  # else its number is used again
+                    _merge_all(directory, one)
+                _ended.remove(one)
+    except OSError as error:
+        logger.debug("Counts are not merged: %s", error)
+    except Exception:
+        logger.exception("Counts cannot be merged")
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError as error:
+        return error.errno == errno.EPERM
+    return True
+
+
+def _merge_all(directory: Path, process: int) -> None:
+    for kind in KINDS:
+        _merge(directory, kind, process)
+    for gauge in directory.glob(f"gauge_*_{process}.db"):
+        gauge.unlink()
 
 
 def _merge(directory: Path, kind: str, process: int) -> None:
@@ -164,7 +189,7 @@ def _merge(directory: Path, kind: str, process: int) -> None:
     if not own.exists():
         return
     sums: dict[str, float] = {}
-    for key, value in chain(_values(all_ended), _values(own)):
+    for key, value in (*_values(all_ended), *_values(own)):
         sums[key] = sums.get(key, 0.0) + value
     draft = directory / f"{kind}_ended.draft"
     draft.write_bytes(_as_file(sums))
@@ -182,11 +207,17 @@ def _as_file(counts: Mapping[str, float]) -> bytes:
     return struct.pack("ii", HEAD_BYTES + len(entries), 0) + entries
 
 
-def _values(path: Path) -> Iterator[tuple[str, float]]:
-    if path.exists() and path.stat().st_size >= HEAD_BYTES:
+def _values(path: Path) -> list[tuple[str, float]]:
+    """Return what is counted in a file: nothing, if it has no head so far, or other content."""
+    try:
         found = MmapedDict.read_all_values_from_file(path)  # type: ignore[no-untyped-call]
-        for key, value, *_ in found:
-            yield key, value
+        values = [(key, value) for key, value, *_ in found]
+        for key, _ in values:
+            _metric, _name, labels, _help = json.loads(key)
+            labels.items()
+    except (FileNotFoundError, *UNREADABLE):
+        return []
+    return values
 
 
 @contextmanager

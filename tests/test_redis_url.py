@@ -63,10 +63,10 @@ def test_a_path_and_a_service_are_decoded() -> None:
 
 
 def test_sentinels_have_a_login_of_their_own() -> None:
-    url = "redis+sentinel://:a@one/main?sentinel_username=watch&sentinel_password=b%26c"
+    url = "redis+sentinel://:a+b@one/main?sentinel_username=watch&sentinel_password=b%26c+d"
     parsed = parse_redis_url(url)
-    assert parsed.login == {"password": "a"}
-    assert parsed.sentinel_login == {"username": "watch", "password": "b&c"}
+    assert parsed.login == {"password": "a+b"}
+    assert parsed.sentinel_login == {"username": "watch", "password": "b&c+d"}
     assert parse_redis_url("redis+sentinel://:a@one/main").sentinel_login == {}
 
 
@@ -116,8 +116,12 @@ def test_sentinels_have_a_login_of_their_own() -> None:
         ("redis://h?decode_responses=secret", "decode_responses: the service sets it itself"),
         ("redis+cluster://h?protocol=secret", "protocol: the service sets it itself"),
         ("redis://h?password=secret", "password: write it in front of the host"),
-        ("redis://h?such=secret", "REDIS_URL has the option such: there is none of this name"),
-        ("redis://h?sentinel_password=secret", "sentinel_password: there is none of this name"),
+        ("redis://h?such=secret", "REDIS_URL has an option that there is not; & in a value"),
+        ("redis+sentinel://h/m?sentinel_password=a&secret", "an option that there is not"),
+        ("redis+sentinel://h/m?sentinel_password=a&secret=b", "an option that there is not"),
+        ("redis://h?sentinel_password=secret", "sentinel_password: it is of redis+sentinel://"),
+        ("redis://h?client_name=sec%20ret", "the option client_name: a name has no spaces"),
+        ("redis://h%2Fsecret", f"{NOT_VALID}a host is HOST"),
         ("redis://h?client_name=secret&client_name=b", "the option client_name twice"),
         ("redis://h?client_name", "the option client_name without a value"),
         ("redis://h?ssl_ca_certs=/secret", "the option ssl_ca_certs, which needs rediss://"),

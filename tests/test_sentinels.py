@@ -219,6 +219,19 @@ def test_sentinels_that_were_made_anew_are_followed_when_most_agree() -> None:
     one = Sentinels("main", dict.fromkeys([("a", 1), ("b", 1), ("c", 1)]))  # type: ignore[arg-type]
     one._note(("a", 1), Told(5, OLD), "")
     one._note(("b", 1), Told(0, NEW), "")
-    assert one.master == OLD
     one._note(("c", 1), Told(0, NEW), "")
+    assert one.master == OLD
+    one._note(("a", 1), Told(0, NEW), "")
     assert one.master == NEW
+
+
+def test_most_sentinels_may_be_behind() -> None:
+    """As right after a failover, until the one that has led it has told the others."""
+    one = Sentinels("main", dict.fromkeys([("a", 1), ("b", 1), ("c", 1)]))  # type: ignore[arg-type]
+    seen = set()
+    for place in ("a", "b", "c"):
+        one._note((place, 1), Told(4, OLD), "")
+    for place, told in [("a", Told(5, NEW)), ("b", Told(4, OLD)), ("c", Told(4, OLD))] * 3:
+        one._note((place, 1), told, "")
+        seen.add(one.master)
+    assert seen == {NEW}

@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import signal
+import struct
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -147,6 +148,43 @@ def test_a_file_that_has_just_been_made_is_left_out(directory: Path) -> None:
     count(directory, 4)
     (directory / "counter_1.db").touch()
     (directory / "counter_2.db").write_bytes(bytes(ROOM))
+    assert shared()["counted_total[('of', '3')]"] == 3
+
+
+HEAD = struct.pack("ii", 200, 0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        struct.pack("ii", 1 << 20, 0),
+        b"a text of somebody",
+        HEAD + struct.pack("i", 1 << 30) + bytes(188),
+        HEAD + struct.pack("i", 12) + b"\xff" * 12 + bytes(176),
+        HEAD + struct.pack("i", 12) + b"not JSON    " + bytes(176),
+        HEAD + struct.pack("i", 12) + b"[1, 2, 3, 4]" + bytes(176),
+        struct.pack("ii", -1, 0),
+    ],
+)
+def test_a_file_with_other_content_counts_for_nothing_and_stops_nobody(
+    directory: Path, content: bytes
+) -> None:
+    """An error would end gunicorn's master, or make each scrape a 500."""
+    process, _ = count(directory, 4)
+    stranger = directory / f"histogram_{process}.db"
+    stranger.write_bytes(content)
+    assert shared()["counted_total[('of', '3')]"] == 3
+    shared_counts.merge_counts(process)
+    assert shared()["counted_total[('of', '3')]"] == 3
+    assert not stranger.exists()
+
+
+def test_files_of_a_process_that_has_the_number_of_one_that_ended_stay(directory: Path) -> None:
+    own, _ = count(directory, 4)
+    (directory / f"counter_{own}.db").rename(directory / f"counter_{os.getpid()}.db")
+    shared_counts._ended.add(os.getpid())  # could not be merged when it ended
+    shared_counts.merge_counts(own)
+    assert (directory / f"counter_{os.getpid()}.db").exists()
     assert shared()["counted_total[('of', '3')]"] == 3
 
 

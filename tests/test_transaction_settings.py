@@ -88,12 +88,13 @@ def test_what_is_told_of_a_statement_has_none_of_them(shop: Shop) -> None:
     assert "SET LOCAL" not in str(raised.value)
 
 
-def test_a_result_that_is_streamed_is_left_as_it_is(shop: Shop) -> None:
+def test_a_result_that_is_streamed_has_them_too(shop: Shop) -> None:
     shop.create_product()
     shop.create_product()
     with shop.app.app_context():
         found = db.session.scalars(text("SELECT id FROM products ORDER BY id")).yield_per(1)
         assert list(found) == [1, 2]
+        assert db.session.scalar(text("SELECT current_setting('jit')")) == "off"
 
 
 def test_a_lock_is_held_until_the_transaction_ends_and_by_one(shop: Shop) -> None:

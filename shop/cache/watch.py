@@ -74,7 +74,7 @@ class Watch:
         for _ in range(LOOKS):
             if self.is_fresh():
                 return True
-            if self._looking.acquire(timeout=PATIENCE_SECONDS):
+            if self._looking.acquire(timeout=self._patience()):
                 try:
                     if not self.is_fresh():  # nobody else has looked meanwhile
                         self._look()
@@ -96,7 +96,7 @@ class Watch:
 
     def introduce(self, app: Flask) -> None:
         """Find out whose Redis this is, ahead of a call of it, unless that is known."""
-        if self._is_introduced() or not self._looking.acquire(timeout=PATIENCE_SECONDS):
+        if self._is_introduced() or not self._looking.acquire(timeout=self._patience()):
             return
         try:
             if not self._has_asked():  # nobody else has looked meanwhile
@@ -110,6 +110,12 @@ class Watch:
         if not self._backend.connection.ownership.is_known:
             return False
         return self._is_watched or self._has_asked() or self._looking.locked()
+
+    def _patience(self) -> float:
+        """Return the seconds that a look is waited for which goes on: in all, whoever waits."""
+        if not self._looking.locked():
+            return PATIENCE_SECONDS
+        return max(0, min(PATIENCE_SECONDS, self._asked + PATIENCE_SECONDS - time.monotonic()))
 
     def _has_asked(self) -> bool:
         known = self._backend.connection.ownership.is_known

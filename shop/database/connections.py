@@ -75,16 +75,21 @@ def _execute(cursor: Any, statement: str, parameters: Any, _context: Any) -> boo
 
     Those of a session would stay, with a pooler, on a connection that others use.
     """
-    begins = _begins_transaction(cursor) and cursor.name is None  # else it goes on on the server
-    if begins:
-        cursor.execute(f"{_settings()}{statement}", parameters)
-    return begins  # whether it is done
+    if not _begins_transaction(cursor):
+        return False
+    if cursor.name is not None:  # whose rows are streamed, by a statement that is made of it
+        _execute_many(cursor)
+        return False
+    cursor.execute(f"{_settings()}{statement}", parameters)
+    return True  # it is done
 
 
 @event.listens_for(Engine, "do_executemany")
 def _execute_many(cursor: Any, *_: Any) -> None:
+    """Send them ahead, where a statement cannot take them along."""
     if _begins_transaction(cursor):
-        cursor.execute(_settings())
+        with cursor.connection.cursor() as another:
+            another.execute(_settings())
 
 
 def _begins_transaction(cursor: Any) -> bool:

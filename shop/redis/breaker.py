@@ -79,11 +79,12 @@ class Breaker:
         while not self._answers():
             if self._end.wait(PROBE_SECONDS):
                 return
-        self._open.clear()
-        self._count(_open.discard)
-        if self._is_told:
+        with self._lock:
+            self._open.clear()
+            self._count(_open.discard)
+            was_told, self._is_told = self._is_told, False
+        if was_told:
             logger.warning("Redis answers again%s", self._which)
-        self._is_told = False
         self._when_closed()
 
     def stop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,18 +34,16 @@ SET = {
 ADVICE = {name: text for text, names in SET.items() for name in names.split()}
 
 
-def advice(name: str) -> str:
-    """Return an option that is not taken, and what to do."""
-    return f"REDIS_URL has the option {name}: {ADVICE.get(name, 'there is none of this name')}"
-
-
 def parse_options(told: Mapping[str, str], *, is_encrypted: bool) -> dict[str, Any]:
     """Return the options of connections. Raises SettingError, without a value, for another."""
     for name in told:
         if name not in PLAIN | TLS:
-            raise SettingError(advice(name))
+            reason = ADVICE.get(name, "it is of redis+sentinel:// alone")
+            raise SettingError(f"REDIS_URL has the option {name}: {reason}")
         if name in TLS and not is_encrypted:
             raise SettingError(f"REDIS_URL has the option {name}, which needs rediss://")
+    if not re.fullmatch("[!-~]*", told.get("client_name", "")):
+        raise SettingError("REDIS_URL has the option client_name: a name has no spaces")
     if not is_encrypted:
         return dict(told)
     options = {**told, "ssl": True}

@@ -8,6 +8,7 @@ notes and leases for nothing would open names that their writers need closed.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ class Ownership:
         self._identity = ""  # of the installation, which is not known at first
         self._owner = ""
         self._is_told = False  # that it is foreign
+        self._lock = threading.Lock()
 
     @property
     def is_known(self) -> bool:
@@ -84,13 +86,20 @@ class Ownership:
         if not self._identity:
             return
         how = TAKE if by_force else TAKE_VACANT if self._owner == self._identity else ASK
-        answer = evaluate(CLAIM, [self._key], [self._identity, how])
-        if answer is None:
+        if not self._ask(evaluate, how):
             time.sleep(VACANT_SECONDS)
-            answer = evaluate(CLAIM, [self._key], [self._identity, TAKE_VACANT])
-        self._owner = answer.decode(errors="replace") or "?"
-        if self.is_foreign != self._is_told:
-            self._tell()
+            self._ask(evaluate, TAKE_VACANT)
+
+    def _ask(self, evaluate: Callable[..., Any], how: int) -> bool:
+        """Ask once, and tell whether there is an owner; one at a time, the latest answer counts."""
+        with self._lock:
+            answer = evaluate(CLAIM, [self._key], [self._identity, how])
+            if answer is None:
+                return False
+            self._owner = answer.decode(errors="replace") or "?"
+            if self.is_foreign != self._is_told:
+                self._tell()
+            return True
 
     def _tell(self) -> None:
         self._is_told = self.is_foreign

@@ -116,12 +116,15 @@ class Sentinels:
                 self._tell(place, reason)
 
     def _is_better(self, told: Told) -> bool:
-        """Tell whether to believe it: one that was cut off for a time knows an older master.
+        """Tell whether to believe it: those that were cut off for a time know an older master.
 
-        All epochs begin anew where the sentinels are made anew; then most of them agree.
+        All epochs begin anew where the sentinels are made anew. Then most of them agree, and none
+        says what is known so far.
         """
         if self._known is None or told.epoch > self._known.epoch:
             return True
+        if self._known in self._told.values():
+            return False
         agree = [one for one in self._told.values() if one == told]
         return len(agree) * 2 > len(self._told)
 
@@ -140,13 +143,20 @@ def connection_class(base: type[Any], sentinels: Sentinels) -> type[Any]:
     """Return a class of connections that lead to the master of now."""
 
     class MasterConnection(base):  # type: ignore[misc]
+        connects = False  # now, and logs in
+
         def connect_check_health(self, *arguments: Any, **options: Any) -> None:
             if not self._sock:
                 self.host, self.port = sentinels.await_master()
-            super().connect_check_health(*arguments, **options)
+            self.connects = True
+            try:
+                super().connect_check_health(*arguments, **options)
+            finally:
+                self.connects = False
 
         def send_packed_command(self, *arguments: Any, **options: Any) -> None:
-            if self._sock and (self.host, self.port) != sentinels.master:
+            is_replaced = (self.host, self.port) != sentinels.master
+            if self._sock and is_replaced and not self.connects:
                 self.disconnect()
             super().send_packed_command(*arguments, **options)
 

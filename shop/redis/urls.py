@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote
 
 from shop.environment import SettingError
 
-from .options import parse_options
+from .options import ADVICE, PLAIN, TLS, parse_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,9 @@ PORT = 6379
 SENTINEL_PORT = 26379
 PORT_MAX = 65_535
 DATABASE_MAX = 1_000_000
+
+TAKEN = PLAIN | TLS | {"db", "sentinel_username", "sentinel_password"}
+KNOWN = TAKEN | ADVICE.keys()
 
 Place = tuple[str, int]  # host and port
 
@@ -97,7 +100,12 @@ def _refuse_what_would_be_cut_off(rest: str) -> None:
 def _pairs(query: str) -> dict[str, str]:
     """Return the options, each of which can be told once."""
     told: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    for name, value in parse_qsl(query.replace("+", "%2B"), keep_blank_values=True):
+        if name not in KNOWN:  # it may be the end of a password, and is not told
+            raise SettingError(
+                "REDIS_URL has an option that there is not; & in a value is written %26. There are "
+                f"{', '.join(sorted(TAKEN))}"
+            )
         if name in told:
             raise SettingError(f"REDIS_URL has the option {name} twice")
         if not value:
@@ -131,7 +139,7 @@ def _places(hosts: str, kind: str) -> tuple[Place, ...]:
 
 
 def _place(text: str, default: int) -> Place:
-    found = re.fullmatch(r"(\[[^]]*\]|[^][:\s]+)(?::([0-9]{1,5}))?", text)
+    found = re.fullmatch(r"(\[[^]]*\]|[^][:%\s]+)(?::([0-9]{1,5}))?", text)
     if found is None:
         raise _invalid("a host is HOST or HOST:PORT, and an IPv6 address is in brackets")
     host, port = unquote(found[1]), int(found[2] or default)
