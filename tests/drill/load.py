@@ -82,7 +82,9 @@ class Client:
         except UNREACHABLE:
             self._connection.close()
             return 0, None, ""
-        return answer.status, json.loads(data or b"null"), answer.getheader("X-Cache") or ""
+        is_document = "json" in (answer.getheader("Content-Type") or "")  # else of a proxy
+        document = json.loads(data) if is_document else None
+        return answer.status, document, answer.getheader("X-Cache") or ""
 
     def close(self) -> None:
         self._connection.close()
