@@ -38,7 +38,10 @@ logger = logging.getLogger("shop.cache")
 
 VOUCH_SECONDS = 0.25
 WATCH_SECONDS = 0.1
-PATIENCE_SECONDS = 1.0  # that a read waits for another's look
+PATIENCE_SECONDS = 1.0  # that others wait for a look
+FIRST_SECONDS = (
+    3.0  # and for the first of a process, in which a vacant Redis may be looked at twice
+)
 LOOKS = 2  # of one read: the first may have taken so long that it does not count
 
 
@@ -65,6 +68,7 @@ class Watch:
         self._clear = float("-inf")  # when the last look began that counts
         self._looking = threading.Lock()
         self._asked = float("-inf")  # when the last look began, whether it counts or not
+        self._deadline: float | None = None  # until which others wait for that one
         self._is_watched = False  # by the thread
         self._moved = False  # to another master, which has not been told so far
         self._trouble = ""  # that has been logged
@@ -74,7 +78,7 @@ class Watch:
         for _ in range(LOOKS):
             if self.is_fresh():
                 return True
-            if self._looking.acquire(timeout=self._patience()):
+            if self._may_look():
                 try:
                     if not self.is_fresh():  # nobody else has looked meanwhile
                         self._look()
@@ -96,7 +100,7 @@ class Watch:
 
     def introduce(self, app: Flask) -> None:
         """Find out whose Redis this is, ahead of a call of it, unless that is known."""
-        if self._is_introduced() or not self._looking.acquire(timeout=self._patience()):
+        if self._is_introduced() or not self._may_look():
             return
         try:
             if not self._has_asked():  # nobody else has looked meanwhile
@@ -111,11 +115,10 @@ class Watch:
             return False
         return self._is_watched or self._has_asked() or self._looking.locked()
 
-    def _patience(self) -> float:
-        """Return the seconds that a look is waited for which goes on: in all, whoever waits."""
-        if not self._looking.locked():
-            return PATIENCE_SECONDS
-        return max(0, min(PATIENCE_SECONDS, self._asked + PATIENCE_SECONDS - time.monotonic()))
+    def _may_look(self) -> bool:
+        """Wait for a look that goes on, which is waited for until its deadline by all together."""
+        patience = FIRST_SECONDS if self._deadline is None else self._deadline - time.monotonic()
+        return self._looking.acquire(timeout=max(0, patience))
 
     def _has_asked(self) -> bool:
         known = self._backend.connection.ownership.is_known
@@ -124,6 +127,7 @@ class Watch:
     def _look(self) -> None:
         began, trouble = time.monotonic(), ""
         self._asked = began
+        self._deadline = began + (FIRST_SECONDS if self._deadline is None else PATIENCE_SECONDS)
         try:
             found = self._ask_database()
             if not self._is_ours(found):
