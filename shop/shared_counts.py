@@ -5,7 +5,7 @@ page that the disk has no room for is killed (SIGBUS), so a file gets all its bl
 mapped. A process that cannot have that counts in memory alone.
 
 The counts of a worker that has ended are added to those of the others that have, and its files are
-removed: there are never more than those of the workers that there are, and one of each kind.
+removed. So there are the files of living workers, and one of each kind for all that have ended.
 """
 
 from __future__ import annotations
@@ -111,6 +111,7 @@ _told: set[int] = set()  # processes
 
 
 def _tell(error: OSError) -> None:
+    """Say once that this process counts in its own memory."""
     if os.getpid() not in _told:
         _told.add(os.getpid())
         logger.warning(
@@ -129,7 +130,7 @@ def registry() -> CollectorRegistry | None:
             files = [str(one) for one in directory.glob("*.db") if _values(one)]
             metrics = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
     except OSError as error:
-        _tell(error)
+        logger.warning("The metrics of other processes cannot be read: %s", error.strerror)
         return None
     found.register(_Read(metrics))
     return found
@@ -222,7 +223,7 @@ def _values(path: Path) -> list[tuple[str, float]]:
 
 @contextmanager
 def _locked(directory: Path, how: int, patience: float) -> Iterator[None]:
-    """Hold the lock of the directory. Raises OSError if it cannot be had in time, in seconds."""
+    """Hold the lock of the directory. Raises OSError if it cannot be had within some seconds."""
     with (directory / LOCK).open("ab") as lock:
         ends = time.monotonic() + patience
         while True:

@@ -186,6 +186,14 @@ def test_it_is_used_again_when_it_takes_the_password(
     assert said(caplog, BACK) == 1
 
 
+def send(client: Any, *command: Any) -> Any:
+    """Send a command over a connection of its own, which is returned before it has the answer."""
+    port = client.connection_pool.connection_kwargs["port"]
+    connection: Any = redis.Redis(port=port, socket_timeout=60).connection_pool.get_connection()
+    connection.send_command(*command)
+    return connection
+
+
 def test_a_redis_that_loads_its_data_is_left_alone(
     started: Started, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -197,9 +205,7 @@ def test_a_redis_that_loads_its_data_is_left_alone(
     await_true(lambda: client.info("persistence")["aof_rewrite_in_progress"] == 0)
     client.config_set("key-load-delay", 2000)  # microseconds
     client.config_set("loading-process-events-interval-bytes", 1024)
-    port = client.connection_pool.connection_kwargs["port"]
-    loader: Any = redis.Redis(port=port, socket_timeout=60).connection_pool.get_connection()
-    loader.send_command("DEBUG", "LOADAOF")
+    loader = send(client, "DEBUG", "LOADAOF")
     await_true(lambda: client.info("persistence")["loading"] == 1)
     for _ in range(READS):
         assert shop.get("/products/1").headers["X-Cache"] == "BYPASS"
@@ -218,9 +224,7 @@ def test_a_redis_that_is_busy_with_a_script_is_left_alone(
     shop = make()
     shop.get("/products/1")
     client.config_set("busy-reply-threshold", "1")
-    port = client.connection_pool.connection_kwargs["port"]
-    endless: Any = redis.Redis(port=port).connection_pool.get_connection()
-    endless.send_command("EVAL", "while true do end", 0)
+    endless = send(client, "EVAL", "while true do end", 0)
     await_true(lambda: is_busy(client))
     for _ in range(READS):
         assert shop.get("/products/1").headers["X-Cache"] == "BYPASS"

@@ -218,14 +218,14 @@ def requests_told(service: Service) -> float:
     return float(found[1]) if found else 0
 
 
-@pytest.mark.parametrize("place", ["missing", "full"])
+@pytest.mark.parametrize("place", ["missing", "a file"])
 def test_a_service_without_room_for_its_counts_serves(
     serve: Serve, tmp_path: Path, place: str
 ) -> None:
     """Each worker tells its own."""
     directory = tmp_path / place
-    if place == "full":
-        directory.write_text("")  # no directory: nothing can be made in it
+    if place == "a file":
+        directory.write_text("")
     service = serve(WEB_CONCURRENCY="1", PROMETHEUS_MULTIPROC_DIR=str(directory))
     assert service.get("/products").ok
     assert requests_told(service) == 1

@@ -8,7 +8,7 @@ looked after the commit. A look that finds no database counts as well, if it fol
 one that counts: nothing is committed without it.
 
 A thread looks often enough that requests need not. In a process without it (a command, a test)
-a read looks by itself. So does each call of Redis, for whom Redis belongs to.
+a read looks by itself, and each call of Redis looks whose Redis it is.
 """
 
 from __future__ import annotations
@@ -39,9 +39,7 @@ logger = logging.getLogger("shop.cache")
 VOUCH_SECONDS = 0.25
 WATCH_SECONDS = 0.1
 PATIENCE_SECONDS = 1.0  # that others wait for a look
-FIRST_SECONDS = (
-    3.0  # and for the first of a process, in which a vacant Redis may be looked at twice
-)
+FIRST_SECONDS = 3.0  # that they wait for the first of a process, which may find Redis vacant
 LOOKS = 2  # of one read: the first may have taken so long that it does not count
 
 
@@ -116,7 +114,7 @@ class Watch:
         return self._is_watched or self._has_asked() or self._looking.locked()
 
     def _may_look(self) -> bool:
-        """Wait for a look that goes on, which is waited for until its deadline by all together."""
+        """Wait for a look that goes on, until its deadline; tell whether this one may look now."""
         patience = FIRST_SECONDS if self._deadline is None else self._deadline - time.monotonic()
         return self._looking.acquire(timeout=max(0, patience))
 

@@ -78,7 +78,7 @@ def _execute(cursor: Any, statement: str, parameters: Any, _context: Any) -> boo
     if not _begins_transaction(cursor):
         return False
     if cursor.name is not None:  # whose rows are streamed, by a statement that is made of it
-        _execute_many(cursor)
+        _send_settings(cursor)
         return False
     cursor.execute(f"{_settings()}{statement}", parameters)
     return True  # it is done
@@ -86,10 +86,14 @@ def _execute(cursor: Any, statement: str, parameters: Any, _context: Any) -> boo
 
 @event.listens_for(Engine, "do_executemany")
 def _execute_many(cursor: Any, *_: Any) -> None:
-    """Send them ahead, where a statement cannot take them along."""
     if _begins_transaction(cursor):
-        with cursor.connection.cursor() as another:
-            another.execute(_settings())
+        _send_settings(cursor)
+
+
+def _send_settings(cursor: Any) -> None:
+    """Send the settings alone, where a statement cannot take them along."""
+    with cursor.connection.cursor() as another:
+        another.execute(_settings())
 
 
 def _begins_transaction(cursor: Any) -> bool:
@@ -129,7 +133,7 @@ def _say_least(connection: Any) -> None:
 
 
 @event.listens_for(Pool, "checkin")
-def _date(_connection: Any, record: Any) -> None:
+def _note_use(_connection: Any, record: Any) -> None:
     record.info["used"] = time.monotonic()
 
 

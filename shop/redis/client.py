@@ -1,4 +1,4 @@
-"""The client for what REDIS_URL says. Nothing is connected before the first command."""
+"""The client for what REDIS_URL says."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ SENTINEL_SECONDS = 1  # to connect to a sentinel and to read its answer; no requ
 
 
 def connect(url: RedisUrl, *, timeout: float, max_connections: int) -> Any:
-    """Return a client; that of a cluster is connected at once. `timeout`: seconds."""
+    """Return a client, which connects with its first command; that of a cluster connects now.
+
+    `timeout`: seconds, to connect and to wait for an answer.
+    """
     options = {
         **_options(url, timeout),
         **url.login,

@@ -18,8 +18,8 @@ TLS = FILES | {"ssl_cert_reqs", "ssl_check_hostname", "ssl_password"}
 VERIFIED = {"required": True, "none": False}
 FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
-# What the service sets itself, and relies on.
-SET = {
+# Options of other clients, and those that the service sets itself: what to do instead.
+INSTEAD = {
     "REDIS_TIMEOUT sets it": "socket_timeout socket_connect_timeout timeout",
     "REDIS_MAX_CONNECTIONS sets it": "max_connections",
     "write it in front of the host, as USER:PASSWORD@": "username password",
@@ -31,7 +31,7 @@ SET = {
         "cluster_error_retry_attempts legacy_responses"
     ),
 }
-ADVICE = {name: text for text, names in SET.items() for name in names.split()}
+ADVICE = {name: text for text, names in INSTEAD.items() for name in names.split()}
 
 
 def parse_options(told: Mapping[str, str], *, is_encrypted: bool) -> dict[str, Any]:

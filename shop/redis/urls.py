@@ -87,7 +87,7 @@ def _invalid(reason: str) -> SettingError:
 
 
 def _refuse_what_would_be_cut_off(rest: str) -> None:
-    """A password with one of these characters would end there, and the rest be another host."""
+    """Refuse characters at which a password would end, and its rest be taken for something else."""
     _, *after = re.split("[/?]", rest, maxsplit=1)
     if "#" in rest or any("@" in one for one in after):
         raise _invalid(
@@ -103,7 +103,7 @@ def _pairs(query: str) -> dict[str, str]:
     for name, value in parse_qsl(query.replace("+", "%2B"), keep_blank_values=True):
         if name not in KNOWN:  # it may be the end of a password, and is not told
             raise SettingError(
-                "REDIS_URL has an option that there is not; & in a value is written %26. There are "
+                "REDIS_URL has an unknown option; & in a value is written %26. Known are "
                 f"{', '.join(sorted(TAKEN))}"
             )
         if name in told:
