@@ -6,11 +6,11 @@ import os
 from typing import TYPE_CHECKING
 
 from . import cors, edge, errors, front, limits, logs, options, problem_pages, responses
+from .application import Application
 from .carts import routes as carts
 from .categories import routes as categories
 from .config import BODY_MAX, Settings
 from .database.connections import engine_options
-from .database.retry import RetryingFlask
 from .extensions import api, cache, db, migrate
 from .keys import commands as key_commands
 from .keys import identification
@@ -30,7 +30,6 @@ from .orders import leaderboard
 from .orders import routes as orders
 from .products import routes as products
 from .redis import RedisConnection
-from .requests import Request
 from .search import routes as search
 from .sessions import routes as sessions
 from .stats import routes as stats
@@ -47,8 +46,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     Raises SettingError.
     """
     settings = Settings.from_environment(os.environ if environment is None else environment)
-    app = RetryingFlask(__name__)
-    app.request_class = Request
+    app = Application(__name__)
     # The router makes redirects of the request's Host, so it makes none: see each `strict_slashes`.
     app.url_map.merge_slashes = app.url_map.redirect_defaults = False
     app.config["SETTINGS"] = settings

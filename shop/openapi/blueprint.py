@@ -42,6 +42,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         self, schema: Any, *, location: str = "json", body_max: int = BODY_MAX, **options: Any
     ) -> Callable[[Any], Any]:
         """Declare the fields of a body of at most `body_max` bytes, or those of a query."""
+        if isinstance(schema, type):
+            schema = schema()  # once: webargs would make one for each request
         declare = super().arguments(schema, location=location, **options)
 
         def decorate(view: Any) -> Any:
@@ -127,9 +129,8 @@ def _check_request() -> None:
         require_no_fields(request)
 
 
-def _names(schema: type[Schema] | Schema) -> tuple[str, ...]:
-    fields = (schema() if isinstance(schema, type) else schema).fields
-    return tuple(field.data_key or name for name, field in fields.items())
+def _names(schema: Schema) -> tuple[str, ...]:
+    return tuple(field.data_key or name for name, field in schema.fields.items())
 
 
 def _refer(*names: str) -> dict[str, str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
+from codecs import BOM_UTF8
 from collections import Counter
 from decimal import Decimal
+from json import JSONDecoder
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from webargs.flaskparser import FlaskParser
@@ -36,12 +37,7 @@ class JSONParser(FlaskParser):
         _require_json(req)
         try:
             # A byte order mark before the text may be ignored (RFC 8259, section 8.1).
-            return json.loads(
-                read_body(req).decode("utf-8-sig"),
-                parse_float=Decimal,
-                parse_constant=_no_constant,
-                object_pairs_hook=_object,
-            )
+            return _decode(read_body(req).removeprefix(BOM_UTF8).decode())
         except (ValueError, RecursionError, ArithmeticError):
             raise InvalidJSONError("The body is not valid JSON in UTF-8.") from None
 
@@ -101,3 +97,8 @@ def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_decode = JSONDecoder(
+    parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_object
+).decode
