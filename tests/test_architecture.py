@@ -41,7 +41,10 @@ FEATURES: dict[str, set[str]] = {
 }
 # What a feature has besides its four rooms, and what it has not.
 BESIDES = {"keys": {"caller"}, "orders": {"caps", "leaderboard", "lines", "metrics"}}
-BESIDES |= {"products": {"lists"}, "search": {"costs", "cursor", "finding", "layouts", "query"}}
+BESIDES |= {
+    "products": {"lists", "rows"},
+    "search": {"costs", "cursor", "finding", "layouts", "query"},
+}
 BESIDES["search"] |= {"rows", "suggest", "text"}
 WITHOUT = {("keys", "routes"), ("keys", "schemas"), ("stats", "models")}
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from decimal import Decimal
 
+    from sqlalchemy import RowMapping
+
     from shop.cache import Tag
 
 ALL = "all"
@@ -49,16 +51,16 @@ class Facts(NamedTuple):
     sku: str | None
 
     @classmethod
-    def of(cls, row: Product) -> Facts:
+    def of(cls, row: RowMapping) -> Facts:
         return cls(
-            row.category_id,
-            row.active,
-            row.price,
-            row.currency,
-            row.stock > 0,
-            row.name,
-            row.description,
-            row.sku,
+            row["category_id"],
+            row["active"],
+            row["price"],
+            row["currency"],
+            row["stock"] > 0,
+            row["name"],
+            row["description"],
+            row["sku"],
         )
 
 

@@ -31,19 +31,19 @@ from shop.problems import (
 )
 from shop.repeats import once_a_minute
 
-from . import lists
+from . import lists, rows
 from .lists import Facts
 from .models import Product
-from .schemas import ProductSchema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from decimal import Decimal
+
+    from sqlalchemy import RowMapping
 
 logger = logging.getLogger(__name__)
 
 ACTIVE = b'"active":true'
-
-schema = ProductSchema()
 
 
 def product(product_id: int) -> bytes:
@@ -82,9 +82,7 @@ def is_active(document: bytes) -> bool:
     is_public=is_active,
 )
 def product_documents(product_ids: Sequence[int]) -> dict[int, bytes]:
-    found = select(Product).where(Product.id.in_(product_ids))
-    rows = db.session.scalars(found.execution_options(populate_existing=True))
-    return {row.id: dump(schema.dump(row)) for row in rows}
+    return {row.id: rows.document(row) for row in rows.read(product_ids)}
 
 
 def is_unlinked(skip: int, limit: int) -> bool:
@@ -161,20 +159,20 @@ def forget_pages() -> None:
     cache.delete_memoized(page_ids)
 
 
-def forget_new_or_gone(row: Product) -> None:
+def forget_new_or_gone(row: RowMapping) -> None:
     """Forget what a product that is created or deleted enters or leaves."""
-    forget_product(row.id)
+    forget_product(row["id"])
     forget_pages()
     lists.forget_new_or_gone(Facts.of(row))
-    cache.delete_memoized(active_counts, row.category_id)
-    if row.sku is not None:
-        cache.delete_memoized(sku_ids, row.sku)
+    cache.delete_memoized(active_counts, row["category_id"])
+    if row["sku"] is not None:
+        cache.delete_memoized(sku_ids, row["sku"])
 
 
-def forget_changes(row: Product, before: Facts) -> None:
+def forget_changes(was: RowMapping, row: RowMapping) -> None:
     """Forget what shows a product, and what a change brings it into or out of."""
-    after = Facts.of(row)
-    forget_product(row.id)
+    before, after = Facts.of(was), Facts.of(row)
+    forget_product(row["id"])
     lists.forget_changes(before, after)
     if before.active != after.active:
         forget_pages()
@@ -191,15 +189,13 @@ def create_product(fields: Mapping[str, Any]) -> tuple[int, bytes]:
 
     Raises SKUTakenError, InvalidFieldsError for an unknown category, TooManyDecimalsError.
     """
-    row = Product(**fields)
-    _settle_price(row, fields)
+    price = _settled_price(fields, fields)
     refusals = _refusals(fields)
     with violations(refusals), cache.transaction():
-        _check_new(row, refusals)
-        db.session.add(row)
-        db.session.flush()
+        _check_new(fields, refusals)
+        row = rows.create({**fields, "price": price})
         forget_new_or_gone(row)
-    return row.id, dump(schema.dump(row))
+    return row["id"], rows.document(row)
 
 
 def update_product(product_id: int, changes: Mapping[str, Any], if_match: str | None) -> bytes:
@@ -208,13 +204,11 @@ def update_product(product_id: int, changes: Mapping[str, Any], if_match: str | 
     Raises NotFoundError, PreconditionFailedError, and what `create_product` raises.
     """
     with violations(_refusals(changes)), cache.transaction():
-        row = _locked(product_id, if_match)
-        before = Facts.of(row)
-        for name, value in changes.items():
-            setattr(row, name, value)
-        _settle_price(row, changes)
-        forget_changes(row, before)
-    return dump(schema.dump(row))
+        before = _locked(product_id, if_match)
+        price = _settled_price({**before, **changes}, changes)
+        after = rows.change(before, {**changes, "price": price})
+        forget_changes(before, after)
+    return rows.document(after)
 
 
 def delete_product(product_id: int, if_match: str | None) -> None:
@@ -226,7 +220,7 @@ def delete_product(product_id: int, if_match: str | None) -> None:
 
     with violations({"fk_order_lines_product_id": ordered}), cache.transaction():
         row = _locked(product_id, if_match)
-        db.session.delete(row)
+        rows.remove(row)
         forget_new_or_gone(row)
 
 
@@ -236,15 +230,15 @@ def change_stock(product_id: int, delta: int, if_match: str | None) -> bytes:
     Raises NotFoundError, PreconditionFailedError, OutOfStockError, StockLimitError.
     """
     with cache.transaction():
-        row = _locked(product_id, if_match)
-        if not 0 <= row.stock + delta <= INTEGER_MAX:
+        before = _locked(product_id, if_match)
+        stock = before["stock"] + delta
+        if not 0 <= stock <= INTEGER_MAX:
             short = OutOfStockError if delta < 0 else StockLimitError
-            message = f"Product {product_id} has a stock of {row.stock}."
-            raise short(message, product_id=product_id, available=row.stock)
-        before = Facts.of(row)
-        row.stock += delta
-        forget_changes(row, before)
-    return dump(schema.dump(row))
+            message = f"Product {product_id} has a stock of {before['stock']}."
+            raise short(message, product_id=product_id, available=before["stock"])
+        after = rows.change(before, {"stock": stock})
+        forget_changes(before, after)
+    return rows.document(after)
 
 
 def lock_products(product_ids: Iterable[int]) -> dict[int, Product]:
@@ -285,28 +279,30 @@ def move_stock(deltas: Mapping[int, int]) -> None:
     )
 
 
-def _locked(product_id: int, if_match: str | None) -> Product:
-    row = db.session.get(Product, product_id, with_for_update=True)
+def _locked(product_id: int, if_match: str | None) -> RowMapping:
+    row = rows.lock(product_id)
     if row is None:
         raise _not_found(product_id)
-    require_match(dump(schema.dump(row)), if_match)
+    if if_match is not None:
+        require_match(rows.document(row), if_match)
     return row
 
 
-def _settle_price(row: Product, changes: Mapping[str, Any]) -> None:
-    """Give the price the decimal places of the currency, whichever of the two was changed.
+def _settled_price(row: Mapping[str, Any], changes: Mapping[str, Any]) -> Decimal:
+    """Return the price with the decimal places of the currency, whichever of the two was changed.
 
     Raises TooManyDecimalsError.
     """
+    currency = row["currency"]
     try:
-        row.price = exact(row.price, row.currency)
+        return exact(row["price"], currency)
     except ValueError as error:
         field = "price" if "price" in changes else "currency"
         raise TooManyDecimalsError(
             str(error),
             {field: str(error)},
-            currency=row.currency,
-            decimal_places=decimals(row.currency),
+            currency=currency,
+            decimal_places=decimals(currency),
         ) from None
 
 
@@ -314,12 +310,12 @@ def _not_found(product_id: int) -> NotFoundError:
     return NotFoundError(f"There is no product {product_id}.")
 
 
-def _check_new(row: Product, refusals: Mapping[str, Callable[[], ShopError]]) -> None:
+def _check_new(fields: Mapping[str, Any], refusals: Mapping[str, Callable[[], ShopError]]) -> None:
     """Raise what the INSERT would be refused for, because one that is refused uses up an id."""
     violated = None
-    if row.sku is not None and _holder(row.sku) is not None:
+    if fields["sku"] is not None and _holder(fields["sku"]) is not None:
         violated = "uq_products_sku"
-    elif db.session.get(Category, row.category_id) is None:
+    elif db.session.get(Category, fields["category_id"]) is None:
         violated = "fk_products_category_id"
     if violated:
         refusal = refusals[violated]()
