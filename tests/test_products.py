@@ -105,6 +105,27 @@ def test_an_empty_patch_changes_nothing(a_shop: Shop) -> None:
     assert response.get_json() == product
 
 
+@pytest.mark.parametrize("field", ["name", "stock", "price", "active", "sku"])
+def test_a_patch_that_changes_nothing_is_no_update(a_shop: Shop, field: str) -> None:
+    product = a_shop.create_product()
+    with a_shop.statements() as sent:
+        response = a_shop.patch(f"/products/{product['id']}", **{field: product[field]})
+    assert response.get_json() == product
+    assert [one for one in sent if one.startswith("UPDATE")] == []
+
+
+def test_one_statement_changes_a_product(a_shop: Shop) -> None:
+    """It need not be looked at before, unless it has a price or a condition."""
+    product = a_shop.create_product()
+    path = f"/products/{product['id']}"
+    with a_shop.statements() as sent:
+        changed = a_shop.patch(path, stock=7, name="Spade").get_json()
+    assert len(sent) == 1
+    assert changed["updated_at"] > product["updated_at"]
+    assert changed == product | {"stock": 7, "name": "Spade", "updated_at": changed["updated_at"]}
+    assert a_shop.get(path).get_json() == changed
+
+
 def test_a_deleted_product_is_gone(a_shop: Shop) -> None:
     path = f"/products/{a_shop.create_product()['id']}"
     response = a_shop.delete(path)

@@ -11,7 +11,9 @@ import psycopg2
 import pytest
 from conftest import await_true
 
-from shop.extensions import db
+from shop.extensions import cache, db
+from shop.products import rows
+from shop.products import service as products
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +38,12 @@ def locked(postgres: Postgres, statement: str) -> Iterator[Any]:
         connection.close()
 
 
+def _waiting(postgres: Postgres) -> int:
+    with locked(postgres, WAITING) as cursor:
+        [[count]] = cursor.fetchall()
+    return int(count)
+
+
 ROW = "SELECT FROM products WHERE id = 1 FOR UPDATE"
 
 
@@ -47,6 +55,27 @@ def test_a_write_that_waits_for_a_row_is_told_so(make_shop: Make, postgres: Post
             assert (answer.status_code, answer.get_json()["type"]) == (503, BUSY)
             assert answer.headers["Retry-After"] == "1"
     assert shop.patch("/products/1", stock=1).status_code == 200
+
+
+def test_a_write_that_has_waited_for_a_row_changes_what_is_there_then(
+    a_shop: Shop, postgres: Postgres
+) -> None:
+    """So it compares with that, too, and forgets what the two differ by."""
+    a_shop.create_product(stock=3)
+
+    def sell_again() -> list[Any]:
+        with a_shop.app.app_context(), cache.transaction():
+            found = rows.exchange(1, {"stock": 5})
+            products.forget_product(1)
+        assert found is not None
+        return [(row["stock"], row["name"]) for row in found]
+
+    change = "UPDATE products SET stock = 0, name = 'Spade'"
+    with ThreadPoolExecutor() as pool, locked(postgres, change) as other:
+        exchanged = pool.submit(sell_again)
+        await_true(lambda: _waiting(postgres) == 1)
+        other.connection.commit()
+        assert exchanged.result() == [(0, "Spade"), (5, "Spade")]
 
 
 @pytest.mark.parametrize("path", ["/products/1", "/products", "/categories"])

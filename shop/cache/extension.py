@@ -230,15 +230,18 @@ class Cache(FlaskCache):
 
     def _note_changes(self, tables: Iterable[str]) -> None:
         """Refuse to change what is memoized where nobody would forget it."""
-        declared: list[Memoized | Tag] = [*self.memoized, *self.tags]
-        read = {name for one in declared for name in one.tables}
-        changed = read & set(tables)
+        changed = {table for table in tables if self._is_read(table)}
         if not changed:
             return
         if not self.in_transaction:
             names = ", ".join(sorted(changed))
             raise RuntimeError(f"{names} can be changed only within cache.transaction()")
         g.cache_transaction.changed |= changed
+
+    def _is_read(self, table: str) -> bool:
+        """Tell whether documents or tags depend on a table."""
+        declared: list[Memoized | Tag] = [*self.memoized, *self.tags]
+        return any(table in one.tables for one in declared)
 
     def _check_commit(self, _session: Any) -> None:
         if self.in_transaction and not g.cache_transaction.committing:

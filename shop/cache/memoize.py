@@ -63,8 +63,9 @@ class Memoized:
         self.ttl = ttl
         self.tables = frozenset(model.__tablename__ for model in tables)
         self.cache = cache
-        for counter in (WAITS, REFUSED_FILLS, NOT_ADMITTED, INVALIDATIONS, ERRORS):
+        for counter in (WAITS, REFUSED_FILLS, NOT_ADMITTED, ERRORS):
             counter.labels(self.name)  # which shows 0 from the start
+        self.invalidations = INVALIDATIONS.labels(self.name)
 
     def shown(self, key: str) -> str:
         """Return a key of its entries as logs have it: not what somebody has written."""
@@ -158,6 +159,7 @@ class MemoizedMany(Memoized, Generic[Id]):
         self.prefix, _, name = key.partition("{")
         if not re.fullmatch(r"\w+}", name):
             raise ValueError(f"{key} does not end with an id")
+        self._parameter = name.removesuffix("}")
 
     def __call__(self, ids: Sequence[Id]) -> dict[Id, bytes]:
         if not ids:
@@ -192,5 +194,4 @@ class MemoizedMany(Memoized, Generic[Id]):
         return document
 
     def arguments(self, one: Id) -> dict[str, Any]:
-        [placeholder] = [name for _, name, _, _ in Formatter().parse(self.key) if name]
-        return {placeholder: one}
+        return {self._parameter: one}

@@ -24,7 +24,7 @@ class Tag:
         self.tables = frozenset(model.__tablename__ for model in tables)
         self._key = key
         self._scopes = [name for _, name, _, _ in Formatter().parse(key) if name]
-        INVALIDATIONS.labels(self.name)  # which shows 0 from the start
+        self.invalidations = INVALIDATIONS.labels(self.name)  # which shows 0 from the start
 
     def shown(self, name: str) -> str:
         return name

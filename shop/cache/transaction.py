@@ -22,7 +22,6 @@ from sqlalchemy.exc import DBAPIError
 
 from shop.redis import RedisUnavailable
 
-from .metrics import INVALIDATIONS
 from .protocol import new_token
 from .tags import GENERATION, Tag
 from .watch import VOUCH_SECONDS
@@ -129,7 +128,7 @@ class Transaction:
 
     def _tell(self, message: str) -> None:
         for name, of in self._forgotten.items():
-            INVALIDATIONS.labels(of.name).inc()
+            of.invalidations.inc()
             together = name.removesuffix(GENERATION)
             logger.info(message, of.shown(name) if together == name else f"every {together} entry")
 

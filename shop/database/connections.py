@@ -11,6 +11,7 @@ import ctypes
 import select
 import time
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -102,16 +103,25 @@ def _begins_transaction(cursor: Any) -> bool:
 
 
 def _settings() -> str:
+    if not has_request_context():  # statements of commands may wait for long
+        return _settings_of()
+    settings = current_settings()
+    return _settings_of(settings.database_lock_timeout, settings.database_statement_timeout)
+
+
+@lru_cache
+def _settings_of(lock_timeout: int = 0, statement_timeout: int = 0) -> str:
+    """Return the statements that set a transaction; a timeout of so many milliseconds, if any."""
     values = {
         "idle_in_transaction_session_timeout": f"{TRANSACTION_IDLE_SECONDS}s",
         "client_min_messages": "error",
         # A plan that might read many rows would be compiled for a second, and then reads few.
         "jit": "off",
     }
-    if has_request_context():  # statements of commands may wait for long
-        settings = current_settings()
-        values["lock_timeout"] = f"{settings.database_lock_timeout}ms"
-        values["statement_timeout"] = f"{settings.database_statement_timeout}ms"
+    if lock_timeout:
+        values["lock_timeout"] = f"{lock_timeout}ms"
+    if statement_timeout:
+        values["statement_timeout"] = f"{statement_timeout}ms"
     return "".join(f"SET LOCAL {name} = '{value}';" for name, value in values.items())
 
 

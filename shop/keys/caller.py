@@ -38,9 +38,9 @@ class Caller:
 
 def caller() -> Caller:
     """Return the request's caller; without a valid key, its address."""
-    if "caller" not in g:
-        g.caller = of_address()
-    found: Caller = g.caller
+    found: Caller | None = g.get("caller")
+    if found is None:
+        g.caller = found = of_address()
     return found
 
 

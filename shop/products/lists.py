@@ -9,7 +9,7 @@ many products each step has, nor a page in the order of prices whose rows are in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shop.categories.service import texts
 from shop.extensions import cache
@@ -18,10 +18,8 @@ from shop.money import CENT, step
 from .models import Product
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from decimal import Decimal
-
-    from sqlalchemy import RowMapping
 
     from shop.cache import Tag
 
@@ -51,7 +49,7 @@ class Facts(NamedTuple):
     sku: str | None
 
     @classmethod
-    def of(cls, row: RowMapping) -> Facts:
+    def of(cls, row: Mapping[Any, Any]) -> Facts:
         return cls(
             row["category_id"],
             row["active"],

@@ -6,9 +6,10 @@ row, compares it with what it was, and refreshes it (docs/performance.md).
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, insert, inspect, select, update
+from sqlalchemy import bindparam, delete, insert, inspect, or_, select, update
 
 from shop.extensions import db
 from shop.pages import dump
@@ -19,7 +20,9 @@ from .schemas import ProductSchema
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import RowMapping
+    from sqlalchemy.sql.dml import ReturningUpdate
+
+    Values = Mapping[Any, Any]  # by the names of columns
 
 # What a document is made of; the other columns are what products are found by.
 SHOWN = [one.columns[0] for one in inspect(Product).column_attrs if not one.deferred]
@@ -36,25 +39,25 @@ DELETE = delete(TABLE).where(THIS)
 schema = ProductSchema()
 
 
-def document(row: RowMapping) -> bytes:
+def document(row: Values) -> bytes:
     """Return what readers get of a row."""
     return dump(schema.dump(row))
 
 
-def read(product_ids: Sequence[int]) -> Sequence[RowMapping]:
+def read(product_ids: Sequence[int]) -> Sequence[Values]:
     return db.session.execute(READ, {"these": product_ids}).mappings().all()
 
 
-def lock(product_id: int) -> RowMapping | None:
+def lock(product_id: int) -> Values | None:
     """Lock a row, within a transaction, and return it; None if it is not there."""
     return db.session.execute(LOCK, {"this": product_id}).mappings().one_or_none()
 
 
-def create(values: Mapping[str, Any]) -> RowMapping:
+def create(values: Values) -> Values:
     return db.session.execute(CREATE, values).mappings().one()
 
 
-def change(row: RowMapping, values: Mapping[str, Any]) -> RowMapping:
+def change(row: Values, values: Values) -> Values:
     """Give a locked row these values, and return it as it is then.
 
     One that has them already is not written: nothing has updated it.
@@ -65,5 +68,42 @@ def change(row: RowMapping, values: Mapping[str, Any]) -> RowMapping:
     return db.session.execute(CHANGE, {"this": row["id"], **differing}).mappings().one()
 
 
-def remove(row: RowMapping) -> None:
+def exchange(product_id: int, values: Values) -> tuple[Values, Values] | None:
+    """Lock a row and change it in one statement; return it as it was and as it is.
+
+    Return None if it is not there, or has these values already.
+    """
+    given = {_new(name): value for name, value in values.items()}
+    found = db.session.execute(_exchange(tuple(sorted(values))), {"this": product_id, **given})
+    row = found.mappings().one_or_none()
+    if row is None:
+        return None
+    return {one.name: row[_old(one.name)] for one in SHOWN}, row
+
+
+@cache
+def _exchange(names: tuple[str, ...]) -> ReturningUpdate[Any]:
+    """Return the statement that exchanges these columns.
+
+    What it locks first it reads as the transaction before has left it, so that it changes that.
+    """
+    was = LOCK.cte("was")
+    differs = or_(*(was.c[name].is_distinct_from(bindparam(_new(name))) for name in names))
+    return (
+        update(TABLE)
+        .where(TABLE.c.id == was.c.id, differs)
+        .values({name: bindparam(_new(name)) for name in names})
+        .returning(*SHOWN, *(was.c[one.name].label(_old(one.name)) for one in SHOWN))
+    )
+
+
+def _new(name: str) -> str:
+    return f"new_{name}"
+
+
+def _old(name: str) -> str:
+    return f"old_{name}"
+
+
+def remove(row: Values) -> None:
     db.session.execute(DELETE, {"this": row["id"]})

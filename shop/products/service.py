@@ -39,11 +39,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from decimal import Decimal
 
-    from sqlalchemy import RowMapping
+    Values = Mapping[Any, Any]  # by the names of columns
 
 logger = logging.getLogger(__name__)
 
 ACTIVE = b'"active":true'
+PRICED = {"price", "currency"}  # each says of the other whether it is right
 
 
 def product(product_id: int) -> bytes:
@@ -82,7 +83,7 @@ def is_active(document: bytes) -> bool:
     is_public=is_active,
 )
 def product_documents(product_ids: Sequence[int]) -> dict[int, bytes]:
-    return {row.id: rows.document(row) for row in rows.read(product_ids)}
+    return {row["id"]: rows.document(row) for row in rows.read(product_ids)}
 
 
 def is_unlinked(skip: int, limit: int) -> bool:
@@ -159,7 +160,7 @@ def forget_pages() -> None:
     cache.delete_memoized(page_ids)
 
 
-def forget_new_or_gone(row: RowMapping) -> None:
+def forget_new_or_gone(row: Values) -> None:
     """Forget what a product that is created or deleted enters or leaves."""
     forget_product(row["id"])
     forget_pages()
@@ -169,7 +170,7 @@ def forget_new_or_gone(row: RowMapping) -> None:
         cache.delete_memoized(sku_ids, row["sku"])
 
 
-def forget_changes(was: RowMapping, row: RowMapping) -> None:
+def forget_changes(was: Values, row: Values) -> None:
     """Forget what shows a product, and what a change brings it into or out of."""
     before, after = Facts.of(was), Facts.of(row)
     forget_product(row["id"])
@@ -184,7 +185,7 @@ def forget_changes(was: RowMapping, row: RowMapping) -> None:
             cache.delete_memoized(sku_ids, sku)
 
 
-def create_product(fields: Mapping[str, Any]) -> tuple[int, bytes]:
+def create_product(fields: Values) -> tuple[int, bytes]:
     """Return the new product's id and document.
 
     Raises SKUTakenError, InvalidFieldsError for an unknown category, TooManyDecimalsError.
@@ -198,15 +199,13 @@ def create_product(fields: Mapping[str, Any]) -> tuple[int, bytes]:
     return row["id"], rows.document(row)
 
 
-def update_product(product_id: int, changes: Mapping[str, Any], if_match: str | None) -> bytes:
+def update_product(product_id: int, changes: Values, if_match: str | None) -> bytes:
     """Return the changed document.
 
     Raises NotFoundError, PreconditionFailedError, and what `create_product` raises.
     """
     with violations(_refusals(changes)), cache.transaction():
-        before = _locked(product_id, if_match)
-        price = _settled_price({**before, **changes}, changes)
-        after = rows.change(before, {**changes, "price": price})
+        before, after = _changed(product_id, changes, if_match)
         forget_changes(before, after)
     return rows.document(after)
 
@@ -279,7 +278,17 @@ def move_stock(deltas: Mapping[int, int]) -> None:
     )
 
 
-def _locked(product_id: int, if_match: str | None) -> RowMapping:
+def _changed(product_id: int, changes: Values, if_match: str | None) -> tuple[Values, Values]:
+    """Lock a product and change it; return it as it was and as it is."""
+    at_once = if_match is None and changes and not PRICED & changes.keys()
+    if at_once and (found := rows.exchange(product_id, changes)):
+        return found
+    before = _locked(product_id, if_match)
+    price = _settled_price({**before, **changes}, changes)
+    return before, rows.change(before, {**changes, "price": price})
+
+
+def _locked(product_id: int, if_match: str | None) -> Values:
     row = rows.lock(product_id)
     if row is None:
         raise _not_found(product_id)
@@ -288,7 +297,7 @@ def _locked(product_id: int, if_match: str | None) -> RowMapping:
     return row
 
 
-def _settled_price(row: Mapping[str, Any], changes: Mapping[str, Any]) -> Decimal:
+def _settled_price(row: Values, changes: Values) -> Decimal:
     """Return the price with the decimal places of the currency, whichever of the two was changed.
 
     Raises TooManyDecimalsError.
@@ -310,7 +319,7 @@ def _not_found(product_id: int) -> NotFoundError:
     return NotFoundError(f"There is no product {product_id}.")
 
 
-def _check_new(fields: Mapping[str, Any], refusals: Mapping[str, Callable[[], ShopError]]) -> None:
+def _check_new(fields: Values, refusals: Mapping[str, Callable[[], ShopError]]) -> None:
     """Raise what the INSERT would be refused for, because one that is refused uses up an id."""
     violated = None
     if fields["sku"] is not None and _holder(fields["sku"]) is not None:
@@ -326,7 +335,7 @@ def _holder(sku: str) -> int | None:
     return db.session.scalar(select(Product.id).where(Product.sku == sku))
 
 
-def _refusals(fields: Mapping[str, Any]) -> dict[str, Callable[[], ShopError]]:
+def _refusals(fields: Values) -> dict[str, Callable[[], ShopError]]:
     def sku_taken() -> ShopError:
         sku = fields["sku"]
         return SKUTakenError(f"The SKU {sku} is taken.", sku=sku, product_id=_holder(sku))
