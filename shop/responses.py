@@ -52,6 +52,8 @@ def init_app(app: Flask) -> None:
 
 def _end_transaction(response: Response) -> Response:
     """Give the connection back. If the database is lost by now, the answer is still right."""
+    if not db.session.registry.has():
+        return response
     try:
         db.session.rollback()
     except SQLAlchemyError:
@@ -66,8 +68,10 @@ def _let_no_content_have_no_type(response: Response) -> Response:
 
 
 def _add_security_headers(response: Response) -> Response:
+    there = {name for name, _ in response.headers}  # to ask for one that is not costs more
     for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
+        if name not in there:
+            response.headers.add(name, value)
     return response
 
 

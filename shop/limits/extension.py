@@ -72,6 +72,10 @@ class Limiter(flask_limiter.Limiter):
         counter = Counter(app.extensions["shop.redis"], settings.web_concurrency)
         app.extensions["shop.limits"] = State(counter, {})
         super().init_app(app)
+        if settings.rate_limit_enabled:
+            # The library's own headers, and what it notes for them: `headers.add` tells all.
+            app.after_request_funcs[None].pop()
+            app.teardown_request_funcs[None].pop()
 
     def declared(self, endpoint: str | None, tier: str) -> list[Declared]:
         """Return the limits of a route. Reads the request's caller the first time."""

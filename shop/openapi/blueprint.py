@@ -7,7 +7,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import flask_smorest
-from flask import current_app, request
+from flask import current_app
+from flask.globals import request_ctx
 
 from shop.config import BODY_MAX
 from shop.errors import PROBLEM
@@ -122,11 +123,13 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
 def _check_request() -> None:
     """Refuse what the route of the current request does not declare, before its view is called."""
-    view = current_app.view_functions[request.endpoint or ""]
-    limit_body(request, getattr(view, "body_max", BODY_MAX))
-    check_query(request, getattr(view, "parameters", ()))
-    if request.method in WITH_BODIES and not hasattr(view, "body_max"):
-        require_no_fields(request)
+    req = request_ctx.request
+    view = current_app.view_functions[req.endpoint or ""]
+    limit_body(req, getattr(view, "body_max", BODY_MAX))
+    if req.query_string:
+        check_query(req, getattr(view, "parameters", ()))
+    if req.method in WITH_BODIES and not hasattr(view, "body_max"):
+        require_no_fields(req)
 
 
 def _names(schema: Schema) -> tuple[str, ...]:

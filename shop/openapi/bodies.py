@@ -9,6 +9,7 @@ from decimal import Decimal
 from json import JSONDecoder
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from flask.globals import request_ctx
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import (
     BadRequest,
@@ -32,6 +33,9 @@ UTF_8 = re.compile(r'\s*=\s*("?)utf-?8\1\s*', re.IGNORECASE)
 
 class JSONParser(FlaskParser):
     """Read a body as JSON whose numbers stay exact."""
+
+    def get_default_request(self) -> Request:
+        return request_ctx.request  # what `request` leads to: the way there costs more than a look
 
     def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002
         _require_json(req)
