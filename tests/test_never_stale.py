@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import pytest
 from conftest import ADMIN_KEY, ROOT, await_true
-from sqlalchemy import create_engine, insert, text, update
+from sqlalchemy import create_engine, insert, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from shop.cache import protocol as protocol_module
 from shop.cache import reader as reader_module
 from shop.cache.outbox import ADD
 from shop.cache.protocol import Protocol, State, new_token
+from shop.categories import service as categories
 from shop.categories.models import Category
 from shop.config import is_database_gone
 from shop.extensions import cache, db
@@ -158,10 +159,11 @@ def test_a_refused_write_releases_what_it_suspended(
 
     def suspend_and_break(self: Protocol, *arguments: Any) -> None:
         suspend(self, *arguments)
-        db.session.execute(
-            text("CREATE TEMP TABLE t (a int UNIQUE DEFERRABLE INITIALLY DEFERRED) ON COMMIT DROP")
-        )
-        db.session.execute(text("INSERT INTO t VALUES (1), (1)"))
+        for statement in (
+            "CREATE TEMP TABLE t (a int UNIQUE DEFERRABLE INITIALLY DEFERRED) ON COMMIT DROP",
+            "INSERT INTO t VALUES (1), (1)",
+        ):
+            cache.execute(text(statement), {})
 
     monkeypatch.setattr(Protocol, "suspend", suspend_and_break)
     assert a_shop.patch("/products/1", stock=9).status_code == 409
@@ -368,6 +370,7 @@ def test_a_change_outside_a_transaction_of_the_cache_is_refused(a_shop: Shop) ->
         lambda: db.session.execute(text("UPDATE products SET stock = 9")),
         lambda: db.session.execute(text("TRUNCATE TABLE categories, products CASCADE")),
         lambda: db.session.execute(text('DELETE FROM "products" WHERE id = 1')),
+        lambda: cache.execute(update(Product).values(stock=9), {}),
     ]
 
     def commit(change: Callable[[], Any]) -> None:
@@ -403,8 +406,27 @@ def test_a_write_must_forget_something_that_reads_what_it_changes(a_shop: Shop) 
         with cache.transaction(), cache.transaction():
             pass
 
+    def forget_too_little_alone() -> None:
+        with cache.transaction():
+            cache.execute(update(Product).values(stock=9), {})
+            cache.delete_memoized(categories.page_ids)
+
+    def write_before() -> None:
+        with cache.transaction():
+            db.session.get_one(Product, 1).stock = 9
+            db.session.flush()
+            cache.execute(select(Product.id), {})
+
+    def read_after() -> None:
+        with cache.transaction():
+            cache.execute(update(Product).values(stock=9), {})
+            db.session.get(Product, 1)
+
     for write, error in (
         (forget_too_little, "nothing that reads categories is forgotten"),
+        (forget_too_little_alone, "nothing that reads products is forgotten"),
+        (write_before, "the session has a part"),
+        (read_after, "the session has no part"),
         (commit_too_early, "commits by itself"),
         (nest, "not to be nested"),
     ):
@@ -412,6 +434,18 @@ def test_a_write_must_forget_something_that_reads_what_it_changes(a_shop: Shop) 
             write()
     assert stock(a_shop) == 3
     assert len(a_shop.get("/categories").get_json()["items"]) == 1
+
+
+def test_a_transaction_of_statements_alone_has_one_connection(a_shop: Shop) -> None:
+    a_shop.create_product(stock=3)
+    with a_shop.app.app_context():
+        with cache.transaction():
+            assert db.session.get(Product, 1) is not None
+            cache.execute(update(Product).values(stock=9), {})
+            products.forget_product(1)
+            assert db.engine.pool.checkedout() == 1  # type: ignore[attr-defined]
+        assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert stock(a_shop) == 9
 
 
 def test_what_a_transaction_reads_of_its_own_is_not_cached(a_shop: Shop, redis_cli: Any) -> None:

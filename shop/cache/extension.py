@@ -43,10 +43,11 @@ from .watch import Watch
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from flask import Flask
     from flask_sqlalchemy import SQLAlchemy
+    from sqlalchemy import CursorResult, Executable
 
     from .backend import RedisBackend
     from .memoize import Memoized
@@ -64,6 +65,8 @@ class Cache(FlaskCache):
         self.installation = Installation(db)
         self.outbox = Outbox(db)
         self.session = db.session
+        self._db = db
+        event.listen(db.session, "after_begin", self._check_begin)
         event.listen(db.session, "before_flush", self._note_flush)
         event.listen(db.session, "do_orm_execute", self._note_statement)
         event.listen(db.session, "before_commit", self._check_commit)
@@ -170,15 +173,29 @@ class Cache(FlaskCache):
         """
         if self.in_transaction:
             raise RuntimeError("cache.transaction() is not to be nested")
-        g.cache_transaction = transaction = Transaction(self.backend, self.outbox)
+        g.cache_transaction = transaction = Transaction(self.backend, self.outbox, self._db)
         try:
             yield
-            transaction.commit(self.session())
+            transaction.commit()
         except BaseException:
-            self.session.rollback()
+            transaction.rollback()
             raise
         finally:
             del g.cache_transaction
+            transaction.close()
+
+    def execute(self, statement: Executable, values: Mapping[str, Any]) -> CursorResult[Any]:
+        """Carry out a statement of a transaction of statements alone.
+
+        In such a one the session may read before, and has no part in what follows. Raises
+        RuntimeError if it has.
+        """
+        if not self.in_transaction:
+            raise RuntimeError("cache.execute() is of use only within cache.transaction()")
+        transaction: Transaction = g.cache_transaction
+        connection = transaction.connection()
+        self._note_changes(written_tables(statement))
+        return connection.execute(statement, values)
 
     @property
     def in_transaction(self) -> bool:
@@ -242,6 +259,10 @@ class Cache(FlaskCache):
         """Tell whether documents or tags depend on a table."""
         declared: list[Memoized | Tag] = [*self.memoized, *self.tags]
         return any(table in one.tables for one in declared)
+
+    def _check_begin(self, *_: Any) -> None:
+        if self.in_transaction and g.cache_transaction.is_without_session:
+            raise RuntimeError("this transaction is of statements alone: the session has no part")
 
     def _check_commit(self, _session: Any) -> None:
         if self.in_transaction and not g.cache_transaction.committing:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from flask_sqlalchemy import SQLAlchemy
-    from sqlalchemy import Select
+    from sqlalchemy import Connection, Select
+    from sqlalchemy.orm import Session
 
 BATCH = 500  # rows
 
@@ -54,10 +55,10 @@ class Outbox:
             ),
         )
 
-    def add(self, names: Iterable[str], writer: str = "") -> None:
-        """Keep names, within the session's transaction."""
-        rows = [{"name": name, "writer": writer} for name in names]
-        self._db.session.execute(ADD, rows)
+    @staticmethod
+    def add(work: Session | Connection, names: Iterable[str], writer: str = "") -> None:
+        """Keep names, within a transaction."""
+        work.execute(ADD, [{"name": name, "writer": writer} for name in names])
 
     @property
     def any(self) -> Select[bool]:

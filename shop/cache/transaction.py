@@ -7,6 +7,9 @@
 At the end of the block the names are suspended in Redis, the transaction is committed, and the
 names are released. Where Redis cannot be told, the names go into the outbox, in the same
 transaction. A write never fails because of Redis.
+
+What the block does is the session's, or it is statements alone, by `cache.execute`: a session costs
+as much as such a statement and its commit together.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import redis
+from flask import g
 from sqlalchemy import TextClause, func, select
 from sqlalchemy.exc import DBAPIError
 
@@ -29,6 +33,8 @@ from .watch import VOUCH_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from flask_sqlalchemy import SQLAlchemy
+    from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
     from .backend import RedisBackend
@@ -46,9 +52,11 @@ WRITES = re.compile(
 class Transaction:
     """What one write changes and what it forgets."""
 
-    def __init__(self, backend: RedisBackend, outbox: Outbox) -> None:
+    def __init__(self, backend: RedisBackend, outbox: Outbox, db: SQLAlchemy) -> None:
         self.changed: set[str] = set()  # names of tables
         self.committing = False
+        self._db = db
+        self._connection: Connection | None = None  # of statements alone
         self._forgotten: dict[str, Memoized | Tag] = {}
         self._backend = backend
         self._outbox = outbox
@@ -59,27 +67,61 @@ class Transaction:
         """Forget one entry of a function, or, by a generation, all that depend on it."""
         self._forgotten[name] = of
 
-    def commit(self, session: Session) -> None:
+    @property
+    def is_without_session(self) -> bool:
+        return self._connection is not None
+
+    def connection(self) -> Connection:
+        """Return the connection of a transaction of statements alone.
+
+        A request has one at a time: what the session has read before has to be enough. Raises
+        RuntimeError if the session has written.
+        """
+        if self._connection is None:
+            if self.changed:
+                raise RuntimeError("the session has a part in this transaction")
+            if self._db.session.registry.has():
+                self._db.session.rollback()
+            self._connection = self._db.engine.connect()
+        return self._connection
+
+    def rollback(self) -> None:
+        self._work().rollback()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def _work(self) -> Session | Connection:
+        return self._db.session() if self._connection is None else self._connection
+
+    def commit(self) -> None:
         """Commit, so that no read which begins after this finds what was there before."""
-        session.flush()
+        if self._db.session.registry.has():
+            self._db.session.flush()
         self._check()
         self.committing = True
         if not self._forgotten:
-            session.commit()
+            self._commit()
         elif not self._backend.connection.enabled:
             # Whoever uses the cache later begins with these generations anew. For each there is one
             # row, however many writes there are: that may be long from now, or never.
             self._outbox.add(
+                self._work(),
                 {
                     name if isinstance(of, Tag) else of.generation_key
                     for name, of in self._forgotten.items()
-                }
+                },
             )
-            session.commit()
+            self._commit()
         elif self._suspend():
-            self._commit_suspended(session)
+            self._commit_suspended()
         else:
-            self._commit_with_outbox(session)
+            self._commit_with_outbox()
+
+    def _commit(self) -> None:
+        self._work().commit()
+        g.has_committed = True  # the request is not carried out again (shop/database/retry.py)
 
     def _check(self) -> None:
         told = {name for of in self._forgotten.values() for name in of.tables}
@@ -98,9 +140,9 @@ class Transaction:
             return False
         return True
 
-    def _commit_suspended(self, session: Session) -> None:
+    def _commit_suspended(self) -> None:
         try:
-            session.commit()
+            self._commit()
         except DBAPIError as error:
             # With its connection lost nobody knows what became of the COMMIT: then the names stay
             # suspended until that is decided, as those of a writer that has died.
@@ -110,7 +152,7 @@ class Transaction:
         if self._release():
             self._tell("Invalidated %s")
         else:
-            self._commit_with_outbox(session)
+            self._commit_with_outbox()
 
     def _release(self) -> bool:
         try:
@@ -119,11 +161,11 @@ class Transaction:
             return False
         return True
 
-    def _commit_with_outbox(self, session: Session) -> None:
-        self._outbox.add(self._forgotten, self._note)
-        session.commit()
-        await_looks(session)
-        session.commit()  # a rollback would expire what this write is answered with
+    def _commit_with_outbox(self) -> None:
+        self._outbox.add(self._work(), self._forgotten, self._note)
+        self._commit()
+        await_looks(self._work())
+        self._commit()  # a rollback would expire what this write is answered with
         self._tell("Redis could not be told, and will be: %s")
 
     def _tell(self, message: str) -> None:
@@ -133,13 +175,13 @@ class Transaction:
             logger.info(message, of.shown(name) if together == name else f"every {together} entry")
 
 
-def await_looks(session: Session) -> None:
+def await_looks(work: Session | Connection) -> None:
     """Wait until every process has looked at the outbox, or answers no hits.
 
     Without the database they cannot look: if it goes meanwhile, this raises.
     """
     began = time.monotonic()
-    session.execute(select(func.pg_sleep(VOUCH_SECONDS)))
+    work.execute(select(func.pg_sleep(VOUCH_SECONDS)))
     time.sleep(max(0, began + VOUCH_SECONDS - time.monotonic()))  # if its clock was set
 
 

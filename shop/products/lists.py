@@ -49,7 +49,7 @@ class Facts(NamedTuple):
     sku: str | None
 
     @classmethod
-    def of(cls, row: Mapping[Any, Any]) -> Facts:
+    def of(cls, row: Mapping[str, Any]) -> Facts:
         return cls(
             row["category_id"],
             row["active"],

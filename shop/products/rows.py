@@ -6,26 +6,27 @@ row, compares it with what it was, and refreshes it (docs/performance.md).
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, inspect, or_, select, update
 
-from shop.extensions import db
+from shop.extensions import cache, db
 from shop.pages import dump
 
 from .models import Product
 from .schemas import ProductSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy.sql.dml import ReturningUpdate
 
-    Values = Mapping[Any, Any]  # by the names of columns
+    Row = dict[str, Any]  # by the names of columns
 
 # What a document is made of; the other columns are what products are found by.
 SHOWN = [one.columns[0] for one in inspect(Product).column_attrs if not one.deferred]
+NAMES = [one.name for one in SHOWN]
 TABLE = db.metadata.tables[Product.__tablename__]
 THIS = TABLE.c.id == bindparam("this")
 
@@ -39,25 +40,26 @@ DELETE = delete(TABLE).where(THIS)
 schema = ProductSchema()
 
 
-def document(row: Values) -> bytes:
+def document(row: Row) -> bytes:
     """Return what readers get of a row."""
     return dump(schema.dump(row))
 
 
-def read(product_ids: Sequence[int]) -> Sequence[Values]:
-    return db.session.execute(READ, {"these": product_ids}).mappings().all()
+def read(product_ids: Sequence[int]) -> list[Row]:
+    return list(map(_row, db.session.execute(READ, {"these": product_ids})))
 
 
-def lock(product_id: int) -> Values | None:
+def lock(product_id: int) -> Row | None:
     """Lock a row, within a transaction, and return it; None if it is not there."""
-    return db.session.execute(LOCK, {"this": product_id}).mappings().one_or_none()
+    found = cache.execute(LOCK, {"this": product_id}).first()
+    return None if found is None else _row(found)
 
 
-def create(values: Values) -> Values:
-    return db.session.execute(CREATE, values).mappings().one()
+def create(values: Mapping[str, Any]) -> Row:
+    return _row(cache.execute(CREATE, values).one())
 
 
-def change(row: Values, values: Values) -> Values:
+def change(row: Row, values: Mapping[str, Any]) -> Row:
     """Give a locked row these values, and return it as it is then.
 
     One that has them already is not written: nothing has updated it.
@@ -65,45 +67,43 @@ def change(row: Values, values: Values) -> Values:
     differing = {name: value for name, value in values.items() if row[name] != value}
     if not differing:
         return row
-    return db.session.execute(CHANGE, {"this": row["id"], **differing}).mappings().one()
+    return _row(cache.execute(CHANGE, {"this": row["id"], **differing}).one())
 
 
-def exchange(product_id: int, values: Values) -> tuple[Values, Values] | None:
+def exchange(product_id: int, values: Mapping[str, Any]) -> tuple[Row, Row] | None:
     """Lock a row and change it in one statement; return it as it was and as it is.
 
     Return None if it is not there, or has these values already.
     """
-    given = {_new(name): value for name, value in values.items()}
-    found = db.session.execute(_exchange(tuple(sorted(values))), {"this": product_id, **given})
-    row = found.mappings().one_or_none()
-    if row is None:
-        return None
-    return {one.name: row[_old(one.name)] for one in SHOWN}, row
+    statement = _exchange(tuple(sorted(values)))
+    given = {_given(name): value for name, value in values.items()}
+    found = cache.execute(statement, {"this": product_id, **given}).first()
+    return None if found is None else (_row(found), _row(found[len(NAMES) :]))
 
 
-@cache
+def remove(row: Row) -> None:
+    cache.execute(DELETE, {"this": row["id"]})
+
+
+@lru_cache
 def _exchange(names: tuple[str, ...]) -> ReturningUpdate[Any]:
     """Return the statement that exchanges these columns.
 
     What it locks first it reads as the transaction before has left it, so that it changes that.
     """
     was = LOCK.cte("was")
-    differs = or_(*(was.c[name].is_distinct_from(bindparam(_new(name))) for name in names))
+    differs = or_(*(was.c[name].is_distinct_from(bindparam(_given(name))) for name in names))
     return (
         update(TABLE)
         .where(TABLE.c.id == was.c.id, differs)
-        .values({name: bindparam(_new(name)) for name in names})
-        .returning(*SHOWN, *(was.c[one.name].label(_old(one.name)) for one in SHOWN))
+        .values({name: bindparam(_given(name)) for name in names})
+        .returning(*was.c, *SHOWN)
     )
 
 
-def _new(name: str) -> str:
-    return f"new_{name}"
+def _given(name: str) -> str:
+    return f"given_{name}"  # SQLAlchemy has a parameter of each column's own name
 
 
-def _old(name: str) -> str:
-    return f"old_{name}"
-
-
-def remove(row: Values) -> None:
-    db.session.execute(DELETE, {"this": row["id"]})
+def _row(values: Iterable[Any]) -> Row:
+    return dict(zip(NAMES, values, strict=False))

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from decimal import Decimal
 
-    Values = Mapping[Any, Any]  # by the names of columns
+    from .rows import Row
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ def forget_pages() -> None:
     cache.delete_memoized(page_ids)
 
 
-def forget_new_or_gone(row: Values) -> None:
+def forget_new_or_gone(row: Row) -> None:
     """Forget what a product that is created or deleted enters or leaves."""
     forget_product(row["id"])
     forget_pages()
@@ -170,7 +170,7 @@ def forget_new_or_gone(row: Values) -> None:
         cache.delete_memoized(sku_ids, row["sku"])
 
 
-def forget_changes(was: Values, row: Values) -> None:
+def forget_changes(was: Row, row: Row) -> None:
     """Forget what shows a product, and what a change brings it into or out of."""
     before, after = Facts.of(was), Facts.of(row)
     forget_product(row["id"])
@@ -185,7 +185,7 @@ def forget_changes(was: Values, row: Values) -> None:
             cache.delete_memoized(sku_ids, sku)
 
 
-def create_product(fields: Values) -> tuple[int, bytes]:
+def create_product(fields: Mapping[str, Any]) -> tuple[int, bytes]:
     """Return the new product's id and document.
 
     Raises SKUTakenError, InvalidFieldsError for an unknown category, TooManyDecimalsError.
@@ -199,7 +199,7 @@ def create_product(fields: Values) -> tuple[int, bytes]:
     return row["id"], rows.document(row)
 
 
-def update_product(product_id: int, changes: Values, if_match: str | None) -> bytes:
+def update_product(product_id: int, changes: Mapping[str, Any], if_match: str | None) -> bytes:
     """Return the changed document.
 
     Raises NotFoundError, PreconditionFailedError, and what `create_product` raises.
@@ -278,7 +278,7 @@ def move_stock(deltas: Mapping[int, int]) -> None:
     )
 
 
-def _changed(product_id: int, changes: Values, if_match: str | None) -> tuple[Values, Values]:
+def _changed(product_id: int, changes: Mapping[str, Any], if_match: str | None) -> tuple[Row, Row]:
     """Lock a product and change it; return it as it was and as it is."""
     at_once = if_match is None and changes and not PRICED & changes.keys()
     if at_once and (found := rows.exchange(product_id, changes)):
@@ -288,7 +288,7 @@ def _changed(product_id: int, changes: Values, if_match: str | None) -> tuple[Va
     return before, rows.change(before, {**changes, "price": price})
 
 
-def _locked(product_id: int, if_match: str | None) -> Values:
+def _locked(product_id: int, if_match: str | None) -> Row:
     row = rows.lock(product_id)
     if row is None:
         raise _not_found(product_id)
@@ -297,7 +297,7 @@ def _locked(product_id: int, if_match: str | None) -> Values:
     return row
 
 
-def _settled_price(row: Values, changes: Values) -> Decimal:
+def _settled_price(row: Mapping[str, Any], changes: Mapping[str, Any]) -> Decimal:
     """Return the price with the decimal places of the currency, whichever of the two was changed.
 
     Raises TooManyDecimalsError.
@@ -319,7 +319,7 @@ def _not_found(product_id: int) -> NotFoundError:
     return NotFoundError(f"There is no product {product_id}.")
 
 
-def _check_new(fields: Values, refusals: Mapping[str, Callable[[], ShopError]]) -> None:
+def _check_new(fields: Mapping[str, Any], refusals: Mapping[str, Callable[[], ShopError]]) -> None:
     """Raise what the INSERT would be refused for, because one that is refused uses up an id."""
     violated = None
     if fields["sku"] is not None and _holder(fields["sku"]) is not None:
@@ -335,7 +335,7 @@ def _holder(sku: str) -> int | None:
     return db.session.scalar(select(Product.id).where(Product.sku == sku))
 
 
-def _refusals(fields: Values) -> dict[str, Callable[[], ShopError]]:
+def _refusals(fields: Mapping[str, Any]) -> dict[str, Callable[[], ShopError]]:
     def sku_taken() -> ShopError:
         sku = fields["sku"]
         return SKUTakenError(f"The SKU {sku} is taken.", sku=sku, product_id=_holder(sku))
