@@ -15,7 +15,6 @@ local now = time[1] * 1000000 + time[2]
 """
 
 RECORDS = f"""
-{NOW}
 local WIDTH = 25  -- of an entry
 local find, match, sub, format = string.find, string.match, string.sub, string.format
 local floor, min, max = math.floor, math.min, math.max
@@ -36,6 +35,16 @@ local function policy(record, name)
   return p
 end
 
+-- What notes tell is so, if the record is as long as they say; else all is an entry.
+local function skip_notes(p)
+  local length, first, last =
+    match(p.text, '^0%d+:%d+ 0(%d%d%d%d%d%d)%d%d%d(%d%d%d)(%d%d%d):', p.from)
+  if tonumber(length) == #p.text then
+    local entries = p.from + 3 * WIDTH
+    p.from, p.to = entries + first * WIDTH, entries + last * WIDTH + WIDTH - 1
+  end
+end
+
 -- A line that was cut or changed by hand is left out, and so is a value of another type.
 local function read(key)
   local value, at, record = redis.pcall('GET', key), 1, {{key = key, paid = ''}}
@@ -53,6 +62,7 @@ local function read(key)
       local p = policy(record, name)
       p.used, p.quota, p.seconds = tonumber(used), quota, seconds
       p.place, p.refused, p.text, p.from, p.to = place - 1, refused, value, from, ends - 1
+      skip_notes(p)
     end
     at = ends + 1
   end
@@ -119,26 +129,62 @@ local function advance(p)
   p.used, p.last = 0, 0
 end
 
+-- Return the entries of a policy as they are now, without those that cost nothing.
+local function log_of(p)
+  local log = sub(p.text, p.from, p.to) .. (p.tail or '')
+  if find(log, ':0000000 ', 1, true) then
+    log = string.gsub(log, string.rep('.', WIDTH), function(one)
+      return sub(one, 17) == ':0000000 ' and '' or nil
+    end)
+  end
+  return log
+end
+
+local function write_notes(p, length)
+  local n = #p.log / WIDTH
+  local first, last = tonumber(sub(p.log, 1, 16)) or 0, tonumber(sub(p.log, -25, -10)) or 0
+  return format('%016d:%07d 0%06d%03d%03d%03d:0000000 %016d:0000000 ',
+    floor(last / (p.period / {CELLS})), tonumber(sub(p.log, -8, -2)) or 0,
+    length, n + p.room, 0, n - 1, first)
+end
+
+-- A line that was there before gets notes, and room for entries to come, which have the time 999…
+-- for that. Lines of one period do: what is written in place then tells when all of them end.
 local function save(record)
-  local lines, ends = {{}}, now
+  local lines, kept, ends, length, alike = {{}}, {{}}, now, 0, true
   for i = 1, #record do
     local p = record[i]
     if not p.tail then
       advance(p)
     end
-    if p.tail or p.from < p.to then
-      ends = max(ends, (p.tail and now or p.last) + p.period)
-      local n = #lines
-      lines[n + 1] = p.name .. ' ' .. p.used .. '/' .. p.quota .. ' in ' .. p.seconds .. ' s, '
-        .. p.refused .. ' refused: '
-      lines[n + 2] = sub(p.text, p.from, p.to)
-      lines[n + 3] = p.tail or ''
-      lines[n + 4] = '\\n'
+    p.log = log_of(p)
+    if p.log ~= '' then
+      local cell = p.period / {CELLS}
+      kept[#kept + 1] = p
+      ends = max(ends, (floor((p.tail and now or p.last) / cell) + 1) * cell + p.period)
+      alike = alike and p.period == kept[1].period
     end
   end
-  if #lines == 0 then
+  if #kept == 0 then
     redis.call('DEL', record.key)
     return
+  end
+  if record.paid ~= '' then
+    length = #record.paid + #'paid: \\n'
+  end
+  for _, p in ipairs(kept) do
+    p.head = format('%s %07d/%s in %s s, %s refused: ',
+      p.name, p.used, p.quota, p.seconds, p.refused)
+    p.room = alike and p.place > 0 and floor(#p.log / WIDTH / 2) + 2 or 0
+    length = length + #p.head + #p.log + (p.room > 0 and (p.room + 3) * WIDTH or 0) + 1
+  end
+  for _, p in ipairs(kept) do
+    local n = #lines
+    lines[n + 1] = p.head
+    lines[n + 2] = p.room > 0 and write_notes(p, length) or ''
+    lines[n + 3] = p.log
+    lines[n + 4] = string.rep('9999999999999999:0000000 ', p.room)
+    lines[n + 5] = '\\n'
   end
   if record.paid ~= '' then
     lines[#lines + 1] = 'paid: ' .. record.paid .. '\\n'

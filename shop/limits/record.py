@@ -2,14 +2,29 @@
 
     rate_limit:127.0.0.1
 
-    default 42/100 in 60 s, 0000003 refused: 1795460923155123:0000001 1795460924001000:0000003 …
-    write 3/30 in 60 s, 0000000 refused: 1795460923155123:0000003
+    default 0000042/100 in 60 s, 0000003 refused: 1795460923155123:0000001 1795460924001000:0000003…
+    write 0000003/30 in 60 s, 0000000 refused: 1795460923155123:0000003
 
 A line has the policy, what was used of its quota when something was last charged, and how often
 it refused since the record began. Then come the entries of its window (`window.py`), each with
-its time, in microseconds of that server's clock, and its cost. The record expires with its last
-entry. After an outage a last line has the identifiers of payments. It is one key, so that one
-script decides all policies of a request, on a cluster too.
+its time, in microseconds of that server's clock, and its cost. The record expires with the
+hundredth of the period that its last entry is in. After an outage a last line has the identifiers
+of payments. It is one key, so that one script decides all policies of a request, on a cluster too.
+
+From its second writing on a line has notes before its entries, and room after them, so that it is
+written in place (`in_place.py`). They have the form of entries, for whoever reads a line as a list
+of these: notes and room cost nothing now.
+
+    0000002992434873:0000003 0000512012004009:0000000 1795460923155123:0000000 …
+    … 9999999999999999:0000000
+
+The notes are: the hundredth that the newest entry is in, and its cost; the length of the record in
+bytes, how many entries have room in the line, and the places of the oldest and the newest, from 0,
+in 6, 3, 3 and 3 digits; the time of the oldest. The times of notes but the last are long ago, so
+that they have ended. Those of the room are to come: a script of the version before, which takes
+that for a clock that was set back, then puts the entries in order and adds them up anew. It needs
+at least one. What was dropped stays before the oldest entry until the record is written anew.
+Notes are not believed if the length of the record is another: somebody has changed it.
 """
 
 from __future__ import annotations
@@ -47,7 +62,9 @@ def read(record: bytes, now: int) -> list[Line]:
     """Read what LOOK has found; what is no record has no lines."""
     lines = []
     for policy, quota, period, refused, log in _LINE.findall(record):
-        entries = [(min(int(stamp), now), int(cost)) for stamp, cost in _ENTRY.findall(log)]
+        entries = [
+            (min(int(stamp), now), int(cost)) for stamp, cost in _ENTRY.findall(log) if int(cost)
+        ]
         window = Window(int(period) * SECOND, entries)
         window.advance(now)
         reset = window.reset(now) / SECOND

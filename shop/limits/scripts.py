@@ -5,6 +5,7 @@ Each script is one round trip. Its clock is the server's, the same for all hosts
 
 from __future__ import annotations
 
+from .in_place import IN_PLACE
 from .lua import NOW, RECORDS
 from .window import SECOND
 
@@ -28,7 +29,7 @@ end
 _ASK = f"""
 {RECORDS}
 {_PAYERS}
-local asked, passes = {{}}, true
+local asked = {{}}
 for i = 1, #ARGV, 5 do
   local p = policy(ARGV[i + 4] == '1' and own or shared, ARGV[i])
   p.quota, p.seconds = ARGV[i + 1], ARGV[i + 2]
@@ -74,13 +75,27 @@ local function wait(p)
   return wait
 end
 
-local answer = {}
+local answer, joined = {}, {}
 for i = 1, #asked do
   local p, n = asked[i], #answer
   answer[n + 1] = p.passes and 1 or 0
   answer[n + 2] = p.used
   answer[n + 3] = p.from < p.to and p.first + p.period - now or p.tail and p.period or 0
   answer[n + 4] = p.passes and 0 or wait(p)
+  joined[i] = p.joined or 0
+end
+return answer, joined
+"""
+
+# `passes` and `with_receipt` come before it.
+_DECIDE = f"""
+{IN_PLACE}
+local function decide_anew(passes)
+{_ASK}
+{_CHARGE}
+end
+if decide(1, passes) == nil then
+  answer, joined = decide_anew(passes)
 end
 """
 
@@ -91,8 +106,9 @@ end
 # Returns for each: 1 if it lets the request pass, what is used now, the microseconds until
 # something of it is dropped, and those until the request would pass.
 DECIDE = f"""
-{_ASK}
-{_CHARGE}
+{NOW}
+local passes, with_receipt = true, false
+{_DECIDE}
 return answer
 """
 
@@ -100,20 +116,17 @@ return answer
 # Returns what DECIDE does, and with it the receipt: the time, and for each policy the time that
 # the entry had which the charge has joined, 0 if there was none.
 HOLD = f"""
-{_ASK}
-{_CHARGE}
-local receipt = {{now}}
-for i, p in ipairs(asked) do
-  receipt[i + 1] = p.joined or 0
-end
-return {{answer, receipt}}
+{NOW}
+local passes, with_receipt = true, true
+{_DECIDE}
+return {{answer, {{now, unpack(joined)}}}}
 """
 
 # The same for a request that a record on another server has refused: nothing is charged.
 TELL = f"""
-{_ASK}
-passes = false
-{_CHARGE}
+{NOW}
+local passes, with_receipt = false, false
+{_DECIDE}
 return answer
 """
 
@@ -121,6 +134,7 @@ return answer
 # KEYS: the record. ARGV: the time of the charge; for each policy its name, quota, period in
 # seconds, what it was charged, and the time that the receipt has for it.
 REPAY = f"""
+{NOW}
 {RECORDS}
 local record, moment = read(KEYS[1]), tonumber(ARGV[1])
 
@@ -155,6 +169,7 @@ end
 # KEYS: the record. ARGV: the payment's identifier; for each charge its policy, quota, period in
 # seconds, age in microseconds, and cost.
 PAY = f"""
+{NOW}
 {RECORDS}
 local record = read(KEYS[1])
 if find(record.paid, ARGV[1], 1, true) then
