@@ -51,8 +51,8 @@ end
 
 -- Return the time and the cost of one of the oldest entries, if it is among those that were read.
 local function entry(oldest, n)
-  local stamp, cost = match(oldest, '^(%d+):(%d+) ', 25 * n + 1)
-  return tonumber(stamp), tonumber(cost)
+  local at = 25 * n
+  return tonumber(sub(oldest, at + 1, at + 16)), tonumber(sub(oldest, at + 18, at + 24))
 end
 
 local function has_room(text, notes)  -- for one entry more, with some left
@@ -63,10 +63,10 @@ end
 -- if that takes more of them than were read.
 local function wait_for(excess, oldest, n, period)
   local stamp, cost = entry(oldest, n)
-  if cost and cost < excess then
+  if stamp and cost and cost < excess then
     return wait_for(excess - cost, oldest, n + 1, period)
   end
-  return cost and min(stamp, now) + period - now
+  return stamp and cost and min(stamp, now) + period - now
 end
 
 -- Write the newest entry, a new one or that of before which is joined, and what has changed of the
