@@ -17,7 +17,7 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 
 from gunicorn.glogging import Logger
 
-from shop.config import THREADS, Settings
+from shop.config import Settings
 from shop.environment import SettingError
 from shop.extensions import cache
 from shop.logs import logging_config, tell_dropped
@@ -33,11 +33,10 @@ never_wait(tell_dropped)  # the master neither: it restarts workers
 
 bind = f"0.0.0.0:{settings.port}"  # --bind says otherwise
 workers = settings.web_concurrency
-worker_class = "gthread"
-threads = THREADS
+worker_class = "shop.edge.worker.Worker"
 timeout = 30  # seconds without a sign of life, then a worker is replaced
 graceful_timeout = 30  # seconds for the requests under way at SIGTERM
-keepalive = 5  # seconds
+keepalive = 75  # seconds: longer than balancers keep a connection that nobody uses
 control_socket_disable = True
 # No header of a request says by which scheme, address or path it came; the service itself reads
 # X-Forwarded-For, to the depth of TRUSTED_PROXIES.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from . import cors, edge, errors, front, limits, logs, options, problem_pages, responses
+from . import cors, errors, front, limits, logs, options, problem_pages, responses
 from .application import Application
 from .carts import routes as carts
 from .categories import routes as categories
@@ -92,6 +92,5 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     for command in (seed.seed, shop_commands.purge, worker.worker):
         app.cli.add_command(command)
 
-    edge.init_app(app)
     cors.init_app(app)
     return app

@@ -123,6 +123,8 @@ class Settings:
     secret_key: str | None
     port: int
     web_concurrency: int  # worker processes
+    request_queue: int  # requests of a worker that may wait for a thread
+    head_timeout: int  # seconds that the head of a request may take to arrive
     log_level: str
     service_links: frozenset[str]  # names that Kubernetes has set, and that count as not set
 
@@ -180,6 +182,8 @@ class Settings:
             secret_key=read.secret("SECRET_KEY", shortest=16),
             port=read.number("PORT", 8000, 1, 65_535),
             web_concurrency=read.number("WEB_CONCURRENCY", os.cpu_count() or 1, 1, 256),
+            request_queue=read.number("REQUEST_QUEUE", 64, 0, 10_000),
+            head_timeout=read.number("HEAD_TIMEOUT", 10, 1, 600),
             log_level=read.choice(
                 "LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
             ),

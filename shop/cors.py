@@ -1,7 +1,7 @@
 """CORS: which pages of other origins a browser lets read the answers (the Fetch standard).
 
-A wrapper of the WSGI application, outside the edge, so that an answer has the headers whatever
-made it: the edge, Flask, or a fault in Flask. There is no wrapper while `CORS_ORIGINS` is empty.
+A wrapper of the WSGI application, so that an answer has the headers whatever made it, a fault in
+Flask too; the event loop adds the same to its own answers. Without `CORS_ORIGINS` nothing is added.
 
 No cookie says who is calling, so `Access-Control-Allow-Credentials` is never sent: a page sends
 its token itself, in `Authorization`.
@@ -34,28 +34,37 @@ SENT = ", ".join(
 
 
 def init_app(app: Flask) -> None:
-    """Put the wrapper in front of all others."""
+    """Put the wrapper in front of Flask."""
     if origins := app.config["SETTINGS"].cors_origins:
-        app.wsgi_app = CrossOrigin(app, origins)  # type: ignore[method-assign]
+        app.wsgi_app = _Wrapper(app, CrossOrigin(origins))  # type: ignore[method-assign]
 
 
 class CrossOrigin:
-    """Adds to every answer what lets the pages of some origins read it."""
+    """Adds to headers of answers what lets the pages of some origins read these."""
 
-    def __init__(self, app: Flask, origins: tuple[str, ...]) -> None:
-        self._wrapped = app.wsgi_app
+    def __init__(self, origins: tuple[str, ...]) -> None:
         # What is answered is a setting, and never what the request has sent.
         self._allowed = {origin: _allowing(origin) for origin in origins}
         # A constant, for requests without an origin too: so caches need not tell them apart.
         self._others = self._allowed.get(EVERY, [])
-        self._varies = EVERY not in origins
+        self._varies = bool(origins) and EVERY not in origins
+
+    def add(self, headers: Headers, origin: str) -> Headers:
+        """Return the headers of an answer to a page of this origin, which may be empty."""
+        headers = _varying(headers) if self._varies else headers
+        return headers + self._allowed.get(origin, self._others)
+
+
+class _Wrapper:
+    def __init__(self, app: Flask, cross_origin: CrossOrigin) -> None:
+        self._wrapped = app.wsgi_app
+        self._cross_origin = cross_origin
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        allowing = self._allowed.get(environ.get("HTTP_ORIGIN", ""), self._others)
+        origin = environ.get("HTTP_ORIGIN", "")
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
-            headers = _varying(headers) if self._varies else headers
-            return start_response(status, headers + allowing, exc_info)
+            return start_response(status, self._cross_origin.add(headers, origin), exc_info)
 
         return self._wrapped(environ, start)
 

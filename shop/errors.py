@@ -16,8 +16,8 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from . import problems
 from .config import LINES_MAX, PATH_SHOWN
 from .database.failures import UNAVAILABLE, meaning
+from .facts import facts
 from .fields import WHOLE
-from .logs import request_id
 from .problems import ShopError
 from .repeats import once_a_minute
 
@@ -55,7 +55,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Answer with a problem document; `type` and `title` are among its members."""
-    body = problem_document(status, detail, request.path, request_id(), members or {})
+    body = problem_document(status, detail, request.path, facts().identifier, members or {})
     return Response(body, status, headers, content_type=PROBLEM)
 
 
@@ -88,13 +88,27 @@ def answer(error: ShopError, headers: Mapping[str, str] | None = None) -> Respon
     """Answer with the problem document of an error."""
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers = {"WWW-Authenticate": _challenge()}
+    headers = headers_of(error) or headers
+    return problem(error.status, str(error), members=members_of(error), headers=headers)
+
+
+def headers_of(error: ShopError) -> dict[str, str]:
+    """Return the headers of every answer with this error."""
     if isinstance(error, problems.NotFoundError):
-        headers = {"Cache-Control": "no-cache"}  # or it may be kept (RFC 9110, section 15.5.5)
+        return {"Cache-Control": "no-cache"}  # or it may be kept (RFC 9110, section 15.5.5)
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers = {"Retry-After": str(RETRY_SECONDS)}
-    members = {"type": error.type(), "title": error.title(), **error.values}
-    members |= _few_errors(error.fields)
-    return problem(error.status, str(error), members=members, headers=headers)
+        return {"Retry-After": str(RETRY_SECONDS)}
+    return {}
+
+
+def members_of(error: ShopError) -> dict[str, Any]:
+    """Return what the document of an error has besides what every problem has."""
+    return {
+        "type": error.type(),
+        "title": error.title(),
+        **error.values,
+        **_few_errors(error.fields),
+    }
 
 
 def _few_errors(fields: Mapping[problems.Path, problems.FieldError]) -> dict[str, Any]:

@@ -5,24 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import logging.config
-import random
-import re
 import sys
 import time
-from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
-from flask import g, has_request_context, request
-from flask.globals import app_ctx, request_ctx
+from flask import has_request_context
+from flask.globals import request_ctx
 
-from shop.cache import cache_outcome
 from shop.config import PATH_SHOWN
+from shop.facts import facts
 from shop.keys.caller import caller
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
     from flask import Flask, Response
 
 access = logging.getLogger("shop.access")
@@ -33,15 +29,10 @@ logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 logging._srcfile = None  # noqa: SLF001
 
 
-# What is known of a request ahead of Flask, in its environment: which that is, in this thread.
-ahead: ContextVar[WSGIEnvironment | None] = ContextVar("ahead", default=None)
-ARRIVED, IDENTIFIER = "shop.arrived", "shop.request_id"
-
 # Asked by machines, every few seconds: neither counted nor, but for debugging, logged.
 PROBES = {"/livez", "/readyz", "/health_check"}
 
 CLOCK = "%H:%M:%S"  # of text; JSON has the date, too
-SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def logging_config(level: str, *, terminal: bool | None = None) -> dict[str, Any]:
@@ -104,9 +95,7 @@ class RequestFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if has_request_context():
-            record.request_id = request_id()
-        elif (environ := ahead.get()) and IDENTIFIER in environ:
-            record.request_id = environ[IDENTIFIER]
+            record.request_id = facts().identifier
         return True
 
 
@@ -162,57 +151,33 @@ def shown(text: str) -> str:
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
-def request_id() -> str:
-    """Return the request's id: the caller's X-Request-ID if it is sane, else a new one."""
-    known = app_ctx.g  # what `g` leads to: the way there costs more than the look
-    identifier: str | None = known.get("request_id")
-    if identifier is None:
-        given = request.headers.get("X-Request-ID")
-        known.request_id = identifier = request.environ.get(IDENTIFIER) or sane_id(given)
-    return identifier
-
-
-def sane_id(given: str | None) -> str:
-    """Return an id that a caller gave, or a new one."""
-    if given and SANE_ID.fullmatch(given):
-        return given
-    return f"{random.getrandbits(128):032x}"
-
-
-def elapsed() -> float:
-    """Return the seconds since the request arrived in the application."""
-    started: float | None = app_ctx.g.get("started")
-    return 0.0 if started is None else time.perf_counter() - started
-
-
 def init_app(app: Flask) -> None:
-    app.before_request(_start)
+    app.before_request(_arrive)
     app.after_request(_log_access)
 
 
-def _start() -> None:
-    g.started = request.environ.get(ARRIVED) or time.perf_counter()
+def _arrive() -> None:
+    facts()  # from here on its time counts
 
 
 def _log_access(response: Response) -> Response:
-    response.headers["X-Request-ID"] = request_id()
     log_request(answered(response))
     return response
 
 
 def answered(response: Response) -> Answered:
     """Return what is told of the current request."""
-    outcome, asked = cache_outcome(), request_ctx.request
+    known, asked = facts(), request_ctx.request
     return Answered(
         method=asked.method,
         route=asked.url_rule.rule if asked.url_rule else None,
         path=asked.path[:PATH_SHOWN],
         status=response.status_code,
-        seconds=elapsed(),
-        cache=outcome.name if outcome else None,
+        seconds=time.perf_counter() - known.arrived,
+        cache=known.outcome.name if known.outcome else None,
         client=caller().client,
-        refused=g.get("refused"),
-        request_id=request_id(),
+        refused=known.refused,
+        request_id=known.identifier,
     )
 
 

@@ -376,3 +376,48 @@ class DatabaseBusyError(DatabaseUnavailableError):
 
     Wait as long as `Retry-After` says, then try again.
     """
+
+
+class OverloadedError(ShopError):
+    """The service has more requests under way than it can carry out, and nothing was done.
+
+    Reads that are cached are answered all the same. Wait as long as `Retry-After` says, then try
+    again.
+    """
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class UnreadableRequestError(ShopError):
+    """What was sent is no request of HTTP/1.1 (RFC 9112), and the connection is closed."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+
+class RequestTimeoutError(ShopError):
+    """The request did not arrive in time, and the connection is closed.
+
+    Send its head within ten seconds, and its body without pauses.
+    """
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+
+class AddressTooLongError(ShopError):
+    """The address of the request has too many characters, and the connection is closed."""
+
+    status = HTTPStatus.REQUEST_URI_TOO_LONG
+    members: ClassVar = {"limit": "How many bytes the first line of a request may have."}
+
+
+class HeadersTooLargeError(ShopError):
+    """The request has too many headers, or too long ones, and the connection is closed."""
+
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    members: ClassVar = {"limit": "How many bytes the head of a request may have."}
+
+
+class UnknownMethodError(ShopError):
+    """No resource of any service has the method of this request, and the connection is closed."""
+
+    status = HTTPStatus.NOT_IMPLEMENTED

@@ -6,14 +6,16 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from flask import Response, g, request
+from flask import Response, request
 from flask.json.provider import DefaultJSONProvider
 from sqlalchemy.exc import SQLAlchemyError
 
-from .cache import Outcome, cache_outcome
+from . import answers
+from .answers import JSON
 from .config import CONDITION_MAX
-from .etags import etag_of, is_current
+from .etags import etag_of
 from .extensions import db
+from .facts import facts
 from .problems import InvalidConditionError
 
 if TYPE_CHECKING:
@@ -21,14 +23,6 @@ if TYPE_CHECKING:
 
     from .idempotency import Answer
     from .pages import Page
-
-JSON = "application/json"
-SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
 
 
 class JSONWithoutNewline(DefaultJSONProvider):
@@ -46,7 +40,7 @@ class JSONWithoutNewline(DefaultJSONProvider):
 def init_app(app: Flask) -> None:
     app.json = JSONWithoutNewline(app)
     app.after_request(_let_no_content_have_no_type)
-    app.after_request(_add_security_headers)
+    app.after_request(_close_headers)
     app.after_request(_end_transaction)
 
 
@@ -67,9 +61,10 @@ def _let_no_content_have_no_type(response: Response) -> Response:
     return response
 
 
-def _add_security_headers(response: Response) -> Response:
+def _close_headers(response: Response) -> Response:
+    """Add what every answer ends with, where a view has not said otherwise."""
     there = {name for name, _ in response.headers}  # to ask for one that is not costs more
-    for name, value in SECURITY_HEADERS.items():
+    for name, value in answers.closing_headers(facts()):
         if name not in there:
             response.headers.add(name, value)
     return response
@@ -131,19 +126,18 @@ def cached_document(body: bytes, links: str = "") -> Response:
 
     Raises InvalidConditionError for an If-None-Match that is too long.
     """
-    etag = etag_of(body)
-    if is_current(etag, _bounded("If-None-Match", request.headers.get("If-None-Match"))):
-        response = Response(b"", HTTPStatus.NOT_MODIFIED)
+    if_none_match = _bounded("If-None-Match", request.headers.get("If-None-Match"))
+    found = answers.Document(body, etag_of(body), links)
+    answer = answers.read(found, request.path, if_none_match, facts().outcome)
+    response = Response(answer.body, answer.status, answer.headers)
+    if answer.status == HTTPStatus.NOT_MODIFIED:
         del response.headers["Content-Type"], response.headers["Content-Length"]
-    else:
-        response = document(body)
-    response.headers.extend(read_headers(etag, cache_outcome(), links, request.path))
     return response
 
 
 def cached_page(page: Page) -> Response:
     """Answer with what a page's layout makes of its documents, and links to its neighbours."""
-    g.page = page
+    facts().page = page
     body, links = page.compose()
     return cached_document(body, links)
 
@@ -155,20 +149,3 @@ def for_this_caller(response: Response) -> Response:
     """
     response.headers["Cache-Control"] = "private, no-cache"
     return response
-
-
-# The edge answers by the same functions, without a request of Flask's.
-
-
-def read_headers(
-    etag: str, outcome: Outcome | None, links: str, path: str
-) -> list[tuple[str, str]]:
-    """Return what the answer to a cached read under `path` has besides its content (RFC 8288)."""
-    headers = [("ETag", etag), ("Cache-Control", "no-cache")]
-    if outcome:
-        headers.append(("X-Cache", outcome.name))
-    if outcome is Outcome.STALE:
-        headers.append(("Warning", '110 - "Response is Stale"'))  # RFC 5861, section 4
-    if links:
-        headers.append(("Link", links.replace("<?", f"<{path}?")))
-    return headers

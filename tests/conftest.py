@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import flask_migrate
+import inprocess
 import pytest
 import redis
 import requests
@@ -51,6 +52,7 @@ class Shop:
 
     def __init__(self, app: Flask) -> None:
         self.app = app
+        app.test_client_class = inprocess.Client
         self.client = app.test_client()
         self.key: str | None = ADMIN_KEY
         self._first_category: int | None = None
@@ -421,6 +423,7 @@ def close(apps: list[Flask]) -> None:
     for one in list(breaker._open):
         one.stop()
     for app in apps:
+        inprocess.stop(app)
         connection = redis_connection(app)
         connection.enabled = False
         if connection.sentinels:

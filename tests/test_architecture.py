@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parent.parent / "shop"
 
 # What everything may import: they import nothing of the features.
-GROUND = {"config", "cors", "errors", "etags", "extensions", "fields", "idempotency", "logs"}
+GROUND = {"answers", "config", "cors", "errors", "etags", "extensions", "facts", "fields"}
+GROUND |= {"idempotency", "logs"}
 GROUND |= {"database", "environment", "money", "openapi", "options", "origins", "pages"}
 GROUND |= {"problems", "repeats"}
 GROUND |= {
@@ -114,7 +115,7 @@ def test_the_ground_floor_knows_no_feature() -> None:
 def test_cache_and_limits_know_no_feature(package: str) -> None:
     for path in (PACKAGE / package).glob("*.py"):
         for other, *rest in imported(path):
-            below = {package, "config", "errors", "prometheus", "redis", "repeats"}
+            below = {package, "config", "errors", "facts", "prometheus", "redis", "repeats"}
             if path.stem == "routes":
                 below.add("openapi")
             if path.stem == "schemas":

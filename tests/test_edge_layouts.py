@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from test_edge import counting, round_trips
 
 from shop.categories import service as categories
-from shop.edge import bodies
+from shop.edge import kept
 from shop.extensions import cache, db
 from shop.pages import BySkip, Join, read_page
 from shop.products import service as products
@@ -287,13 +287,11 @@ def test_addresses_and_answers_need_no_more_memory_than_a_bound(
 ) -> None:
     """The oldest go: an address is learnt again, an answer is composed again."""
     learn(shop, BELOW)
-    remembered: bodies.Bodies = shop.app.wsgi_app._addresses._bodies  # type: ignore[attr-defined]
-    [size] = remembered._sizes.values()
-    monkeypatch.setattr(bodies, "BODIES_BYTES", 2 * size - 1)
+    copies: kept.Kept = shop.app.extensions["served"].edge.hits._kept
+    [copy] = copies._copies.values()
+    monkeypatch.setattr(kept, "KEPT_BYTES", 2 * copy.size - 1)
     learn(shop, "/tried/below?price=4")
-    assert len(remembered._sizes) == 1
-    [address] = remembered._sizes
-    assert not any(one.documents for one in address.entries)
+    assert len(copies._copies) == 1
     with counting(hit=2):
         assert shop.get(BELOW).get_json()["total"] == 2
         assert shop.get("/tried/below?price=4").get_json()["total"] == 3

@@ -8,8 +8,7 @@ import re
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
-from flask import g
-
+from shop.facts import facts
 from shop.redis import RedisUnavailable
 
 from .metrics import ERRORS, INVALIDATIONS, NOT_ADMITTED, REFUSED_FILLS, WAITS
@@ -92,8 +91,8 @@ class Memoized:
             return compute(list(range(len(keys))))  # it may see what is not committed
         reader = Reader(self, generations, keys, compute, bounded=bounded)
         reader.read()
-        if "cache_reads" in g:
-            g.cache_reads.append(Reading(self, generations, keys, reader.documents, bounded))
+        if (reads := facts().reads) is not None:
+            reads.append(Reading(self, generations, keys, reader.documents, bounded))
         return reader.documents
 
 

@@ -9,10 +9,11 @@ from contextlib import contextmanager, suppress
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from flask import g, has_app_context
+from flask import has_app_context
 from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
 
 from shop.config import current_settings, is_database_gone
+from shop.facts import facts
 from shop.redis import RedisUnavailable
 from shop.repeats import once_a_minute
 
@@ -44,7 +45,7 @@ class Outcome(IntEnum):
 
 def cache_outcome() -> Outcome | None:
     """Return the outcome of the current request so far, None if it read no document."""
-    return g.get("cache_outcome") if has_app_context() else None
+    return facts().outcome if has_app_context() else None
 
 
 class Reader:
@@ -198,7 +199,8 @@ class Reader:
 
 def count(function: Memoized, outcome: Outcome, keys: Sequence[str]) -> None:
     """Count documents of a function that were had in this way, and tell who asks for each."""
-    g.cache_outcome = max(outcome, g.get("cache_outcome", outcome))
+    known = facts()
+    known.outcome = max(outcome, known.outcome or outcome)
     reads(function.name, outcome.name.lower()).inc(len(keys))
     if logger.isEnabledFor(logging.DEBUG):
         for key in keys:

@@ -58,14 +58,18 @@ end
 # and never come back. UNTIL has 13 digits until the year 2286, so that it is compared as text.
 _ENTRY = """
 local find, sub, byte = string.find, string.sub, string.byte
-local clock = string.format('%013d', now)
+local clock, first_end = string.format('%013d', now), '9999999999999'
 
--- The document of an entry whose first line is `stamp` and a time to come.
+-- The document of an entry whose first line is `stamp` and a time to come; the first such time of
+-- all is `first_end`.
 local function current(value, stamp)
   local at = #stamp
-  if value and find(value, stamp, 1, true) == 1 and byte(value, at + 14) == 10
-      and clock < sub(value, at + 1, at + 13) then
-    return sub(value, at + 15)
+  if value and find(value, stamp, 1, true) == 1 and byte(value, at + 14) == 10 then
+    local ends = sub(value, at + 1, at + 13)
+    if clock < ends then
+      first_end = ends < first_end and ends or first_end
+      return sub(value, at + 15)
+    end
   end
 end
 """

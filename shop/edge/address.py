@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from .bodies import NOTHING
+from shop.answers import Document
+from shop.etags import etag_of
+from shop.pages import row_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from shop.limits.decision import Charge
     from shop.pages import Join, Layout
 
-    from .bodies import Bodies, Body
 
 KEY_BYTES = 64  # that a name needs besides its characters
 
@@ -32,11 +33,9 @@ class Address:
     layout: Layout | None  # none where a document is the whole answer
     entries: Sequence[Reading]
     rows: MemoizedMany[int] | None
-    bodies: Bodies
     ids: Sequence[str] = ()  # of rows that no entry names
     joins: Sequence[Join] = ()
     is_row: bool = False
-    last: Body = field(default=NOTHING)
 
     @cached_property
     def keys(self) -> list[str]:
@@ -48,7 +47,7 @@ class Address:
 
     @cached_property
     def arguments(self) -> list[object]:
-        """What the script is told of these names, and of what a request costs."""
+        """What the script is told of these names."""
         named = self.rows.prefix if self.rows and self.entries else ""
         given = len(self.ids) + self.is_row
         arguments: list[object] = [named, given, len(self.entries), len(self.joins)]
@@ -56,31 +55,39 @@ class Address:
             arguments += (len(one.generations), len(one.keys))
         for join in self.joins:
             arguments += (join.member, join.function.prefix)
-        return arguments + [part for charge in self.charges for part in charge]
+        return arguments
 
     @cached_property
     def size(self) -> int:
-        """The bytes that it needs, without the last answer."""
+        """The bytes that it needs."""
         return sum(len(key) + KEY_BYTES for key in (*self.keys, *self.ids, self.route))
 
-    def compose(self, found: list[Any]) -> Body | None:
+    def compose(self, found: list[Any]) -> Document | None:
         """Answer with what everybody may see of the documents that were found.
 
         Return None where that is nothing: Flask knows what to say of it.
         """
-        last = self.last
-        if found == last.found:
-            return last
         entries, rows, *joined = found
         entries = list(filter(None, entries))
         rows = self.rows.published(filter(None, rows)) if self.rows else []
         if self.layout:
-            made = self.layout.compose(entries, rows, list(map(_by_number, joined)))
+            body, links = self.layout.compose(entries, rows, list(map(_by_number, joined)))
         elif whole := [*entries, *rows]:
-            made = whole[0], ""
+            body, links = whole[0], ""
         else:
             return None
-        return self.bodies.new(self, found, *made)
+        return Document(body, etag_of(body), links)
+
+    def names(self, row: str, found: list[Any]) -> list[str]:
+        """Return the names of all that an answer depends on, of which these were found."""
+        entries, _, *joined = found
+        names = list(self.keys)
+        if self.rows:
+            ids = [row] if self.is_row else row_ids((), filter(None, entries))
+            names += [f"{self.rows.prefix}{one}" for one in ids]
+        for join, pairs in zip(self.joins, joined, strict=True):
+            names += [f"{join.function.prefix}{number.decode()}" for number in pairs[::2]]
+        return names
 
     def reads(self, found: list[Any]) -> list[tuple[str, int]]:
         """Return how many documents of which functions were found."""

@@ -5,22 +5,18 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from flask import g, request
+from shop import answers
+from shop.facts import facts
 
-from shop.cache import cache_outcome
-from shop.limits.decision import usages
-from shop.logs import request_id
-
-from .answers import compose
-from .asked import read_request
-from .bodies import Bodies
 from .understanding import understand
 
 if TYPE_CHECKING:
-    from flask import Response
+    from flask import Flask, Response
+
+    from shop.answers import Document
+    from shop.facts import Asked, Place
 
     from .address import Address
-    from .asked import Place
 
 ADDRESSES_MAX = 4096  # that a process knows
 ADDRESSES_BYTES = 16 * 1024 * 1024  # of their names, and of those of their documents
@@ -32,32 +28,43 @@ class Addresses:
     def __init__(self) -> None:
         self._known: dict[Place, Address] = {}
         self._bytes = 0
-        self._bodies = Bodies()
         self._learning = Lock()
+
+    def learn_from(self, app: Flask) -> None:
+        """Learn from the answers that Flask gives to requests of the loop."""
+        app.before_request_funcs.setdefault(None, []).insert(0, self._expect)
+        # It runs last: the answer is whole.
+        app.after_request_funcs.setdefault(None, []).insert(0, self._learn)
 
     def find(self, place: Place) -> Address | None:
         return self._known.get(place)
 
-    def expect(self) -> None:
+    def _expect(self) -> None:
         """Before a request that can be learnt from: let its reads be noted."""
-        asked = read_request(request.environ)
-        if asked and asked.place not in self._known:
-            g.cache_reads = []
+        known = facts()
+        if known.asked and known.asked.place not in self._known:
+            known.reads = []
 
-    def learn(self, response: Response) -> Response:
+    def _learn(self, response: Response) -> Response:
         """Learn from an answer of Flask's, if the edge can give the same."""
-        asked = read_request(request.environ) if g.get("cache_reads") else None
-        understood = understand(asked, self._bodies) if asked else None
+        known = facts()
+        asked = known.asked if known.reads else None
+        understood = understand(known, asked) if asked else None
         if asked and understood:
             address, found = understood
-            asked = asked._replace(identifier=request_id())
-            same = compose(asked, address, usages(), found, cache_outcome())
-            answer = (response.status_code, list(response.headers))
-            if same and (same.status, same.headers) == answer:
+            if self._is_same(response, asked, address.compose(found)):
                 self._remember(asked.place, address)
-            else:
-                self._bodies.drop(address)
         return response
+
+    @staticmethod
+    def _is_same(response: Response, asked: Asked, document: Document | None) -> bool:
+        """Tell whether the edge would answer with the same status and headers, and so ETag."""
+        if document is None:
+            return False
+        known = facts()
+        own = answers.read(document, asked.path, asked.if_none_match, known.outcome)
+        headers = [*own.headers, *answers.closing_headers(known)]
+        return (own.status, headers) == (response.status_code, list(response.headers))
 
     def _remember(self, place: Place, address: Address) -> None:
         with self._learning:
@@ -70,7 +77,6 @@ class Addresses:
     def _forget(self, place: Place) -> None:
         if address := self._known.pop(place, None):
             self._bytes -= _size(place, address)
-            self._bodies.drop(address)
 
 
 def _size(place: Place, address: Address) -> int:

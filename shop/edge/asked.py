@@ -1,62 +1,70 @@
-"""What a request asks for, read from its WSGI environment."""
+"""What a request asks for, read from its ASGI scope."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from shop.config import CONDITION_MAX
-from shop.logs import sane_id
+from shop.facts import Asked
 from shop.sessions.service import TOKEN, hash_of
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
-
-    Place = tuple[str, bool, str]  # path, whether the id of a row follows, query
+    from collections.abc import Mapping
+    from typing import Any
 
 ADDRESS_LONGEST = 2048  # characters, of path and query
 HOST = re.compile(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*(:[0-9]{1,5})?")
 ROW = re.compile(r"(/.*/)([1-9][0-9]{0,9})")
 
 
-class Asked(NamedTuple):
-    """What a request says that matters to its answer."""
+def read_headers(scope: Mapping[str, Any]) -> dict[bytes, bytes]:
+    """Return the headers by their names; those of one name are one, as WSGI has them."""
+    pairs: list[tuple[bytes, bytes]] = scope["headers"]
+    headers = dict(pairs)
+    if len(headers) < len(pairs):
+        headers = {}
+        for name, value in pairs:
+            headers[name] = headers[name] + b"," + value if name in headers else value
+    return headers
 
-    place: Place
-    row: str  # the id that its path ends with, if it does
-    path: str
-    if_none_match: str | None
-    identifier: str
-    session: str | None  # the hash of its token, if one is sent
 
-
-def read_request(environ: WSGIEnvironment) -> Asked | None:
+def read_request(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Asked | None:
     """Return what matters of a request, None if it is unusual."""
-    path, query = environ["PATH_INFO"], environ.get("QUERY_STRING", "")
+    raw_path: bytes = scope["raw_path"]
+    query: bytes = scope["query_string"]
     if (
-        environ["REQUEST_METHOD"] not in {"GET", "HEAD"}
-        or environ.get("CONTENT_LENGTH", "0") not in {"0", ""}
-        or "HTTP_TRANSFER_ENCODING" in environ
-        or "HTTP_UPGRADE" in environ  # to a WebSocket, of which Flask has no routes
-        or environ.get("SCRIPT_NAME")
-        or path.startswith("//")  # which Flask reads as one
-        or len(path) + len(query) > ADDRESS_LONGEST
-        or not HOST.fullmatch(environ.get("HTTP_HOST", ""))
-        or len(environ.get("HTTP_IF_NONE_MATCH", "")) > CONDITION_MAX
+        scope["method"] not in {"GET", "HEAD"}
+        or headers.get(b"content-length", b"0") != b"0"
+        or b"transfer-encoding" in headers
+        or b"upgrade" in headers  # to a WebSocket, of which Flask has no routes
+        or b"%" in raw_path
+        or raw_path.startswith(b"//")  # which Flask reads as one
+        or len(raw_path) + len(query) > ADDRESS_LONGEST
+        or not _is_usual_host(headers.get(b"host", b""))
     ):
         return None
-    authorization, session = environ.get("HTTP_AUTHORIZATION"), None
+    condition = headers.get(b"if-none-match")
+    if condition is not None and len(condition) > CONDITION_MAX:
+        return None
+    authorization, session = headers.get(b"authorization"), None
     if authorization is not None:
-        scheme, _, token = authorization.partition(" ")
+        scheme, _, token = authorization.decode("latin-1").partition(" ")
         if scheme != "Bearer" or not TOKEN.fullmatch(token):
             return None
         session = hash_of(token)
+    path, parameters = raw_path.decode("latin-1"), query.decode("latin-1")
     row = ROW.fullmatch(path)
     return Asked(
-        (row[1], True, query) if row else (path, False, query),
+        (row[1], True, parameters) if row else (path, False, parameters),
         row[2] if row else "",
         path,
-        environ.get("HTTP_IF_NONE_MATCH"),
-        sane_id(environ.get("HTTP_X_REQUEST_ID")),
+        condition.decode("latin-1") if condition is not None else None,
         session,
     )
+
+
+@lru_cache(maxsize=256)
+def _is_usual_host(host: bytes) -> bool:
+    return HOST.fullmatch(host.decode("latin-1")) is not None

@@ -13,8 +13,9 @@ from shop.limits.scripts import DECIDE
 # and joins; for each group the numbers of its generations and entries; for each join the member of
 # a row that has a number, and the prefix; for each policy what DECIDE asks.
 # Returns nothing for a session that is not known or soon to be renewed. Else what DECIDE returns;
-# if all that was asked for are hits, the entries, the rows, and for each join numbers and documents
-# in turn. What can fail comes before anything is charged.
+# if all that was asked for are hits, the epoch and the milliseconds until the first of them ends,
+# the entries, the rows, and for each join numbers and documents in turn. What can fail comes before
+# anything is charged.
 ANSWER = f"""
 {HITS}
 local function decide(KEYS, ARGV)
@@ -81,7 +82,7 @@ if prefix ~= '' or given > 0 then
   end
 end
 
-local answer = {{usages, entries, rows}}
+local answer = {{usages, {{epoch, 0}}, entries, rows}}
 for i = joins_at, policies_at - 1, 2 do
   local member, names, numbers, known = '"' .. ARGV[i] .. '":(%d+)', {{KEYS[at]}}, {{}}, {{}}
   for _, row in ipairs(rows) do
@@ -101,5 +102,6 @@ for i = joins_at, policies_at - 1, 2 do
   end
   answer[#answer + 1], at = joined, at + 1
 end
+answer[2][2] = first_end - now
 return answer
 """

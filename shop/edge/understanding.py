@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask import g, request
+from flask import request
 
-from shop.cache import MemoizedMany, Outcome, cache_outcome
+from shop.cache import MemoizedMany, Outcome
+from shop.facts import facts
 from shop.pages import row_ids
 
 from .address import Address
@@ -15,41 +16,40 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shop.cache import Reading
+    from shop.facts import Asked, Facts
     from shop.pages import Join, Page
 
-    from .asked import Asked
-    from .bodies import Bodies
 
 Understood = tuple[Address, list[Any]]  # and the documents, as the script returns them
 
 
-def understand(asked: Asked, bodies: Bodies) -> Understood | None:
+def understand(known: Facts, asked: Asked) -> Understood | None:
     """Return how the current answer was made, and of which documents."""
-    readings: list[Reading] = g.cache_reads
-    if any(one.bounded for one in readings) and cache_outcome() is not Outcome.HIT:
+    readings = known.reads or []
+    if any(one.bounded for one in readings) and known.outcome is not Outcome.HIT:
         return None  # it may be asked for this once
-    if "page" in g:
-        return None if asked.row else _of_page(g.page, readings, bodies)
+    if known.page:
+        return None if asked.row else _of_page(known.page, readings)
     if len(readings) == 1 and len(readings[0].keys) == 1:
-        return _of_document(asked, readings[0], bodies)
+        return _of_document(asked, readings[0])
     return None
 
 
-def _of_document(asked: Asked, reading: Reading, bodies: Bodies) -> Understood | None:
+def _of_document(asked: Asked, reading: Reading) -> Understood | None:
     """Understand an answer that is one document: the row that the path names, or an entry."""
     rows = reading.function
     if asked.row:
         if not isinstance(rows, MemoizedMany) or reading.keys[0] != rows.prefix + asked.row:
             return None
-        address = Address(*_route(), None, [], rows, bodies, is_row=True)
+        address = Address(*_route(), None, [], rows, is_row=True)
         return address, [[], [reading.documents[0]]]
     if isinstance(rows, MemoizedMany):
         return None  # not everybody may see it
-    address = Address(*_route(), None, _names_of([reading]), None, bodies)
+    address = Address(*_route(), None, _names_of([reading]), None)
     return address, [[reading.documents[0]], []]
 
 
-def _of_page(page: Page, readings: Sequence[Reading], bodies: Bodies) -> Understood | None:
+def _of_page(page: Page, readings: Sequence[Reading]) -> Understood | None:
     functions = {page.function, *(join.function for join in page.joins)}
     entries = [one for one in readings if one.function not in functions]
     documents = [document for one in entries for document in _ordered(one)]
@@ -65,7 +65,6 @@ def _of_page(page: Page, readings: Sequence[Reading], bodies: Bodies) -> Underst
         page.layout,
         _names_of(entries),
         page.function,
-        bodies,
         ids=[str(one) for one in page.ids],
         joins=page.joins,
     )
@@ -73,7 +72,7 @@ def _of_page(page: Page, readings: Sequence[Reading], bodies: Bodies) -> Underst
 
 
 def _route() -> tuple[str, Any]:
-    return request.url_rule.rule if request.url_rule else "", g.get("rate_limit_charges", [])
+    return request.url_rule.rule if request.url_rule else "", facts().charges
 
 
 def _names_of(entries: Sequence[Reading]) -> list[Reading]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from flask import g
-
+from shop.facts import facts
 from shop.openapi import Blueprint
 from shop.problems import (
     InvalidKeyError,
@@ -60,8 +59,8 @@ def require_scope_or_session(scope: str) -> Callable[[Callable[P, R]], Callable[
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            if "unidentified" in g:
-                raise g.unidentified
+            if error := facts().unidentified:
+                raise error
             if caller().session_id is None:
                 if not caller().authenticated:
                     _refuse_both()
@@ -77,8 +76,8 @@ def require_scope_or_session(scope: str) -> Callable[[Callable[P, R]], Callable[
 
 def check_scope(scope: str) -> None:
     """Raise what a caller without a valid key is answered, or whose key lacks the scope."""
-    if "unidentified" in g:
-        raise g.unidentified
+    if error := facts().unidentified:
+        raise error
     if caller().session_id:
         message = f"A session may not do this: it needs a key with the scope {scope}."
         raise ScopeRequiredError(message, scope=scope)
@@ -103,8 +102,9 @@ def sure_of_absence(view: Callable[P, R]) -> Callable[P, R]:
         try:
             return view(*args, **kwargs)
         except NotFoundError:
-            if "unidentified" in g and not sessions.TOKEN.fullmatch(bearer() or ""):
-                raise g.unidentified from None
+            error = facts().unidentified
+            if error and not sessions.TOKEN.fullmatch(bearer() or ""):
+                raise error from None
             raise
 
     return guarded
@@ -115,8 +115,8 @@ def require_session(view: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        if "unidentified" in g:
-            raise g.unidentified
+        if error := facts().unidentified:
+            raise error
         if caller().session_id is None:
             raise SessionRequiredError(NO_SESSION)
         return view(*args, **kwargs)

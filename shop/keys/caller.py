@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask import g, request
+from flask import request
 
 from shop.config import current_settings
+from shop.facts import facts
 from shop.transition import embedded_ipv4
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
-
     from shop.config import Settings
     from shop.transition import Prefix
 
@@ -38,10 +37,10 @@ class Caller:
 
 def caller() -> Caller:
     """Return the request's caller; without a valid key, its address."""
-    found: Caller | None = g.get("caller")
-    if found is None:
-        g.caller = found = of_address()
-    return found
+    known = facts()
+    if known.caller is None:
+        known.caller = of_address()
+    return known.caller
 
 
 def session_id() -> int:
@@ -59,7 +58,8 @@ def of_address(*, sent_unknown_key: bool = False) -> Caller:
 
 def request_address() -> str:
     """Return the client address of the request, whoever its caller is."""
-    return client_address(request.environ, way_here(current_settings()))
+    forwarded = request.headers.get("X-Forwarded-For", "")
+    return client_address(request.remote_addr or "", forwarded, way_here(current_settings()))
 
 
 class Way(NamedTuple):
@@ -73,16 +73,16 @@ def way_here(settings: Settings) -> Way:
     return Way(settings.trusted_proxies, settings.nat64_prefixes)
 
 
-def client_address(environ: WSGIEnvironment, way: Way) -> str:
+def client_address(peer: str, forwarded: str, way: Way) -> str:
     """Return the address that the outermost trusted proxy saw, else that of the peer.
 
     Each proxy appends one: the last ones of X-Forwarded-For are from those that are trusted.
     """
     if way.proxies:
-        seen = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        seen = forwarded.split(",")
         if way.proxies <= len(seen):
             return address(seen[-way.proxies], way.nat64)
-    return address(environ.get("REMOTE_ADDR", ""), way.nat64)
+    return address(peer, way.nat64)
 
 
 def address(text: str, nat64: tuple[Prefix, ...] = ()) -> str:

@@ -11,12 +11,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask import current_app, g, request
+from flask import current_app, request
 
 from shop.config import DATABASE_UNAVAILABLE
 from shop.extensions import db
+from shop.facts import facts
 from shop.limits import limiter
-from shop.limits.extension import DECIDED
 from shop.sessions import service as sessions
 
 from . import service
@@ -66,11 +66,11 @@ def _identify_caller() -> None:
     if not token or limiter.is_exempt():  # where nobody is limited, nobody need be known
         return
     if administrator := service.administrator(token):
-        g.caller = administrator
+        facts().caller = administrator
     elif credential := _session(token) or _key(token):
-        g.caller = _identify(credential)
+        facts().caller = _identify(credential)
     elif not sessions.TOKEN.fullmatch(token):
-        g.caller = of_address(sent_unknown_key=True)
+        facts().caller = of_address(sent_unknown_key=True)
 
 
 def _session(token: str) -> Credential | None:
@@ -102,12 +102,12 @@ def _identify(credential: Credential) -> Caller:
     except DATABASE_UNAVAILABLE as error:
         # A read needs no key: without the database it may still be answered from the cache. What
         # needs one is refused when the limits of the address have been charged.
-        g.unidentified = error
+        facts().unidentified = error
         db.session.rollback()
         limiter.repay()
         return of_address()
     finally:
-        g.pop("cache_outcome", None)  # how a credential was had says nothing of the answer
+        facts().outcome = None  # how a credential was had says nothing of the answer
 
 
 def _holder(credential: Credential) -> Caller | None:
@@ -115,12 +115,12 @@ def _holder(credential: Credential) -> Caller | None:
     document = credential.documents.peek(credential.name)
     if document is not None:
         return known.note(credential.hash, credential.holder(document))
-    if DECIDED in request.environ:  # the edge has found it, and has charged its holder
+    if facts().decided is not None:  # the edge has found it, and has charged its holder
         return _look_up(credential, known)
     with known.turn(credential.hash):
         if credential.hash in known:  # its entry has expired: who had it before need not pay
             return _look_up(credential, known)
-        g.caller = credential.nobody()
+        facts().caller = credential.nobody()
         if not limiter.hold():
             return None
         found = _look_up(credential, known)

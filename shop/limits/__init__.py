@@ -18,7 +18,6 @@ from flask_limiter.util import get_qualified_name
 from shop.config import current_settings
 from shop.keys.caller import caller
 
-from . import headers
 from .costs import PerRows, PerRowsOfSession
 from .extension import Limiter
 from .policies import POLICIES, quota
@@ -81,4 +80,3 @@ def limit(policy: str, *, cost: Cost = 1) -> Callable[[Any], Any]:
 
 def init_app(app: Flask) -> None:
     limiter.init_app(app)
-    app.after_request(headers.add)

@@ -6,8 +6,6 @@ import logging
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask import g
-
 from .metrics import REQUESTS
 from .window import SECOND
 
@@ -121,9 +119,3 @@ def _count(result: str, used: Iterable[Usage]) -> None:
 @cache
 def _requests(policy: str, result: str) -> Counter:
     return REQUESTS.labels(policy, result)
-
-
-def usages() -> list[Usage]:
-    """Return what each policy has decided on the current request."""
-    found: list[Usage] = g.get("rate_limit_usages", [])
-    return found

@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import flask_limiter
-from flask import current_app, g, request
+from flask import current_app, request
 from flask_limiter.util import get_qualified_name
 
 from shop.config import TIERS, current_settings
+from shop.facts import facts
 from shop.keys.caller import caller
 
 from . import headers
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from shop.keys.caller import Caller
 
     from .costs import Cost
-    from .decision import Held
-
-DECIDED = "shop.limits.decided"  # the environment's name for what was decided ahead of Flask
 
 
 class Declared(NamedTuple):
@@ -116,20 +114,19 @@ class Limiter(flask_limiter.Limiter):
         return None
 
     def _decide(self) -> Response | None:
-        who = caller()
-        if held := g.get("rate_limit_held"):
-            charges, usages = held.charges, held.usages
+        who, known = caller(), facts()
+        if known.held:
+            known.charges, known.usages = known.held.charges, known.held.usages
         elif charges := self._charges(who):
             payers = Payers(who.client, who.address or who.client)
-            ahead = request.environ.get(DECIDED)
-            usages = ahead or _state().counter.decide(payers, charges)
+            known.usages = known.decided or _state().counter.decide(payers, charges)
+            known.charges = charges
         else:
             return None
-        g.rate_limit_charges, g.rate_limit_usages = charges, usages
-        against = refusing(who.client, usages, enforced=_enforced())
+        against = refusing(who.client, known.usages, enforced=_enforced())
         if not against:
             return None
-        g.refused = names(against)
+        known.refused = names(against)
         return headers.refuse(against)
 
     def _charges(self, who: Caller, *, least: int = 0) -> list[Charge]:
@@ -150,12 +147,12 @@ class Limiter(flask_limiter.Limiter):
         if not settings.rate_limit_enabled:
             return True
         charges = self._charges(caller(), least=1)
-        g.rate_limit_held = held = _state().counter.hold(caller().client, charges)
+        facts().held = held = _state().counter.hold(caller().client, charges)
         return held.passes or not _enforced()
 
     def repay(self) -> None:
         """Undo what `hold` has charged: the request is decided for another caller."""
-        held: Held | None = g.pop("rate_limit_held", None)
+        held, facts().held = facts().held, None
         if held and held.receipt:
             _state().counter.repay(held.receipt)
 

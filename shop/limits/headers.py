@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from shop.errors import problem
 
-from .decision import usages
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -53,11 +51,6 @@ def _exceeded(usage: Usage) -> str:
     whose = WHOSE.get(usage.policy, "")
     cost = f", of which this one costs {usage.cost}" if usage.cost > 1 else ""
     return f"{usage.quota} requests{whose} in {usage.period} seconds (policy {usage.policy}){cost}"
-
-
-def add(response: Response) -> Response:
-    response.headers.extend(usage_headers(usages()))
-    return response
 
 
 def usage_headers(used: Sequence[Usage]) -> list[tuple[str, str]]:

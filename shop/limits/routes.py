@@ -4,11 +4,11 @@ import math
 from http import HTTPStatus
 from typing import Any
 
+from shop.facts import facts
 from shop.keys.caller import caller
 from shop.openapi import Blueprint
 
 from . import limit
-from .decision import usages
 from .schemas import RateLimitSchema
 
 blueprint = Blueprint("limits", __name__, description="What a caller may still send.")
@@ -36,7 +36,7 @@ def get_rate_limit() -> tuple[dict[str, Any], int, dict[str, str]]:
                 "remaining": usage.remaining,
                 "reset": math.ceil(usage.reset),
             }
-            for usage in usages()
+            for usage in facts().usages
         ],
     }
     return document, HTTPStatus.OK, {"Cache-Control": "no-store"}

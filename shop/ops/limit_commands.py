@@ -8,10 +8,11 @@ from heapq import nlargest
 from typing import TYPE_CHECKING
 
 import click
-from flask import current_app, g
+from flask import current_app
 from flask.cli import AppGroup
 
 from shop.config import TIERS, current_settings
+from shop.facts import facts
 from shop.keys.caller import Caller, address
 from shop.limits import limiter, record, scripts
 from shop.limits.policies import POLICIES, QUOTAS, quota
@@ -59,7 +60,7 @@ def list_() -> None:
 
 def _policies(rule: Rule) -> str:
     with current_app.test_request_context():
-        g.caller = Caller("", tier=TIERS[0])
+        facts().caller = Caller("", tier=TIERS[0])
         found = limiter.declared(rule.endpoint, TIERS[0])
     return ", ".join(_policy(one) for one in found if one.policy not in EVERYWHERE) or "-"
 

@@ -17,8 +17,12 @@ from shop.version import VERSION
 from .health import Doctor, doctor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask
     from flask.typing import ResponseReturnValue
+
+    from .health import Health
 
     Answer = tuple[dict[str, Any], int, dict[str, str]]
 
@@ -40,36 +44,41 @@ def _answer() -> ResponseReturnValue | None:
     return None
 
 
+def answer(path: str, health: Callable[[], Health]) -> tuple[dict[str, Any], HTTPStatus]:
+    """Return the document and the status of a probe; `/livez` does not look at health."""
+    if path == "/livez":
+        return {"status": "ok"}, HTTPStatus.OK
+    found = health()
+    status = HTTPStatus.OK if found.serves else HTTPStatus.SERVICE_UNAVAILABLE
+    if path == "/readyz":
+        return {"status": "ok" if found.serves else "unavailable"}, status
+    document: dict[str, str | int] = {
+        "status": "ok" if found.is_whole else "degraded",
+        "database": found.database,
+        "redis": found.redis,
+        "version": VERSION,
+    }
+    if found.silent_sentinels is not None:
+        document["sentinels_unreachable"] = found.silent_sentinels
+    return document, status
+
+
 @blueprint.get("/livez")
 @limiter.exempt
 def livez() -> Answer:
     """Answer 200: this process answers."""
-    return {"status": "ok"}, HTTPStatus.OK, NO_STORE
+    return (*answer("/livez", doctor().health), NO_STORE)
 
 
 @blueprint.get("/readyz")
 @limiter.exempt
 def readyz() -> Answer:
     """Answer 200 if requests can be served, else 503."""
-    serves = doctor().health().serves
-    return {"status": "ok" if serves else "unavailable"}, _status(serves=serves), NO_STORE
+    return (*answer("/readyz", doctor().health), NO_STORE)
 
 
 @blueprint.get("/health_check")
 @limiter.exempt
 def health_check() -> Answer:
     """Answer 200 while the database answers, else 503; `degraded` where it or Redis is not well."""
-    health = doctor().health()
-    document: dict[str, str | int] = {
-        "status": "ok" if health.is_whole else "degraded",
-        "database": health.database,
-        "redis": health.redis,
-        "version": VERSION,
-    }
-    if health.silent_sentinels is not None:
-        document["sentinels_unreachable"] = health.silent_sentinels
-    return document, _status(serves=health.serves), NO_STORE
-
-
-def _status(*, serves: bool) -> int:
-    return HTTPStatus.OK if serves else HTTPStatus.SERVICE_UNAVAILABLE
+    return (*answer("/health_check", doctor().health), NO_STORE)

@@ -7,6 +7,7 @@ and most requests nothing.
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,7 +24,7 @@ from .shards import ShardLostError, Shards, is_whole_cluster_lost
 from .urls import parse_redis_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from flask import Flask
 
@@ -96,6 +97,11 @@ class RedisConnection:
         return self._is_reachable and not self.ownership.is_foreign
 
     @property
+    def is_ready(self) -> bool:
+        """The same without waiting for anything: not so while it is not known whose Redis it is."""
+        return self._is_reachable and self.ownership.is_known and not self.ownership.is_foreign
+
+    @property
     def _is_reachable(self) -> bool:
         return self.enabled and not self._breaker.is_open
 
@@ -153,9 +159,18 @@ class RedisConnection:
     def _carry_out(self, command: Callable[[Any], Answer]) -> Answer:
         if not self._is_reachable:
             raise RedisUnavailable
+        with self.counted():
+            return command(self.client)
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count a call of Redis that the block makes, and open the breaker if it finds nobody.
+
+        Raises RedisUnavailable for what Redis does not carry out.
+        """
         started = time.perf_counter()
         try:
-            return command(self.client)
+            yield
         except ShardLostError as error:
             ERRORS.labels("unreachable").inc(error.__cause__ is not None)
             raise RedisUnavailable from error.__cause__
@@ -212,6 +227,21 @@ class RedisConnection:
     def together(self, keys: Sequence[Key]) -> list[Sequence[Key]]:
         """Divide keys into those that one script can have; on a cluster that is one each."""
         return [[key] for key in keys] if self.is_cluster else [keys] if keys else []
+
+    def connect(self) -> Any:
+        """Return a new connection of one server, for the caller alone.
+
+        Raises what redis-py does.
+        """
+        pool = self.client.connection_pool
+        connection = pool.connection_class(**pool.connection_kwargs)
+        connection.connect()
+        return connection
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that an answer may take."""
+        return self._settings.redis_timeout / 1000
 
     def follow_master(self) -> bool:
         """Tell whether sentinels have named another master since they were asked last."""

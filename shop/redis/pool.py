@@ -129,7 +129,7 @@ def evaluate_again(
 
 
 @cache
-def _digest(script: str) -> str:
+def digest(script: str) -> str:
     return sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -137,6 +137,6 @@ def evaluate(
     run: Callable[..., Any], script: str, keys: Sequence[Key], arguments: Sequence[object]
 ) -> Any:
     try:
-        return run("EVALSHA", _digest(script), len(keys), *keys, *arguments)
+        return run("EVALSHA", digest(script), len(keys), *keys, *arguments)
     except redis.exceptions.NoScriptError:
         return run("EVAL", script, len(keys), *keys, *arguments)

@@ -1,0 +1,95 @@
+"""What the answers to reads are, whoever makes them: the event loop, or a view of Flask's."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, NamedTuple
+
+from .cache import Outcome
+from .errors import PROBLEM, headers_of, members_of, problem_document
+from .etags import is_current
+from .limits.headers import refusal, usage_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .facts import Facts
+    from .limits.decision import Usage
+    from .problems import ShopError
+
+    Headers = list[tuple[str, str]]
+
+JSON = "application/json"
+SECURITY_HEADERS = [
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+]
+
+
+class Answer(NamedTuple):
+    status: HTTPStatus
+    headers: Headers
+    body: bytes
+
+
+class Document(NamedTuple):
+    """An encoded document that a read answers with, and what is said of it."""
+
+    body: bytes
+    etag: str
+    links: str  # the value of its Link header, empty for none (RFC 8288)
+
+
+def read(
+    document: Document, path: str, if_none_match: str | None, outcome: Outcome | None
+) -> Answer:
+    """Answer a cached read under `path`: 200, or 304 to a caller who has the document."""
+    headers = [("ETag", document.etag), ("Cache-Control", "no-cache")]
+    if outcome:
+        headers.append(("X-Cache", outcome.name))
+    if outcome is Outcome.STALE:
+        headers.append(("Warning", '110 - "Response is Stale"'))  # RFC 5861, section 4
+    if document.links:
+        headers.append(("Link", document.links.replace("<?", f"<{path}?")))
+    if is_current(document.etag, if_none_match):
+        return Answer(HTTPStatus.NOT_MODIFIED, headers, b"")
+    return Answer(HTTPStatus.OK, _content(JSON, document.body) + headers, document.body)
+
+
+def refuse(against: Sequence[Usage], path: str, identifier: str) -> Answer:
+    """Answer 429 with the policies that were exceeded."""
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    detail, members, headers = refusal(against)
+    return problem(status, detail, path, identifier, members=members, headers=headers)
+
+
+def problem(  # noqa: PLR0913  (each is part of the document)
+    status: HTTPStatus,
+    detail: str,
+    path: str,
+    identifier: str,
+    *,
+    members: Mapping[str, object],
+    headers: Mapping[str, str],
+) -> Answer:
+    """Answer with a problem document (RFC 9457)."""
+    body = problem_document(status, detail, path, identifier, members)
+    return Answer(status, [*headers.items(), *_content(PROBLEM, body)], body)
+
+
+def of_error(error: ShopError, path: str, identifier: str) -> Answer:
+    """Answer with the problem document of an error, to the request with this path and id."""
+    members, headers = members_of(error), headers_of(error)
+    status = HTTPStatus(error.status)
+    return problem(status, str(error), path, identifier, members=members, headers=headers)
+
+
+def closing_headers(known: Facts) -> Headers:
+    """Return what every answer ends with: its quotas, what browsers are told, and its id."""
+    return [*usage_headers(known.usages), *SECURITY_HEADERS, ("X-Request-ID", known.identifier)]
+
+
+def _content(content_type: str, body: bytes) -> Headers:
+    return [("Content-Type", content_type), ("Content-Length", str(len(body)))]

@@ -1,0 +1,155 @@
+"""The ASGI application of a worker: cached reads on the loop, everything else in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from werkzeug.exceptions import HTTPException
+
+from shop import answers
+from shop.config import BODY_MAX, PATH_SHOWN, THREADS
+from shop.cors import CrossOrigin
+from shop.facts import ENVIRONMENT
+from shop.keys.caller import way_here
+from shop.logs import PROBES
+from shop.ops import probes
+from shop.problems import InternalError, OverloadedError
+
+from .arrival import Arrival, closed, tell
+from .hits import PASSED, Hits
+from .threads import QueueFullError, Threads, call, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from flask import Flask
+
+    from shop.answers import Answer
+    from shop.problems import ShopError
+
+    from .arrival import Scope
+
+    Receive = Callable[[], Awaitable[dict[str, Any]]]
+    Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+logger = logging.getLogger("shop.edge")
+
+OVERLOADED = "Too many requests wait already; nothing was done."
+FAULT = "The service made an error; it is logged."
+READ_METHODS = {"GET", "HEAD"}
+
+
+class DisconnectedError(Exception):
+    """The client has gone, or was sent away, before its request was there."""
+
+
+class Edge:
+    """Answers what it can on the loop, and passes on the rest."""
+
+    def __init__(self, app: Flask) -> None:
+        settings = app.config["SETTINGS"]
+        self._flask = app
+        self.hits = Hits(app)
+        self._health = app.extensions["shop.health"].health
+        self._way = way_here(settings)
+        self._cross_origin = CrossOrigin(settings.cors_origins)
+        self._threads = Threads(THREADS, settings.request_queue)
+        self.is_leaving = False  # and so not ready for new requests
+
+    def start(self) -> None:
+        """Begin to work; call it on the loop."""
+        self.hits.start()
+
+    def stop(self) -> None:
+        self.hits.stop()
+        self._threads.stop()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        arrival = Arrival.of(scope, self._way)
+        try:
+            answer = await self._answer(arrival, receive)
+        except DisconnectedError:
+            return
+        headers = [(one.encode("latin-1"), two.encode("latin-1")) for one, two in answer.headers]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(self, arrival: Arrival, receive: Receive) -> Answer:
+        if arrival.path in PROBES and arrival.method in READ_METHODS:
+            return self._own(arrival, await self._probe(arrival.path))
+        try:
+            hit = await self.hits.answer(arrival)
+        except Exception:  # Flask will answer
+            logger.exception("Unexpected error ahead of Flask", extra=arrival.in_log)
+            hit = None
+        if hit:
+            return self._own(arrival, hit)
+        PASSED.inc(self.hits.are_there)
+        return await self._pass_on(arrival, receive)
+
+    def _own(self, arrival: Arrival, answer: Answer) -> Answer:
+        """Return an answer that was made here with the headers of all answers."""
+        answer = closed(arrival, answer)
+        return answer._replace(headers=self._cross_origin.add(answer.headers, arrival.origin))
+
+    async def _probe(self, path: str) -> Answer:
+        if path == "/livez":
+            document, status = probes.answer(path, self._health)
+        else:
+            loop = asyncio.get_running_loop()
+            document, status = await loop.run_in_executor(None, probes.answer, path, self._health)
+            if self.is_leaving:
+                document["status"], status = "leaving", HTTPStatus.SERVICE_UNAVAILABLE
+        body = orjson.dumps(document)
+        content = [("Content-Type", answers.JSON), ("Content-Length", str(len(body)))]
+        return answers.Answer(status, [*content, *probes.NO_STORE.items()], body)
+
+    async def _pass_on(self, arrival: Arrival, receive: Receive) -> Answer:
+        """Have Flask answer, in a thread, when the body is there."""
+        body = await self._read_body(arrival, receive)
+        environ = environment(arrival.scope, arrival.headers, body)
+        environ[ENVIRONMENT] = arrival.known
+        try:
+            answer: Answer = await self._threads.run(call, self._flask.wsgi_app, environ)
+        except QueueFullError:
+            return self._fail(arrival, OverloadedError(OVERLOADED))
+        except Exception:
+            logger.exception("Unexpected error around Flask", extra=arrival.in_log)
+            return self._fail(arrival, InternalError(FAULT))
+        return answer
+
+    async def _read_body(self, arrival: Arrival, receive: Receive) -> bytes:
+        """Return the body; nothing of one that is longer than its route takes: Flask refuses it."""
+        length = arrival.headers.get(b"content-length", b"0")
+        if length == b"0" and b"transfer-encoding" not in arrival.headers:
+            return b""
+        longest = self._body_max(arrival)
+        if int(length) > longest:
+            return b""
+        body, more = bytearray(), True
+        while more and len(body) <= longest:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise DisconnectedError
+            body += message["body"]
+            more = message["more_body"]
+        return bytes(body)
+
+    def _body_max(self, arrival: Arrival) -> int:
+        try:
+            endpoint, _ = self._flask.url_map.bind("").match(arrival.path, arrival.method)
+        except HTTPException:
+            return BODY_MAX
+        longest: int = getattr(self._flask.view_functions[endpoint], "body_max", BODY_MAX)
+        return longest
+
+    def _fail(self, arrival: Arrival, error: ShopError) -> Answer:
+        """Answer with a problem of the worker's own, which Flask does not know of."""
+        path = arrival.path[:PATH_SHOWN]
+        answer = answers.of_error(error, path, arrival.known.identifier)
+        tell(arrival, answer, arrival.client)
+        return self._own(arrival, answer)

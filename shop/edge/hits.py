@@ -1,0 +1,213 @@
+"""Cached reads: one round trip to Redis, whatever is asked, and no other work than the answer."""
+
+from __future__ import annotations
+
+import logging
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from flask_caching.signals import cache_memoize_hit
+
+from shop import answers
+from shop.cache import Outcome
+from shop.cache.metrics import reads
+from shop.extensions import cache
+from shop.limits import record
+from shop.limits.decision import Payers, names, refusing
+from shop.prometheus import Counter
+from shop.redis import RedisUnavailable, redis_connection
+from shop.redis.loop import LoopRedis
+from shop.sessions.service import UNRENEWED_SECONDS, client_of, session_documents
+
+from .addresses import Addresses
+from .arrival import tell
+from .asked import read_request
+from .kept import KEPT_SECONDS, Copy, Kept
+from .script import ANSWER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flask import Flask
+
+    from shop.answers import Answer
+    from shop.facts import Asked
+    from shop.keys.known import Known
+    from shop.limits.decision import Charge
+
+    from .address import Address
+    from .arrival import Arrival
+
+cache_logger = logging.getLogger("shop.cache")
+
+REQUESTS = Counter(
+    "shop_edge_requests",
+    "Requests by what the edge did: hit, not_modified, refused, or passed on into Flask.",
+    ["result"],
+)
+ANSWERED = {
+    HTTPStatus.OK: REQUESTS.labels("hit"),
+    HTTPStatus.NOT_MODIFIED: REQUESTS.labels("not_modified"),
+    HTTPStatus.TOO_MANY_REQUESTS: REQUESTS.labels("refused"),
+}
+PASSED = REQUESTS.labels("passed")
+NOTHING_TO_READ = ("", 0, 0, 0)  # what ANSWER is told of names where a copy is kept
+
+
+class Hits:
+    def __init__(self, app: Flask) -> None:
+        settings = app.config["SETTINGS"]
+        self._connection = redis_connection(app)
+        self.are_there = (
+            settings.edge_enabled
+            and self._connection.enabled
+            and not self._connection.is_cluster  # where no script reaches every key
+        )
+        self._kept = Kept()
+        self._redis = LoopRedis(self._connection, self._kept.note)
+        self._addresses = Addresses()
+        if self.are_there:
+            self._addresses.learn_from(app)
+        self._watch = app.extensions["cache"][cache].watch
+        self._counter = app.extensions["shop.limits"].counter
+        self._known: Known = app.extensions["shop.known"]
+        self._enforced = settings.rate_limit_mode == "enforce"
+
+    def start(self) -> None:
+        """Begin to keep a connection to Redis; call it on the loop."""
+        if self.are_there:
+            named = [one.key for one in cache.memoized] + [tag.name for tag in cache.tags]
+            begin = {name.partition(":")[0] for name in named} - {"key", "session"}
+            self._redis.start([f"{self._connection.prefix}{one}:" for one in sorted(begin)])
+
+    def stop(self) -> None:
+        self._redis.stop()
+
+    @property
+    def are_opening(self) -> bool:
+        """Whether there will soon be a connection to Redis, which there is not now."""
+        return self.are_there and self._connection.is_ready and not self._redis.is_ready
+
+    async def answer(self, arrival: Arrival) -> Answer | None:
+        """Return the answer, if everything that it takes is in Redis."""
+        if not self.are_there:
+            return None
+        asked = arrival.known.asked = read_request(arrival.scope, arrival.headers)
+        address = self._addresses.find(asked.place) if asked else None
+        if not (asked and address and self._is_ready()):
+            return None
+        try:
+            return await self._answer(arrival, asked, address)
+        except RedisUnavailable as error:
+            self._counter.begin_alone(error)
+            return None
+
+    def _is_ready(self) -> bool:
+        """Tell whether Redis counts, answers, and may be believed, and nobody asks for each key."""
+        return (
+            self._redis.is_ready
+            and not self._counter.is_alone
+            and self._watch.is_fresh()
+            and not cache_memoize_hit.receivers
+            and not cache_logger.isEnabledFor(logging.DEBUG)
+        )
+
+    async def _answer(self, arrival: Arrival, asked: Asked, address: Address) -> Answer | None:
+        known = arrival.known
+        payers = Payers(
+            client_of(asked.session) if asked.session else arrival.client, arrival.client
+        )
+        heard = self._kept.heard
+        copy = self._kept.find((asked.place, asked.row))
+        answered = await self._ask(asked, address, payers, address.charges, copy)
+        if not answered:
+            return None
+        told, *found = answered
+        used = self._counter.heard(payers, address.charges, told) if told else []
+        known.decided = known.usages = used
+        against = [usage for usage in used if not usage.passes and self._enforced]
+        if against:
+            answer = answers.refuse(against, asked.path, known.identifier)
+        else:
+            if copy and found and not self._is_whole(copy, *found[0]):
+                # It has changed since this request came. To look again charges nothing.
+                copy, heard = None, self._kept.heard
+                _, *found = await self._ask(asked, address, payers, (), None) or [[]]
+            if not copy and found:
+                copy = self._compose(asked, address, found, heard)
+            if not copy:
+                return None
+            known.outcome = Outcome.HIT
+            answer = answers.read(copy.document, asked.path, asked.if_none_match, Outcome.HIT)
+            for name, count in copy.reads:
+                reads(name, "hit").inc(count)
+        known.refused = names(against) or None
+        refusing(payers.client, used, enforced=self._enforced)
+        if asked.session:
+            self._known.note(asked.session, payers.client)
+            reads(session_documents.name, "hit").inc()
+        ANSWERED[answer.status].inc()
+        tell(arrival, answer, payers.client, address.route)
+        return answer
+
+    async def _ask(
+        self,
+        asked: Asked,
+        address: Address,
+        payers: Payers,
+        charges: Sequence[Charge],
+        copy: Copy | None,
+    ) -> list[Any]:
+        """Return what ANSWER does, which reads nothing where there is a copy.
+
+        Raises RedisUnavailable.
+        """
+        keys = [record.key(payers.client), record.key(payers.address)]
+        reading: Sequence[object] = NOTHING_TO_READ
+        if copy is None:
+            reading = address.arguments
+            keys += address.keys
+            if address.rows and address.is_row:
+                keys.append(address.rows.prefix + asked.row)
+        session = ""
+        if asked.session:
+            keys += [session_documents.generation_key, session_documents.prefix + asked.session]
+            session = str(int(time.time()) + UNRENEWED_SECONDS)
+        connection = self._connection
+        arguments: list[object] = [
+            connection.origin,
+            connection.prefix,
+            "1" if self._enforced else "",
+        ]
+        arguments += [session, *reading, *(part for charge in charges for part in charge)]
+        answered: list[Any] = await self._redis.evaluate(ANSWER, connection.named(keys), arguments)
+        return answered
+
+    def _is_whole(self, copy: Copy, epoch: bytes, _: int) -> bool:
+        """Tell whether a read of Redis would have found what a copy was made of."""
+        same = (epoch, self._connection.origin) == (copy.epoch, copy.origin)
+        return same and self._redis.tells_changes and self._kept.is_whole(copy)
+
+    def _compose(self, asked: Asked, address: Address, found: list[Any], heard: int) -> Copy | None:
+        """Make an answer of what a read has found, and keep it; None where Flask has to.
+
+        `heard`: how many changes were told before that read was sent.
+        """
+        (epoch, left), *documents = found
+        document = address.compose(documents)
+        if document is None:
+            return None
+        named = self._connection.named(address.names(asked.row, documents))
+        copy = Copy(
+            document,
+            address.reads(documents),
+            epoch,
+            self._connection.origin,
+            frozenset(name.encode() for name in named),
+            time.monotonic() + min(KEPT_SECONDS, left / 1000),
+            heard,
+        )
+        if self._redis.tells_changes:
+            self._kept.keep((asked.place, asked.row), copy)
+        return copy

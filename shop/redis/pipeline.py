@@ -1,0 +1,179 @@
+"""Redis on an event loop: one connection, over which the calls of many requests travel together."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import hiredis
+import redis
+from redis._parsers.base import BaseParser
+
+from .breaker import UNREACHABLE
+from .pool import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .pool import Key
+
+CHUNK = 65_536  # bytes that are read at a time
+PING_SECONDS = 1.0  # of silence, after which the connection is asked whether it is whole
+WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Pipeline:
+    """A connection whose calls are answered in their order, each within `timeout` seconds.
+
+    If one is not, the connection ends and all calls under way fail, so that no late answer is
+    taken for another's. Everything but `connect` runs on the loop.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Any],
+        timeout: float,
+        *,
+        when_lost: Callable[[Exception], None],
+        when_told: Callable[[list[Any]], None],
+    ) -> None:
+        """`connect` returns a connection of redis-py, and may take its time.
+
+        `when_lost` is told why calls have failed; `when_told` has what Redis says by itself.
+        """
+        self._connect = connect
+        self._timeout = timeout
+        self._when_lost = when_lost
+        self._when_told = when_told
+        self._connection: Any = None
+        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._unsent: list[bytes] = []
+        self._is_blocked = False  # until the socket takes more
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
+
+    async def open(self) -> None:
+        """Connect. Raises what redis-py does."""
+        self._loop = asyncio.get_running_loop()
+        connection = await self._loop.run_in_executor(None, self._connect)
+        self._reader = hiredis.Reader(replyError=BaseParser.parse_error)
+        self._socket = connection._sock  # noqa: SLF001  (which no method returns)
+        self._socket.settimeout(0)
+        self._is_encrypted = isinstance(self._socket, ssl.SSLSocket)
+        self._connection, self._is_blocked, self._used = connection, False, time.monotonic()
+        self._loop.add_reader(self._socket, self._read)
+        self._timer = self._loop.call_later(self._timeout / 4, self._look)
+
+    def close(self, error: Exception) -> None:
+        """End the connection; the calls under way fail for this reason."""
+        if self._connection is None:
+            return
+        self._timer.cancel()
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._connection.disconnect()
+        self._connection = None
+        self._unsent.clear()
+        while self._waiting:
+            _, answer = self._waiting.popleft()
+            if not answer.done():
+                answer.set_exception(error)
+                answer.exception()  # it has been seen, whoever still waits
+
+    def call(self, *command: str | bytes | float) -> asyncio.Future[Any]:
+        """Send a command with all others of this turn of the loop; the future has the answer."""
+        answer = self._loop.create_future()
+        if self._connection is None:
+            answer.set_exception(redis.ConnectionError("there is no connection"))
+            return answer
+        self._waiting.append((time.monotonic() + self._timeout, answer))
+        if not self._unsent and not self._is_blocked:
+            self._loop.call_soon(self._send)
+        self._unsent.append(hiredis.pack_command(command))  # type: ignore[arg-type]
+        return answer
+
+    async def evaluate(self, script: str, keys: Sequence[Key], arguments: Sequence[object]) -> Any:
+        """Return what a script answers."""
+        rest: Any = (len(keys), *keys, *arguments)
+        try:
+            return await self.call("EVALSHA", digest(script), *rest)
+        except redis.exceptions.NoScriptError:
+            return await self.call("EVAL", script, *rest)
+
+    def _send(self) -> None:
+        if self._connection is None:
+            return
+        data = b"".join(self._unsent)
+        self._unsent.clear()
+        try:
+            sent = self._socket.send(data)
+        except WAIT:
+            sent = 0
+        except OSError as error:
+            self._lose(error)
+            return
+        self._used = time.monotonic()
+        if sent < len(data):
+            self._unsent.append(data[sent:])
+        if bool(self._unsent) != self._is_blocked:
+            self._is_blocked = not self._is_blocked
+            if self._is_blocked:
+                self._loop.add_writer(self._socket, self._send)
+            else:
+                self._loop.remove_writer(self._socket)
+
+    def _read(self) -> None:
+        try:
+            data = self._socket.recv(CHUNK)
+            while self._is_encrypted and (more := self._socket.pending()):
+                data += self._socket.recv(more)
+        except WAIT:
+            return
+        except OSError as error:
+            self._lose(error)
+            return
+        if not data:
+            self._lose(redis.ConnectionError("Redis has closed the connection"))
+            return
+        self._reader.feed(data)
+        try:
+            self._take_answers()
+        except (hiredis.ProtocolError, IndexError) as error:
+            self._lose(redis.ConnectionError(f"an answer cannot be read: {error}"))
+
+    def _take_answers(self) -> None:
+        while (answer := self._reader.gets()) is not False:
+            if isinstance(answer, hiredis.PushNotification):
+                self._when_told(answer)
+                continue
+            _, waiting = self._waiting.popleft()
+            if waiting.done():
+                continue  # whoever waited is gone
+            if isinstance(answer, redis.RedisError):
+                waiting.set_exception(answer)
+            else:
+                waiting.set_result(answer)
+
+    def _look(self) -> None:
+        """Lose a connection that is late; ask one that is silent."""
+        now = time.monotonic()
+        if self._waiting and self._waiting[0][0] <= now:
+            self._lose(redis.TimeoutError("Redis does not answer in time"))
+            return
+        if now - self._used >= PING_SECONDS:
+            self.call("PING").add_done_callback(_see)
+        self._timer = self._loop.call_later(self._timeout / 4, self._look)
+
+    def _lose(self, error: Exception) -> None:
+        self.close(error if isinstance(error, UNREACHABLE) else redis.ConnectionError(str(error)))
+        self._when_lost(error)
+
+
+def _see(answer: asyncio.Future[Any]) -> None:
+    if not answer.cancelled():
+        answer.exception()
