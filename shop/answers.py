@@ -58,6 +58,11 @@ def read(
     return Answer(HTTPStatus.OK, _content(JSON, document.body) + headers, document.body)
 
 
+def private(status: HTTPStatus, body: bytes) -> Answer:
+    """Answer with a document that nobody keeps."""
+    return Answer(status, [*_content(JSON, body), ("Cache-Control", "no-store")], body)
+
+
 def refuse(against: Sequence[Usage], path: str, identifier: str) -> Answer:
     """Answer 429 with the policies that were exceeded."""
     status = HTTPStatus.TOO_MANY_REQUESTS

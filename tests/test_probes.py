@@ -117,6 +117,8 @@ def test_a_database_that_hangs_is_told_at_once_and_holds_one_thread(
 
     with a_shop.app.app_context():
         engine = db.engine
+    a_shop.get("/nothing")  # in a thread for requests, which stays
+    a_shop.get("/livez")  # when the loop has its connection to Redis, made in a thread that stays
     event.listen(engine, "before_cursor_execute", hold)
     threads = threading.active_count()
     for _ in range(20):

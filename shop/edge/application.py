@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from shop.answers import Answer
+    from shop.ops.health import Doctor
     from shop.problems import ShopError
 
     from .arrival import Scope
@@ -54,7 +54,7 @@ class Edge:
         settings = app.config["SETTINGS"]
         self._flask = app
         self.hits = Hits(app)
-        self._health = app.extensions["shop.health"].health
+        self._doctor: Doctor = app.extensions["shop.health"]
         self._way = way_here(settings)
         self._cross_origin = CrossOrigin(settings.cors_origins)
         self._threads = Threads(THREADS, settings.request_queue)
@@ -80,7 +80,7 @@ class Edge:
 
     async def _answer(self, arrival: Arrival, receive: Receive) -> Answer:
         if arrival.path in PROBES and arrival.method in READ_METHODS:
-            return self._own(arrival, await self._probe(arrival.path))
+            return self._own(arrival, await self._probe(arrival))
         try:
             hit = await self.hits.answer(arrival)
         except Exception:  # Flask will answer
@@ -96,17 +96,14 @@ class Edge:
         answer = closed(arrival, answer)
         return answer._replace(headers=self._cross_origin.add(answer.headers, arrival.origin))
 
-    async def _probe(self, path: str) -> Answer:
-        if path == "/livez":
-            document, status = probes.answer(path, self._health)
-        else:
-            loop = asyncio.get_running_loop()
-            document, status = await loop.run_in_executor(None, probes.answer, path, self._health)
-            if self.is_leaving:
-                document["status"], status = "leaving", HTTPStatus.SERVICE_UNAVAILABLE
-        body = orjson.dumps(document)
-        content = [("Content-Type", answers.JSON), ("Content-Length", str(len(body)))]
-        return answers.Answer(status, [*content, *probes.NO_STORE.items()], body)
+    async def _probe(self, arrival: Arrival) -> Answer:
+        health = None if arrival.path == "/livez" else await self._doctor.await_health()
+        document, status = probes.told(arrival.path, health)
+        if health and self.is_leaving:
+            document["status"], status = "leaving", HTTPStatus.SERVICE_UNAVAILABLE
+        answer = answers.private(status, orjson.dumps(document))
+        tell(arrival, answer, arrival.client, arrival.path)
+        return answer
 
     async def _pass_on(self, arrival: Arrival, receive: Receive) -> Answer:
         """Have Flask answer, in a thread, when the body is there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 FRESH_SECONDS = 1.0  # that what was found is told to everybody who asks
+PAUSE_SECONDS = 0.005  # of an event loop, between two looks whether it is done
 PATIENCE_SECONDS = 2.0  # that a look may take; after it a server counts as unreachable
 
 
@@ -53,10 +55,14 @@ class Look:
         finally:
             self.done.set()
 
+    @property
+    def patience(self) -> float:
+        """Seconds that it may still take."""
+        return max(0, self.began + PATIENCE_SECONDS - time.monotonic())
+
     def found(self) -> Health:
         """Return what has been found in time."""
-        patience = self.began + PATIENCE_SECONDS - time.monotonic()
-        self.done.wait(max(0, patience))
+        self.done.wait(self.patience)
         return Health(self._database, self._redis, self._silent)
 
 
@@ -74,6 +80,13 @@ class Doctor:
 
     def health(self) -> Health:
         return self._latest().found()
+
+    async def await_health(self) -> Health:
+        """Do the same on an event loop, which goes on meanwhile."""
+        look = self._latest()
+        while look.patience and not look.done.is_set():  # noqa: ASYNC110  (which a thread sets)
+            await asyncio.sleep(PAUSE_SECONDS)
+        return look.found()
 
     def _latest(self) -> Look:
         with self._lock:
