@@ -302,3 +302,16 @@ def test_a_policy_whose_quota_and_period_were_changed_by_a_setting_is_counted_on
         shorter = ["search", 30, PERIOD // 2, 1, CLIENT, now]
         assert script(keys=[NAME, NAME], args=shorter)[:2] == [1, 20 + 2 * n - 1]
         assert account.decide(now, ["search", "default"], 1)[1::4] == [20 + 2 * n, 20 + n]
+
+
+def test_a_charge_in_place_makes_the_record_live_as_long_as_what_may_join_it(
+    redis_cli: Any,
+) -> None:
+    script = redis_cli.register_script(scripts.DECIDE.replace(lua.NOW, ON_THE_CLOCK))
+    for n in range(3):
+        script(keys=[NAME, NAME], args=asked(START + n * CELL, ["search", "default"], 1))
+    redis_cli.config_resetstat()
+    redis_cli.pexpire(NAME, 5000)
+    script(keys=[NAME, NAME], args=asked(START + 3 * CELL + 1000, ["search", "default"], 1))
+    assert 9_000 < redis_cli.pttl(NAME) <= 10_100
+    assert written_whole(redis_cli) == 0

@@ -14,18 +14,14 @@ from .window import CELLS, SECOND
 HEAD = 140  # bytes that a line has before its entries, at most
 OLDEST = 8  # entries that are read at once, to drop some of them or to find a wait
 
-_LINE = (
-    f"^(%S+) {7 * '%d'}/(%d+) in (%d+) s, {7 * '%d'} refused: "
-    f"()0{15 * '%d'}:{7 * '%d'} 0{15 * '%d'}:0000000 {16 * '%d'}:0000000 "
-)
-
 # `decide` returns whether all policies from ARGV[i] on let the request pass, and, as `passes`
 # tells, all before them. Where something is rare, it returns nothing, and nothing was written.
 # Numbers are made text by `format`: Redis takes several times as long for those of a command.
 IN_PLACE = f"""
 local match, sub, format = string.match, string.sub, string.format
 local floor, ceil, min = math.floor, math.ceil, math.min
-local LINE, now_text = '{_LINE}', format('%016d:', now)
+local LINE = '^(%S+) {7 * "."}/(%d+) in (%d+) s, {7 * "."} refused: ()0'
+local now_text = format('%016d:', now)
 local answer, joined = {{}}, {{}}
 local record, length, at, expiring  -- `length`, and `at` of the next line, are those of `record`
 
@@ -35,11 +31,12 @@ local function find_line(name)
   while true do
     local text = redis.call('GETRANGE', record, format('%d', at), format('%d', at + {HEAD - 1}))
     local found, quota, seconds, notes = match(text, LINE)
-    if found and tonumber(sub(text, notes + 26, notes + 31)) == length then
+    local slots = found and tonumber(sub(text, notes + 32, notes + 34))
+    if slots and tonumber(sub(text, notes + 26, notes + 31)) == length then
       local head = at
-      at = head + notes + 75 + 25 * sub(text, notes + 32, notes + 34)
+      at = head + notes + 75 + 25 * slots
       if found == name then
-        return text, head, notes, quota, seconds
+        return text, head, notes, slots, quota, seconds
       end
     elseif start == 0 then
       return
@@ -55,10 +52,6 @@ local function entry(oldest, n)
   return tonumber(sub(oldest, at + 1, at + 16)), tonumber(sub(oldest, at + 18, at + 24))
 end
 
-local function has_room(text, notes)  -- for one entry more, with some left
-  return sub(text, notes + 38, notes + 40) + 2 < tonumber(sub(text, notes + 32, notes + 34))
-end
-
 -- Return how long until `excess` and more of the entries from the n-th on has been dropped; nothing
 -- if that takes more of them than were read.
 local function wait_for(excess, oldest, n, period)
@@ -70,23 +63,17 @@ local function wait_for(excess, oldest, n, period)
 end
 
 -- Write the newest entry, a new one or that of before which is joined, and what has changed of the
--- head. Of a joined one that is not the only one little has changed, if nothing was dropped either.
-local function charge(key, name, text, head, notes, used, cost, cell, joins, first, dropped)
-  local from, newest = sub(text, notes + 35, notes + 37), sub(text, notes + 38, notes + 40)
-  if joins then
-    cost = cost + sub(text, notes + 17, notes + 23)
-  else
-    newest = newest + 1
-  end
+-- head. Without `from` the places of entries and the time of the oldest are what they were.
+local function charge(key, name, text, head, notes, used, cost, newest, cell, from, first)
   cost = format('%07d', cost)
   local at, changed = format('%d', head + notes + 74 + 25 * newest)
   redis.call('SETRANGE', key, at, now_text .. cost .. ' ')
-  if joins and dropped == 0 and first < now then
-    changed = format('%07d', used) .. sub(text, #name + 9, notes + 16) .. cost
-  else
+  if from then
     changed = format('%07d%s%016d:%s %s%03d%03d:0000000 %016d', used,
       sub(text, #name + 9, notes - 1), cell, cost, sub(text, notes + 25, notes + 34),
-      from + dropped, newest, first)
+      from, newest, first)
+  else
+    changed = format('%07d', used) .. sub(text, #name + 9, notes + 16) .. cost
   end
   redis.call('SETRANGE', key, format('%d', head + #name + 1), changed)
 end
@@ -103,16 +90,23 @@ local function decide(i, passes)
       return
     end
   end
-  local text, head, notes, quota, seconds = find_line(name)
+  local text, head, notes, slots, quota, seconds = find_line(name)
   if quota ~= ARGV[i + 1] or seconds ~= ARGV[i + 2] then
     return
   end
 
-  local used, most = tonumber(sub(text, #name + 2, #name + 8)), tonumber(quota)
-  local period = seconds * {SECOND}
-  local cell, newest_cell = floor(now / (period / {CELLS})), tonumber(sub(text, notes, notes + 15))
-  local from, newest = sub(text, notes + 35, notes + 37), sub(text, notes + 38, notes + 40)
-  local first, entries = tonumber(sub(text, notes + 50, notes + 65)), head + notes + 74
+  local most, used = tonumber(quota), tonumber(sub(text, #name + 2, #name + 8))
+  local newest_cell = tonumber(sub(text, notes, notes + 15))
+  local before = tonumber(sub(text, notes + 17, notes + 23))
+  local from = tonumber(sub(text, notes + 35, notes + 37))
+  local newest = tonumber(sub(text, notes + 38, notes + 40))
+  local first = tonumber(sub(text, notes + 50, notes + 65))
+  if not (used and newest_cell and before and from and newest and first) then
+    return
+  end
+  local period, entries = seconds * {SECOND}, head + notes + 74
+  local cell = floor(now / (period / {CELLS}))
+  local joins = newest_cell == cell
   if newest_cell > cell or first > now then  -- a clock that was set back, or that of a new master
     return
   end
@@ -130,7 +124,7 @@ local function decide(i, passes)
     local _, ended = entry(oldest, dropped)
     dropped = dropped + 1
     first = entry(oldest, dropped)
-    if not (ended and first) or from + dropped > tonumber(newest) then
+    if not (ended and first) or from + dropped > newest then
       return
     end
     used = used - ended
@@ -139,8 +133,7 @@ local function decide(i, passes)
   if not fits then
     wait = wait_for(used + cost - most, oldest, dropped, period)
   end
-  local joins = newest_cell == cell
-  if not (wait and (joins or cost == 0 or not fits or has_room(text, notes))) then
+  if not wait or not joins and cost > 0 and fits and newest + 2 >= slots then  -- there is no room
     return
   end
 
@@ -151,19 +144,26 @@ local function decide(i, passes)
   if passes == nil then
     return
   elseif not fits then
-    local refused = min(sub(text, notes - 17, notes - 11) + 1, 9999999)
+    local refused = min((tonumber(sub(text, notes - 17, notes - 11)) or 0) + 1, 9999999)
     redis.call('SETRANGE', key, format('%d', head + notes - 18), format('%07d', refused))
   elseif passes and cost > 0 then
-    if joins and from + dropped == tonumber(newest) then  -- its only entry
+    from = from + dropped
+    if not joins then
+      before, newest = 0, newest + 1
+    elseif with_receipt then
+      local begin = entries + 25 * newest
+      local time = redis.call('GETRANGE', key, format('%d', begin), format('%d', begin + 15))
+      joined[n + 1] = min(tonumber(time) or 0, now)
+    end
+    if from == newest then  -- its only entry, which is joined
       first = now
     end
-    answer[4 * n + 2], answer[4 * n + 3] = used + cost, first + period - now
-    if with_receipt and joins then
-      local begin = entries + 25 * newest
-      local before = redis.call('GETRANGE', key, format('%d', begin), format('%d', begin + 15))
-      joined[n + 1] = min(tonumber(before) or 0, now)
+    used = used + cost
+    answer[4 * n + 2], answer[4 * n + 3] = used, first + period - now
+    if joins and dropped == 0 and from < newest then
+      from = nil  -- as it was, like all places and times
     end
-    charge(key, name, text, head, notes, used + cost, cost, cell, joins, first, dropped)
+    charge(key, name, text, head, notes, used, before + cost, newest, cell, from, first)
     if not joins and key ~= expiring then
       local ends = (cell + 1) * period / {CELLS} + period
       redis.call('PEXPIRE', key, format('%d', ceil((ends - now) / 1000)))
