@@ -63,6 +63,13 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
             info = self._docs[endpoint][method.lower()]
             info.setdefault("manual_doc", {})["operationId"] = operation_id(view.__name__)
 
+    def alt_response(self, *args: Any, **options: Any) -> Callable[[Any], Any]:
+        return _in_place(super().alt_response(*args, **options))
+
+    @staticmethod
+    def doc(**documentation: Any) -> Callable[[Any], Any]:
+        return _in_place(flask_smorest.Blueprint.doc(**documentation))
+
     def problems(self, *statuses: int) -> Callable[[Any], Any]:
         """Document the problems that a route can answer with, besides what any route can."""
 
@@ -119,6 +126,16 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         for response in responses.values():
             response["headers"] = response.get("headers", {}) | _refer("X-Request-ID", *LIMITED)
         return doc
+
+
+def _in_place(document: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Let a decorator that only documents a view leave no wrapper around it."""
+
+    def decorate(view: Any) -> Any:
+        view._apidoc = document(view)._apidoc  # noqa: SLF001  (the library's place for it)
+        return view
+
+    return decorate
 
 
 def _check_request() -> None:
