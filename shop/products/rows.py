@@ -9,7 +9,18 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, insert, inspect, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    Integer,
+    any_,
+    bindparam,
+    delete,
+    insert,
+    inspect,
+    or_,
+    select,
+    update,
+)
 
 from shop.extensions import cache, db
 from shop.pages import dump
@@ -30,7 +41,7 @@ NAMES = [one.name for one in SHOWN]
 TABLE = db.metadata.tables[Product.__tablename__]
 THIS = TABLE.c.id == bindparam("this")
 
-READ = select(*SHOWN).where(TABLE.c.id.in_(bindparam("these", expanding=True)))
+READ = select(*SHOWN).where(TABLE.c.id == any_(bindparam("these", type_=ARRAY(Integer))))
 LOCK = select(*SHOWN).where(THIS).with_for_update()
 # These write the columns that they are given.
 CREATE = insert(TABLE).returning(*SHOWN)
@@ -46,7 +57,7 @@ def document(row: Row) -> bytes:
 
 
 def read(product_ids: Sequence[int]) -> list[Row]:
-    return list(map(_row, db.session.execute(READ, {"these": product_ids})))
+    return list(map(_row, db.session.execute(READ, {"these": list(product_ids)})))
 
 
 def lock(product_id: int) -> Row | None:
