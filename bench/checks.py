@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from . import BenchError, rungs
-from .contenders import ITEM, MISS, NOT_MODIFIED, PAGES, REFUSED, RUNGS, WRITE
+from .contenders import BARE, ITEM, MISS, NOT_MODIFIED, PAGES, REFUSED, RUNGS, WRITE
 
 if TYPE_CHECKING:
     from .stage import Served
@@ -45,13 +45,14 @@ def prepare(rung: str, entrants: list[Served]) -> dict[int, list[Request]]:
 
 
 def store_answers(served: list[Served]) -> None:
-    """Give the bare function what the product answers."""
+    """Give the bare functions what the product answers."""
     [product] = [one for one in served if one.contender.rungs == RUNGS][:1]
-    [bare] = [one for one in served if one.contender.name == "bare"]
+    bare = [one for one in served if one.contender.name in BARE]
     for rung in (ITEM, *PAGES):
         requests = rungs.hot(rung)
         for request, answer in zip(requests, product.ask(requests), strict=True):
-            bare.store.set(request.address, answer.body)
+            for one in bare:
+                one.store.set(request.address, answer.body)
 
 
 def _conditional(one: Served) -> list[Request]:
@@ -74,9 +75,14 @@ def answers(one: Served, rung: str, requests: list[Request]) -> list[bytes]:
         if answer.status != rungs.EXPECTED[rung]:
             raise BenchError(
                 f"{one.contender.name} answers {answer.status} to {request.method} "
-                f"{request.address} in {rung}, not {rungs.EXPECTED[rung]}"
+                f"{request.address} in {rung}, not {rungs.EXPECTED[rung]}; it said: {_said(one)}"
             )
     return [answer.body for answer in found]
+
+
+def _said(one: Served) -> str:
+    """Return the last line of its log."""
+    return (one.log.read_text().strip().splitlines() or ["nothing"])[-1]
 
 
 def _items(body: bytes) -> Any:

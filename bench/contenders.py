@@ -12,6 +12,8 @@ ROOT = Path(__file__).parent.parent
 PROGRAMS = Path(sys.executable).parent
 FASTAPI_PROGRAMS = ROOT / ".venv-bench" / "bin"
 APPS_CONF = Path(__file__).parent / "apps" / "gunicorn_conf.py"
+BARE_LOOP = "bare, on a loop"
+BARE = ("bare", BARE_LOOP)
 WRITE_KEY = "the-key-of-the-bench"
 ITEM, PAGES, NOT_MODIFIED, REFUSED = "item", ("page10", "page100"), "304", "429"
 MISS, WRITE = "miss", "write"
@@ -68,9 +70,14 @@ def gunicorn(application: str | None = None, programs: Path = PROGRAMS) -> tuple
     )
 
 
-def _uvicorn(application: str, loop: str = "uvloop", parser: str = "httptools") -> tuple[str, ...]:
+def _uvicorn(
+    application: str,
+    loop: str = "uvloop",
+    parser: str = "httptools",
+    programs: Path = FASTAPI_PROGRAMS,
+) -> tuple[str, ...]:
     return (
-        *(str(FASTAPI_PROGRAMS / "uvicorn"), application, "--port", "{port}"),
+        *(str(programs / "uvicorn"), application, "--port", "{port}"),
         *("--loop", loop, "--http", parser, "--no-access-log", "--log-level", "warning"),
     )
 
@@ -84,6 +91,11 @@ CONTENDERS = (
     product("edge, no access log", ITEM, *PAGES, log="WARNING"),
     product("flask", edge=False),
     Contender("bare", gunicorn("bench.apps.bare:app"), without(REFUSED, MISS, WRITE)),
+    Contender(
+        BARE_LOOP,
+        _uvicorn("bench.apps.bare_on_the_loop:app", programs=PROGRAMS),
+        without(REFUSED, MISS, WRITE),
+    ),
     Contender(
         "flask documented", gunicorn("bench.apps.flask_documented:app"), without(NOT_MODIFIED)
     ),

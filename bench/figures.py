@@ -8,7 +8,7 @@ from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import BenchError
-from .contenders import in_words
+from .contenders import BARE_LOOP, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 NOISE = 0.15  # of the bare function's median; from there on a run says that it is noisy
 BY_HAND, PLAIN = "fastapi by hand", "fastapi by hand, plain uvicorn"
-RIVALS = ("bare", BY_HAND, PLAIN, "flask documented", "fastapi documented")
+RIVALS = (BARE_LOOP, "bare", BY_HAND, PLAIN, "flask documented", "fastapi documented")
 NONE = "\N{EN DASH}"  # who takes no part
-PRODUCT, SILENT, REFERENCE = "edge", "edge, no access log", "bare"
+PRODUCT, SILENT, REFERENCE = "edge", "edge, no access log", BARE_LOOP
 
 
 class Target(NamedTuple):
@@ -37,15 +37,16 @@ class Target(NamedTuple):
 
 
 TARGETS = (
-    Target("item", ("item", "bare"), 0.8),
-    Target("page100", ("page100", "bare"), 0.7),
-    *(
-        Target(rung, (rung, name), 1)
-        for name in (BY_HAND, PLAIN)
-        for rung in ("item", "page10", "page100")
-    ),
-    Target("item", ("item", "flask documented"), 5),
+    Target("item", ("item", BARE_LOOP), 0.4),
+    Target("item", ("item", BY_HAND), 1.3),
+    Target("item", ("item", PLAIN), 2),
+    Target("item", ("item", "flask documented"), 8),
+    Target("page100", ("item", PRODUCT), 0.8),
+    Target("page100", ("page100", BY_HAND), 1.5),
+    Target("304", ("item", PRODUCT), 1),
     Target("429", ("item", PRODUCT), 1),
+    Target("miss", ("miss", BY_HAND), 0.6),
+    Target("write", ("write", BY_HAND), 0.4),
 )
 
 

@@ -26,6 +26,7 @@ COLOURS = {
     "edge, no access log": "#6fa8dc",
     "flask": "#38761d",
     "bare": "#7f7f7f",
+    "bare, on a loop": "#000000",
     "flask documented": "#93c47d",
     "fastapi documented": "#f6b26b",
     "fastapi by hand": "#cc4125",

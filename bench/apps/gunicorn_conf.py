@@ -1,13 +1,10 @@
-"""The product's gunicorn settings without its hooks and its logs, for the other WSGI contenders."""
+"""How gunicorn serves the WSGI contenders: in threads, with as many workers as the product has.
 
-import runpy
-from pathlib import Path
+Nothing of the product is imported: it would prepare their connections to PostgreSQL, too.
+"""
 
-from gunicorn.config import KNOWN_SETTINGS
+import os
 
-product = runpy.run_path(str(Path(__file__).parents[2] / "gunicorn.conf.py"))
-known = {setting.name for setting in KNOWN_SETTINGS}
-globals().update(
-    {name: value for name, value in product.items() if name in known and not callable(value)}
-)
-del globals()["logconfig_dict"]
+workers = int(os.environ["WEB_CONCURRENCY"])
+worker_class, threads = "gthread", 4
+control_socket_disable = True
