@@ -421,3 +421,9 @@ class UnknownMethodError(ShopError):
     """No resource of any service has the method of this request, and the connection is closed."""
 
     status = HTTPStatus.NOT_IMPLEMENTED
+
+
+class UnknownTransferCodingError(ShopError):
+    """The body has another transfer coding than `chunked`, and the connection is closed."""
+
+    status = HTTPStatus.NOT_IMPLEMENTED

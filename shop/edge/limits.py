@@ -10,11 +10,16 @@ if TYPE_CHECKING:
     from shop.config import Settings
 
 HEAD_MAX = 65_536  # bytes
+FIELDS_MAX = 32_768  # headers, where gunicorn sets no bound
+PIECE = 8192  # bytes that are parsed at a time, and so bound how many requests one client has here
+AHEAD = 2  # requests of a connection that are known: the one that is answered, and the next
 DRAINED_MAX = LARGE_BODY_MAX  # bytes of a body that nobody wants, read to keep the connection
+FRAMED_MAX = 2 * LARGE_BODY_MAX  # bytes of a body with what frames it: chunks, trailers
 BODY_SECONDS = 10.0  # for the body of a request, and one more for each BODY_RATE bytes
 BODY_RATE = 16_384
-WRITE_SECONDS = 60.0  # in which a client has to read something of its answer
-LINGER_SECONDS = 2.0  # that what a client still sends is read, so that it can read its answer
+WRITE_SECONDS = 60.0  # in which a client has to read what waits for it
+LINGER_SECONDS = 2.0  # without a byte from a client that was told to close, and may still send
+LINGER_MAX = 30.0  # seconds for all that it may still send
 NEVER = float("inf")
 
 
@@ -30,7 +35,7 @@ class Limits(NamedTuple):
     def of(cls, gunicorn: object, settings: Settings) -> Limits:
         return cls(
             getattr(gunicorn, "limit_request_line", 0) or HEAD_MAX,
-            getattr(gunicorn, "limit_request_fields", 0),
+            getattr(gunicorn, "limit_request_fields", 0) or FIELDS_MAX,
             getattr(gunicorn, "limit_request_field_size", 0) or HEAD_MAX,
             settings.head_timeout,
         )

@@ -1,0 +1,91 @@
+"""What the head of a request has to be (RFC 9112), besides what the parser looks at.
+
+The functions raise the error that the request is refused with.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from shop.config import LARGE_BODY_MAX
+from shop.problems import (
+    UnknownMethodError,
+    UnknownTransferCodingError,
+    UnreadableRequestError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shop.problems import ShopError
+
+    Headers = Sequence[tuple[bytes, bytes]]
+
+# RFC 9112, section 3.2: a name, an address, [an address], and a port (RFC 3986, section 3.2.2).
+HOST = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?"
+)
+ORIGIN = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+# A first line, wherever it begins in what has come, whose method the parser may not know.
+LINE = re.compile(rb"(?:^|\n)[A-Za-z0-9!#$%&'*+.^_`|~-]+ [!-~]+ HTTP/1\.[01]\r\n")
+
+
+def check_version(version: str) -> None:
+    if version not in {"1.0", "1.1"}:
+        raise UnreadableRequestError("The service speaks HTTP/1.1 and HTTP/1.0.")
+
+
+def check_host(headers: Headers, version: str) -> None:
+    hosts = [value for name, value in headers if name == b"host"]
+    if len(hosts) != 1 and (hosts or version == "1.1"):
+        raise UnreadableRequestError("A request has one header Host.")
+    if hosts and not _is_host(hosts[0]):
+        raise UnreadableRequestError("The header Host names no host.")
+
+
+def target(url: bytes, method: str) -> bytes:
+    """Return path and query of a request's target (RFC 9112, section 3.2)."""
+    if method == "CONNECT":
+        raise UnknownMethodError("The service connects nobody to another.")
+    if not url.startswith(b"/"):
+        if absolute := ORIGIN.match(url):
+            url = url[absolute.end() :]
+            url = url if url.startswith(b"/") else b"/" + url
+        elif url != b"*" or method != "OPTIONS":
+            raise UnreadableRequestError("The request has no target that can be read.")
+    if b"#" in url:
+        raise UnreadableRequestError("The target of a request has no fragment.")
+    return url
+
+
+def body_length(headers: Headers, version: str) -> int:
+    """Return how many bytes of body the head announces: the most of one in chunks."""
+    length = 0
+    for name, value in headers:
+        if name == b"content-length":
+            length = int(value)
+        elif name == b"transfer-encoding":
+            if version == "1.0":
+                raise UnreadableRequestError("HTTP/1.0 has no Transfer-Encoding.")
+            if value.lower() != b"chunked":
+                raise UnknownTransferCodingError("The service decodes chunked bodies alone.")
+            length = LARGE_BODY_MAX
+    return length
+
+
+def unreadable() -> UnreadableRequestError:
+    return UnreadableRequestError("This is no request of HTTP/1.1 that can be read.")
+
+
+def unknown_method(data: bytes) -> ShopError:
+    """Return what is wrong with a method that the parser does not know: whether it can be one."""
+    if LINE.search(data):
+        return UnknownMethodError("The service knows no such method.")
+    return unreadable()
+
+
+@lru_cache(maxsize=1024)
+def _is_host(value: bytes) -> bool:
+    return HOST.fullmatch(value) is not None

@@ -1,0 +1,193 @@
+"""How requests are parsed: within limits, and no further than what can be carried out now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from shop.config import LARGE_BODY_MAX
+from shop.problems import (
+    AddressTooLongError,
+    BodyTooLargeError,
+    HeadersTooLargeError,
+    ShopError,
+)
+
+from . import head
+from .bodies import Bodies
+from .cycle import Cycle
+from .limits import AHEAD, DRAINED_MAX, FRAMED_MAX, HEAD_MAX, PIECE
+
+if TYPE_CHECKING:
+    from .limits import Limits
+
+
+class IgnoredError(Exception):
+    """What comes is no request any more: the connection ends when the last is answered."""
+
+
+class Parsing(HttpToolsProtocol):
+    """The requests of one connection, in the order in which they came."""
+
+    limits: Limits  # of the worker, which sets them
+    bodies: ClassVar = Bodies()
+    cycle: Cycle  # the last
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._unparsed = b""  # waits until the requests before it are answered
+        self._under_way: deque[Cycle] = deque()  # whose heads have come: the first is answered
+        self._in_head = self._in_body = False
+        self._came = 0  # bytes of the head, or of the body with its framing; less than a piece more
+        self._wrong: ShopError | None = None  # with what is being read: nothing after it is
+        self._is_parsing = self._is_closing = False
+
+    # What a connection does with them.
+
+    def _refuse(self, error: ShopError) -> None:
+        raise NotImplementedError
+
+    def give_up(self) -> None:
+        raise NotImplementedError
+
+    def _begin(self, cycle: Cycle) -> None:
+        raise NotImplementedError
+
+    def _go_on(self) -> None:
+        raise NotImplementedError
+
+    def _wait_for_client(self) -> None:
+        raise NotImplementedError
+
+    def _parse(self) -> None:
+        """Parse what has come, as long as no request waits for another to be answered."""
+        if self._is_parsing:
+            return
+        self._is_parsing = True
+        while self._unparsed and len(self._under_way) < AHEAD and not self._is_over:
+            piece, self._unparsed = self._unparsed[:PIECE], self._unparsed[PIECE:]
+            self._parse_piece(piece)
+        self._is_parsing = False
+        if self._unparsed and not self._is_closing:
+            self.flow.pause_reading()
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing that comes is a request any more."""
+        is_last = self.cycle is not None and not self.cycle.keep_alive and not self._in_body
+        return is_last or self._wrong is not None or self._is_closing
+
+    def _parse_piece(self, piece: bytes) -> None:
+        in_head, in_body = self._in_head, self._in_body
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as upgrade:  # which is not done: it is HTTP/1.1
+            self._unparsed = piece[upgrade.args[0] :] + self._unparsed
+        except httptools.HttpParserInvalidMethodError:
+            self._refuse(head.unknown_method(piece))
+        except httptools.HttpParserCallbackError as error:
+            self._refuse_for(error.__context__)
+        except httptools.HttpParserError:
+            self._refuse(head.unreadable())
+        else:
+            self._count(len(piece), in_head=in_head, in_body=in_body)
+
+    def _refuse_for(self, error: BaseException | None) -> None:
+        """Refuse a request for an error that was raised in a call of the parser."""
+        if isinstance(error, ShopError):
+            self._refuse(error)
+        elif not isinstance(error, IgnoredError):
+            self.logger.error("Unexpected error in a request", exc_info=error)
+            self._refuse(head.unreadable())
+
+    def _count(self, count: int, *, in_head: bool, in_body: bool) -> None:
+        """Bound what is read of a head or a body which a piece of so many bytes was a part of."""
+        if self._in_head and in_head:
+            self._came += count
+            if self._came > HEAD_MAX:
+                self._refuse(_head_too_large())
+        elif self._in_body and in_body:
+            self._came += count
+            if self._came > FRAMED_MAX:
+                limit = LARGE_BODY_MAX
+                self._refuse(BodyTooLargeError(f"The body may have {limit} bytes.", limit=limit))
+            elif not self.cycle.response_complete:
+                self.bodies.add(self, count)
+
+    # What the parser finds. An exception in one of these ends the parsing: see `_refuse_for`.
+
+    def on_message_begin(self) -> None:
+        if self._is_over:
+            raise IgnoredError
+        super().on_message_begin()
+        self._in_head, self._came = True, 0
+        if not self._under_way:
+            self._wait_for_client()
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+        if len(self.url) > self.limits.line:
+            limit = self.limits.line
+            raise AddressTooLongError(f"The address may have {limit} bytes.", limit=limit)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            return  # a trailer, which nobody reads
+        super().on_header(name, value.rstrip(b" \t"))
+        limits = self.limits
+        if len(self.headers) > limits.fields or len(name) + len(value) > limits.field:
+            raise _head_too_large()
+
+    def on_headers_complete(self) -> None:
+        self.cycle = cycle = self._new_cycle()
+        self._in_head, self._in_body, self._came = False, cycle.more_body, 0
+        self._under_way.append(cycle)
+        if len(self._under_way) == 1:
+            self._begin(cycle)
+        else:
+            self.flow.pause_reading()  # until those before it are answered
+
+    def _new_cycle(self) -> Cycle:
+        """Return the request that a head is of. Raises ShopError."""
+        scope: Any = self.scope
+        scope["method"] = method = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version = self.parser.get_http_version()
+        head.check_version(version)
+        head.check_host(self.headers, version)
+        raw_path, _, scope["query_string"] = head.target(self.url, method).partition(b"?")
+        scope["raw_path"], scope["path"] = raw_path, raw_path.decode("latin-1")
+        length = head.body_length(self.headers, version)
+        cycle = Cycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=[],
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue and version == "1.1",
+            keep_alive=version == "1.1" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        cycle.length, cycle.more_body = length, length > 0
+        cycle.may_drain = length <= DRAINED_MAX and not cycle.waiting_for_100_continue
+        return cycle
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        self.bodies.end(self)
+        if self.cycle.response_complete:  # ahead of the end of its body
+            self._go_on()
+            return
+        super().on_message_complete()
+        if self._under_way[0] is self.cycle:
+            self._wait_for_client()
+
+
+def _head_too_large() -> HeadersTooLargeError:
+    return HeadersTooLargeError("The request has too many or too long headers.", limit=HEAD_MAX)
