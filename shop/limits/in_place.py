@@ -71,7 +71,7 @@ local function charge(key, name, text, head, notes, used, cost, newest, cell, fr
   if from then
     changed = format('%07d%s%016d:%s %s%03d%03d:0000000 %016d', used,
       sub(text, #name + 9, notes - 1), cell, cost, sub(text, notes + 25, notes + 34),
-      from, newest, first)
+      from, newest, first % 1e15)
   else
     changed = format('%07d', used) .. sub(text, #name + 9, notes + 16) .. cost
   end
@@ -104,6 +104,7 @@ local function decide(i, passes)
   if not (used and newest_cell and before and from and newest and first) then
     return
   end
+  first = first + now - now % 1e15
   local period, entries = seconds * {SECOND}, head + notes + 74
   local cell = floor(now / (period / {CELLS}))
   local joins = newest_cell == cell

@@ -145,7 +145,7 @@ local function write_notes(p, length)
   local first, last = tonumber(sub(p.log, 1, 16)) or 0, tonumber(sub(p.log, -25, -10)) or 0
   return format('%016d:%07d 0%06d%03d%03d%03d:0000000 %016d:0000000 ',
     floor(last / (p.period / {CELLS})), tonumber(sub(p.log, -8, -2)) or 0,
-    length, n + p.room, 0, n - 1, first)
+    length, n + p.room, 0, n - 1, first % 1e15)
 end
 
 -- A line that was there before gets notes, and room for entries to come, which have the time 999…

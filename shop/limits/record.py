@@ -15,15 +15,16 @@ From its second writing on a line has notes before its entries, and room after t
 written in place (`in_place.py`). They have the form of entries, for whoever reads a line as a list
 of these: notes and room cost nothing now.
 
-    0000002992434873:0000003 0000512012004009:0000000 1795460923155123:0000000 …
+    0000002992434873:0000003 0000512012004009:0000000 0795460923155123:0000000 …
     … 9999999999999999:0000000
 
 The notes are: the hundredth that the newest entry is in, and its cost; the length of the record in
 bytes, how many entries have room in the line, and the places of the oldest and the newest, from 0,
-in 6, 3, 3 and 3 digits; the time of the oldest. The times of notes but the last are long ago, so
-that they have ended. Those of the room are to come: a script of the version before, which takes
-that for a clock that was set back, then puts the entries in order and adds them up anew. It needs
-at least one. What was dropped stays before the oldest entry until the record is written anew.
+in 6, 3, 3 and 3 digits; the time of the oldest, without its first digit. The times of notes are
+long ago, so that they have ended. Those of the room are to come: a script of the version before,
+which takes that for a clock that was set back, then puts the entries in order and adds them up
+anew. It needs at least one. What was dropped stays before the oldest entry until the record is
+written anew.
 Notes are not believed if the length of the record is another: somebody has changed it.
 """
 
