@@ -34,11 +34,13 @@ if used == 1 then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
 local found = used <= tonumber(ARGV[1]) and redis.call('GET', KEYS[2])
 return {used, redis.call('TTL', KEYS[1]), found}
 """
-PRODUCT = "SELECT * FROM products WHERE id = $1"
-PAGE = "SELECT * FROM products ORDER BY id OFFSET $1 LIMIT $2"
-CHANGE = """
-UPDATE products SET stock = $1, updated_at = clock_timestamp() WHERE id = $2 RETURNING *
-"""
+# The other columns are what the service finds products by.
+SHOWN = "id,name,description,sku,price,currency,stock,category_id,active,created_at,updated_at"
+PRODUCT = f"SELECT {SHOWN} FROM products WHERE id = $1"  # noqa: S608  (all of it is in this file)
+PAGE = f"SELECT {SHOWN} FROM products ORDER BY id OFFSET $1 LIMIT $2"  # noqa: S608  (the same)
+CHANGE = f"""
+UPDATE products SET stock = $1, updated_at = clock_timestamp() WHERE id = $2 RETURNING {SHOWN}
+"""  # noqa: S608  (the same)
 
 store = aioredis.from_url(os.environ["REDIS_URL"], socket_timeout=1, socket_connect_timeout=1)
 
