@@ -1,23 +1,18 @@
-"""How a request that uses the database is carried out: in its place, and once more if undone."""
+"""How a request that uses the database is carried out: once more if nothing was done."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flask import Flask, g, has_app_context, request
+from flask import Flask, g, has_app_context
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from .failures import UNDONE, sqlstate
-from .writers import Writers
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
-
-
-SAFE = {"GET", "HEAD", "OPTIONS"}  # methods that write nothing (RFC 9110, section 9.2.1)
 
 
 @event.listens_for(Session, "after_commit")
@@ -33,15 +28,7 @@ class RetryingFlask(Flask):
     taking locks. What has been committed is not done twice: then the error stays one.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._writers = Writers()
-
     def dispatch_request(self) -> ResponseReturnValue:
-        with nullcontext() if request.method in SAFE else self._writers.place():
-            return self._dispatch()
-
-    def _dispatch(self) -> ResponseReturnValue:
         g.has_committed = False
         try:
             return super().dispatch_request()

@@ -10,17 +10,17 @@ import orjson
 from werkzeug.exceptions import HTTPException
 
 from shop import answers
-from shop.config import BODY_MAX, PATH_SHOWN, THREADS
+from shop.config import BODY_MAX, PATH_SHOWN
 from shop.cors import CrossOrigin
 from shop.facts import ENVIRONMENT
 from shop.keys.caller import way_here
 from shop.logs import PROBES
 from shop.ops import probes
-from shop.problems import InternalError, OverloadedError
+from shop.problems import DatabaseBusyError, InternalError, OverloadedError
 
 from .arrival import Arrival, closed, tell
 from .hits import PASSED, Hits
-from .threads import QueueFullError, Threads, call, environment
+from .threads import Threads, environment
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("shop.edge")
 
-OVERLOADED = "Too many requests wait already; nothing was done."
 FAULT = "The service made an error; it is logged."
 READ_METHODS = {"GET", "HEAD"}
 
@@ -57,7 +56,7 @@ class Edge:
         self._doctor: Doctor = app.extensions["shop.health"]
         self._way = way_here(settings)
         self._cross_origin = CrossOrigin(settings.cors_origins)
-        self._threads = Threads(THREADS, settings.request_queue)
+        self._threads = Threads(settings)
         self.is_leaving = False  # and so not ready for new requests
 
     def start(self) -> None:
@@ -107,17 +106,19 @@ class Edge:
 
     async def _pass_on(self, arrival: Arrival, receive: Receive) -> Answer:
         """Have Flask answer, in a thread, when the body is there."""
-        body = await self._read_body(arrival, receive)
-        environ = environment(arrival.scope, arrival.headers, body)
-        environ[ENVIRONMENT] = arrival.known
         try:
-            answer: Answer = await self._threads.run(call, self._flask.wsgi_app, environ)
-        except QueueFullError:
-            return self._fail(arrival, OverloadedError(OVERLOADED))
+            self._threads.check(arrival.method)  # a body that is refused is not asked for
+            body = await self._read_body(arrival, receive)
+            environ = environment(arrival.scope, arrival.headers, body)
+            environ[ENVIRONMENT] = arrival.known
+            return await self._threads.answer(self._flask.wsgi_app, environ)
+        except (OverloadedError, DatabaseBusyError) as error:
+            return self._fail(arrival, error)
+        except DisconnectedError:
+            raise
         except Exception:
             logger.exception("Unexpected error around Flask", extra=arrival.in_log)
             return self._fail(arrival, InternalError(FAULT))
-        return answer
 
     async def _read_body(self, arrival: Arrival, receive: Receive) -> bytes:
         """Return the body; nothing of one that is longer than its route takes: Flask refuses it."""

@@ -15,9 +15,8 @@ PIECE = 8192  # bytes that are parsed at a time, and so bound how many requests 
 AHEAD = 2  # requests of a connection that are known: the one that is answered, and the next
 DRAINED_MAX = LARGE_BODY_MAX  # bytes of a body that nobody wants, read to keep the connection
 FRAMED_MAX = 2 * LARGE_BODY_MAX  # bytes of a body with what frames it: chunks, trailers
-BODY_SECONDS = 10.0  # for the body of a request, and one more for each BODY_RATE bytes
-BODY_RATE = 16_384
-WRITE_SECONDS = 60.0  # in which a client has to read what waits for it
+BODY_RATE = 16_384  # bytes for which a body has a second more than a head
+READING = 6  # times as long as for a head a client has to read what waits for it
 LINGER_SECONDS = 2.0  # without a byte from a client that was told to close, and may still send
 LINGER_MAX = 30.0  # seconds for all that it may still send
 NEVER = float("inf")
@@ -40,7 +39,11 @@ class Limits(NamedTuple):
             settings.head_timeout,
         )
 
+    @property
+    def read_seconds(self) -> float:
+        """How long a client may take to read what was written."""
+        return READING * self.head_seconds
 
-def body_seconds(length: int) -> float:
-    """Return how long a body of so many bytes may take."""
-    return BODY_SECONDS + min(length, LARGE_BODY_MAX) / BODY_RATE
+    def body_seconds(self, length: int) -> float:
+        """Return how long a body of so many bytes may take."""
+        return self.head_seconds + min(length, LARGE_BODY_MAX) / BODY_RATE

@@ -15,8 +15,6 @@ from .limits import (
     LINGER_MAX,
     LINGER_SECONDS,
     NEVER,
-    WRITE_SECONDS,
-    body_seconds,
 )
 from .parsing import Parsing
 
@@ -45,9 +43,9 @@ class Protocol(Parsing):
     def _wait_for_client(self) -> None:
         """Set the deadline of what the client has to do next."""
         if self.flow.write_paused:
-            self._wait(WRITE_SECONDS)
+            self._wait(self.limits.read_seconds)
         elif self._in_body and (not self._under_way or self._under_way[0] is self.cycle):
-            self._wait(body_seconds(self.cycle.length))
+            self._wait(self.limits.body_seconds(self.cycle.length))
         elif self._under_way:
             self.deadline = NEVER  # what a request needs is up to the application
         else:
@@ -180,11 +178,13 @@ class Protocol(Parsing):
 
     def _linger(self) -> None:
         """Give the client more time to read its answer, and to end the connection itself."""
-        seconds = WRITE_SECONDS if self.transport.get_write_buffer_size() else LINGER_SECONDS
+        seconds = (
+            self.limits.read_seconds if self.transport.get_write_buffer_size() else LINGER_SECONDS
+        )
         self.deadline = min(self.loop.time() + seconds, self._closes_by)
 
     def _close(self) -> None:
         """Close when what was written is read."""
         self._is_closing = True
         self.transport.close()
-        self._wait(WRITE_SECONDS)
+        self._wait(self.limits.read_seconds)

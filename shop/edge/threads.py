@@ -11,47 +11,52 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from shop.answers import Answer
-from shop.prometheus import Gauge
+from shop.config import THREADS
+
+from .places import Places, WritePlaces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
-WAITING = Gauge(
-    "shop_requests_waiting",
-    "Requests that wait for a thread of their worker.",
-    multiprocess_mode="livesum",
-)
+    from shop.config import Settings
+
+SAFE = {"GET", "HEAD", "OPTIONS"}  # methods that write nothing (RFC 9110, section 9.2.1)
+BODILESS = {"204", "304"}
+WAITED = 0.5  # of DATABASE_LOCK_TIMEOUT, until writes that do not get on count as held up
 OF_CONTENT = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 
 
-class QueueFullError(Exception):
-    """As many requests wait for a thread as may wait."""
-
-
 class Threads:
-    def __init__(self, threads: int, queue: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
-        self._threads, self._most = threads, threads + queue
-        self._under_way = 0
+    """The threads of a worker. Writes have all of them but one at most: that is left to reads."""
 
-    async def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what `work` returns in a thread. Raises QueueFullError."""
-        if self._under_way >= self._most:
-            raise QueueFullError
-        self._count(1)
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
-        finally:
-            self._count(-1)
+    def __init__(self, settings: Settings) -> None:
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+        patience = settings.database_lock_timeout / 1000 * WAITED
+        self._reads = Places(THREADS, settings.request_queue)
+        self._writes = WritePlaces(THREADS - 1, settings.request_queue, patience)
 
-    def _count(self, more: int) -> None:
-        before = max(0, self._under_way - self._threads)
-        self._under_way += more
-        waiting = max(0, self._under_way - self._threads)
-        if waiting != before:
-            WAITING.set(waiting)
+    def check(self, method: str) -> None:
+        """Raise OverloadedError or DatabaseBusyError if a request would be refused now."""
+        (self._reads if method in SAFE else self._writes).check()
+
+    async def answer(self, application: WSGIApplication, environ: WSGIEnvironment) -> Answer:
+        """Return what a WSGI application answers, when there is a thread for it.
+
+        Raises OverloadedError, and of a write DatabaseBusyError.
+        """
+        if environ["REQUEST_METHOD"] in SAFE:
+            async with self._reads.place():
+                return await self._run(application, environ)
+        async with self._writes.place():
+            answer = await self._run(application, environ)
+            self._writes.note(got_on=answer.status < HTTPStatus.INTERNAL_SERVER_ERROR)
+            return answer
+
+    async def _run(self, application: WSGIApplication, environ: WSGIEnvironment) -> Answer:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, call, application, environ)
 
     def stop(self) -> None:
         self._pool.shutdown(wait=False)
@@ -73,6 +78,9 @@ def call(application: WSGIApplication, environ: WSGIEnvironment) -> Answer:
         if close := getattr(parts, "close", None):
             close()
     status, headers = told
+    has_body = environ["REQUEST_METHOD"] != "HEAD" and status[:3] not in BODILESS
+    if has_body and not any(name.lower() == "content-length" for name, _ in headers):
+        headers.append(("Content-Length", str(sum(map(len, body)))))
     return Answer(HTTPStatus(int(status[:3])), headers, b"".join(body))
 
 
