@@ -18,6 +18,8 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 from gunicorn.glogging import Logger
 
 from shop.config import Settings
+from shop.edge import siblings
+from shop.edge.siblings import State
 from shop.environment import SettingError
 from shop.extensions import cache
 from shop.logs import logging_config, tell_dropped
@@ -35,7 +37,7 @@ bind = f"0.0.0.0:{settings.port}"  # --bind says otherwise
 workers = settings.web_concurrency
 worker_class = "shop.edge.worker.Worker"
 timeout = 30  # seconds without a sign of life, then a worker is replaced
-graceful_timeout = 30  # seconds for the requests under way at SIGTERM
+graceful_timeout = 30 + settings.drain_seconds  # for the requests under way at SIGTERM
 keepalive = 75  # seconds: longer than balancers keep a connection that nobody uses
 control_socket_disable = True
 # No header of a request says by which scheme, address or path it came; the service itself reads
@@ -71,6 +73,10 @@ def on_starting(server: Any) -> None:
         server.log.info(remark)
 
 
+def pre_fork(_server: Any, worker: Any) -> None:
+    siblings.note(worker.age, State.STARTING)
+
+
 def post_worker_init(worker: Any) -> None:
     cache.watch(worker.wsgi)
     # What the application is made of stays until the end. To look through it for garbage takes
@@ -80,4 +86,5 @@ def post_worker_init(worker: Any) -> None:
 
 
 def child_exit(_server: Any, worker: Any) -> None:
+    siblings.note(worker.age, State.GONE)
     merge_counts(worker.pid)

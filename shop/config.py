@@ -125,6 +125,7 @@ class Settings:
     web_concurrency: int  # worker processes
     request_queue: int  # requests of a worker that may wait for a thread
     head_timeout: int  # seconds that the head of a request may take to arrive
+    drain_seconds: int  # in which a worker that ends still answers what comes
     log_level: str
     service_links: frozenset[str]  # names that Kubernetes has set, and that count as not set
 
@@ -184,6 +185,7 @@ class Settings:
             web_concurrency=read.number("WEB_CONCURRENCY", os.cpu_count() or 1, 1, 256),
             request_queue=read.number("REQUEST_QUEUE", 64, 0, 10_000),
             head_timeout=read.number("HEAD_TIMEOUT", 10, 1, 600),
+            drain_seconds=read.number("DRAIN_SECONDS", 2, 0, 120),
             log_level=read.choice(
                 "LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
             ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import flask_migrate
 import inprocess
+import psycopg2
 import pytest
 import redis
 import requests
@@ -148,12 +150,36 @@ class Service:
         self.program = program
         self.log = log
 
+    @property
+    def master(self) -> int:
+        """The process id of gunicorn, which is the child of its guard."""
+        [process] = _children(self.program.pid)
+        return process
+
+    def workers(self) -> set[int]:
+        return _children(self.master)
+
+    def await_replaced(self, old: set[int]) -> None:
+        """Wait until as many other workers are there as these, which are gone."""
+
+        def are_replaced() -> bool:
+            now = self.workers()
+            return len(now) == len(old) and not now & old
+
+        await_true(are_replaced, self.log)
+
     def get(self, path: str, **options: Any) -> requests.Response:
         return requests.get(self.url + path, timeout=120, **options)
 
     def write(self, method: str, path: str, **fields: Any) -> requests.Response:
         headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
         return requests.request(method, self.url + path, json=fields, headers=headers, timeout=120)
+
+
+def _children(process: int) -> set[int]:
+    command = ["pgrep", "-P", str(process)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return {int(one) for one in found.stdout.split()}
 
 
 class Relay:
@@ -351,6 +377,7 @@ def settings(postgres: Postgres, redis_server: Redis) -> dict[str, str]:
         "DATABASE_STATEMENT_TIMEOUT": "60000",
         "METRICS_OPEN": "true",
         "WEB_CONCURRENCY": "2",
+        "DRAIN_SECONDS": "0",
         "LOG_LEVEL": "DEBUG",
     }
 
@@ -511,3 +538,12 @@ def await_true(condition: Callable[[], Any], what: object = "", seconds: float =
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.02)
+
+
+def waits_for_a_lock(postgres: Postgres) -> bool:
+    """Tell whether a transaction waits for another."""
+    with psycopg2.connect(postgres.url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        [waiting] = cursor.fetchone() or [0]
+    connection.close()
+    return bool(waiting)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
-from conftest import ADMIN_KEY, ROOT, await_true
+from conftest import ADMIN_KEY, ROOT, await_true, waits_for_a_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +114,7 @@ def test_a_request_under_way_at_sigterm_is_answered(
 
         request = threading.Thread(target=write)
         request.start()
-        await_true(lambda: _waits_for_a_lock(postgres), "the write waits")
+        await_true(lambda: waits_for_a_lock(postgres), "the write waits")
         stopping = threading.Thread(target=service.program.stop)
         stopping.start()
         await_true(lambda: "Handling signal: term" in service.log.read_text(), "SIGTERM arrives")
@@ -125,14 +125,6 @@ def test_a_request_under_way_at_sigterm_is_answered(
     assert statuses == [200]
     assert service.program.ended() == 0
     assert a_shop.get("/products/1").get_json()["stock"] == 41 != product["stock"]
-
-
-def _waits_for_a_lock(postgres: Postgres) -> bool:
-    with psycopg2.connect(postgres.url) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-        [waiting] = cursor.fetchone() or [0]
-    connection.close()
-    return bool(waiting)
 
 
 def chunked(service: Service, chunks: list[bytes]) -> bytes:

@@ -34,6 +34,7 @@ class Parsing(HttpToolsProtocol):
     """The requests of one connection, in the order in which they came."""
 
     limits: Limits  # of the worker, which sets them
+    is_leaving = False  # the worker, so that each answer is the last of its connection
     bodies: ClassVar = Bodies()
     cycle: Cycle  # the last
 
@@ -161,6 +162,7 @@ class Parsing(HttpToolsProtocol):
         raw_path, _, scope["query_string"] = head.target(self.url, method).partition(b"?")
         scope["raw_path"], scope["path"] = raw_path, raw_path.decode("latin-1")
         length = head.body_length(self.headers, version)
+        may_keep_alive = version == "1.1" and not self.is_leaving
         cycle = Cycle(
             scope=scope,
             transport=self.transport,
@@ -171,7 +173,7 @@ class Parsing(HttpToolsProtocol):
             default_headers=[],
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue and version == "1.1",
-            keep_alive=version == "1.1" and self.parser.should_keep_alive(),
+            keep_alive=may_keep_alive and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
         cycle.length, cycle.more_body = length, length > 0

@@ -68,13 +68,21 @@ class Protocol(Parsing):
         self._refuse(OverloadedError("Too many bodies arrive at once; nothing was done."))
 
     def shutdown(self) -> None:
-        """Serve what is under way, and no more."""
+        """Answer what is under way, or comes before the worker closes, and no more."""
         if self._under_way:
             self.cycle.keep_alive = False  # of the last
-        elif self._in_body:
-            self._end()
-        else:
-            self.transport.close()
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether no request is under way, or has begun to arrive."""
+        is_reading = self._in_head or self._in_body or self._unparsed
+        return not (self._under_way or is_reading or self._is_closing)
+
+    @property
+    def descriptor(self) -> int:
+        """The socket's."""
+        number: int = self.transport.get_extra_info("socket").fileno()
+        return number
 
     # What happens on the socket.
 

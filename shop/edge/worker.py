@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import logging
+import os
+import signal
 import sys
-from typing import TYPE_CHECKING, Any
 
 from gunicorn.arbiter import Arbiter
-from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 
 from .application import Edge
+from .ends import EdgeServer
 from .limits import Limits
 from .protocol import Protocol
 
-if TYPE_CHECKING:
-    import socket
-
-SWEEP_SECONDS = 0.5  # between two looks for connections whose deadline has passed
+logger = logging.getLogger("shop.edge")
 
 
 class Worker(UvicornWorker):  # type: ignore[misc]
@@ -31,42 +31,26 @@ class Worker(UvicornWorker):  # type: ignore[misc]
         "proxy_headers": False,
         "server_header": False,
         "date_header": False,
+        "callback_notify": None,  # it is silent while the worker ends
     }
 
     async def _serve(self) -> None:
         edge = Edge(self.wsgi)
         Protocol.limits = Limits.of(self.cfg, self.wsgi.config["SETTINGS"])
         self.config.app = edge
-        server = EdgeServer(self.config, edge)
-        self._install_sigquit_handler()
+        server = EdgeServer(self, edge)
+        asyncio.get_running_loop().add_signal_handler(
+            signal.SIGQUIT, server.handle_exit, signal.SIGQUIT, None
+        )
         await server.serve(sockets=self.sockets)
         if not server.started:
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
+        if left := len(server.server_state.tasks):
+            _exit_without(left)
 
 
-class EdgeServer(Server):
-    def __init__(self, config: Any, edge: Edge) -> None:
-        super().__init__(config)
-        self._edge = edge
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._edge.start()
-        self._sweeping = asyncio.create_task(self._sweep())
-        await super().startup(sockets)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._edge.is_leaving = True
-        await super().shutdown(sockets)
-        self._sweeping.cancel()
-        self._edge.stop()
-        self._captured_signals.clear()  # it ends of itself, and not by the signal
-
-    async def _sweep(self) -> None:
-        """End the connections whose deadline has passed."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            now = loop.time()
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, Protocol) and connection.deadline < now:
-                    connection.expire()
+def _exit_without(requests: int) -> None:
+    """End now: an orderly exit waits for the threads of requests that have not ended in time."""
+    logger.warning("%d requests were under way and have been given up", requests)
+    atexit._run_exitfuncs()  # noqa: SLF001  (what is logged is written)
+    os._exit(0)

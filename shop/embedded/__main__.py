@@ -145,6 +145,7 @@ def _start(stack: ExitStack, stop: Stop) -> list[Server | Guarded]:
         return children
     _say("starting the service")
     environment.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_counts()))
+    environment.setdefault("DRAIN_SECONDS", "0")  # no balancer has to turn to others
     programs = {
         "gunicorn": ["gunicorn", "wsgi:app", "--bind", f"{HOST}:{port}"],
         "worker": ["flask", "worker"],

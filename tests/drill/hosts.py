@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -32,9 +31,11 @@ if TYPE_CHECKING:
 
 QUOTA = 100
 ASKED = 300
+REFUSED = 30
+LARGE = 200_000  # bytes
 SLOW = 40  # clients, more than there are threads
 FRONTS = pytest.mark.parametrize("front", [nginx, haproxy], ids=["nginx", "haproxy"])
-BEHIND = {"TRUSTED_PROXIES": "1", "WEB_CONCURRENCY": "1"}
+BEHIND = {"TRUSTED_PROXIES": "1", "WEB_CONCURRENCY": "1", "DRAIN_SECONDS": "2"}
 
 
 @pytest.fixture
@@ -53,10 +54,15 @@ def proxy(
 
 def kill(service: Service) -> None:
     """End a host as a loss of power does."""
-    guard = str(service.program.pid)
-    found = subprocess.run(["pgrep", "-P", guard], capture_output=True, text=True, check=True)
-    os.killpg(int(found.stdout), signal.SIGKILL)
+    os.killpg(service.master, signal.SIGKILL)
     service.program.stop()
+
+
+def reload(service: Service) -> None:
+    """Replace the workers, and wait until the old ones are gone."""
+    old = service.workers()
+    os.kill(service.master, signal.SIGHUP)
+    service.await_replaced(old)
 
 
 @FRONTS
@@ -85,6 +91,66 @@ def test_hosts_restarted_one_by_one(
             one.await_well()
     assert one.saw.stale == []
     assert not [what for what in one.saw.failed if what.startswith("GET")]
+
+
+@FRONTS
+def test_hosts_reloaded_one_by_one(
+    proxy: Proxy, ports: list[int], serve: Serve, load: Loads
+) -> None:
+    services = [serve(port=port, **BEHIND) for port in ports]
+    one = load([proxy.url])
+    with one:
+        for service in services:
+            reload(service)
+            one.await_well()
+    assert not one.saw.failed
+    assert one.saw.stale == []
+
+
+def test_host_reloaded_without_a_proxy(serve: Serve, load: Loads) -> None:
+    service = serve(**BEHIND)
+    one = load([service.url])
+    with one:
+        reload(service)
+        one.await_well()
+    assert not one.saw.failed
+    assert one.saw.stale == []
+
+
+@FRONTS
+def test_workers_replaced_after_requests(
+    proxy: Proxy, ports: list[int], serve: Serve, load: Loads
+) -> None:
+    options = f"--max-requests {ASKED} --max-requests-jitter {ASKED}"
+    services = [serve(port=port, GUNICORN_CMD_ARGS=options, **BEHIND) for port in ports]
+    first = [service.workers() for service in services]
+    one = load([proxy.url])
+    with one:
+        for service, old in zip(services, first, strict=True):
+            service.await_replaced(old)
+        one.await_well()
+    assert not one.saw.failed
+    assert one.saw.stale == []
+
+
+@FRONTS
+def test_refused_bodies_cost_others_nothing(
+    proxy: Proxy, ports: list[int], serve: Serve, load: Loads
+) -> None:
+    """Each is refused before it is read, on a connection that the proxy goes on to use."""
+    for port in ports:
+        serve(port=port, **BEHIND)
+    one = load([proxy.url])
+    with one:
+        for _ in range(REFUSED):
+            refused = requests.post(f"{proxy.url}/orders/1/pay", data=b"x" * LARGE, timeout=60)
+            assert refused.status_code in {
+                HTTPStatus.UNAUTHORIZED,
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            }
+        one.await_well()
+    assert not one.saw.failed
+    assert one.saw.stale == []
 
 
 @FRONTS

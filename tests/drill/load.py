@@ -7,6 +7,7 @@
 
 The writer counts a product's stock up, and notes what it is about to write and what has been
 acknowledged. A read that shows less than what had been acknowledged when it began is stale.
+Half of the readers keep their connections, the others make one for each request.
 """
 
 from __future__ import annotations
@@ -187,8 +188,11 @@ class Load:
         paths = cycle(PATHS[number % len(PATHS) :] + PATHS[: number % len(PATHS)])
         while not self._stop.wait(PAUSE):
             path, floors, began = next(paths), dict(self._done), time.monotonic()
-            status, document, outcome = next(clients).request("GET", path)
+            client = next(clients)
+            status, document, outcome = client.request("GET", path)
             took = time.monotonic() - began
+            if number % 2:
+                client.close()
             with self._lock:
                 self.saw.reads += 1
                 self.saw.longest = max(self.saw.longest, took)

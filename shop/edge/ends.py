@@ -1,0 +1,163 @@
+"""How a worker begins and ends to serve, without a request that is lost.
+
+A worker that is to end leaves in three steps. For half of DRAIN_SECONDS it goes on as before, but
+each answer says `Connection: close`, and it is not ready, so that balancers turn to others. Then it
+accepts nothing more, and answers for the other half what comes on the connections that there are:
+a client may have sent a request when it had not read yet that the connection ends (RFC 9112,
+section 9.6). Then it closes those that are idle, and waits for the requests under way.
+
+Before all that it waits for workers that are starting: after SIGHUP gunicorn asks the old ones to
+end as soon as it has forked the new ones, which have the application still to import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.server import Server
+
+from . import siblings
+from .protocol import Protocol
+from .siblings import State
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
+
+    from .application import Edge
+
+SWEEP_SECONDS = 0.5  # between two looks for connections whose deadline has passed
+LOOK_SECONDS = 0.05  # between two looks at what is left to end
+MARGIN_SECONDS = 1.0  # of gunicorn's `graceful_timeout`, after which it kills
+
+
+class EdgeServer(Server):
+    def __init__(self, worker: Any, edge: Edge) -> None:
+        super().__init__(worker.config)
+        self._worker = worker
+        self._edge = edge
+        self._drain_seconds: int = worker.wsgi.config["SETTINGS"].drain_seconds
+        self._patience: float = worker.cfg.graceful_timeout
+        self._asked_at: float | None = None  # to end
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._edge.start()
+        self._sweeping = asyncio.create_task(self._sweep())
+        await super().startup(sockets)
+        siblings.note(self._worker.age, State.SERVING)
+
+    async def _sweep(self) -> None:
+        """Show gunicorn that the loop runs, and end connections whose deadline has passed."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._worker.notify()
+            now = loop.time()
+            for connection in self._connections():
+                if connection.deadline < now:
+                    connection.expire()
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    def _connections(self) -> list[Protocol]:
+        return [one for one in self.server_state.connections if isinstance(one, Protocol)]
+
+    # Signals and other reasons to end.
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """SIGTERM asks to end in order, SIGINT and SIGQUIT to end at once."""
+        self.should_exit = True
+        self.force_exit = self.force_exit or sig != signal.SIGTERM
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell whether to end."""
+        is_asked = await super().on_tick(counter)
+        if self.force_exit or os.getppid() != self._worker.ppid or not self._worker.alive:
+            return True
+        return is_asked and not self._has_successor_to_await()
+
+    def _has_successor_to_await(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        self._asked_at = self._asked_at or now
+        return siblings.is_any(State.STARTING) and now < self._asked_at + self._patience
+
+    # The end.
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        siblings.note(self._worker.age, State.LEAVING)
+        ends = asyncio.get_running_loop().time() + max(0.0, self._patience - MARGIN_SECONDS)
+        Protocol.is_leaving = True
+        for connection in self._connections():
+            connection.shutdown()
+        await self._go_on(self._drain_seconds / 2, ends)
+        await self._stop_accepting(sockets or [])
+        await self._go_on(self._drain_seconds / 2, ends)
+        await self._end_all(ends)
+        self._sweeping.cancel()
+        self._edge.stop()
+
+    async def _go_on(self, seconds: float, ends: float) -> None:
+        """Serve for so many seconds, unless all has to end before."""
+        loop = asyncio.get_running_loop()
+        until = min(loop.time() + seconds, ends)
+        while loop.time() < until and not self.force_exit:
+            # While another serves, the host is ready, whichever worker is asked.
+            self._edge.is_leaving = not siblings.is_any(State.SERVING)
+            await asyncio.sleep(min(LOOK_SECONDS, seconds))
+
+    async def _stop_accepting(self, sockets: Sequence[socket.socket]) -> None:
+        """Close the listening sockets, but serve the clients that wait in their queues.
+
+        The loop accepts at its next turn who has come by then; who comes later would be reset.
+        """
+        copies = [one.dup() for one in sockets]
+        for server in self.servers:
+            server.close()
+        for one in sockets:
+            one.close()
+        waiting = [client for copy in copies for client in _accept_all(copy)]
+        for one in copies:
+            one.close()
+        await asyncio.gather(*map(self._connect, waiting))
+
+    async def _connect(self, client: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        make = partial(Protocol, config=self.config, server_state=self.server_state, app_state={})
+        with suppress(OSError):  # it has gone
+            await loop.connect_accepted_socket(make, client, ssl=self.config.ssl)
+
+    async def _end_all(self, ends: float) -> None:
+        """Close idle connections, and wait for the requests under way."""
+        loop, state = asyncio.get_running_loop(), self.server_state
+        while state.connections or state.tasks:
+            if self.force_exit or loop.time() >= ends:
+                for connection in self._connections():
+                    connection.transport.abort()
+                await asyncio.sleep(LOOK_SECONDS)
+                return
+            _close_idle(self._connections())
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
+    """Accept the clients that wait."""
+    listener.settimeout(0)
+    with suppress(BlockingIOError):
+        while True:
+            yield listener.accept()[0]
+
+
+def _close_idle(connections: Sequence[Protocol]) -> None:
+    """Close the connections on which nothing has arrived, also nothing that is still to be read."""
+    idle = {one.descriptor: one for one in connections if one.is_idle}
+    poll = select.poll()
+    for descriptor in idle:
+        poll.register(descriptor, select.POLLIN)
+    arrived = {descriptor for descriptor, _ in poll.poll(0)}
+    for descriptor in idle.keys() - arrived:
+        idle[descriptor].transport.close()
