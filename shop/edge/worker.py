@@ -34,6 +34,11 @@ class Worker(UvicornWorker):  # type: ignore[misc]
         "callback_notify": None,  # it is silent while the worker ends
     }
 
+    def init_signals(self) -> None:
+        super().init_signals()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, lambda *_: os._exit(0))  # until it serves: nothing is lost
+
     async def _serve(self) -> None:
         edge = Edge(self.wsgi)
         Protocol.limits = Limits.of(self.cfg, self.wsgi.config["SETTINGS"])
