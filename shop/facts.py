@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask import has_request_context, request
+from flask import has_app_context, has_request_context, request
 from flask.globals import app_ctx
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Facts:
     usages: Sequence[Usage] = ()
     refused: str | None = None  # by which policies
     outcome: Outcome | None = None  # how the documents were had, the least favourable one
+    failed: Exception | None = None  # why the loop could not have it computed
     reads: list[Reading] | None = None  # what is read, if somebody wants to know
     page: Page | None = None  # what the answer is made of
 
@@ -66,6 +67,14 @@ def facts() -> Facts:
 def _arriving() -> Facts:
     ahead: Facts | None = request.environ.get(ENVIRONMENT)
     return ahead or Facts(sane_id(request.headers.get("X-Request-ID")))
+
+
+def is_request() -> bool:
+    """Tell whether this is a request's work, and no command's or clock's."""
+    if has_request_context():
+        return True
+    known: Facts | None = app_ctx.g.get("facts") if has_app_context() else None
+    return known is not None and known.asked is not None
 
 
 def sane_id(given: str | None) -> str:

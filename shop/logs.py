@@ -11,11 +11,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
-from flask import has_request_context
 from flask.globals import request_ctx
 
 from shop.config import PATH_SHOWN
-from shop.facts import facts
+from shop.facts import facts, is_request
 from shop.keys.caller import caller
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ class RequestFilter(logging.Filter):
     """Put the request's id on every record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if has_request_context():
+        if is_request():
             record.request_id = facts().identifier
         return True
 

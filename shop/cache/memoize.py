@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+from functools import partial
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
@@ -32,6 +33,12 @@ class Reading(NamedTuple):
     keys: Sequence[str]
     documents: Mapping[int, bytes]  # by position, empty for what does not exist
     bounded: bool  # whether they have to be admitted to be stored
+    read: Callable[[], Mapping[int, bytes]]  # reads them again, as the call of the function has
+
+    def again(self) -> list[bytes]:
+        """Return the documents of now."""
+        found = self.read()
+        return [found.get(i, b"") for i in range(len(self.keys))]
 
 
 class Memoized:
@@ -92,7 +99,8 @@ class Memoized:
         reader = Reader(self, generations, keys, compute, bounded=bounded)
         reader.read()
         if (reads := facts().reads) is not None:
-            reads.append(Reading(self, generations, keys, reader.documents, bounded))
+            again = partial(self._read, generations, keys, compute, bounded=bounded)
+            reads.append(Reading(self, generations, keys, reader.documents, bounded, again))
         return reader.documents
 
 

@@ -15,7 +15,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
-from flask import has_request_context
 from psycopg2 import _psycopg
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from sqlalchemy import event
@@ -31,6 +30,7 @@ from shop.config import (
     TRANSACTION_IDLE_SECONDS,
     current_settings,
 )
+from shop.facts import is_request
 
 from .failures import SPOILT
 from .reach import note_places
@@ -103,7 +103,7 @@ def _begins_transaction(cursor: Any) -> bool:
 
 
 def _settings() -> str:
-    if not has_request_context():  # statements of commands may wait for long
+    if not is_request():  # statements of commands may wait for long
         return _settings_of()
     settings = current_settings()
     return _settings_of(settings.database_lock_timeout, settings.database_statement_timeout)

@@ -9,6 +9,8 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from shop.facts import facts
+
 from .failures import UNDONE, sqlstate
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ class RetryingFlask(Flask):
     """
 
     def dispatch_request(self) -> ResponseReturnValue:
+        if error := facts().failed:
+            raise error  # nobody waits for it twice
         g.has_committed = False
         try:
             return super().dispatch_request()

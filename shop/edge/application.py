@@ -52,11 +52,11 @@ class Edge:
     def __init__(self, app: Flask) -> None:
         settings = app.config["SETTINGS"]
         self._flask = app
-        self.hits = Hits(app)
+        self._threads = Threads(settings)
+        self.hits = Hits(app, self._threads)
         self._doctor: Doctor = app.extensions["shop.health"]
         self._way = way_here(settings)
         self._cross_origin = CrossOrigin(settings.cors_origins)
-        self._threads = Threads(settings)
         self.is_leaving = False  # and so not ready for new requests
 
     def start(self) -> None:
@@ -81,12 +81,14 @@ class Edge:
         if arrival.path in PROBES and arrival.method in READ_METHODS:
             return self._own(arrival, await self._probe(arrival))
         try:
-            hit = await self.hits.answer(arrival)
+            read = await self.hits.answer(arrival)
+        except OverloadedError as error:
+            return self._fail(arrival, error)
         except Exception:  # Flask will answer
             logger.exception("Unexpected error ahead of Flask", extra=arrival.in_log)
-            hit = None
-        if hit:
-            return self._own(arrival, hit)
+            read = None
+        if read:
+            return self._own(arrival, read)
         PASSED.inc(self.hits.are_there)
         return await self._pass_on(arrival, receive)
 

@@ -12,9 +12,11 @@ from flask_caching.signals import cache_memoize_hit
 from shop import answers
 from shop.cache import Outcome
 from shop.cache.metrics import reads
+from shop.database.failures import UNDONE, sqlstate
 from shop.extensions import cache
 from shop.limits import record
 from shop.limits.decision import Payers, names, refusing
+from shop.problems import OverloadedError
 from shop.prometheus import Counter
 from shop.redis import RedisUnavailable, redis_connection
 from shop.redis.loop import LoopRedis
@@ -24,6 +26,7 @@ from .addresses import Addresses
 from .arrival import tell
 from .asked import read_request
 from .kept import KEPT_SECONDS, Copy, Kept
+from .misses import compute
 from .script import ANSWER
 
 if TYPE_CHECKING:
@@ -31,19 +34,20 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from shop.answers import Answer
-    from shop.facts import Asked
+    from shop.answers import Answer, Document
+    from shop.facts import Asked, Facts
     from shop.keys.known import Known
     from shop.limits.decision import Charge
 
     from .address import Address
     from .arrival import Arrival
+    from .threads import Threads
 
 cache_logger = logging.getLogger("shop.cache")
 
 REQUESTS = Counter(
     "shop_edge_requests",
-    "Requests by what the edge did: hit, not_modified, refused, or passed on into Flask.",
+    "Requests by what the edge did: hit, not_modified, refused, miss, or passed on into Flask.",
     ["result"],
 )
 ANSWERED = {
@@ -51,12 +55,15 @@ ANSWERED = {
     HTTPStatus.NOT_MODIFIED: REQUESTS.labels("not_modified"),
     HTTPStatus.TOO_MANY_REQUESTS: REQUESTS.labels("refused"),
 }
+MISS = REQUESTS.labels("miss")
 PASSED = REQUESTS.labels("passed")
 NOTHING_TO_READ = ("", 0, 0, 0)  # what ANSWER is told of names where a copy is kept
 
 
 class Hits:
-    def __init__(self, app: Flask) -> None:
+    def __init__(self, app: Flask, threads: Threads) -> None:
+        self._app = app
+        self._threads = threads
         settings = app.config["SETTINGS"]
         self._connection = redis_connection(app)
         self.are_there = (
@@ -136,18 +143,18 @@ class Hits:
                 _, *found = await self._ask(asked, address, payers, (), None) or [[]]
             if not copy and found:
                 copy = self._compose(asked, address, found, heard)
-            if not copy:
+            document = (
+                self._hit(known, copy) if copy else await self._compute(known, asked, address)
+            )
+            if document is None:
                 return None
-            known.outcome = Outcome.HIT
-            answer = answers.read(copy.document, asked.path, asked.if_none_match, Outcome.HIT)
-            for name, count in copy.reads:
-                reads(name, "hit").inc(count)
+            answer = answers.read(document, asked.path, asked.if_none_match, known.outcome)
         known.refused = names(against) or None
         refusing(payers.client, used, enforced=self._enforced)
         if asked.session:
             self._known.note(asked.session, payers.client)
             reads(session_documents.name, "hit").inc()
-        ANSWERED[answer.status].inc()
+        (ANSWERED[answer.status] if against or copy else MISS).inc()
         tell(arrival, answer, payers.client, address.route)
         return answer
 
@@ -183,6 +190,29 @@ class Hits:
         arguments += [session, *reading, *(part for charge in charges for part in charge)]
         answered: list[Any] = await self._redis.evaluate(ANSWER, connection.named(keys), arguments)
         return answered
+
+    def _hit(self, known: Facts, copy: Copy) -> Document:
+        known.outcome = Outcome.HIT
+        for name, count in copy.reads:
+            reads(name, "hit").inc(count)
+        return copy.document
+
+    async def _compute(self, known: Facts, asked: Asked, address: Address) -> Document | None:
+        """Have a thread read what is not cached; None where Flask has to say what is wrong.
+
+        Raises OverloadedError.
+        """
+        try:
+            document: Document | None = await self._threads.read(
+                compute, self._app, known, asked, address
+            )
+        except OverloadedError:
+            raise
+        except Exception as error:  # noqa: BLE001  (it is raised again, where it can be answered)
+            if sqlstate(error) not in UNDONE:
+                known.failed = error
+            return None
+        return document
 
     def _is_whole(self, copy: Copy, epoch: bytes, _: int) -> bool:
         """Tell whether a read of Redis would have found what a copy was made of."""

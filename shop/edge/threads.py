@@ -47,16 +47,19 @@ class Threads:
         Raises OverloadedError, and of a write DatabaseBusyError.
         """
         if environ["REQUEST_METHOD"] in SAFE:
-            async with self._reads.place():
-                return await self._run(application, environ)
+            return await self.read(call, application, environ)  # type: ignore[no-any-return]
         async with self._writes.place():
-            answer = await self._run(application, environ)
+            answer: Answer = await self._run(call, application, environ)
             self._writes.note(got_on=answer.status < HTTPStatus.INTERNAL_SERVER_ERROR)
             return answer
 
-    async def _run(self, application: WSGIApplication, environ: WSGIEnvironment) -> Answer:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, call, application, environ)
+    async def read(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what `work` returns, which writes nothing. Raises OverloadedError."""
+        async with self._reads.place():
+            return await self._run(work, *arguments)
+
+    async def _run(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
     def stop(self) -> None:
         self._pool.shutdown(wait=False)

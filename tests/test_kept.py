@@ -1,0 +1,183 @@
+"""Answers that a worker keeps: as fresh as those that it reads, in the same round trip."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from test_edge import READS, counting, open_session, round_trips, stock
+
+from shop.edge import kept
+from shop.extensions import cache
+
+if TYPE_CHECKING:
+    from conftest import Make, Shop
+
+    from shop.edge.hits import Hits
+
+PAGE = "/products?skip=0&limit=2"
+
+
+@pytest.fixture(autouse=True)
+def _lasting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a copy serve for longer than any pause of the machine."""
+    monkeypatch.setattr(kept, "KEPT_SECONDS", 600)
+    monkeypatch.setattr("shop.edge.hits.KEPT_SECONDS", 600)
+
+
+@pytest.fixture
+def stocked(make_shop: Make) -> Shop:
+    return stock(make_shop())
+
+
+def hits_of(shop: Shop) -> Hits:
+    hits: Hits = shop.app.extensions["served"].edge.hits
+    return hits
+
+
+def copies(shop: Shop) -> int:
+    return len(hits_of(shop)._kept._copies)
+
+
+def keys_read(redis_cli: Any) -> int:
+    calls: int = redis_cli.info("commandstats").get("cmdstat_mget", {"calls": 0})["calls"]
+    return calls
+
+
+@pytest.mark.parametrize("path", READS)
+def test_a_copy_is_answered_without_reading_anything(
+    stocked: Shop, redis_cli: Any, path: str
+) -> None:
+    before = stocked.get(path)
+    assert copies(stocked) > 0
+    redis_cli.config_resetstat()
+    with counting(hit=3, not_modified=1):
+        answers = [stocked.get(path) for _ in range(3)]
+        stocked.get(path, headers={"If-None-Match": before.headers["ETag"]})
+    assert (round_trips(redis_cli), keys_read(redis_cli)) == (4, 0)
+    for answer in answers:
+        assert (answer.data, answer.headers["X-Cache"]) == (before.data, "HIT")
+    left = [int(answer.headers["X-RateLimit-Remaining"]) for answer in answers]
+    assert left == [left[0], left[0] - 1, left[0] - 2]
+
+
+def test_a_copy_is_for_every_session(stocked: Shop, redis_cli: Any) -> None:
+    session = open_session(stocked, redis_cli)
+    stocked.get(PAGE)
+    redis_cli.config_resetstat()
+    with counting(hit=1):
+        stocked.get(PAGE, headers=session)
+    assert keys_read(redis_cli) == 1  # the session
+
+
+def test_a_write_is_seen_by_the_next_read(stocked: Shop) -> None:
+    for number in range(20):
+        assert stocked.patch("/products/2", stock=number).status_code == 200
+        assert [row["stock"] for row in stocked.get(PAGE).get_json()["items"]] == [3, number]
+        assert stocked.get("/products/2").get_json()["stock"] == number
+
+
+def test_a_suspended_name_ends_a_copy_before_the_commit(stocked: Shop) -> None:
+    """A reader that finds it computes; what it has computed is not kept."""
+    stocked.get(PAGE)
+    with stocked.app.app_context():
+        cache.backend.protocol.suspend(["products:id:2"], "a")
+    for _ in range(2):
+        with counting(miss=1):
+            assert stocked.get(PAGE).headers["X-Cache"] == "MISS"
+    with stocked.app.app_context():
+        cache.backend.protocol.release(["products:id:2"], "a")
+    with counting(miss=1, hit=1):
+        assert [stocked.get(PAGE).headers["X-Cache"] for _ in range(2)] == ["MISS", "HIT"]
+
+
+@pytest.mark.parametrize(
+    "name", ["products:id:2", "products:list:generation", "products:list:skip:0:limit:2"]
+)
+def test_what_is_deleted_by_hand_ends_a_copy(stocked: Shop, redis_cli: Any, name: str) -> None:
+    stocked.get(PAGE)
+    assert redis_cli.delete(name)
+    with counting(miss=1):
+        assert stocked.get(PAGE).headers["X-Cache"] == "MISS"
+
+
+def test_a_flush_ends_all_copies(stocked: Shop, redis_cli: Any) -> None:
+    stocked.get(PAGE)
+    redis_cli.flushall()
+    with counting(miss=1):
+        stocked.get(PAGE)
+
+
+def test_other_changes_leave_a_copy(stocked: Shop, redis_cli: Any) -> None:
+    stocked.get(PAGE)
+    assert stocked.patch("/products/3", stock=9).status_code == 200
+    redis_cli.config_resetstat()
+    with counting(hit=1):
+        stocked.get(PAGE)
+    assert keys_read(redis_cli) == 0
+
+
+def test_a_copy_that_changes_while_it_is_asked_for_is_read_again(
+    stocked: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its request has been charged by then, and is not charged twice."""
+    left = int(stocked.get("/products/2").headers["X-RateLimit-Remaining"])
+    hits = hits_of(stocked)
+    ask = hits._ask
+
+    async def late(*arguments: Any) -> Any:
+        answered = await ask(*arguments)
+        if arguments[-1] is not None:
+            hits._kept.note([b"products:id:2"])
+        return answered
+
+    monkeypatch.setattr(hits, "_ask", late)
+    with counting(hit=1):
+        answer = stocked.get("/products/2")
+    assert int(answer.headers["X-RateLimit-Remaining"]) == left - 1
+
+
+def test_no_copy_outlives_its_entry(make_shop: Make) -> None:
+    shop = stock(make_shop(REDIS_CACHE_TTL="10"))
+    shop.get("/products/1")
+    ends = {copy.until for copy in hits_of(shop)._kept._copies.values()}
+    assert max(ends) <= time.monotonic() + 10
+
+
+def test_without_changes_from_redis_nothing_is_kept(make_shop: Make, redis_cli: Any) -> None:
+    """A user who may not ask for them reads as before."""
+    path = redis_cli.connection_pool.connection_kwargs["path"]
+    rules = {"enabled": True, "nopass": True, "keys": ["*"], "commands": ["+@all"]}
+    redis_cli.acl_setuser("untold", **rules | {"commands": ["+@all", "-client|tracking"]})
+    try:
+        shop = stock(make_shop(REDIS_URL=f"unix://untold:x@{path}"))
+        with counting(hit=2):
+            assert [shop.get(PAGE).headers["X-Cache"] for _ in range(2)] == ["HIT", "HIT"]
+        assert copies(shop) == 0
+    finally:
+        redis_cli.acl_deluser("untold")
+
+
+def test_a_lost_connection_ends_all_copies(stocked: Shop, redis_cli: Any) -> None:
+    stocked.get(PAGE)
+    assert copies(stocked)
+    redis_cli.client_kill_filter(_type="normal", skipme=True)
+    stocked.get("/livez")  # when there is another connection
+    stocked.get("/categories/1")
+    assert copies(stocked) <= 1
+
+
+def test_another_life_of_the_database_ends_all_copies(stocked: Shop) -> None:
+    stocked.get(PAGE)
+    hits_of(stocked)._connection.begin(b"0123456789abcdef")
+    assert stocked.get(PAGE).headers["X-Cache"] == "MISS"
+
+
+def test_more_changes_than_are_remembered_end_a_copy(
+    stocked: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stocked.get(PAGE)
+    held = hits_of(stocked)._kept
+    held.note([b"products:id:%d" % number for number in range(1000, 1000 + kept.CHANGES_MAX + 1)])
+    assert not any(held.is_whole(copy) for copy in held._copies.values())
