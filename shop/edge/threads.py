@@ -16,7 +16,7 @@ from shop.config import THREADS
 from .places import Places, WritePlaces
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
