@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import h11
+from conftest import ADMIN_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,30 @@ if TYPE_CHECKING:
     from conftest import Service
 
 SECONDS = 60.0  # that a service has for an answer
-GET = b"GET /livez HTTP/1.1\r\nHost: shop.test\r\n\r\n"
+HOST = b"Host: shop.test\r\n"
+KEY = f"Authorization: Bearer {ADMIN_KEY}\r\n".encode()
+NAME = b'{"name":"Tools"}'
+CHUNKED = b"Transfer-Encoding: chunked"
+
+
+def get(
+    path: bytes = b"/products/1", *headers: bytes, version: bytes = b"1.1", method: bytes = b"GET"
+) -> bytes:
+    """Return a request with these headers, or Host alone."""
+    lines = b"".join(one + b"\r\n" for one in headers or (b"Host: shop.test",))
+    return b"%b %b HTTP/%b\r\n%b\r\n" % (method, path, version, lines)
+
+
+def post(body: bytes, *headers: bytes, path: bytes = b"/categories") -> bytes:
+    """Return a request that makes a category, with the length of its body unless told how."""
+    framing = headers or (b"Content-Length: %d" % len(body),)
+    lines = b"".join(one + b"\r\n" for one in (*framing, b"Content-Type: application/json"))
+    return b"POST %b HTTP/1.1\r\n%b%b%b\r\n%b" % (path, HOST, KEY, lines, body)
+
+
+def chunked(*chunks: bytes, trailers: bytes = b"", extension: bytes = b"") -> bytes:
+    whole = b"".join(b"%x%b\r\n%b\r\n" % (len(one), extension, one) for one in chunks)
+    return whole + b"0\r\n" + trailers + b"\r\n"
 
 
 class Answer(NamedTuple):
@@ -90,7 +114,7 @@ class Raw:
     def is_open(self) -> bool:
         """Tell whether the connection takes one more request."""
         with suppress(OSError, h11.RemoteProtocolError):
-            return self.ask(GET).status == 200
+            return self.ask(get(b"/livez")).status == 200
         return False
 
 

@@ -6,17 +6,12 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import ADMIN_KEY
-from raw import connected, refusal
+from raw import CHUNKED, HOST, NAME, chunked, connected, get, post, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Service, Shop
-
-HOST = b"Host: shop.test\r\n"
-KEY = f"Authorization: Bearer {ADMIN_KEY}\r\n".encode()
-NAME = b'{"name":"Tools"}'
 
 
 @pytest.fixture
@@ -25,24 +20,6 @@ def service(serve: Callable[..., Service], a_shop: Shop) -> Service:
     return serve(WEB_CONCURRENCY="1")
 
 
-def get(path: bytes = b"/products/1", *headers: bytes, version: bytes = b"1.1") -> bytes:
-    lines = b"".join(one + b"\r\n" for one in headers or (b"Host: shop.test",))
-    return b"GET %b HTTP/%b\r\n%b\r\n" % (path, version, lines)
-
-
-def post(body: bytes, *headers: bytes, path: bytes = b"/categories") -> bytes:
-    """Return a request that makes a category, with the length of its body unless told how."""
-    framing = headers or (b"Content-Length: %d" % len(body),)
-    lines = b"".join(one + b"\r\n" for one in (*framing, b"Content-Type: application/json"))
-    return b"POST %b HTTP/1.1\r\n%b%b%b\r\n%b" % (path, HOST, KEY, lines, body)
-
-
-def chunked(*chunks: bytes, trailers: bytes = b"", extension: bytes = b"") -> bytes:
-    whole = b"".join(b"%x%b\r\n%b\r\n" % (len(one), extension, one) for one in chunks)
-    return whole + b"0\r\n" + trailers + b"\r\n"
-
-
-CHUNKED = b"Transfer-Encoding: chunked"
 LONG = b"a" * 9000
 REFUSED = {
     "a bare LF after the first line": (get().replace(b"\r\n", b"\n"), "unreadable-request"),

@@ -28,8 +28,9 @@ HOST = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?"
 )
 ORIGIN = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
-# A first line, wherever it begins in what has come, whose method the parser may not know.
-LINE = re.compile(rb"(?:^|\n)[A-Za-z0-9!#$%&'*+.^_`|~-]+ [!-~]+ HTTP/1\.[01]\r\n")
+# A first line with another method than the usual ones, wherever it begins in what has come.
+USUAL = rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) "
+LINE = re.compile(rb"(?:^|\n)(?!%b)[A-Za-z0-9!#$%%&'*+.^_`|~-]+ [!-~]+ HTTP/1\.[01]\r\n" % USUAL)
 
 
 def check_version(version: str) -> None:
@@ -73,6 +74,14 @@ def body_length(headers: Headers, version: str) -> int:
                 raise UnknownTransferCodingError("The service decodes chunked bodies alone.")
             length = LARGE_BODY_MAX
     return length
+
+
+def framing(headers: Headers) -> bytes:
+    """Return the header that says where the body ends."""
+    for name, value in headers:
+        if name in {b"content-length", b"transfer-encoding"}:
+            return name + b": " + value
+    return b"Content-Length: 0"
 
 
 def unreadable() -> UnreadableRequestError:

@@ -21,6 +21,7 @@ from . import head
 from .bodies import Bodies
 from .cycle import Cycle
 from .limits import AHEAD, DRAINED_MAX, FRAMED_MAX, HEAD_MAX, PIECE
+from .resumed import parser_of_body
 
 if TYPE_CHECKING:
     from .limits import Limits
@@ -88,6 +89,8 @@ class Parsing(HttpToolsProtocol):
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as upgrade:  # which is not done: it is HTTP/1.1
             self._unparsed = piece[upgrade.args[0] :] + self._unparsed
+            if self._in_body:
+                self.parser = parser_of_body(self, head.framing(self.headers))
         except httptools.HttpParserInvalidMethodError:
             self._refuse(head.unknown_method(piece))
         except httptools.HttpParserCallbackError as error:
@@ -181,6 +184,8 @@ class Parsing(HttpToolsProtocol):
         return cycle
 
     def on_message_complete(self) -> None:
+        if self._in_body and self.parser.should_upgrade():
+            return  # the parser only says so: the body comes, see `parser_of_body`
         self._in_body = False
         self.bodies.end(self)
         if self.cycle.response_complete:  # ahead of the end of its body

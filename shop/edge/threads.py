@@ -113,8 +113,8 @@ def environment(
         "wsgi.run_once": False,
     }
     for name, value in headers.items():
-        if b"_" in name or name == b"transfer-encoding":
-            continue  # that of another name, as it would be read; and what has been undone
+        if b"_" in name or name in {b"transfer-encoding", b"upgrade"}:
+            continue  # that of another name, as it would be read; and what is not Flask's matter
         variable = OF_CONTENT.get(name) or "HTTP_" + name.decode("latin-1").upper().replace(
             "-", "_"
         )
