@@ -7,7 +7,8 @@ a client may have sent a request when it had not read yet that the connection en
 section 9.6). Then it closes those that are idle, and waits for the requests under way.
 
 Before all that it waits for workers that are starting: after SIGHUP gunicorn asks the old ones to
-end as soon as it has forked the new ones, which have the application still to import.
+end as soon as it has forked the new ones, which have the application still to import. After
+`--max-requests` it waits until another worker serves, so that they end one after another.
 """
 
 from __future__ import annotations
@@ -77,14 +78,20 @@ class EdgeServer(Server):
     async def on_tick(self, counter: int) -> bool:
         """Tell whether to end."""
         is_asked = await super().on_tick(counter)
-        if self.force_exit or os.getppid() != self._worker.ppid or not self._worker.alive:
-            return True
-        return is_asked and not self._has_successor_to_await()
+        if os.getppid() != self._worker.ppid or not self._worker.alive:
+            self.should_exit = is_asked = True
+        return self.force_exit or (is_asked and not self._has_to_wait())
 
-    def _has_successor_to_await(self) -> bool:
+    def _has_to_wait(self) -> bool:
+        """Tell whether another worker has to serve first."""
         now = asyncio.get_running_loop().time()
         self._asked_at = self._asked_at or now
-        return siblings.is_any(State.STARTING) and now < self._asked_at + self._patience
+        if now > self._asked_at + self._patience:
+            return False
+        if self.should_exit:
+            return siblings.count(State.STARTING) > 0
+        # After --max-requests: gunicorn starts the next one when this one has gone.
+        return self._worker.cfg.workers > 1 and siblings.count(State.SERVING) == 1
 
     # The end.
 
@@ -107,7 +114,7 @@ class EdgeServer(Server):
         until = min(loop.time() + seconds, ends)
         while loop.time() < until and not self.force_exit:
             # While another serves, the host is ready, whichever worker is asked.
-            self._edge.is_leaving = not siblings.is_any(State.SERVING)
+            self._edge.is_leaving = self.should_exit and not siblings.count(State.SERVING)
             await asyncio.sleep(min(LOOK_SECONDS, seconds))
 
     async def _stop_accepting(self, sockets: Sequence[socket.socket]) -> None:

@@ -27,5 +27,5 @@ def note(age: int, state: State) -> None:
     _states[age % PLACES] = state
 
 
-def is_any(state: State) -> bool:
-    return _states.find(bytes([state])) >= 0
+def count(state: State) -> int:
+    return _states[:].count(bytes([state]))

@@ -121,8 +121,9 @@ def test_host_reloaded_without_a_proxy(serve: Serve, load: Loads) -> None:
 def test_workers_replaced_after_requests(
     proxy: Proxy, ports: list[int], serve: Serve, load: Loads
 ) -> None:
-    options = f"--max-requests {ASKED} --max-requests-jitter {ASKED}"
-    services = [serve(port=port, GUNICORN_CMD_ARGS=options, **BEHIND) for port in ports]
+    options = f"--max-requests {ASKED}"
+    two = BEHIND | {"WEB_CONCURRENCY": "2"}
+    services = [serve(port=port, GUNICORN_CMD_ARGS=options, **two) for port in ports]
     first = [service.workers() for service in services]
     one = load([proxy.url])
     with one:
