@@ -212,6 +212,8 @@ class Hits:
             if sqlstate(error) not in UNDONE:
                 known.failed = error
             return None
+        if document is None:
+            known.outcome = None  # Flask begins anew
         return document
 
     def _is_whole(self, copy: Copy, epoch: bytes, _: int) -> bool:

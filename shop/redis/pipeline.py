@@ -6,6 +6,7 @@ import asyncio
 import ssl
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import hiredis
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 CHUNK = 65_536  # bytes that are read at a time
 PING_SECONDS = 1.0  # of silence, after which the connection is asked whether it is whole
 WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+@dataclass(slots=True)
+class _Call:
+    answer: asyncio.Future[Any]
+    sent: float | None = None  # when, as soon as it is
 
 
 class Pipeline:
@@ -49,7 +56,7 @@ class Pipeline:
         self._when_lost = when_lost
         self._when_told = when_told
         self._connection: Any = None
-        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[_Call] = deque()
         self._unsent: list[bytes] = []
         self._is_blocked = False  # until the socket takes more
 
@@ -80,7 +87,7 @@ class Pipeline:
         self._connection = None
         self._unsent.clear()
         while self._waiting:
-            _, answer = self._waiting.popleft()
+            answer = self._waiting.popleft().answer
             if not answer.done():
                 answer.set_exception(error)
                 answer.exception()  # it has been seen, whoever still waits
@@ -91,7 +98,7 @@ class Pipeline:
         if self._connection is None:
             answer.set_exception(redis.ConnectionError("there is no connection"))
             return answer
-        self._waiting.append((time.monotonic() + self._timeout, answer))
+        self._waiting.append(_Call(answer))
         if not self._unsent and not self._is_blocked:
             self._loop.call_soon(self._send)
         self._unsent.append(hiredis.pack_command(command))  # type: ignore[arg-type]
@@ -110,6 +117,11 @@ class Pipeline:
             return
         data = b"".join(self._unsent)
         self._unsent.clear()
+        self._used = time.monotonic()
+        for call in reversed(self._waiting):
+            if call.sent is not None:
+                break
+            call.sent = self._used  # from here on it is Redis that is waited for
         try:
             sent = self._socket.send(data)
         except WAIT:
@@ -117,7 +129,6 @@ class Pipeline:
         except OSError as error:
             self._lose(error)
             return
-        self._used = time.monotonic()
         if sent < len(data):
             self._unsent.append(data[sent:])
         if bool(self._unsent) != self._is_blocked:
@@ -151,7 +162,7 @@ class Pipeline:
             if isinstance(answer, hiredis.PushNotification):
                 self._when_told(answer)
                 continue
-            _, waiting = self._waiting.popleft()
+            waiting = self._waiting.popleft().answer
             if waiting.done():
                 continue  # whoever waited is gone
             if isinstance(answer, redis.RedisError):
@@ -162,12 +173,20 @@ class Pipeline:
     def _look(self) -> None:
         """Lose a connection that is late; ask one that is silent."""
         now = time.monotonic()
-        if self._waiting and self._waiting[0][0] <= now:
-            self._lose(redis.TimeoutError("Redis does not answer in time"))
-            return
+        if self._is_late(now):
+            self._read()  # it was perhaps this process that was late
+            if self._connection is None:
+                return
+            if self._is_late(now):
+                self._lose(redis.TimeoutError("Redis does not answer in time"))
+                return
         if now - self._used >= PING_SECONDS:
             self.call("PING").add_done_callback(_see)
         self._timer = self._loop.call_later(self._timeout / 4, self._look)
+
+    def _is_late(self, now: float) -> bool:
+        sent = self._waiting[0].sent if self._waiting else None
+        return sent is not None and now >= sent + self._timeout
 
     def _lose(self, error: Exception) -> None:
         self.close(error if isinstance(error, UNREACHABLE) else redis.ConnectionError(str(error)))

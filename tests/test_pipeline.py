@@ -1,0 +1,148 @@
+"""Redis on an event loop: many calls over one connection, each with its own answer or none."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+from conftest import hung
+
+from shop.redis.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from shop.embedded.servers import Redis
+
+ECHO = "return ARGV[1]"
+
+
+class Heard:
+    """What a pipeline has said of itself."""
+
+    def __init__(self) -> None:
+        self.lost: list[Exception] = []
+        self.told: list[Any] = []
+
+
+def run(
+    server: Redis, play: Callable[[Pipeline, Heard], Awaitable[None]], timeout: float = 60
+) -> Heard:
+    """Play with an open pipeline to a server."""
+    heard = Heard()
+
+    def connect() -> Any:
+        made: Any = redis.Redis(unix_socket_path=str(server.socket), protocol=3)
+        connection = made.connection_pool.make_connection()
+        connection.connect()
+        return connection
+
+    async def main() -> None:
+        pipeline = Pipeline(
+            connect, timeout, when_lost=heard.lost.append, when_told=heard.told.append
+        )
+        await pipeline.open()
+        await play(pipeline, heard)
+        pipeline.close(redis.ConnectionError("the test ends"))
+
+    asyncio.run(main())
+    return heard
+
+
+def test_each_call_gets_its_own_answer(redis_server: Redis) -> None:
+    async def play(pipeline: Pipeline, _: Heard) -> None:
+        sent = [f"{number}" * (number % 50) for number in range(2000)]
+        calls = [pipeline.evaluate(ECHO, [], [text]) for text in sent]
+        assert await asyncio.gather(*calls) == [text.encode() for text in sent]
+
+    assert not run(redis_server, play).lost
+
+
+def test_what_the_socket_does_not_take_at_once_is_sent_later(redis_server: Redis) -> None:
+    async def play(pipeline: Pipeline, _: Heard) -> None:
+        large = "x" * 3_000_000
+        calls = [pipeline.evaluate(ECHO, [], [f"{number}{large}"]) for number in range(8)]
+        answers = await asyncio.gather(*calls)
+        assert [answer[:1] for answer in answers] == [b"%d" % number for number in range(8)]
+        assert await pipeline.call("PING") == b"PONG"
+
+    assert not run(redis_server, play).lost
+
+
+def test_an_error_is_the_answer_of_its_call_alone(redis_server: Redis) -> None:
+    async def play(pipeline: Pipeline, _: Heard) -> None:
+        calls = [pipeline.call("PING"), pipeline.call("NONSENSE"), pipeline.call("PING")]
+        first, second, third = await asyncio.gather(*calls, return_exceptions=True)
+        assert (first, third) == (b"PONG", b"PONG")
+        assert isinstance(second, redis.ResponseError)
+
+    assert not run(redis_server, play).lost
+
+
+def test_a_late_answer_is_never_that_of_another_call(own_redis: Redis) -> None:
+    """All calls under way fail with the first that is late, and the connection with them."""
+
+    async def play(pipeline: Pipeline, heard: Heard) -> None:
+        await pipeline.call("SET", "a", "of the first")
+        with hung(own_redis):
+            calls = [pipeline.call("GET", "a"), pipeline.call("PING")]
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+            assert [type(answer) for answer in answers] == 2 * [redis.TimeoutError]
+            assert not pipeline.is_open
+            with pytest.raises(redis.ConnectionError):
+                await pipeline.call("PING")
+        await pipeline.open()
+        assert await pipeline.call("PING") == b"PONG"
+
+    assert len(run(own_redis, play, timeout=0.2).lost) == 1
+
+
+def test_a_loop_that_is_late_itself_loses_no_answer(redis_server: Redis) -> None:
+    """It reads what is there before it gives Redis up."""
+
+    async def play(pipeline: Pipeline, _: Heard) -> None:
+        for _again in range(5):
+            call = pipeline.call("PING")
+            await asyncio.sleep(0)  # it is sent
+            time.sleep(0.3)  # noqa: ASYNC251  (the process is held up)
+            assert await call == b"PONG"
+            call = pipeline.call("PING")
+            time.sleep(0.3)  # noqa: ASYNC251  (ahead of sending)
+            assert await call == b"PONG"
+
+    assert not run(redis_server, play, timeout=0.1).lost
+
+
+def test_a_server_that_ends_ends_the_pipeline(own_redis: Redis) -> None:
+    async def play(pipeline: Pipeline, heard: Heard) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, own_redis.stop)
+        while not heard.lost:  # noqa: ASYNC110  (the loop appends to it)
+            await asyncio.sleep(0.01)
+        assert not pipeline.is_open
+
+    assert len(run(own_redis, play).lost) == 1
+
+
+def test_what_changes_is_told_ahead_of_the_answers_after_it(redis_server: Redis) -> None:
+    """By whatever client, and in the order in which Redis has done it."""
+    with redis.Redis(unix_socket_path=str(redis_server.socket)) as other:
+
+        async def play(pipeline: Pipeline, heard: Heard) -> None:
+            await pipeline.call("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "told:")
+            for number in range(200):
+                name = f"told:{number}"
+                other.set(name, 1)
+                other.set(f"other:{number}", 1)
+                await pipeline.call("PING")
+                assert heard.told[-1] == [b"invalidate", [name.encode()]]
+                other.delete(name)
+                await pipeline.call("PING")
+                assert len(heard.told) == 2 * number + 2
+            other.flushdb()
+            await pipeline.call("PING")
+            assert heard.told[-1] == [b"invalidate", None]
+
+        run(redis_server, play)
