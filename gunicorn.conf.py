@@ -4,6 +4,7 @@ import atexit
 import gc
 import os
 import re
+import resource
 import shutil
 import tempfile
 from typing import Any
@@ -69,6 +70,8 @@ logger_class = ErrorLogger
 
 
 def on_starting(server: Any) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # each connection is a file
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     for remark in settings.remarks():
         server.log.info(remark)
 
