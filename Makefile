@@ -110,15 +110,20 @@ load: install  ## Load a running service (KIND=Shopper, Browser or Buyer; USERS=
 
 # A run that is not the whole one is printed, and kept nowhere.
 .PHONY: bench
-bench: install .venv-bench/installed  ## Compare the cost of requests, 25 minutes (QUICK=1, ONLY="item page100")
-	@$(BIN)/python -m bench run $(if $(ONLY),--only $(ONLY)) \
+bench: install .venv-bench/installed  ## Compare the cost of requests, 25 minutes (QUICK=1, ONLY="item page100", BEFORE=DIR)
+	@$(BIN)/python -m bench run $(if $(ONLY),--only $(ONLY)) $(if $(BEFORE),--before $(BEFORE)) \
 	  $(if $(QUICK),--products 1000 --workers 1 --rounds 2) \
 	  $(if $(QUICK)$(ONLY),,--output bench/results.json)
 	@$(if $(QUICK)$(ONLY),,.venv-bench/bin/python -m bench report)
 
 .PHONY: bench-servers
-bench-servers: install .venv-bench/installed  ## Compare ways to serve with gunicorn, 7 minutes
-	@$(BIN)/python -m bench servers --output bench/servers.json
+bench-servers: install .venv-bench/installed  ## Compare ways to serve, 5 minutes (BEFORE=DIR)
+	@$(BIN)/python -m bench servers $(if $(BEFORE),--before $(BEFORE)) --output bench/servers.json
+	@.venv-bench/bin/python -m bench report
+
+.PHONY: bench-redis
+bench-redis: install .venv-bench/installed  ## Measure what cached reads cost Redis, 1 minute (BEFORE=DIR)
+	@$(BIN)/python -m bench redis $(if $(BEFORE),--before $(BEFORE)) --output bench/redis.json
 	@.venv-bench/bin/python -m bench report
 
 .PHONY: load-report

@@ -5,7 +5,8 @@ rungs        what is asked of them
 stage        the servers of one configuration, and the cores that they run on
 wrk          one window of load
 measure      the rounds: every rung of every contender, in turn
-servers      the other question: how gunicorn serves best
+servers      another question: which server serves best
+redis_alone  and another: what cached reads cost Redis
 figures      medians and ratios of what was measured
 report       the tables and plots of docs/performance.md
 """

@@ -1,7 +1,8 @@
-"""`make bench`, `make bench-servers`: measure, print the figures, and write them down.
+"""`make bench`, `bench-servers`, `bench-redis`: measure, print the figures, and write them down.
 
 python -m bench run        measure the contenders
 python -m bench servers    measure the ways to serve
+python -m bench redis      measure what cached reads cost Redis
 python -m bench report     write docs/performance.md from what was measured
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HERE = Path(__file__).parent
-RESULTS, SERVERS = HERE / "results.json", HERE / "servers.json"
+RESULTS, SERVERS, REDIS = (HERE / f"{name}.json" for name in ("results", "servers", "redis"))
 ENVIRONMENTS = (PROGRAMS.parent, FASTAPI_PROGRAMS.parent)
 NUMBER_MAX = 10_000
 SIZE = (1_000, 5_000_000)  # products
@@ -54,21 +56,25 @@ def _parser() -> argparse.ArgumentParser:
     add("--only", nargs="+", choices=RUNGS, default=RUNGS, help="what is asked (default: all)")
     add("--connections", type=_number, default=16, help="of wrk")
     _add_common(run, 1)
-    servers = commands.add_parser("servers", help="measure how gunicorn serves best")
+    servers = commands.add_parser("servers", help="measure which server serves best")
     servers.set_defaults(command=_servers)
     _add_common(servers, 2)
+    alone = commands.add_parser("redis", help="measure what cached reads cost Redis")
+    alone.set_defaults(command=_redis)
+    _add_common(alone, None)
     written = commands.add_parser("report", help="write docs/performance.md from the results")
     written.set_defaults(command=_report)
     return parser
 
 
-def _add_common(parser: argparse.ArgumentParser, seconds: int) -> None:
+def _add_common(parser: argparse.ArgumentParser, seconds: int | None) -> None:
     parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
-    parser.add_argument("--rounds", type=_number, default=5, help="each measures everything once")
-    parser.add_argument(
-        "--seconds", type=_number, default=seconds, help="of each figure of a round"
-    )
-    parser.add_argument("--output", type=Path, help="keep the samples in this file")
+    add = parser.add_argument
+    add("--rounds", type=_number, default=5, help="each measures everything once")
+    if seconds:
+        add("--seconds", type=_number, default=seconds, help="of each figure of a round")
+    add("--before", type=_checkout, metavar="DIR", help="a checkout, to be measured besides")
+    add("--output", type=Path, help="keep the samples in this file")
 
 
 def _number(text: str) -> int:
@@ -81,6 +87,14 @@ def _size(text: str) -> int:
     if not (text.isascii() and text.isdigit() and SIZE[0] <= int(text) <= SIZE[1]):
         raise argparse.ArgumentTypeError(f"from {SIZE[0]} to {SIZE[1]} products, not {text}")
     return int(text)
+
+
+def _checkout(text: str) -> Path:
+    """Return a checkout of another version of the service."""
+    path = Path(text).resolve()
+    if not (path / "wsgi.py").is_file():
+        raise argparse.ArgumentTypeError(f"a directory with wsgi.py, not {text}")
+    return path
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -96,9 +110,11 @@ def _run(arguments: argparse.Namespace) -> None:
         rounds=arguments.rounds,
         seconds=arguments.seconds,
         connections=arguments.connections,
+        checkout=arguments.before,
     )
     print(f"this takes about {plan.minutes():.0f} minutes", flush=True)
-    results = _results(arguments, vars(plan), measure.run(plan), ENVIRONMENTS)
+    parameters = {name: value for name, value in vars(plan).items() if name != "checkout"}
+    results = _results(arguments, parameters, measure.run(plan), ENVIRONMENTS)
     for configuration in figures.configurations(results):
         print(f"\n{configuration}\n\n{report.tables(configuration)}")
 
@@ -110,10 +126,20 @@ def _servers(arguments: argparse.Namespace) -> None:
     print(f"this takes about {servers.minutes(arguments.rounds, arguments.seconds):.0f} minutes")
     parameters = {"rounds": arguments.rounds, "seconds": arguments.seconds}
     parameters["connections"] = " or ".join(map(str, servers.CONNECTIONS))
-    samples = servers.run(arguments.rounds, arguments.seconds)
-    results = _results(arguments, parameters, samples, servers.environments())
+    samples = servers.run(arguments.rounds, arguments.seconds, arguments.before)
+    results = _results(arguments, parameters, samples, [servers.ENVIRONMENT])
     for configuration in figures.configurations(results):
         print(f"\n{figures.servers(configuration)}")
+
+
+def _redis(arguments: argparse.Namespace) -> None:
+    _check()
+    from . import redis_alone  # noqa: PLC0415
+
+    samples = redis_alone.run(arguments.rounds, arguments.before)
+    results = _results(arguments, {"rounds": arguments.rounds}, samples, ENVIRONMENTS[:1])
+    for configuration in figures.configurations(results):
+        print(f"\n{figures.results_table(configuration, figures.redis_cpu, digits=1)}")
 
 
 def _check() -> None:
@@ -128,6 +154,8 @@ def _results(
     environments: Sequence[Path],
 ) -> dict[str, Any]:
     """Return the samples with what a reader has to know of them; keep them if that is asked."""
+    if arguments.before:
+        parameters["before"] = _commit(arguments.before)
     results = {
         "date": datetime.now(tz=UTC).date().isoformat(),
         "machine": machine.describe(environments),
@@ -142,8 +170,19 @@ def _results(
     return results
 
 
+def _commit(checkout: Path) -> str:
+    """Return which commit a checkout is at; its name where it is no repository."""
+    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return said.stdout.strip() or checkout.name
+
+
 def _report(_arguments: argparse.Namespace) -> None:
-    for path, write in ((RESULTS, report.write), (SERVERS, report.write_servers)):
+    for path, write in (
+        (RESULTS, report.write),
+        (SERVERS, report.write_servers),
+        (REDIS, report.write_redis),
+    ):
         if path.exists():
             write(figures.read(path), DOCUMENT)
             print(f"docs/{DOCUMENT.name} has what bench/{path.name} says")

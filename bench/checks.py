@@ -46,7 +46,7 @@ def prepare(rung: str, entrants: list[Served]) -> dict[int, list[Request]]:
 
 def store_answers(served: list[Served]) -> None:
     """Give the bare functions what the product answers."""
-    [product] = [one for one in served if one.contender.rungs == RUNGS][:1]
+    product = next(one for one in served if one.contender.rungs == RUNGS)
     bare = [one for one in served if one.contender.name in BARE]
     for rung in (ITEM, *PAGES):
         requests = rungs.hot(rung)

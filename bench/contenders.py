@@ -14,6 +14,7 @@ FASTAPI_PROGRAMS = ROOT / ".venv-bench" / "bin"
 APPS_CONF = Path(__file__).parent / "apps" / "gunicorn_conf.py"
 BARE_LOOP = "bare, on a loop"
 BARE = ("bare", BARE_LOOP)
+BEFORE = "before"
 WRITE_KEY = "the-key-of-the-bench"
 ITEM, PAGES, NOT_MODIFIED, REFUSED = "item", ("page10", "page100"), "304", "429"
 MISS, WRITE = "miss", "write"
@@ -31,6 +32,7 @@ class Contender:
     environment: tuple[tuple[str, str], ...] = ()
     quota: int = QUOTA
     workers_max: int | None = None
+    directory: Path = ROOT
 
     def with_used_up_quota(self) -> Contender:
         return replace(self, quota=USED_UP, rungs=(REFUSED,))
@@ -50,7 +52,7 @@ class Contender:
             "QUOTA": quota,
             "PERIOD": period,
             "WRITE_KEY": WRITE_KEY,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": str(self.directory),
             "PYTHONHASHSEED": "0",  # ETags of fastapi-cache2 are those of one process otherwise
             **dict(self.environment),
         }
@@ -112,8 +114,14 @@ CONTENDERS = (
 )
 
 
-def taking_part(workers: int) -> list[Contender]:
-    return [one for one in CONTENDERS if workers <= (one.workers_max or workers)]
+def before(checkout: Path | None, *rungs: str) -> list[Contender]:
+    """Return the service as another checkout has it, if one is given."""
+    return [replace(product(BEFORE, *rungs), directory=checkout)] if checkout else []
+
+
+def taking_part(workers: int, checkout: Path | None = None) -> list[Contender]:
+    contenders = [*CONTENDERS, *before(checkout)]
+    return [one for one in contenders if workers <= (one.workers_max or workers)]
 
 
 def in_words(products: int, workers: int) -> str:

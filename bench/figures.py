@@ -8,7 +8,7 @@ from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import BenchError
-from .contenders import BARE_LOOP, in_words
+from .contenders import BARE_LOOP, BEFORE, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NOISE = 0.15  # of the bare function's median; from there on a run says that it is noisy
 BY_HAND, PLAIN = "fastapi by hand", "fastapi by hand, plain uvicorn"
-RIVALS = (BARE_LOOP, "bare", BY_HAND, PLAIN, "flask documented", "fastapi documented")
+RIVALS = (BEFORE, BARE_LOOP, "bare", BY_HAND, PLAIN, "flask documented", "fastapi documented")
 NONE = "\N{EN DASH}"  # who takes no part
 PRODUCT, SILENT, REFERENCE = "edge", "edge, no access log", BARE_LOOP
 
@@ -37,6 +37,7 @@ class Target(NamedTuple):
 
 
 TARGETS = (
+    Target("item", ("item", BEFORE), 2.5),
     Target("item", ("item", BARE_LOOP), 0.4),
     Target("item", ("item", BY_HAND), 1.3),
     Target("item", ("item", PLAIN), 2),
@@ -202,13 +203,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _ratios(configuration: Configuration) -> str:
-    rows = []
+    rivals, rows = [name for name in RIVALS if name in configuration.contenders], []
     for rung in configuration.rungs:
         for title, figure in (("requests/s", rate), ("CPU", per_cpu_second)):
-            found = [configuration.ratios(figure, rung, (rung, name)) for name in RIVALS]
+            found = [configuration.ratios(figure, rung, (rung, name)) for name in rivals]
             if any(found):
                 rows.append([f"{rung}, {title}", *map(_range, found)])
-    return table(["`edge` over", *(f"`{name}`" for name in RIVALS)], rows)
+    return table(["`edge` over", *(f"`{name}`" for name in rivals)], rows)
 
 
 def _targets(configuration: Configuration) -> str:

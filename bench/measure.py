@@ -15,6 +15,7 @@ from .stage import Served, Stage, stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import redis
 
@@ -39,13 +40,14 @@ class Plan:
     rounds: int
     seconds: int
     connections: int
+    checkout: Path | None = None  # of another version, which is measured, too
 
     def minutes(self) -> float:
         """Return how long the run will take, about."""
         windows = sum(
             rung in one.rungs
             for workers in self.workers
-            for one in taking_part(workers)
+            for one in taking_part(workers, self.checkout)
             for rung in self.rungs
         )
         each = windows * self.rounds * (self.seconds + OVERHEAD) + len(self.workers) * START
@@ -78,7 +80,7 @@ class Comparison:
 
     def measure(self, this: Stage) -> list[Sample]:
         servers, others = machine.shares(self._workers)
-        contenders = taking_part(self._workers)
+        contenders = taking_part(self._workers, self._plan.checkout)
         used_up = [one.with_used_up_quota() for one in contenders if one.rungs.count(REFUSED)]
         contenders = [*contenders, *(used_up if REFUSED in self._plan.rungs else [])]
         with this.databases(others), this.serve(contenders, self._workers, servers) as served:

@@ -12,6 +12,7 @@ from .figures import (
     cpu,
     quartiles,
     rate,
+    redis_cpu,
     results_table,
     round_trips,
     servers,
@@ -21,9 +22,11 @@ from .figures import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+AMOUNTS = ("rounds", "seconds", "connections")
 COLOURS = {
     "edge": "#0b5394",
     "edge, no access log": "#6fa8dc",
+    "before": "#8e7cc3",
     "flask": "#38761d",
     "bare": "#7f7f7f",
     "bare, on a loop": "#000000",
@@ -53,6 +56,13 @@ def write_servers(results: dict[str, Any], document: Path) -> None:
     replace_section(document, "servers", f"{caption(results)}\n\n{servers(configuration)}")
 
 
+def write_redis(results: dict[str, Any], document: Path) -> None:
+    """Write the section `redis`."""
+    [configuration] = figures.configurations(results)
+    found = results_table(configuration, redis_cpu, digits=1)
+    replace_section(document, "redis", f"{caption(results)}\n\n{found}")
+
+
 def tables(configuration: Configuration) -> str:
     """Return all that is to be read of a configuration."""
     return "\n\n".join(
@@ -75,11 +85,12 @@ def caption(results: dict[str, Any]) -> str:
         f"`{name}`: " + ", ".join(f"{package} {version}" for package, version in found.items())
         for name, found in machine["packages"].items()
     )
+    amounts = [f"{value} {what}" for what, value in parameters.items() if what in AMOUNTS]
+    before = f" `before` is {parameters['before']}." if parameters.get("before") else ""
     return (
         f"Measured on {results['date']}, on {machine['cores']} cores of {machine['cpu']}, "
-        f"{machine['kernel']}, Python {machine['python']}: {parameters['rounds']} rounds, "
-        f"{parameters['seconds']} s for each figure of each round, "
-        f"{parameters['connections']} connections.\n{versions}."
+        f"{machine['kernel']}, Python {machine['python']}: {', '.join(amounts)}; seconds are those "
+        f"of each figure of each round.{before}\n{versions}."
     )
 
 

@@ -156,7 +156,13 @@ class Stage:
         database = self._redis.url.replace("db=0", f"db={number}")
         environment = os.environ | contender.settings(self._postgres.url, database, workers)
         command = [argument.format(port=port) for argument in contender.command]
-        program = Guarded(contender.name, command, environment=environment, directory=ROOT, log=log)
+        program = Guarded(
+            contender.name,
+            command,
+            environment=environment,
+            directory=contender.directory,
+            log=log,
+        )
         return Served(contender, port, program, log, redis.from_url(database))
 
 

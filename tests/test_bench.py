@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench import BenchError
+from bench.contenders import BARE_LOOP, BEFORE
 from bench.document import replace_section
 from bench.figures import Configuration, per_cpu_second, rate, summary
+from bench.redis_alone import words
 from bench.wrk import Request
 
 if TYPE_CHECKING:
@@ -33,8 +35,23 @@ def test_a_ratio_is_taken_within_each_round() -> None:
 
 def test_a_run_whose_bare_function_varies_says_that_it_is_noisy() -> None:
     edge = samples("edge", 100, 100, 100)
-    assert "Noisy" in summary(Configuration(1000, 1, edge + samples("bare", 100, 150, 200)))
-    assert "Noisy" not in summary(Configuration(1000, 1, edge + samples("bare", 100, 101, 102)))
+    assert "Noisy" in summary(Configuration(1000, 1, edge + samples(BARE_LOOP, 100, 150, 200)))
+    assert "Noisy" not in summary(Configuration(1000, 1, edge + samples(BARE_LOOP, 100, 101, 102)))
+
+
+def test_another_version_is_compared_where_it_was_measured() -> None:
+    edge, others = samples("edge", 100, 100), samples("bare", 100, 100)
+    assert BEFORE not in summary(Configuration(1000, 1, edge + others))
+    told = summary(Configuration(1000, 1, edge + others + samples(BEFORE, 50, 40)))
+    assert "| item, requests/s | 2.25 (2.12 to 2.38) | 1.00 (1.00 to 1.00) |" in told
+    assert f"| item: at least 2.5 of `{BEFORE}` | 1.00 (1.00 to 1.00) | **no** |" in told
+
+
+def test_of_what_monitor_tells_a_command_has_words_and_a_call_of_a_script_none() -> None:
+    line = rb'1795831200.5 [3 127.0.0.1:4711] "EVALSHA" "a b" "\x1f\"\\\r\n" ""'
+    assert words(line) == ["EVALSHA", "a b", '\x1f"\\\r\n', ""]
+    assert words(b'1795831200.5 [3 unix:/run/redis.sock] "ECHO" "x"') == ["ECHO", "x"]
+    assert words(b'1795831200.5 [3 lua] "GET" "x"') == []
 
 
 def test_a_section_is_replaced_and_the_rest_stays(tmp_path: Path) -> None:
