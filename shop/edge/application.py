@@ -18,7 +18,7 @@ from shop.logs import PROBES
 from shop.ops import probes
 from shop.problems import DatabaseBusyError, InternalError, OverloadedError
 
-from .arrival import Arrival, closed, tell
+from .arrival import Arrival, tell
 from .hits import PASSED, Hits
 from .threads import Threads, environment
 
@@ -94,8 +94,8 @@ class Edge:
 
     def _own(self, arrival: Arrival, answer: Answer) -> Answer:
         """Return an answer that was made here with the headers of all answers."""
-        answer = closed(arrival, answer)
-        return answer._replace(headers=self._cross_origin.add(answer.headers, arrival.origin))
+        headers = [*answer.headers, *answers.closing_headers(arrival.known)]
+        return answer._replace(headers=self._cross_origin.add(headers, arrival.origin))
 
     async def _probe(self, arrival: Arrival) -> Answer:
         health = None if arrival.path == "/livez" else await self._doctor.await_health()

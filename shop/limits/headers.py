@@ -8,6 +8,7 @@ told to come back too early.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -60,12 +61,16 @@ def usage_headers(used: Sequence[Usage]) -> list[tuple[str, str]]:
     nearest = used[0]
     if len(used) > 1:
         nearest = min(used, key=lambda usage: (usage.passes, usage.remaining, -usage.reset))
-    policies = [f'"{usage.policy}";q={usage.quota};w={usage.period}' for usage in used]
     left = [f'"{usage.policy}";r={usage.remaining};t={math.ceil(usage.reset)}' for usage in used]
     return [
         ("X-RateLimit-Limit", str(nearest.quota)),
         ("X-RateLimit-Remaining", str(nearest.remaining)),
         ("X-RateLimit-Reset", str(math.ceil(nearest.reset))),
-        ("RateLimit-Policy", ", ".join(policies)),
+        ("RateLimit-Policy", ", ".join([_told(one.policy, one.quota, one.period) for one in used])),
         ("RateLimit", ", ".join(left)),
     ]
+
+
+@lru_cache
+def _told(policy: str, quota: int, period: int) -> str:
+    return f'"{policy}";q={quota};w={period}'
