@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import hiredis
 import pytest
 import redis
 from conftest import await_true
@@ -28,10 +29,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from shop.answers import Document
 from shop.cache import protocol as protocol_module
 from shop.cache.protocol import LEASE_SECONDS, Entry, Protocol, State, new_token
-from shop.cache.scripts import GENERATION, READ, READ_ENTRY
+from shop.cache.scripts import GENERATION, HITS, READ, READ_ENTRY
 from shop.config import Settings
+from shop.edge.kept import Copy, Kept
 from shop.redis import RedisConnection, RedisUnavailable
 
 if TYPE_CHECKING:
@@ -673,6 +676,93 @@ def test_no_order_of_steps_and_faults_gives_a_stale_hit(
         ReadersAndWriters,
         settings=settings(
             max_examples=examples,
+            stateful_step_count=50,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+# Answers that a worker keeps, as the event loop does: with the changes that Redis tells.
+
+KEEP = f"""
+{HITS}
+local documents = hits(#KEYS - 1, KEYS)
+return {{epoch, documents and documents[1] or false}}
+"""
+
+
+class Tracking:
+    """A connection that is told of changes, and notes them in the order in which they come."""
+
+    def __init__(self, port: int, kept: Kept) -> None:
+        self._made: Any = redis.Redis(port=port, protocol=3)
+        connection: Any = self._made.connection_pool.make_connection()
+        connection.connect()
+        self._connection = connection
+        self._reader = hiredis.Reader()
+        self._kept = kept
+        self.call("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "things:")
+
+    def call(self, *command: str | bytes) -> Any:
+        self._connection._sock.sendall(hiredis.pack_command(command))  # type: ignore[arg-type]
+        while True:
+            answer = self._reader.gets()
+            if answer is False:
+                self._reader.feed(self._connection._sock.recv(65_536))
+            elif isinstance(answer, hiredis.PushNotification):
+                self._kept.note(answer[1])
+            else:
+                return answer
+
+    def close(self) -> None:
+        self._connection.disconnect()
+        self._made.close()
+
+
+class Keepers(ReadersAndWriters):
+    """The same, with somebody who keeps hits, and answers with them while they are whole."""
+
+    is_cluster = False
+
+    @initialize()
+    def begin(self) -> None:
+        super().begin()
+        self.kept = Kept()
+        self.tracking = Tracking(self.port, self.kept)
+
+    def teardown(self) -> None:
+        self.tracking.close()
+        super().teardown()
+
+    @rule(key=st.sampled_from(list(ENTRIES)))
+    def keep(self, key: str) -> None:
+        heard, names = self.kept.heard, [*ENTRIES[key], key]
+        epoch, document = self.tracking.call("EVAL", KEEP, str(len(names)), *names, "")
+        if document is not None:
+            whole = frozenset(name.encode() for name in names)
+            copy = Copy(Document(document, "", ""), (), epoch, b"", whole, float("inf"), heard)
+            self.kept.keep(((key, False, ""), ""), copy)
+
+    @invariant()
+    def hold_kept(self) -> None:
+        """Whatever is answered of a copy is what a read of Redis would have found."""
+        for key, generations in ENTRIES.items():
+            copy = self.kept.find(((key, False, ""), ""))
+            if copy is None:
+                continue
+            names = [*generations, key]
+            epoch, found = self.tracking.call("EVAL", KEEP, str(len(names)), *names, "")
+            if epoch == copy.epoch and self.kept.is_whole(copy):
+                assert copy.document.body == found
+
+
+def test_no_order_of_steps_and_faults_gives_a_stale_copy(debuggable: int) -> None:
+    Keepers.port = debuggable
+    run_state_machine_as_test(
+        Keepers,
+        settings=settings(
+            max_examples=150,
             stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),
