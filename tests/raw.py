@@ -70,7 +70,7 @@ class Raw:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
         self.socket.settimeout(SECONDS)
         self.socket.connect((parts.hostname, parts.port))
-        self._left = b""  # of what has been received
+        self.left = b""  # of what has been received
 
     def send(self, *parts: bytes) -> None:
         for part in parts:
@@ -85,8 +85,8 @@ class Raw:
         reader = h11.Connection(h11.CLIENT)
         reader.send(h11.Request(method=method, target="/", headers=[("Host", "shop.test")]))
         reader.send(h11.EndOfMessage())
-        if self._left:
-            reader.receive_data(self._left)
+        if self.left:
+            reader.receive_data(self.left)
         status, headers, body, interim = 0, {}, b"", []
         while not isinstance(event := reader.next_event(), h11.EndOfMessage):
             if event is h11.NEED_DATA:
@@ -101,12 +101,12 @@ class Raw:
                 body += event.data
             else:
                 raise ConnectionError("The service has closed without an answer.")
-        self._left = reader.trailing_data[0]
+        self.left = reader.trailing_data[0]
         return Answer(status, headers, body, tuple(interim), reader.their_state is h11.MUST_CLOSE)
 
     def await_end(self) -> bytes:
         """Return what comes until the service closes; a reset is an error."""
-        parts = [self._left]
+        parts = [self.left]
         while data := self.socket.recv(65536):
             parts.append(data)
         return b"".join(parts)

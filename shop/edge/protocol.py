@@ -107,8 +107,7 @@ class Protocol(Parsing):
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer what is whole to a client that sends no more; return whether there is such."""
         self._has_ended = True
-        if self._in_body and not self.cycle.response_complete:
-            self._drop_last()
+        self._drop_incomplete()
         return bool(self._under_way) and not self._is_closing
 
     def pause_writing(self) -> None:
@@ -142,6 +141,7 @@ class Protocol(Parsing):
         if self._under_way:
             self._begin(self._under_way[0])
         self._parse()
+        self._drop_incomplete()
         if self._is_closing or self._under_way:
             return
         if self._wrong:
@@ -161,6 +161,12 @@ class Protocol(Parsing):
             self._drop_last()
         if not self._under_way:
             self._end()
+
+    def _drop_incomplete(self) -> None:
+        """Drop a request whose client has ended before its body was there."""
+        is_cut = self._has_ended and self._in_body and not self._unparsed
+        if is_cut and self._under_way and self._under_way[-1] is self.cycle:
+            self._drop_last()
 
     def _drop_last(self) -> None:
         """Carry out the last request no further: its body will not be there."""
