@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from conftest import Service, Shop
     from raw import Answer
 
-EXAMPLES = 400
+EXAMPLES = 500
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 ORDER = b"/cart/checkout"
 REQUESTS = [
@@ -94,7 +94,7 @@ def test_whatever_is_sent_is_answered_in_form(serve: Callable[..., Service], a_s
 
     @settings(
         max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck),
-        database=None,
+        database=None, derandomize=True,
     )  # fmt: skip
     @given(streams())
     def check(parts: list[bytes]) -> None:
