@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Serve = Callable[..., Service]
     Loads = Callable[[Sequence[str]], Load]
 
+HOSTS = 3
 QUOTA = 100
 ASKED = 300
 REFUSED = 30
@@ -40,7 +41,10 @@ BEHIND = {"TRUSTED_PROXIES": "1", "WEB_CONCURRENCY": "1", "DRAIN_SECONDS": "2"}
 
 @pytest.fixture
 def ports() -> list[int]:
-    return [free_port() for _ in range(3)]
+    found: set[int] = set()
+    while len(found) < HOSTS:  # a port is free again as soon as it is told
+        found.add(free_port())
+    return list(found)
 
 
 @pytest.fixture
