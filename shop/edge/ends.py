@@ -1,6 +1,6 @@
 """How a worker begins and ends to serve, without a request that is lost.
 
-A worker that is to end leaves in three steps. For half of DRAIN_SECONDS it goes on as before, but
+A worker that is to end does so in steps. For half of DRAIN_SECONDS it goes on as before, but
 each answer says `Connection: close`, and it is not ready, so that balancers turn to others. Then it
 accepts nothing more, and answers for the other half what comes on the connections that there are:
 a client may have sent a request when it had not read yet that the connection ends (RFC 9112,
@@ -120,7 +120,8 @@ class EdgeServer(Server):
     async def _stop_accepting(self, sockets: Sequence[socket.socket]) -> None:
         """Close the listening sockets, but serve the clients that wait in their queues.
 
-        The loop accepts at its next turn who has come by then; who comes later would be reset.
+        The loop accepts at its next turn who has come by then; who comes later would be reset. So
+        is now who comes within the microseconds between the last look at the queue and its end.
         """
         copies = [one.dup() for one in sockets]
         for server in self.servers:
@@ -154,7 +155,7 @@ class EdgeServer(Server):
 def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
     """Accept the clients that wait."""
     listener.settimeout(0)
-    with suppress(BlockingIOError):
+    with suppress(OSError):  # BlockingIOError: nobody waits
         while True:
             yield listener.accept()[0]
 
