@@ -71,6 +71,11 @@ def round_trips(sample: Sample) -> float:
     return float(sample["round_trips"] / sample["requests"])
 
 
+def p99(sample: Sample) -> float:
+    """The 99th percentile of response times, in milliseconds."""
+    return float(sample["p99"])
+
+
 def per_cpu_second(sample: Sample) -> float:
     """Requests in a second of the server's CPU time."""
     return float(sample["requests"] / sample["cpu"])
@@ -181,6 +186,11 @@ def servers(configuration: Configuration) -> str:
         )
         for name in configuration.contenders
     }
+    later = [
+        f"{_range(found)} at {rung}"
+        for rung in configuration.rungs
+        if (found := configuration.ratios(p99, rung, (rung, BEFORE)))
+    ]
     failed = [f"`{name}`: {count:,.0f}" for name, count in broken.items() if count]
     return "\n\n".join(
         [
@@ -191,7 +201,8 @@ def servers(configuration: Configuration) -> str:
             "Median response time, in milliseconds:",
             results_table(configuration, lambda one: float(one["p50"]), digits=1),
             "99th percentile of it, in milliseconds:",
-            results_table(configuration, lambda one: float(one["p99"]), digits=1),
+            results_table(configuration, p99, digits=1),
+            *(f"`{PRODUCT}` over `{BEFORE}` in it: {ratio}." for ratio in later),
             f"Connections that failed or waited too long: {', '.join(failed) or 'none'}.",
         ]
     )
