@@ -140,7 +140,7 @@ class Stage:
         """Run the contenders, all at once, each with a Redis database of its own."""
         with ExitStack() as stack:
             served = []
-            for number, contender in enumerate(contenders, start=1):
+            for number, contender in enumerate(contenders):
                 with machine.pinned(cores):
                     served.append(self._start(contender, workers, number))
                 stack.callback(served[-1].program.stop)

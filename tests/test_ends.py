@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,26 @@ globals().update(runpy.run_path({conf!r}))
 def post_fork(server, worker):
     while worker.age > {workers} and not pathlib.Path({gate!r}).exists():
         time.sleep(0.02)
+"""
+
+SLOW = """
+import asyncio, runpy, time
+globals().update(runpy.run_path({conf!r}))
+begin = post_worker_init
+
+def post_worker_init(worker):
+    begin(worker)
+    serve = worker._serve
+
+    async def serve_slowly():
+        turn()
+        await serve()
+
+    def turn():
+        time.sleep({seconds})
+        asyncio.get_running_loop().call_soon(turn)
+
+    worker._serve = serve_slowly
 """
 
 
@@ -125,9 +146,24 @@ def test_clients_that_wait_to_be_accepted_are_answered(serve: Serve, a_shop: Sho
     os.kill(worker, signal.SIGCONT)
     for one in clients:
         with one:
-            answer = one.makefile("rb").read()
-        assert answer.startswith(b"HTTP/1.1 200 ")
-        assert b"\r\nConnection: close\r\n" in answer
+            assert one.makefile("rb").read().startswith(b"HTTP/1.1 200 ")  # until it is closed
+
+
+def test_clients_who_come_together_wait_for_few_turns_of_a_busy_loop(
+    serve: Serve, tmp_path: Path
+) -> None:
+    conf = tmp_path / "conf.py"
+    conf.write_text(SLOW.format(conf=str(ROOT / "gunicorn.conf.py"), seconds=0.05))
+    service = serve(GUNICORN_CMD_ARGS=f"--config={conf}", **ONE)
+    host, port = service.url.removeprefix("http://").split(":")
+    came = time.monotonic()
+    clients = [socket.create_connection((host, int(port)), timeout=60) for _ in range(200)]
+    for one in clients:
+        one.sendall(b"GET /livez HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+    for one in clients:
+        with one:
+            assert one.makefile("rb").read().startswith(b"HTTP/1.1 200 ")
+    assert time.monotonic() < came + 5  # not 200 turns, which are 10 s
 
 
 def test_an_idle_connection_is_closed_and_not_reset(serve: Serve) -> None:

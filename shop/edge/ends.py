@@ -19,6 +19,7 @@ import select
 import signal
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.server import Server
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 SWEEP_SECONDS = 0.5  # between two looks for connections whose deadline has passed
 LOOK_SECONDS = 0.05  # between two looks at what is left to end
+ACCEPTED = 32  # clients in a turn of the loop; uvloop alone accepts one, however long a turn takes
 MARGIN_SECONDS = 1.0  # of gunicorn's `graceful_timeout`, after which it kills
 
 
@@ -47,12 +49,24 @@ class EdgeServer(Server):
         self._drain_seconds: int = worker.wsgi.config["SETTINGS"].drain_seconds
         self._patience: float = worker.cfg.graceful_timeout
         self._asked_at: float | None = None  # to end
+        self._listeners: list[socket.socket] = []
+        self._connecting: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._edge.start()
         self._sweeping = asyncio.create_task(self._sweep())
         await super().startup(sockets)
+        self._listeners = [one.dup() for one in sockets or []]
+        for one in self._listeners:
+            asyncio.get_running_loop().add_reader(one, self._accept, one)
         siblings.note(self._worker.age, State.SERVING)
+
+    def _accept(self, listener: socket.socket) -> None:
+        """Accept who has come by this turn, so that nobody waits for a turn of its own."""
+        for client in islice(_accept_all(listener), ACCEPTED):
+            connecting = asyncio.create_task(self._connect(client))
+            self._connecting.add(connecting)
+            connecting.add_done_callback(self._connecting.discard)
 
     async def _sweep(self) -> None:
         """Show gunicorn that the loop runs, and end connections whose deadline has passed."""
@@ -123,13 +137,14 @@ class EdgeServer(Server):
         The loop accepts at its next turn who has come by then; who comes later would be reset. So
         is now who comes within the microseconds between the last look at the queue and its end.
         """
-        copies = [one.dup() for one in sockets]
+        for one in self._listeners:
+            asyncio.get_running_loop().remove_reader(one)
         for server in self.servers:
             server.close()
         for one in sockets:
             one.close()
-        waiting = [client for copy in copies for client in _accept_all(copy)]
-        for one in copies:
+        waiting = [client for one in self._listeners for client in _accept_all(one)]
+        for one in self._listeners:
             one.close()
         await asyncio.gather(*map(self._connect, waiting))
 
