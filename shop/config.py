@@ -183,7 +183,7 @@ class Settings:
             secret_key=read.secret("SECRET_KEY", shortest=16),
             port=read.number("PORT", 8000, 1, 65_535),
             web_concurrency=read.number("WEB_CONCURRENCY", os.cpu_count() or 1, 1, 256),
-            request_queue=read.number("REQUEST_QUEUE", 64, 0, 10_000),
+            request_queue=read.number("REQUEST_QUEUE", 256, 0, 10_000),
             head_timeout=read.number("HEAD_TIMEOUT", 10, 1, 600),
             drain_seconds=read.number("DRAIN_SECONDS", 2, 0, 120),
             log_level=read.choice(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SECONDS = 120  # that an answer may take
 
+_serving = threading.Lock()
+
 
 @cache
 def event_loop() -> asyncio.AbstractEventLoop:
@@ -43,10 +45,10 @@ class Served:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         self._settle()
-        body = environ["wsgi.input"].read()
         sent: list[dict[str, Any]] = []
 
         async def receive() -> dict[str, Any]:
+            body = environ["wsgi.input"].read()
             return {"type": "http.request", "body": body, "more_body": False}
 
         async def send(message: dict[str, Any]) -> None:
@@ -74,16 +76,18 @@ def stop(app: Flask) -> None:
         event_loop().call_soon_threadsafe(served.edge.stop)
 
 
+def _served(app: Flask) -> Served:
+    with _serving:
+        served: Served = app.extensions.get("served") or Served(app)
+    return served
+
+
 class Client(FlaskClient):
     """A client of the application as it is served."""
 
-    served: Served | None = None
-
     def run_wsgi_app(self, environ: WSGIEnvironment, buffered: bool = False) -> Any:  # noqa: FBT001, FBT002
-        if self.served is None:
-            self.served = Served(self.application)
         self._add_cookies_to_wsgi(environ)
-        answer = run_wsgi_app(self.served, environ, buffered=buffered)
+        answer = run_wsgi_app(_served(self.application), environ, buffered=buffered)
         self._update_cookies_from_response(
             environ["SERVER_NAME"],
             environ.get("SCRIPT_NAME", "") or "/",
