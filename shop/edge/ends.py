@@ -157,6 +157,7 @@ class EdgeServer(Server):
     async def _end_all(self, ends: float) -> None:
         """Close idle connections, and wait for the requests under way."""
         loop, state = asyncio.get_running_loop(), self.server_state
+        await asyncio.sleep(LOOK_SECONDS)  # the loop makes connections of what it has accepted
         while state.connections or state.tasks:
             if self.force_exit or loop.time() >= ends:
                 for connection in self._connections():
