@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-store = redis.from_url(os.environ["REDIS_URL"], socket_timeout=0.1, socket_connect_timeout=0.1)
+store = redis.from_url(os.environ["REDIS_URL"], socket_timeout=1, socket_connect_timeout=1)
 
 
 def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
