@@ -68,9 +68,12 @@ def shop(
     start_redis: StartRedis,
     home: Home,
 ) -> Shop:
-    """A shop with a product in the cache, whose connections have been in use."""
+    """A shop with a product in the cache, whose connections have been in use.
+
+    Those of its threads: that of the loop is never idle, because it asks for a sign of life.
+    """
     url = url_of(request.param, way, start_redis, home)
-    shop = make_shop(REDIS_URL=url, RATE_LIMIT_CALLS=QUOTA)
+    shop = make_shop(REDIS_URL=url, RATE_LIMIT_CALLS=QUOTA, EDGE_ENABLED="false")
     shop.create_product()
     in_a_burst(shop)
     assert shop.get("/products/1").headers["X-Cache"] == "HIT"

@@ -8,6 +8,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from flask_caching.signals import cache_memoize_hit
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from shop import answers
 from shop.cache import Outcome
@@ -141,8 +143,8 @@ class Hits:
                 # It has changed since this request came. To look again charges nothing.
                 copy, heard = None, self._kept.heard
                 _, *found = await self._ask(asked, address, payers, (), None) or [[]]
-            if not copy and found:
-                copy = self._compose(asked, address, found, heard)
+            if not copy and found and not (copy := self._compose(asked, address, found, heard)):
+                return None  # nothing of it is for everybody
             document = (
                 self._hit(known, copy) if copy else await self._compute(known, asked, address)
             )
@@ -208,9 +210,11 @@ class Hits:
             )
         except OverloadedError:
             raise
-        except Exception as error:  # noqa: BLE001  (it is raised again, where it can be answered)
+        except (DBAPIError, PoolTimeoutError) as error:
             if sqlstate(error) not in UNDONE:
-                known.failed = error
+                known.failed = error  # it is raised again where it is answered: nobody waits twice
+            return None
+        except Exception:  # noqa: BLE001  (a service may know what to do then: Flask asks it)
             return None
         if document is None:
             known.outcome = None  # Flask begins anew
