@@ -215,18 +215,18 @@ def test_what_a_write_forgets_the_edge_does_not_answer(shop: Shop, declared: Dec
             cache.delete_tagged(declared.prices)
 
     shop.patch("/products/1", name="Hoe")
-    with counting(miss=1):
+    with counting(passed=1):
         assert shop.get(BELOW).get_json()["names"] == ["Rake 2", "Hoe"]
     shop.patch("/categories/1", name="Yard")
-    with counting(miss=1):
+    with counting(passed=1):
         assert shop.get(BELOW).get_json()["joined"][0]["1"]["name"] == "Yard"
     reprice()
-    with counting(miss=1):
+    with counting(passed=1):
         answer = shop.get(BELOW).get_json()
     assert (answer["names"], answer["total"]) == (["Hoe"], 1)
     with shop.app.app_context():
         cache.delete_memoized(declared.total_below)
-    with counting(miss=1):
+    with counting(passed=1):
         shop.get(BELOW)
     with counting(hit=1):
         assert shop.get(BELOW).get_json() == answer
@@ -238,7 +238,7 @@ def test_while_one_of_its_generations_is_suspended_nothing_is_answered(
     learn(shop, BELOW)
     with shop.app.app_context():
         cache.backend.protocol.suspend([declared.prices.of()], "a")
-    with counting(miss=2):
+    with counting(passed=2):
         assert [shop.get(BELOW).headers["X-Cache"] for _ in range(2)] == ["MISS", "MISS"]
 
 

@@ -238,6 +238,11 @@ class RedisConnection:
         connection.connect()
         return connection
 
+    def leads_to_master(self, connection: Any) -> bool:
+        """Tell whether sentinels, if there are some, name no other master than it leads to."""
+        sentinels = self.sentinels
+        return not sentinels or (connection.host, connection.port) == sentinels.master
+
     @property
     def timeout(self) -> float:
         """Seconds that an answer may take."""

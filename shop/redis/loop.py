@@ -62,7 +62,13 @@ class LoopRedis:
     @property
     def is_ready(self) -> bool:
         """Whether a call will be tried now."""
-        return self._pipeline.is_open and self._connection.is_ready
+        if not (self._pipeline.is_open and self._connection.is_ready):
+            return False
+        if self._connection.leads_to_master(self._pipeline.connection):
+            return True
+        if self._pipeline.is_idle:
+            self._leave(redis.ConnectionError("another is the master now"))
+        return False
 
     async def evaluate(self, script: str, keys: Sequence[Key], arguments: Sequence[object]) -> Any:
         """Return what a script answers, which is not tried twice. Raises RedisUnavailable."""
@@ -70,9 +76,12 @@ class LoopRedis:
             try:
                 return await self._pipeline.evaluate(script, keys, arguments)
             except redis.ReadOnlyError as error:  # this was the master
-                self._pipeline.close(error)
-                self._open_again(error)
+                self._leave(error)
                 raise
+
+    def _leave(self, error: Exception) -> None:
+        self._pipeline.close(error)
+        self._open_again(error)
 
     async def _keep_open(self) -> None:
         while True:

@@ -64,6 +64,16 @@ class Pipeline:
     def is_open(self) -> bool:
         return self._connection is not None
 
+    @property
+    def connection(self) -> Any:
+        """The one of redis-py; None while there is none."""
+        return self._connection
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is under way."""
+        return not self._waiting
+
     async def open(self) -> None:
         """Connect. Raises what redis-py does."""
         self._loop = asyncio.get_running_loop()
