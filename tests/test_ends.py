@@ -254,7 +254,8 @@ def _answered(service: Service) -> float:
 
 
 def test_a_worker_that_hangs_is_replaced(serve: Serve) -> None:
-    service = serve(GUNICORN_CMD_ARGS="--timeout 2", WEB_CONCURRENCY="2")
+    # Long enough for the other, which is slow on a busy machine but does not hang.
+    service = serve(GUNICORN_CMD_ARGS="--timeout 15", WEB_CONCURRENCY="2")
     hangs, other = service.workers()
     os.kill(hangs, signal.SIGSTOP)
     await_true(lambda: hangs not in service.workers() and len(service.workers()) == 2, service.log)
