@@ -14,12 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_windows_exact import (
     CELL,
-    COSTS,
-    DEBTS,
+    CHARGING,
     GAPS,
     LENGTH,
     NAME,
-    POLICIES,
     QUOTAS,
     START,
     InRedis,
@@ -29,14 +27,7 @@ from test_windows_exact import (
 
 from shop.limits import lua, scripts
 
-STEPS = st.one_of(
-    st.tuples(st.just("decide"), POLICIES, COSTS),
-    st.tuples(st.just("decide"), st.just(["default", "search"]), st.just(1)),
-    st.tuples(st.just("tell"), POLICIES, COSTS),
-    st.tuples(st.just("hold"), POLICIES, st.integers(1, 9)),
-    st.tuples(st.just("repay"), st.integers(0, 3)),
-    st.tuples(st.just("pay"), DEBTS),
-)
+STEPS = st.one_of(*CHARGING)
 
 
 class Charged:
@@ -118,12 +109,3 @@ def test_a_record_of_this_version_keeps_its_charges_when_the_one_before_writes_i
     ]  # fmt: skip
     assert new.decide(START + LENGTH, ["write"], 1)[:2] == [1, 6]
     assert redis_cli.get(NAME).startswith("write 0000006/6 in 10 s, 0000016 refused: 00")
-
-
-def test_what_was_dropped_in_place_is_not_counted_by_the_version_before(redis_cli: Any) -> None:
-    new = InRedis(redis_cli, scripts, lua.NOW)
-    old = InRedis(redis_cli, former_scripts, former_lua.NOW)
-    for second in (0, 4, 9, 11):  # the last drops the first
-        new.decide(START + second * LENGTH // 10, ["default", "search"], 3)
-    now = START + 11 * LENGTH // 10
-    assert old.decide(now, ["default", "search"], 0) == [1, 9, LENGTH * 3 // 10, 0] * 2

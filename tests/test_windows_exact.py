@@ -154,16 +154,16 @@ DEBTS = st.lists(
     max_size=4,
 )
 EVERY = [(policy, 0, 1) for policy in QUOTAS]
-STEPS = st.one_of(
-    st.tuples(st.just("decide"), POLICIES, COSTS),
+CHARGING = [
     st.tuples(st.just("decide"), POLICIES, COSTS),
     st.tuples(st.just("decide"), st.just(["default", "search"]), st.just(1)),
     st.tuples(st.just("tell"), POLICIES, COSTS),
     st.tuples(st.just("hold"), POLICIES, st.integers(1, 9)),
     st.tuples(st.just("repay"), st.integers(0, 3)),
     st.tuples(st.just("pay"), DEBTS),
-    st.tuples(st.just("back"), st.integers(CELL, 2 * LENGTH)),
-)
+]
+BACK = st.tuples(st.just("back"), st.integers(CELL, 2 * LENGTH))  # the clock is set
+STEPS = st.one_of(CHARGING[0], *CHARGING, BACK)
 exact = settings(
     max_examples=200,
     deadline=None,

@@ -58,6 +58,11 @@ class Address:
         return arguments
 
     @cached_property
+    def has_tags(self) -> bool:
+        """Whether an entry depends on more than the generation of its family."""
+        return any(len(one.generations) > 1 for one in self.entries)
+
+    @cached_property
     def size(self) -> int:
         """The bytes that it needs."""
         return sum(len(key) + KEY_BYTES for key in (*self.keys, *self.ids, self.route))

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shop import answers
 from shop.config import PATH_SHOWN
 from shop.facts import Facts, sane_id
 from shop.keys.caller import client_address
@@ -76,8 +75,3 @@ def tell(arrival: Arrival, answer: Answer, client: str, route: str | None = None
     )
     count_request(request)
     log_request(request)
-
-
-def closed(arrival: Arrival, answer: Answer) -> Answer:
-    """Return an answer of the loop with what every answer ends with."""
-    return answer._replace(headers=[*answer.headers, *answers.closing_headers(arrival.known)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shop.config import CONDITION_MAX
 from shop.facts import Asked
@@ -12,7 +12,6 @@ from shop.sessions.service import TOKEN, hash_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
 ADDRESS_LONGEST = 2048  # characters, of path and query
 HOST = re.compile(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*(:[0-9]{1,5})?")

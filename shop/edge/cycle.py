@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from shop import answers
 from shop.facts import Facts, sane_id
 
-from .arrival import Arrival, closed, tell
+from .arrival import Arrival, tell
 
 if TYPE_CHECKING:
     from shop.problems import ShopError
@@ -62,9 +62,10 @@ def refusal(error: ShopError, client: tuple[str, int] | None, *, to_head: bool) 
     """Return the answer to what could not be read, which is counted and logged once."""
     scope = {"method": "-", "path": "-"}
     arrival = Arrival(scope, {}, client[0] if client else "unknown", Facts(sane_id(None)))
-    answer = closed(arrival, answers.of_error(error, "", arrival.known.identifier))
+    answer = answers.of_error(error, "", arrival.known.identifier)
     tell(arrival, answer, arrival.client)
-    lines = "".join(f"{name}: {value}\r\n" for name, value in answer.headers).encode("latin-1")
+    headers = [*answer.headers, *answers.closing_headers(arrival.known)]
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")
     head = STATUS_LINES[answer.status] + _own_lines(int(time.time())) + lines + CLOSE + b"\r\n"
     return head if to_head else head + answer.body
 

@@ -1,4 +1,4 @@
-"""Cached reads: one round trip to Redis, whatever is asked, and no other work than the answer."""
+"""Reads of known addresses: one round trip to Redis for what is cached, a thread for the rest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from shop.database.failures import UNDONE, sqlstate
 from shop.extensions import cache
 from shop.limits import record
 from shop.limits.decision import Payers, names, refusing
-from shop.problems import OverloadedError
 from shop.prometheus import Counter
 from shop.redis import RedisUnavailable, redis_connection
 from shop.redis.loop import LoopRedis
@@ -99,7 +98,7 @@ class Hits:
         return self.are_there and self._connection.is_ready and not self._redis.is_ready
 
     async def answer(self, arrival: Arrival) -> Answer | None:
-        """Return the answer, if everything that it takes is in Redis."""
+        """Return the answer to a read of a known address; None where Flask has to answer."""
         if not self.are_there:
             return None
         asked = arrival.known.asked = read_request(arrival.scope, arrival.headers)
@@ -139,7 +138,7 @@ class Hits:
         if against:
             answer = answers.refuse(against, asked.path, known.identifier)
         else:
-            if copy and found and not self._is_whole(copy, *found[0]):
+            if copy and found and not self._is_whole(copy, epoch=found[0][0]):
                 # It has changed since this request came. To look again charges nothing.
                 copy, heard = None, self._kept.heard
                 _, *found = await self._ask(asked, address, payers, (), None) or [[]]
@@ -202,25 +201,23 @@ class Hits:
     async def _compute(self, known: Facts, asked: Asked, address: Address) -> Document | None:
         """Have a thread read what is not cached; None where Flask has to say what is wrong.
 
-        Raises OverloadedError.
+        Raises OverloadedError, and what the memoized functions do but for the database's errors.
         """
+        if address.has_tags:
+            return None  # which those are now is its service's to say: they may follow from a hint
         try:
             document: Document | None = await self._threads.read(
                 compute, self._app, known, asked, address
             )
-        except OverloadedError:
-            raise
         except (DBAPIError, PoolTimeoutError) as error:
             if sqlstate(error) not in UNDONE:
                 known.failed = error  # it is raised again where it is answered: nobody waits twice
-            return None
-        except Exception:  # noqa: BLE001  (a service may know what to do then: Flask asks it)
             return None
         if document is None:
             known.outcome = None  # Flask begins anew
         return document
 
-    def _is_whole(self, copy: Copy, epoch: bytes, _: int) -> bool:
+    def _is_whole(self, copy: Copy, *, epoch: bytes) -> bool:
         """Tell whether a read of Redis would have found what a copy was made of."""
         same = (epoch, self._connection.origin) == (copy.epoch, copy.origin)
         return same and self._redis.tells_changes and self._kept.is_whole(copy)

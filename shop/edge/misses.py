@@ -40,8 +40,6 @@ def _read(asked: Asked, address: Address) -> list[Any] | None:
     """Read the documents, in the form in which the script returns them."""
     if address.is_row and int(asked.row) > INTEGER_MAX:
         return None  # no row has such an id
-    if any(len(one.generations) > 1 for one in address.entries):
-        return None  # which tags it has now is its service's to say: they may follow from a hint
     entries = [document for one in address.entries for document in one.again()]
     if address.rows is None:
         return [entries, []]

@@ -71,7 +71,7 @@ class Limiter(flask_limiter.Limiter):
         app.extensions["shop.limits"] = State(counter, {})
         super().init_app(app)
         if settings.rate_limit_enabled:
-            # The library's own headers, and what it notes for them: `headers.add` tells all.
+            # The library's own headers, and what it notes for them: `shop/answers.py` tells all.
             app.after_request_funcs[None].pop()
             app.teardown_request_funcs[None].pop()
 
