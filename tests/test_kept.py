@@ -124,7 +124,7 @@ def test_a_copy_that_changes_while_it_is_asked_for_is_read_again(
     """Its request has been charged by then, and is not charged twice."""
     left = int(stocked.get("/products/2").headers["X-RateLimit-Remaining"])
     hits = hits_of(stocked)
-    ask = hits._ask
+    ask = hits._redis.ask
 
     async def late(*arguments: Any) -> Any:
         answered = await ask(*arguments)
@@ -132,7 +132,7 @@ def test_a_copy_that_changes_while_it_is_asked_for_is_read_again(
             hits._kept.note([b"products:id:2"])
         return answered
 
-    monkeypatch.setattr(hits, "_ask", late)
+    monkeypatch.setattr(hits._redis, "ask", late)
     with counting(hit=1):
         answer = stocked.get("/products/2")
     assert int(answer.headers["X-RateLimit-Remaining"]) == left - 1

@@ -16,29 +16,24 @@ from shop.cache import Outcome
 from shop.cache.metrics import reads
 from shop.database.failures import UNDONE, sqlstate
 from shop.extensions import cache
-from shop.limits import record
 from shop.limits.decision import Payers, names, refusing
 from shop.prometheus import Counter
 from shop.redis import RedisUnavailable, redis_connection
-from shop.redis.loop import LoopRedis
-from shop.sessions.service import UNRENEWED_SECONDS, client_of, session_documents
+from shop.sessions.service import client_of, session_documents
 
 from .addresses import Addresses
 from .arrival import tell
 from .asked import read_request
 from .kept import KEPT_SECONDS, Copy, Kept
 from .misses import compute
-from .script import ANSWER
+from .one_server import OneServer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from flask import Flask
 
     from shop.answers import Answer, Document
     from shop.facts import Asked, Facts
     from shop.keys.known import Known
-    from shop.limits.decision import Charge
 
     from .address import Address
     from .arrival import Arrival
@@ -58,7 +53,6 @@ ANSWERED = {
 }
 MISS = REQUESTS.labels("miss")
 PASSED = REQUESTS.labels("passed")
-NOTHING_TO_READ = ("", 0, 0, 0)  # what ANSWER is told of names where a copy is kept
 
 
 class Hits:
@@ -73,21 +67,19 @@ class Hits:
             and not self._connection.is_cluster  # where no script reaches every key
         )
         self._kept = Kept()
-        self._redis = LoopRedis(self._connection, self._kept.note)
+        self._enforced = settings.rate_limit_mode == "enforce"
+        self._redis = OneServer(self._connection, self._kept.note, enforced=self._enforced)
         self._addresses = Addresses()
         if self.are_there:
             self._addresses.learn_from(app)
         self._watch = app.extensions["cache"][cache].watch
         self._counter = app.extensions["shop.limits"].counter
         self._known: Known = app.extensions["shop.known"]
-        self._enforced = settings.rate_limit_mode == "enforce"
 
     def start(self) -> None:
         """Begin to keep a connection to Redis; call it on the loop."""
         if self.are_there:
-            named = [one.key for one in cache.memoized] + [tag.name for tag in cache.tags]
-            begin = {name.partition(":")[0] for name in named} - {"key", "session"}
-            self._redis.start([f"{self._connection.prefix}{one}:" for one in sorted(begin)])
+            self._redis.start()
 
     def stop(self) -> None:
         self._redis.stop()
@@ -95,7 +87,7 @@ class Hits:
     @property
     def are_opening(self) -> bool:
         """Whether there will soon be a connection to Redis, which there is not now."""
-        return self.are_there and self._connection.is_ready and not self._redis.is_ready
+        return self.are_there and self._redis.is_opening
 
     async def answer(self, arrival: Arrival) -> Answer | None:
         """Return the answer to a read of a known address; None where Flask has to answer."""
@@ -128,7 +120,7 @@ class Hits:
         )
         heard = self._kept.heard
         copy = self._kept.find((asked.place, asked.row))
-        answered = await self._ask(asked, address, payers, address.charges, copy)
+        answered = await self._redis.ask(asked, address, payers, address.charges, copy)
         if not answered:
             return None
         told, *found = answered
@@ -141,7 +133,7 @@ class Hits:
             if copy and found and not self._is_whole(copy, epoch=found[0][0]):
                 # It has changed since this request came. To look again charges nothing.
                 copy, heard = None, self._kept.heard
-                _, *found = await self._ask(asked, address, payers, (), None) or [[]]
+                _, *found = await self._redis.ask(asked, address, payers, (), None) or [[]]
             if not copy and found and not (copy := self._compose(asked, address, found, heard)):
                 return None  # nothing of it is for everybody
             document = (
@@ -158,39 +150,6 @@ class Hits:
         (ANSWERED[answer.status] if against or copy else MISS).inc()
         tell(arrival, answer, payers.client, address.route)
         return answer
-
-    async def _ask(
-        self,
-        asked: Asked,
-        address: Address,
-        payers: Payers,
-        charges: Sequence[Charge],
-        copy: Copy | None,
-    ) -> list[Any]:
-        """Return what ANSWER does, which reads nothing where there is a copy.
-
-        Raises RedisUnavailable.
-        """
-        keys = [record.key(payers.client), record.key(payers.address)]
-        reading: Sequence[object] = NOTHING_TO_READ
-        if copy is None:
-            reading = address.arguments
-            keys += address.keys
-            if address.rows and address.is_row:
-                keys.append(address.rows.prefix + asked.row)
-        session = ""
-        if asked.session:
-            keys += [session_documents.generation_key, session_documents.prefix + asked.session]
-            session = str(int(time.time()) + UNRENEWED_SECONDS)
-        connection = self._connection
-        arguments: list[object] = [
-            connection.origin,
-            connection.prefix,
-            "1" if self._enforced else "",
-        ]
-        arguments += [session, *reading, *(part for charge in charges for part in charge)]
-        answered: list[Any] = await self._redis.evaluate(ANSWER, connection.named(keys), arguments)
-        return answered
 
     def _hit(self, known: Facts, copy: Copy) -> Document:
         known.outcome = Outcome.HIT

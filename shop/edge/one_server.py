@@ -1,0 +1,95 @@
+"""What the loop asks of a Redis that is one server: everything in one round trip."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from shop.extensions import cache
+from shop.limits import record
+from shop.redis.loop import LoopRedis
+from shop.sessions.service import UNRENEWED_SECONDS, session_documents
+
+from .script import ANSWER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shop.facts import Asked
+    from shop.limits.decision import Charge, Payers
+    from shop.redis import RedisConnection
+
+    from .address import Address
+    from .kept import Copy
+
+NOTHING_TO_READ = ("", 0, 0, 0)  # what ANSWER is told of names where a copy is kept
+
+
+class OneServer:
+    def __init__(
+        self,
+        connection: RedisConnection,
+        when_changed: Callable[[list[bytes] | None], None],
+        *,
+        enforced: bool,
+    ) -> None:
+        """`when_changed` has the names that have changed, or None for all of them."""
+        self._connection = connection
+        self._redis = LoopRedis(connection, when_changed)
+        self._enforced = enforced
+
+    def start(self) -> None:
+        named = [one.key for one in cache.memoized] + [tag.name for tag in cache.tags]
+        begin = {name.partition(":")[0] for name in named} - {"key", "session"}
+        self._redis.start([f"{self._connection.prefix}{one}:" for one in sorted(begin)])
+
+    def stop(self) -> None:
+        self._redis.stop()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it will be asked now."""
+        return self._redis.is_ready
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether there will soon be a connection, which there is not now."""
+        return self._connection.is_ready and not self._redis.is_ready
+
+    @property
+    def tells_changes(self) -> bool:
+        """Whether what was read may be kept, because it is told what changes."""
+        return self._redis.tells_changes
+
+    async def ask(
+        self,
+        asked: Asked,
+        address: Address,
+        payers: Payers,
+        charges: Sequence[Charge],
+        copy: Copy | None,
+    ) -> list[Any]:
+        """Return what ANSWER does, which reads nothing where there is a copy.
+
+        Raises RedisUnavailable.
+        """
+        keys = [record.key(payers.client), record.key(payers.address)]
+        reading: Sequence[object] = NOTHING_TO_READ
+        if copy is None:
+            reading = address.arguments
+            keys += address.keys
+            if address.rows and address.is_row:
+                keys.append(address.rows.prefix + asked.row)
+        session = ""
+        if asked.session:
+            keys += [session_documents.generation_key, session_documents.prefix + asked.session]
+            session = str(int(time.time()) + UNRENEWED_SECONDS)
+        connection = self._connection
+        arguments: list[object] = [
+            connection.origin,
+            connection.prefix,
+            "1" if self._enforced else "",
+        ]
+        arguments += [session, *reading, *(part for charge in charges for part in charge)]
+        answered: list[Any] = await self._redis.evaluate(ANSWER, connection.named(keys), arguments)
+        return answered
