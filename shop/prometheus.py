@@ -1,25 +1,98 @@
 """The kinds of metrics, which several workers count together.
 
 With PROMETHEUS_MULTIPROC_DIR, each worker counts in a file there that is named after its process.
-The library would ask the kernel for that number at each count, many times in a request.
 """
 
+from __future__ import annotations
+
 import os
-from functools import cache
+import threading
+from pathlib import Path
+from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram, values
+from prometheus_client.mmap_dict import mmap_key
 
 from .shared_counts import Counts
 
 __all__ = ["Counter", "Gauge", "Histogram"]
 
+_lock = threading.Lock()
+_files: dict[str, Counts] = {}  # of this process
+_values: list[_Value] = []
+_is_forked = False  # and the files are still those of the parent
 
-@cache
-def _process() -> int:
-    return os.getpid()
+
+class _Value:
+    """A number in the file of its kind and its process.
+
+    The library's own looks for its process, its file and its place each time that it counts, which
+    a cached read does nine times.
+    """
+
+    _multiprocess = True  # so the library asks no value for the time of its beginning
+
+    def __init__(self, kind: str, *named: Any, multiprocess_mode: str = "") -> None:
+        """`named`: the metric, the number, its labels and their values, what it tells."""
+        self._kind = f"{kind}_{multiprocess_mode}" if kind == "gauge" else kind
+        self._key = mmap_key(*named)
+        with _lock:
+            _begin_after_fork()
+            self.begin()
+            _values.append(self)
+
+    def begin(self) -> None:
+        """Find the number in the file of this process."""
+        if self._kind not in _files:
+            directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+            _files[self._kind] = Counts(str(directory / f"{self._kind}_{os.getpid()}.db"))
+        self._file = _files[self._kind]
+        self._place = self._file.place_of(self._key)
+
+    def inc(self, amount: float) -> None:
+        with _lock:
+            if _is_forked:
+                _begin_after_fork()
+            self._file.numbers[self._place] += amount
+
+    def set(self, value: float, timestamp: float | None = None) -> None:
+        with _lock:
+            _begin_after_fork()
+            self._file.numbers[self._place] = value
+            self._file.numbers[self._place + 1] = timestamp or 0.0
+
+    def get(self) -> float:
+        with _lock:
+            _begin_after_fork()
+            return self._file.numbers[self._place]
+
+    def set_exemplar(self, exemplar: object) -> None:
+        """Do nothing: several processes have none together."""
+
+    def get_exemplar(self) -> None:
+        return None
+
+
+def _begin_after_fork() -> None:
+    """Let a process that was forked count in files of its own."""
+    global _is_forked  # noqa: PLW0603  (of the process)
+    if _is_forked:
+        _is_forked = False
+        for file in _files.values():
+            file.close()
+        _files.clear()
+        for value in _values:
+            value.begin()
+
+
+def _note_fork() -> None:
+    global _is_forked  # noqa: PLW0603  (of the process)
+    _is_forked = True
+    _lock.release()
 
 
 if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-    os.register_at_fork(after_in_child=_process.cache_clear)
-    values.MmapedDict = Counts  # type: ignore[attr-defined,assignment]
-    values.ValueClass = values.MultiProcessValue(_process)  # type: ignore[no-untyped-call]
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_note_fork
+    )
+    values.ValueClass = _Value

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("shop.metrics")
 
 FIRST_BYTES = 1 << 16
+NUMBER_BYTES = 8
 HEAD_BYTES = 8  # how many bytes are used, and padding
 KINDS = ("counter", "histogram")
 LOCK = "lock"
@@ -49,6 +50,7 @@ class Counts(MmapedDict):
             with Path(path).open("ab") as file:
                 _reserve(file, max(file.tell(), FIRST_BYTES))
             super().__init__(path)  # type: ignore[no-untyped-call]
+            self._view()
         except OSError as error:
             self._f: Any = None
             self._positions: dict[str, int] = {}
@@ -58,6 +60,17 @@ class Counts(MmapedDict):
     @property
     def is_shared(self) -> bool:
         return self._f is not None
+
+    def place_of(self, key: str) -> int:
+        """Return where a value is among the `numbers`; its time comes after it."""
+        if key not in self._positions:
+            self._init_value(key)
+        return self._positions[key] // NUMBER_BYTES
+
+    def _view(self) -> None:
+        """Let `numbers` be what is mapped now."""
+        whole = self._capacity // NUMBER_BYTES * NUMBER_BYTES
+        self.numbers = memoryview(self._m)[:whole].cast("d")
 
     def _init_value(self, key: str) -> None:
         # The library would let the file grow without its blocks.
@@ -74,6 +87,7 @@ class Counts(MmapedDict):
                 return
             self._capacity *= 2
             self._m = mmap.mmap(self._f.fileno(), self._capacity)
+            self._view()
         else:
             self._map_memory(self._m[: self._used], self._capacity * 2)
 
@@ -89,8 +103,10 @@ class Counts(MmapedDict):
         self._capacity = capacity
         self._m = mmap.mmap(-1, capacity)
         self._m[: len(counts)] = counts
+        self._view()
 
     def close(self) -> None:
+        self.numbers.release()
         self._m.close()
         if self.is_shared:
             self._f.close()
