@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from typing import Any
 
 from gunicorn.arbiter import Arbiter
 from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
@@ -33,6 +34,10 @@ class Worker(UvicornWorker):  # type: ignore[misc]
         "date_header": False,
         "callback_notify": None,  # it is silent while the worker ends
     }
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.notify()  # in the master: else one that hangs before it serves is never replaced
 
     def init_signals(self) -> None:
         super().init_signals()
