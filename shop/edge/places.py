@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -19,84 +20,91 @@ WAITING = Gauge(
 )
 REFUSED = Counter("shop_writes_refused", "Writes refused while others held all places for writes.")
 OVERLOADED = "Too many requests wait already; nothing was done."
-HELD_UP = "Other writes wait for too long; nothing was done."
+HELD_UP = "Other writes waited in the database for too long; nothing was done."
 
 
 class Places:
     """The threads that requests of one kind may have at a time, and the queue for these."""
 
     def __init__(self, count: int, queue: int) -> None:
-        self._places = asyncio.Semaphore(count)
+        self._count = self._free = count
         self._queue = queue
-        self._waiting = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     def check(self) -> None:
         """Raise OverloadedError if no more may wait."""
-        if self._places.locked() and self._waiting >= self._queue:
+        if not self._free and len(self._waiting) >= self._queue:
             raise OverloadedError(OVERLOADED)
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Hold a place in the block. Raises OverloadedError."""
         self.check()
-        if self._places.locked():
-            self._count(1)
-            try:
-                await self._await_place()
-            finally:
-                self._count(-1)
+        if self._free:
+            self._free -= 1
         else:
-            await self._places.acquire()
+            await self._await_turn()
         try:
             yield
         finally:
-            self._places.release()
+            self._pass_on()
 
-    def _count(self, more: int) -> None:
-        self._waiting += more
-        WAITING.inc(more)
+    async def _await_turn(self) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        WAITING.inc()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # it had its turn, and will not take it
+                self._pass_on()
+            raise
+        finally:
+            WAITING.dec()
 
-    async def _await_place(self) -> None:
-        await self._places.acquire()
+    def _pass_on(self) -> None:
+        """Give a place to who has waited longest."""
+        if turn := self._next():
+            turn.set_result(None)
+        else:
+            self._free += 1
+
+    def _next(self) -> asyncio.Future[None] | None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.cancelled():
+                return turn
+        return None
 
 
 class WritePlaces(Places):
     """Those of writes, which may wait for each other in PostgreSQL.
 
-    A write waits for a place as long as others get on. If none has for some time, those that wait
-    are refused, and those after them, until one does.
+    Once the database has failed as many writes in turn as there are places, those that wait are
+    refused, and those that would, until one gets on.
     """
 
-    def __init__(self, count: int, queue: int, patience: float) -> None:
+    def __init__(self, count: int, queue: int) -> None:
         super().__init__(count, queue)
-        self._patience = patience  # seconds
-        self._got_on = 0  # how many have
-        self._are_held_up = False
+        self._failed = 0  # in turn
 
     def check(self) -> None:
         """Raise OverloadedError if no more may wait, DatabaseBusyError if none gets on."""
-        if self._places.locked() and self._are_held_up:
-            self._refuse()
+        if not self._free and self._are_held_up:
+            raise self._refusal()
         super().check()
 
     def note(self, *, got_on: bool) -> None:
         """Tell how a write has ended. One that the database has failed has not got on."""
-        self._got_on += got_on
-        self._are_held_up = self._are_held_up and not got_on
+        self._failed = 0 if got_on else self._failed + 1
+        while self._are_held_up and (turn := self._next()):
+            turn.set_exception(self._refusal())
 
-    async def _await_place(self) -> None:
-        while True:
-            before = self._got_on
-            try:
-                async with asyncio.timeout(self._patience):
-                    await self._places.acquire()
-                    return
-            except TimeoutError:
-                if self._got_on == before:
-                    self._are_held_up = True
-                    self._refuse()
+    @property
+    def _are_held_up(self) -> bool:
+        return self._failed >= self._count
 
     @staticmethod
-    def _refuse() -> None:
+    def _refusal() -> DatabaseBusyError:
         REFUSED.inc()
-        raise DatabaseBusyError(HELD_UP)
+        return DatabaseBusyError(HELD_UP)

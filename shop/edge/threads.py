@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 SAFE = {"GET", "HEAD", "OPTIONS"}  # methods that write nothing (RFC 9110, section 9.2.1)
 BODILESS = {"204", "304"}
-WAITED = 0.5  # of DATABASE_LOCK_TIMEOUT, until writes that do not get on count as held up
 OF_CONTENT = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 
 
@@ -33,9 +32,8 @@ class Threads:
 
     def __init__(self, settings: Settings) -> None:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
-        patience = settings.database_lock_timeout / 1000 * WAITED
         self._reads = Places(THREADS, settings.request_queue)
-        self._writes = WritePlaces(THREADS - 1, settings.request_queue, patience)
+        self._writes = WritePlaces(THREADS - 1, settings.request_queue)
 
     def check(self, method: str) -> None:
         """Raise OverloadedError or DatabaseBusyError if a request would be refused now."""
@@ -50,7 +48,7 @@ class Threads:
             return await self.read(call, application, environ)  # type: ignore[no-any-return]
         async with self._writes.place():
             answer: Answer = await self._run(call, application, environ)
-            self._writes.note(got_on=answer.status < HTTPStatus.INTERNAL_SERVER_ERROR)
+            self._writes.note(got_on=answer.status != HTTPStatus.SERVICE_UNAVAILABLE)
             return answer
 
     async def read(self, work: Callable[..., Any], *arguments: Any) -> Any:
