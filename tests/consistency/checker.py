@@ -133,9 +133,10 @@ class Floor(NamedTuple):
 
 
 class Shared:
-    """Numbers that all processes see; each is written by one thread."""
+    """What all processes see: numbers, each written by one thread, and when to begin."""
 
     def __init__(self) -> None:
+        self.begin = context.Barrier(READER_PROCESSES + 2, timeout=90)
         self.begun = RawArray("q", len(COUNTERS))
         self.done = RawArray("q", len(COUNTERS))
         self.seen = RawArray("q", len(COUNTERS))  # by reads that have ended; may lag
@@ -449,6 +450,7 @@ def run_process(
     """Run threads of readers and writers; send the report when told to stop."""
     url, key = service
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    shared.begin.wait()
     reports: list[Report] = []
     threads: list[threading.Thread] = []
 
@@ -526,6 +528,7 @@ def check(
     ]
     for process in processes:
         process.start()
+    shared.begin.wait()
     ends = time.monotonic() + seconds
     try:
         for fault in faults or ():
