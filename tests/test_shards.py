@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import redis
-from conftest import await_true, free_port
-from redis.crc import key_slot
+from clustered import Cluster, a_cluster, start_master
+from conftest import await_true
 from sqlalchemy import text
 
 from shop.extensions import db
@@ -21,64 +21,16 @@ if TYPE_CHECKING:
 
     from conftest import Make, Shop, StartRedis
 
-SLOTS = 16384
-PORTS = 55_000  # the port of a cluster's bus is 10,000 higher
 LOST = 1  # the number of a master that has entries, and no name that all requests need
 SECONDS = 3
 OPENED = "Redis cannot be reached (node "
 BACK = "Redis answers again (node "
 
 
-class Cluster(NamedTuple):
-    ports: list[int]
-
-    def client(self, number: int) -> Any:
-        return redis.Redis(port=self.ports[number], socket_timeout=5)
-
-    def process(self, number: int) -> int:
-        with self.client(number) as client:
-            found: int = client.info("server")["process_id"]
-            return found
-
-    def holder(self, name: str) -> int:
-        """Return the number of the master that has a name."""
-        return 3 * key_slot(name.encode()) // SLOTS
-
-    def is_well(self) -> bool:
-        return all(self._knows_all(number) for number in range(3))
-
-    def _knows_all(self, number: int) -> bool:
-        with self.client(number) as client:
-            state = client.execute_command("CLUSTER", "INFO").decode()
-        return "cluster_state:ok" in state and "cluster_known_nodes:3" in state
-
-
-def start_master(start_redis: StartRedis) -> int:
-    port = next(port for port in iter(free_port, None) if port < PORTS)
-    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]
-    options += ["--cluster-require-full-coverage", "no"]
-    return start_redis(*options, port=port)
-
-
 @pytest.fixture
 def cluster(start_redis: StartRedis) -> Iterator[Cluster]:
-    ports: list[int] = []
-    for number in range(3):
-        port = start_master(start_redis)
-        ports.append(port)
-        first, last = -(-SLOTS * number // 3), -(-SLOTS * (number + 1) // 3) - 1
-        with redis.Redis(port=port) as client:
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
-            client.execute_command("CLUSTER", "MEET", "127.0.0.1", ports[0])
-    made = Cluster(ports)
-    await_true(made.is_well)
-    processes = [made.process(number) for number in range(3)]
-    yield made
-    for process in processes:
-        try:
-            os.kill(process, signal.SIGCONT)
-        except ProcessLookupError:
-            continue
+    with a_cluster(start_redis) as made:
+        yield made
 
 
 def said(caplog: pytest.LogCaptureFixture, text: str) -> int:

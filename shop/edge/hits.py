@@ -24,6 +24,7 @@ from shop.sessions.service import client_of, session_documents
 from .addresses import Addresses
 from .arrival import tell
 from .asked import read_request
+from .cluster import Cluster
 from .kept import KEPT_SECONDS, Copy, Kept
 from .misses import compute
 from .one_server import OneServer
@@ -61,14 +62,14 @@ class Hits:
         self._threads = threads
         settings = app.config["SETTINGS"]
         self._connection = redis_connection(app)
-        self.are_there = (
-            settings.edge_enabled
-            and self._connection.enabled
-            and not self._connection.is_cluster  # where no script reaches every key
-        )
+        self.are_there = settings.edge_enabled and self._connection.enabled
         self._kept = Kept()
         self._enforced = settings.rate_limit_mode == "enforce"
-        self._redis = OneServer(self._connection, self._kept.note, enforced=self._enforced)
+        self._redis: OneServer | Cluster = (
+            Cluster(self._connection, enforced=self._enforced)
+            if self._connection.is_cluster
+            else OneServer(self._connection, self._kept.note, enforced=self._enforced)
+        )
         self._addresses = Addresses()
         if self.are_there:
             self._addresses.learn_from(app)

@@ -86,8 +86,8 @@ class RedisConnection:
         return ScriptPool(self.client.connection_pool)
 
     @cached_property
-    def _shards(self) -> Shards:
-        """Those of a cluster."""
+    def shards(self) -> Shards:
+        """Those of a cluster, made when it first answers."""
         return Shards(self.client, self._come_back)
 
     @property
@@ -116,7 +116,7 @@ class RedisConnection:
         if self.ownership.is_foreign:
             raise RedisUnavailable from ForeignError()
         if self._has_shards and key is not None:
-            return self._carry_out(lambda _: self._shards.call(key, command))
+            return self._carry_out(lambda _: self.shards.call(key, command))
         return self._carry_out(command)
 
     @property
@@ -140,7 +140,7 @@ class RedisConnection:
 
     def ping(self) -> None:
         """Raise RedisUnavailable unless Redis answers, whoever it belongs to."""
-        self._carry_out(lambda client: self._shards.ping() if self._has_shards else client.ping())
+        self._carry_out(lambda client: self.shards.ping() if self._has_shards else client.ping())
 
     def claim(self, identity: str = "", *, by_force: bool = False) -> None:
         """Find out whether Redis is of an installation, by default of the one known so far.
@@ -219,7 +219,7 @@ class RedisConnection:
     ) -> Callable[[Any], Any]:
         def command(_: Any) -> Any:
             if self._has_shards:
-                return self._shards.evaluate(script, keys, arguments, again)
+                return self.shards.evaluate(script, keys, arguments, again)
             return evaluate_again(self._scripts, script, keys, arguments, again)
 
         return command
@@ -258,7 +258,7 @@ class RedisConnection:
     def _probe(self) -> None:
         """Raise whatever comes up while Redis does not answer."""
         if self._has_shards:
-            self._shards.refresh()  # the shards have breakers of their own
+            self.shards.refresh()  # the shards have breakers of their own
             return
         run = self.client.execute_command
         self._scripts.disconnect()  # they may have all the connections that there can be

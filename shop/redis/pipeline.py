@@ -30,6 +30,8 @@ WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 class _Call:
     answer: asyncio.Future[Any]
     sent: float | None = None  # when, as soon as it is
+    parts: list[Any] | None = None  # of the answer to several commands, those that have come
+    expected: int = 1
 
 
 class Pipeline:
@@ -104,15 +106,27 @@ class Pipeline:
 
     def call(self, *command: str | bytes | float) -> asyncio.Future[Any]:
         """Send a command with all others of this turn of the loop; the future has the answer."""
-        answer = self._loop.create_future()
+        packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # it takes any length
+        return self._start(packed, _Call(self._loop.create_future()))
+
+    def call_each(self, commands: Sequence[tuple[str | bytes, ...]]) -> asyncio.Future[list[Any]]:
+        """Send commands one after the other, with none of another call between them.
+
+        The future has their answers; that to a command which is refused is its error.
+        """
+        packed = b"".join(map(hiredis.pack_command, commands))  # type: ignore[arg-type]
+        call = _Call(self._loop.create_future(), parts=[], expected=len(commands))
+        return self._start(packed, call)
+
+    def _start(self, packed: bytes, call: _Call) -> asyncio.Future[Any]:
         if self._connection is None:
-            answer.set_exception(redis.ConnectionError("there is no connection"))
-            return answer
-        self._waiting.append(_Call(answer))
+            call.answer.set_exception(redis.ConnectionError("there is no connection"))
+            return call.answer
+        self._waiting.append(call)
         if not self._unsent and not self._is_blocked:
             self._loop.call_soon(self._send)
-        self._unsent.append(hiredis.pack_command(command))  # type: ignore[arg-type]
-        return answer
+        self._unsent.append(packed)
+        return call.answer
 
     async def evaluate(self, script: str, keys: Sequence[Key], arguments: Sequence[object]) -> Any:
         """Return what a script answers."""
@@ -172,13 +186,19 @@ class Pipeline:
             if isinstance(answer, hiredis.PushNotification):
                 self._when_told(answer)
                 continue
-            waiting = self._waiting.popleft().answer
-            if waiting.done():
+            call = self._waiting[0]
+            if call.parts is not None:
+                call.parts.append(answer)
+                if len(call.parts) < call.expected:
+                    continue
+                answer = call.parts
+            self._waiting.popleft()
+            if call.answer.done():
                 continue  # whoever waited is gone
             if isinstance(answer, redis.RedisError):
-                waiting.set_exception(answer)
+                call.answer.set_exception(answer)
             else:
-                waiting.set_result(answer)
+                call.answer.set_result(answer)
 
     def _look(self) -> None:
         """Lose a connection that is late; ask one that is silent."""

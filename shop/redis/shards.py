@@ -7,6 +7,7 @@ others who has taken its place. The client of the cluster would ask for each cal
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import redis
@@ -23,12 +24,13 @@ from .breaker import UNREACHABLE, Breaker, is_out_of_service
 from .pool import PROBE, ScriptPool, evaluate, evaluate_again, kept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from .pool import Key
 
 Answer = TypeVar("Answer")
 
+MOVING = (AskError, TryAgainError)  # what nodes say while a slot moves
 MOVES = 5  # of a name, that one call follows
 NOBODY = "of a slot"  # instead of the address of a node
 
@@ -73,23 +75,18 @@ class Shards:
         """Run a command at a node, or by the client of the cluster, while a slot moves."""
         for _ in range(MOVES):
             try:
-                node = self._node_of(key)
+                node = self.node_of(key)
             except SlotNotCoveredError as error:
                 raise self._lost(NOBODY, key, error) from error
-            if self._breaker(node.name).is_open:
+            if self.is_lost(node):
                 raise ShardLostError
             try:
-                return at_node(self._node(node))
+                with self.guarded(node, key):
+                    return at_node(self._node(node))
             except MovedError as error:
                 self._nodes.move_slot(error)
-            except (AskError, TryAgainError):
+            except MOVING:
                 return moving(self._client)
-            except UNREACHABLE as error:
-                raise self._lost(node.name, key, error) from error
-            except redis.ResponseError as error:
-                if is_out_of_service(error):
-                    raise self._lost(node.name, key, error) from error
-                raise
         raise redis.ResponseError("the nodes of the cluster do not agree who has a slot")
 
     def evaluate(
@@ -122,9 +119,36 @@ class Shards:
         self._breaker(name).trip(error)
         return ShardLostError()
 
-    def _node_of(self, key: Key) -> Any:
+    def node_of(self, key: Key) -> Any:
+        """Return who has a name, as far as is known. Raises SlotNotCoveredError."""
         name = key.encode() if isinstance(key, str) else key
         return self._nodes.get_node_from_slot(key_slot(name))
+
+    def is_lost(self, node: Any) -> bool:
+        """Whether a node is not called now."""
+        return self._breaker(node.name).is_open
+
+    @contextmanager
+    def guarded(self, node: Any, key: Key) -> Iterator[None]:
+        """Open the breaker of a node that the block calls for a name, and finds lost.
+
+        Raises ShardLostError, or what Redis says.
+        """
+        try:
+            yield
+        except UNREACHABLE as error:
+            raise self._lost(node.name, key, error) from error
+        except redis.ResponseError as error:
+            if is_out_of_service(error):
+                raise self._lost(node.name, key, error) from error
+            raise
+
+    def connect(self, node: Any) -> Any:
+        """Return a new connection to a node, for the caller alone. Raises what redis-py does."""
+        pool = self._node(node).client.connection_pool
+        connection = pool.connection_class(**pool.connection_kwargs)
+        connection.connect()
+        return connection
 
     def _breaker(self, name: str) -> Breaker:
         with self._lock:
@@ -150,7 +174,7 @@ class Shards:
         """Raise whatever comes up while nobody answers for the name that was wanted."""
         self.refresh(lost=name)
         key = self._wanted[name]
-        node = self._node_of(key)
+        node = self.node_of(key)
         if node.name != name:
             return  # another has taken its place
         scripts = self._node(node).scripts

@@ -1,0 +1,37 @@
+"""What is a hit on a cluster, for a reader who has read the names of several nodes at a time.
+
+It is what the scripts compare (`scripts.py`): the epoch of the entry's node, the origin, and all
+generations, each with the epoch of its node; and the end by the clock of the entry's node.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shop.redis.loop_cluster import Value
+
+GENERATION_BYTES = 16
+END_BYTES = 13  # until the year 2286
+
+
+def generations_of(names: Sequence[str], values: Mapping[str, Value | None]) -> bytes | None:
+    """Return the generations as stamps have them; None if one is suspended or not there."""
+    found = [values.get(name) for name in names]
+    if not all(value and len(value.data) == GENERATION_BYTES for value in found):
+        return None
+    return b".".join(b"%b:%b" % (value.epoch, value.data) for value in found if value)
+
+
+def document_of(value: Value | None, origin: bytes, generations: bytes | None) -> bytes | None:
+    """Return the document of an entry that is a hit, else None."""
+    if value is None or generations is None:
+        return None
+    stamp = b"%b:%b:%b " % (value.epoch, origin, generations)
+    end = len(stamp) + END_BYTES
+    if not value.data.startswith(stamp) or value.data[end : end + 1] != b"\n":
+        return None
+    ends = value.data[len(stamp) : end]
+    return value.data[end + 1 :] if b"%013d" % value.clock < ends else None

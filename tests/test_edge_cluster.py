@@ -1,0 +1,269 @@
+"""The edge on a Redis Cluster of three masters: what it answers, and what it leaves to Flask."""
+
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from clustered import Cluster, a_cluster
+from conftest import await_true
+from test_edge import counting
+
+from shop.extensions import cache
+from shop.limits import record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Make, Shop, StartRedis
+    from werkzeug.test import TestResponse
+
+READS = [
+    "/products/3",
+    "/products",
+    "/products?skip=2&limit=4",
+    "/categories/1",
+    "/categories",
+    "/categories?include=counts",
+    "/products?sort=-price&total=true&facets=price",
+    "/products?id=3,1&sku=RAKE-4,RAKE-9&include=category",
+    "/products?max_price=14&limit=2",
+    "/search/suggest?q=ra",
+]
+COUNTED = ("X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit", "Retry-After")
+ASKED = {"X-Request-ID": "one"}
+
+
+@pytest.fixture(scope="module")
+def masters(start_redis: StartRedis) -> Iterator[Cluster]:
+    """Three masters that no test ends, and that none leaves as they are not at first."""
+    with a_cluster(start_redis) as made:
+        yield made
+
+
+@pytest.fixture
+def cluster(masters: Cluster) -> Cluster:
+    masters.flush()
+    return masters
+
+
+@pytest.fixture
+def own_cluster(start_redis: StartRedis) -> Iterator[Cluster]:
+    """Three masters to hang, to kill, and to move names between."""
+    with a_cluster(start_redis) as made:
+        yield made
+
+
+def open_shop(make_shop: Make, cluster: Cluster, **changes: str) -> Shop:
+    """A shop with ten products on a cluster that answers, however busy the machine."""
+    settings = {"REDIS_URL": cluster.url, "REDIS_TIMEOUT": "60000"}
+    shop = make_shop(**settings | changes)
+    for number in range(10):
+        shop.create_product(name=f"Rake {number}", price=10 + number, sku=f"RAKE-{number}")
+    return shop
+
+
+@pytest.fixture
+def shop(make_shop: Make, cluster: Cluster) -> Shop:
+    return open_shop(make_shop, cluster)
+
+
+def learn(shop: Shop, path: str) -> TestResponse:
+    """Read until the edge has answered: it has to connect to all nodes, and to learn the path."""
+    for _ in range(6):
+        answer = shop.get(path)
+        assert answer.status_code == 200
+    with counting(hit=1):
+        return shop.get(path)
+
+
+def told(answer: TestResponse) -> Any:
+    """Return what an answer says, but for what is left of a quota."""
+    headers = [(name, value) for name, value in answer.headers if name not in COUNTED]
+    return answer.status_code, headers, answer.data
+
+
+@pytest.mark.parametrize("path", READS)
+def test_a_cached_read_is_answered_on_the_loop_as_flask_does(
+    shop: Shop, make_shop: Make, cluster: Cluster, path: str
+) -> None:
+    flask = make_shop(REDIS_URL=cluster.url, REDIS_TIMEOUT="60000", EDGE_ENABLED="false")
+    answer = learn(shop, path)
+    etag = answer.headers["ETag"]
+    for more in ({}, {"If-None-Match": etag}, {"If-None-Match": '"other"'}):
+        before = answer
+        expected = flask.get(path, headers=ASKED | more)
+        with counting(**{"not_modified" if expected.status_code == 304 else "hit": 1}):
+            answer = shop.get(path, headers=ASKED | more)
+        assert told(answer) == told(expected)
+        left = [int(one.headers["X-RateLimit-Remaining"]) for one in (before, expected, answer)]
+        assert left[0] - left[1] == left[1] - left[2] > 0
+    assert expected.headers["X-Cache"] == "HIT"
+
+
+def test_a_request_without_quota_is_refused_on_the_loop_as_flask_does(
+    make_shop: Make, cluster: Cluster
+) -> None:
+    shop = open_shop(make_shop, cluster, RATE_LIMIT_CALLS="9")
+    flask = make_shop(
+        REDIS_URL=cluster.url,
+        REDIS_TIMEOUT="60000",
+        RATE_LIMIT_CALLS="9",
+        EDGE_ENABLED="false",
+    )
+    learn(shop, "/products")
+    for path in ("/products", "/products"):
+        while (expected := flask.get(path, headers=ASKED)).status_code == 200:
+            pass
+        with counting(refused=1):
+            answer = shop.get(path, headers=ASKED)
+        assert answer.status_code == 429
+        assert told(answer) == told(expected)
+
+
+def test_a_page_is_asked_for_in_two_steps_of_all_nodes(shop: Shop, cluster: Cluster) -> None:
+    """Its limits, its entry and all generations are one; its rows are the other."""
+    learn(shop, "/products")
+    scripts, names, asked = (cluster.calls(one) for one in ("eval", "mget", "time"))
+    with counting(hit=1):
+        shop.get("/products")
+    assert cluster.calls("eval") - scripts == 1  # the limits, which ask for the time
+    assert cluster.calls("mget") - names == 3 + 10
+    assert 2 <= cluster.calls("time") - asked - 1 <= 2 * 3
+
+
+def test_a_quota_is_exact_for_requests_that_come_together(
+    make_shop: Make, cluster: Cluster
+) -> None:
+    quota = 40
+    shop = open_shop(make_shop, cluster, RATE_LIMIT_CALLS=str(quota))
+    learn(shop, "/products/3")
+    learn_page = shop.get("/products")
+    left = int(learn_page.headers["X-RateLimit-Remaining"])
+    with ThreadPoolExecutor(16) as pool:
+        paths = ["/products/3", "/products"] * 40
+        statuses = [one.status_code for one in pool.map(shop.get, paths)]
+    assert statuses.count(200) == left
+    assert statuses.count(429) == len(paths) - left
+
+
+def test_a_write_is_seen_by_the_next_read(shop: Shop) -> None:
+    for path in READS[:3]:
+        learn(shop, path)
+    for number in range(20):
+        assert shop.patch("/products/3", stock=number).status_code == 200
+        assert shop.get("/products/3").get_json()["stock"] == number
+        for path, at in (("/products", 2), ("/products?skip=2&limit=4", 0)):
+            for _ in range(2):
+                assert shop.get(path).get_json()["items"][at]["stock"] == number
+    with counting(hit=3):
+        for path in READS[:3]:
+            shop.get(path)
+
+
+@pytest.mark.parametrize("name", ["products:list:generation", "products:id:generation"])
+def test_a_suspended_generation_ends_hits(shop: Shop, name: str) -> None:
+    learn(shop, "/products")
+    with shop.app.app_context():
+        cache.backend.protocol.suspend([name], "a")
+    for _ in range(2):
+        with counting(miss=1):
+            assert shop.get("/products").headers["X-Cache"] == "MISS"
+    with shop.app.app_context():
+        cache.backend.protocol.release([name], "a")
+    with counting(miss=1, hit=1):
+        assert [shop.get("/products").headers["X-Cache"] for _ in range(2)] == ["MISS", "HIT"]
+
+
+@pytest.mark.parametrize(
+    "name", ["products:list:generation", "products:id:generation", "products:id:3"]
+)
+def test_what_a_node_has_of_an_earlier_life_is_no_hit(
+    shop: Shop, cluster: Cluster, name: str
+) -> None:
+    """A generation that comes back with older data comes back in a new life of its node."""
+    learn(shop, "/products")
+    cluster.renew_life(cluster.holder(name))
+    with counting(miss=1):
+        assert shop.get("/products").headers["X-Cache"] == "MISS"
+    with counting(hit=1):
+        assert shop.get("/products").headers["X-Cache"] == "HIT"
+
+
+def test_a_session_is_left_to_flask(shop: Shop) -> None:
+    """Two records pay for it, one after the other."""
+    learn(shop, "/products/3")
+    session = shop.open_session()
+    for _ in range(3):
+        with counting(passed=1):
+            assert shop.get("/products/3", headers=session).headers["X-Cache"] == "HIT"
+
+
+def lost_and_kept(cluster: Cluster, shop: Shop) -> tuple[int, list[str], list[str]]:
+    """Return a master without names that all reads need, and products that are on it or not."""
+    needed = {cluster.holder(name) for name in ("products:id:generation", "shop:owner")}
+    needed.add(cluster.holder(record.key("127.0.0.1")))
+    [lost] = {0, 1, 2} - needed
+    paths: dict[bool, list[str]] = {True: [], False: []}
+    for one in range(1, 11):
+        paths[cluster.holder(f"products:id:{one}") == lost].append(f"/products/{one}")
+    assert paths[True]
+    return lost, paths[True], paths[False]
+
+
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_lost_node_costs_what_is_on_it_and_charges_once(
+    make_shop: Make, own_cluster: Cluster, how: signal.Signals
+) -> None:
+    shop = open_shop(make_shop, own_cluster, REDIS_TIMEOUT="500")
+    lost, away, there = lost_and_kept(own_cluster, shop)
+    for path in (*away, *there):
+        learn(shop, path)
+    left = int(shop.get(there[0]).headers["X-RateLimit-Remaining"])
+    os.kill(own_cluster.process(lost), how)
+    for _ in range(3):
+        for path in away:
+            with counting(miss=1):
+                answer = shop.get(path)
+            assert answer.headers["X-Cache"] == "BYPASS"
+            left -= 1
+            assert int(answer.headers["X-RateLimit-Remaining"]) == left
+        for path in there:
+            with counting(hit=1):
+                assert shop.get(path).headers["X-Cache"] == "HIT"
+            left -= 1
+
+
+def test_a_node_that_is_back_is_asked_again(make_shop: Make, own_cluster: Cluster) -> None:
+    shop = open_shop(make_shop, own_cluster, REDIS_TIMEOUT="500")
+    lost, away, _ = lost_and_kept(own_cluster, shop)
+    learn(shop, away[0])
+    process = own_cluster.process(lost)
+    os.kill(process, signal.SIGSTOP)
+    assert shop.get(away[0]).headers["X-Cache"] == "BYPASS"
+    os.kill(process, signal.SIGCONT)
+    await_true(lambda: shop.get(away[0]).headers["X-Cache"] == "HIT")
+    learn(shop, away[0])
+
+
+@pytest.mark.parametrize(
+    "name", ["products:id:3", "products:id:generation", record.key("127.0.0.1")]
+)
+def test_a_name_that_moves_is_found_again_and_charged_once(
+    make_shop: Make, own_cluster: Cluster, name: str
+) -> None:
+    """The request that meets it goes into a thread, which follows the name."""
+    shop = open_shop(make_shop, own_cluster)
+    left = int(learn(shop, "/products/3").headers["X-RateLimit-Remaining"])
+    own_cluster.move(name, (own_cluster.holder(name) + 1) % 3)
+    for number in range(4):
+        answer = shop.get("/products/3")
+        assert answer.get_json()["id"] == 3
+        left -= 1
+        assert int(answer.headers["X-RateLimit-Remaining"]) == left, number
+    learn(shop, "/products/3")
+    assert shop.patch("/products/3", stock=77).status_code == 200
+    assert [shop.get("/products/3").get_json()["stock"] for _ in range(3)] == [77, 77, 77]
