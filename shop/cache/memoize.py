@@ -41,6 +41,13 @@ class Reading(NamedTuple):
         return [found.get(i, b"") for i in range(len(self.keys))]
 
 
+class Found(NamedTuple):
+    """A document that was read for one of several requests."""
+
+    document: bytes  # empty for what does not exist
+    outcome: Outcome
+
+
 class Memoized:
     """What every memoized function has: its keys, its time to live, what it reads."""
 
@@ -171,14 +178,30 @@ class MemoizedMany(Memoized, Generic[Id]):
     def __call__(self, ids: Sequence[Id]) -> dict[Id, bytes]:
         if not ids:
             return {}
-        keys = [f"{self.prefix}{one}" for one in ids]
-
-        def compute(positions: list[int]) -> dict[int, bytes]:
-            found = self.uncached([ids[position] for position in positions])
-            return {i: found[ids[i]] for i in positions if ids[i] in found}
-
-        documents = self._read([self.generation_key], keys, compute)
+        documents = self._read([self.generation_key], self._keys(ids), partial(self._compute, ids))
         return {one: documents[i] for i, one in enumerate(ids) if documents.get(i)}
+
+    def read_apart(self, ids: Sequence[Id]) -> tuple[dict[Id, Found], Exception | None]:
+        """Read documents, each for a request of its own; return why the others could not be read.
+
+        What another reader computes is left out: whoever asks for it has to wait.
+        """
+        generations, compute = [self.generation_key], partial(self._compute, ids)
+        reader = Reader(self, generations, self._keys(ids), compute, apart=True)
+        failed = None
+        try:
+            reader.read()
+        except Exception as error:  # noqa: BLE001  (it is raised where each request is answered)
+            failed = error
+        found = {ids[i]: Found(one, reader.outcomes[i]) for i, one in reader.documents.items()}
+        return found, failed
+
+    def _keys(self, ids: Sequence[Id]) -> list[str]:
+        return [f"{self.prefix}{one}" for one in ids]
+
+    def _compute(self, ids: Sequence[Id], positions: list[int]) -> dict[int, bytes]:
+        found = self.uncached([ids[position] for position in positions])
+        return {i: found[ids[i]] for i in positions if ids[i] in found}
 
     def published(self, documents: Iterable[bytes]) -> list[bytes]:
         """Return those of its documents that everybody may see."""

@@ -51,25 +51,32 @@ def cache_outcome() -> Outcome | None:
 class Reader:
     """One call of a memoized function: what it has found and what it still waits for."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (what a read is of, and how it is carried out)
         self,
         function: Memoized,
         generations: Sequence[str],
         keys: Sequence[str],
         compute: Callable[[list[int]], Mapping[int, bytes]],
         *,
-        bounded: bool,
+        bounded: bool = False,
+        apart: bool = False,
     ) -> None:
+        """`apart`: each document is for another request, so none waits or fails for the others."""
         self.documents: dict[int, bytes] = {}
+        self.outcomes: dict[int, Outcome] = {}
         self._function = function
         self._generations = generations
         self._keys = keys
         self._compute = compute
         self._bounded = bounded
+        self._apart = apart
         self._cache = function.cache
 
     def read(self) -> None:
-        """Find every document, or compute it; wait for those that others are computing."""
+        """Find every document, or compute it; wait for those that others are computing.
+
+        Documents that are apart are left out where others are computing them.
+        """
         wanted = list(range(len(self._keys)))
         deadline = time.monotonic() + LEASE_SECONDS
         pause = FIRST_PAUSE
@@ -81,7 +88,7 @@ class Reader:
                 self._take(self._compute(wanted), wanted)
                 return
             held = self._settle(entries, alone=time.monotonic() > deadline)
-            if not held:
+            if not held or self._apart:
                 return
             if wanted != held or pause == FIRST_PAUSE:
                 WAITS.labels(self._function.name).inc(len(held))
@@ -126,12 +133,15 @@ class Reader:
                 is_ours = self._is_computed_for(leases)
         except BaseException as error:
             self._give_back(leases)
-            expired = {position: entry.document for position, entry in entries.items()}
-            if not is_database_gone(error) or not all(expired.values()):
+            expired = {i: entry.document for i, entry in entries.items() if entry.document}
+            is_enough = len(expired) == len(entries)
+            if not is_database_gone(error) or not (is_enough or self._apart):
                 raise
             self._cache.session.rollback()
-            self._count(Outcome.STALE, positions)
+            self._count(Outcome.STALE, list(expired))
             self.documents |= expired
+            if not is_enough:
+                raise
         else:
             self._count(Outcome.MISS, positions)
             self._take(computed, positions)
@@ -192,6 +202,7 @@ class Reader:
             self._cache.backend.protocol.give_back(given)
 
     def _count(self, outcome: Outcome, positions: Sequence[int]) -> None:
+        self.outcomes |= dict.fromkeys(positions, outcome)
         if positions:
             keys = [self._keys[position] for position in positions]
             count(self._function, outcome, keys)

@@ -63,6 +63,11 @@ class Address:
         return any(len(one.generations) > 1 for one in self.entries)
 
     @cached_property
+    def is_row_alone(self) -> bool:
+        """Whether a row is the whole answer."""
+        return self.is_row and not (self.entries or self.joins or self.layout)
+
+    @cached_property
     def size(self) -> int:
         """The bytes that it needs."""
         return sum(len(key) + KEY_BYTES for key in (*self.keys, *self.ids, self.route))

@@ -16,6 +16,7 @@ from shop.cache import Outcome
 from shop.cache.metrics import reads
 from shop.database.failures import UNDONE, sqlstate
 from shop.extensions import cache
+from shop.fields import INTEGER_MAX
 from shop.limits.decision import Payers, names, refusing
 from shop.prometheus import Counter
 from shop.redis import RedisUnavailable, redis_connection
@@ -28,6 +29,7 @@ from .cluster import Cluster
 from .kept import KEPT_SECONDS, Copy, Kept
 from .misses import compute
 from .one_server import OneServer
+from .together import Together
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -60,6 +62,7 @@ class Hits:
     def __init__(self, app: Flask, threads: Threads) -> None:
         self._app = app
         self._threads = threads
+        self._together = Together(app, threads)
         settings = app.config["SETTINGS"]
         self._connection = redis_connection(app)
         self.are_there = settings.edge_enabled and self._connection.enabled
@@ -166,15 +169,25 @@ class Hits:
         if address.has_tags:
             return None  # which those are now is its service's to say: they may follow from a hint
         try:
-            document: Document | None = await self._threads.read(
-                compute, self._app, known, asked, address
-            )
+            document = await self._read(known, asked, address)
         except (DBAPIError, PoolTimeoutError) as error:
             if sqlstate(error) not in UNDONE:
                 known.failed = error  # it is raised again where it is answered: nobody waits twice
             return None
         if document is None:
             known.outcome = None  # Flask begins anew
+        return document
+
+    async def _read(self, known: Facts, asked: Asked, address: Address) -> Document | None:
+        """Have a thread read what is not cached: a row with those that others ask for."""
+        if address.is_row_alone and address.rows and int(asked.row) <= INTEGER_MAX:
+            found = await self._together.read(address.rows, int(asked.row), known)
+            if found:
+                known.outcome = found.outcome
+                return address.compose([[], [found.document]])
+        document: Document | None = await self._threads.read(
+            compute, self._app, known, asked, address
+        )
         return document
 
     def _is_whole(self, copy: Copy, *, epoch: bytes) -> bool:

@@ -10,11 +10,12 @@ from shop.fields import INTEGER_MAX
 from shop.pages import row_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from flask import Flask
 
     from shop.answers import Document
+    from shop.cache import Found, MemoizedMany
     from shop.facts import Asked, Facts
     from shop.pages import Join
 
@@ -34,6 +35,15 @@ def compute(app: Flask, known: Facts, asked: Asked, address: Address) -> Documen
             known.outcome = None  # whoever answers instead begins anew
             raise
         return address.compose(found) if found else None
+
+
+def read_rows(
+    app: Flask, known: Facts, rows: MemoizedMany[int], ids: Sequence[int]
+) -> tuple[Mapping[int, Found], Exception | None]:
+    """Return rows, each for another request, and why the others could not be read."""
+    with app.app_context():
+        app_ctx.g.facts = known
+        return rows.read_apart(ids)
 
 
 def _read(asked: Asked, address: Address) -> list[Any] | None:

@@ -30,10 +30,20 @@ class Places:
         self._count = self._free = count
         self._queue = queue
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._joined = 0  # requests that wait for what others wait for
+
+    def join(self, count: int) -> None:
+        """Note that so many more requests wait for what others wait for, or fewer."""
+        self._joined += count
+        WAITING.inc(count)
+
+    @property
+    def are_taken(self) -> bool:
+        return not self._free
 
     def check(self) -> None:
         """Raise OverloadedError if no more may wait."""
-        if not self._free and len(self._waiting) >= self._queue:
+        if self.are_taken and len(self._waiting) + self._joined >= self._queue:
             raise OverloadedError(OVERLOADED)
 
     @asynccontextmanager

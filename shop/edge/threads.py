@@ -32,12 +32,12 @@ class Threads:
 
     def __init__(self, settings: Settings) -> None:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
-        self._reads = Places(THREADS, settings.request_queue)
+        self.reads = Places(THREADS, settings.request_queue)
         self._writes = WritePlaces(THREADS - 1, settings.request_queue)
 
     def check(self, method: str) -> None:
         """Raise OverloadedError or DatabaseBusyError if a request would be refused now."""
-        (self._reads if method in SAFE else self._writes).check()
+        (self.reads if method in SAFE else self._writes).check()
 
     async def answer(self, application: WSGIApplication, environ: WSGIEnvironment) -> Answer:
         """Return what a WSGI application answers, when there is a thread for it.
@@ -47,16 +47,17 @@ class Threads:
         if environ["REQUEST_METHOD"] in SAFE:
             return await self.read(call, application, environ)  # type: ignore[no-any-return]
         async with self._writes.place():
-            answer: Answer = await self._run(call, application, environ)
+            answer: Answer = await self.run(call, application, environ)
             self._writes.note(got_on=answer.status != HTTPStatus.SERVICE_UNAVAILABLE)
             return answer
 
     async def read(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Return what `work` returns, which writes nothing. Raises OverloadedError."""
-        async with self._reads.place():
-            return await self._run(work, *arguments)
+        async with self.reads.place():
+            return await self.run(work, *arguments)
 
-    async def _run(self, work: Callable[..., Any], *arguments: Any) -> Any:
+    async def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what `work` returns, for whom has a place."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
     def stop(self) -> None:

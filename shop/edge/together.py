@@ -1,0 +1,80 @@
+"""Rows that are not cached, read for many requests by one call of their function.
+
+Requests that come while others wait for a thread join them. A call that has begun nobody joins: it
+may have read already what a write has replaced since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from shop.facts import Facts
+
+from .misses import read_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flask import Flask
+
+    from shop.cache import Found, MemoizedMany
+
+    from .threads import Threads
+
+    Result = tuple[Mapping[int, Found], Exception | None]
+
+
+@dataclass(slots=True)
+class Call:
+    """One that has not begun."""
+
+    result: asyncio.Task[Result]
+    ids: set[int] = field(default_factory=set)
+    joined: int = 0  # requests that are counted as waiting
+
+
+class Together:
+    def __init__(self, app: Flask, threads: Threads) -> None:
+        self._app = app
+        self._threads = threads
+        self._calls: dict[MemoizedMany[int], Call] = {}
+
+    async def read(self, rows: MemoizedMany[int], row_id: int, known: Facts) -> Found | None:
+        """Return a row; None where another reader computes it.
+
+        Raises OverloadedError, and what the function does.
+        """
+        self._threads.reads.check()
+        call = self._calls.get(rows)
+        if call is None:
+            facts = Facts(known.identifier, asked=known.asked)
+            task = asyncio.get_running_loop().create_task(self._carry_out(rows, facts))
+            call = self._calls[rows] = Call(task)
+        elif self._threads.reads.are_taken:
+            self._threads.reads.join(1)
+            call.joined += 1
+        call.ids.add(row_id)
+        found, failed = await asyncio.shield(call.result)
+        if failed and row_id not in found:
+            raise failed
+        return found.get(row_id)
+
+    async def _carry_out(self, rows: MemoizedMany[int], facts: Facts) -> Result:
+        call = self._calls[rows]
+        try:
+            async with self._threads.reads.place():
+                self._begin(rows, call)
+                work = partial(read_rows, self._app, facts, rows, list(call.ids))
+                result: Result = await self._threads.run(work)
+                return result
+        finally:
+            self._begin(rows, call)
+
+    def _begin(self, rows: MemoizedMany[int], call: Call) -> None:
+        """Let nobody join any more."""
+        if self._calls.get(rows) is call:
+            del self._calls[rows]
+            self._threads.reads.join(-call.joined)
