@@ -49,11 +49,11 @@ test-browser: install  ## Test pages of other origins, and /docs, in the Chromiu
 	@$(BIN)/pytest tests/browser/pages.py
 
 # Its files are no test_*.py, so that `make test` leaves them out.
-DRILLS := sentinels clusters failovers poolers hosts encryption
+DRILLS := sentinels clusters failovers poolers hosts encryption $(if $(BEFORE),upgrades)
 
 .PHONY: drill
-drill: install  ## Fail over, kill and hang real servers under load, 15 minutes (ONLY="sentinels hosts")
-	@PYTHONPATH=tests/drill $(BIN)/pytest -p drilling \
+drill: install  ## Fail over, kill and hang real servers under load, 15 minutes (ONLY="sentinels hosts", BEFORE=DIR)
+	@PYTHONPATH=tests/drill BEFORE=$(BEFORE) $(BIN)/pytest -p drilling \
 	  $(patsubst %,tests/drill/%.py,$(or $(ONLY),$(DRILLS)))
 
 .PHONY: soak

@@ -489,13 +489,15 @@ def serve(
     """Serve shops with gunicorn, on free ports of the loopback address."""
     services: list[Service] = []
 
-    def start(*, port: int | None = None, **changes: str) -> Service:
+    def start(*, port: int | None = None, directory: Path = ROOT, **changes: str) -> Service:
         port = port or free_port()
         environment = {**os.environ, **changed(settings, {"LOG_LEVEL": "INFO", **changes})}
         gunicorn = str(Path(sys.executable).with_name("gunicorn"))
         command = [gunicorn, "wsgi:app", "--bind", f"127.0.0.1:{port}"]
         log = tmp_path / f"gunicorn-{port}.log"
-        program = Guarded("gunicorn", command, environment=environment, directory=ROOT, log=log)
+        program = Guarded(
+            "gunicorn", command, environment=environment, directory=directory, log=log
+        )
         service = Service(f"http://127.0.0.1:{port}", program, log)
         services.append(service)
         await_true(lambda: _all_workers(log) >= int(environment["WEB_CONCURRENCY"]), log)
