@@ -7,6 +7,7 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from flask import Response, request
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -44,7 +45,7 @@ OF_STATUS: dict[int, type[ShopError]] = {
     )
 }
 
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_encode_any = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 def problem(
@@ -63,7 +64,7 @@ def problem_document(
     status: int, detail: str, path: str, identifier: str, members: Mapping[str, Any]
 ) -> bytes:
     """Return the document of a problem with the request that has this path and id."""
-    document = {
+    document: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
@@ -71,8 +72,11 @@ def problem_document(
         "instance": path[:PATH_SHOWN],
         "request_id": identifier,
     }
-    # Half of a surrogate pair, which a name may have, is no character.
-    return _encode({**document, **members}).encode(errors="replace")
+    document |= members
+    try:
+        return orjson.dumps(document)
+    except TypeError:  # half of a surrogate pair, which a name may have, is no character
+        return _encode_any(document).encode(errors="replace")
 
 
 def init_app(app: Flask) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from functools import cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -45,23 +46,17 @@ class Served:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         self._settle()
-        sent: list[dict[str, Any]] = []
 
         async def receive() -> dict[str, Any]:
             body = environ["wsgi.input"].read()
             return {"type": "http.request", "body": body, "more_body": False}
 
-        async def send(message: dict[str, Any]) -> None:
-            sent.append(message)
-
-        answering = self.edge(_scope(environ), receive, send)
-        asyncio.run_coroutine_threadsafe(answering, event_loop()).result(SECONDS)
-        start, rest = sent
-        headers = [
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]
-        ]
-        start_response(f"{start['status'].value} {start['status'].phrase}", headers)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [rest["body"]]
+        answering = self.edge.answer(_scope(environ), receive)
+        answer = asyncio.run_coroutine_threadsafe(answering, event_loop()).result(SECONDS)
+        assert answer is not None
+        status = HTTPStatus(answer.status)
+        start_response(f"{status.value} {status.phrase}", answer.headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
 
     def _settle(self) -> None:
         """Return when the loop has its connection to Redis, or Redis is away."""

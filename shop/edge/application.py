@@ -1,4 +1,4 @@
-"""The ASGI application of a worker: cached reads on the loop, everything else in threads."""
+"""How a worker answers: cached reads on the loop, everything else in threads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from .arrival import Scope
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
-    Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 logger = logging.getLogger("shop.edge")
 
@@ -67,17 +66,12 @@ class Edge:
         self.hits.stop()
         self._threads.stop()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        arrival = Arrival.of(scope, self._way)
-        try:
-            answer = await self._answer(arrival, receive)
-        except DisconnectedError:
-            return
-        headers = [(one.encode("latin-1"), two.encode("latin-1")) for one, two in answer.headers]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+    async def answer(self, scope: Scope, receive: Receive) -> Answer | None:
+        """Return the answer to a request (ASGI's `scope` and `receive`).
 
-    async def _answer(self, arrival: Arrival, receive: Receive) -> Answer:
+        None where its client has gone, or was sent away, before it was there.
+        """
+        arrival = Arrival.of(scope, self._way)
         if arrival.path in PROBES and arrival.method in READ_METHODS:
             return self._own(arrival, await self._probe(arrival))
         try:
@@ -106,7 +100,7 @@ class Edge:
         tell(arrival, answer, arrival.client, arrival.path)
         return answer
 
-    async def _pass_on(self, arrival: Arrival, receive: Receive) -> Answer:
+    async def _pass_on(self, arrival: Arrival, receive: Receive) -> Answer | None:
         """Have Flask answer, in a thread, when the body is there."""
         try:
             self._threads.check(arrival.method)  # a body that is refused is not asked for
@@ -117,7 +111,7 @@ class Edge:
         except (OverloadedError, DatabaseBusyError) as error:
             return self._fail(arrival, error)
         except DisconnectedError:
-            raise
+            return None
         except Exception:
             logger.exception("Unexpected error around Flask", extra=arrival.in_log)
             return self._fail(arrival, InternalError(FAULT))

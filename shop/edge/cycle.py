@@ -2,55 +2,104 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-
 from shop import answers
 from shop.facts import Facts, sane_id
+from shop.problems import InternalError
 
+from .application import FAULT
 from .arrival import Arrival, tell
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from uvicorn.protocols.http.flow_control import FlowControl
+
+    from shop.answers import Answer
     from shop.problems import ShopError
 
+    from .application import Edge
+    from .arrival import Scope
+
+logger = logging.getLogger("shop.edge")
+
 CLOSE = b"Connection: close\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 STATUS_LINES = {
     one.value: f"HTTP/1.1 {one.value} {one.phrase.upper()}\r\n".encode() for one in HTTPStatus
 }
 
 
-class Cycle(RequestResponseCycle):
+class Cycle:
     """A request and its answer, which is written in one piece."""
 
-    length = 0  # bytes of the body that its head announces
-    may_drain = False  # whether the rest of its body is read when it is answered
-    _start: Any = None
+    def __init__(  # noqa: PLR0913  (all of its connection)
+        self,
+        scope: Scope,
+        transport: asyncio.Transport,
+        flow: FlowControl,
+        on_response: Callable[[], None],
+        *,
+        length: int,
+        keep_alive: bool,
+        waiting_for_100_continue: bool,
+    ) -> None:
+        """`length`: the bytes of body that the head announces."""
+        self.scope = scope
+        self._transport = transport
+        self._flow = flow
+        self._on_response = on_response
+        self.length = length
+        self.keep_alive = keep_alive
+        self.waiting_for_100_continue = waiting_for_100_continue
+        self.may_drain = False  # whether the rest of its body is read when it is answered
+        self.body = bytearray()
+        self.more_body = length > 0
+        self.message_event = asyncio.Event()  # its body goes on, or ends
+        self.disconnected = self.response_complete = False
 
-    async def send(self, message: Any) -> None:
-        if message["type"] == "http.response.start":
-            self._start, self.response_started = message, True
+    async def carry_out(self, edge: Edge) -> None:
+        try:
+            answer = await edge.answer(self.scope, self.receive)
+        except Exception:
+            logger.exception("Unexpected error ahead of an answer")
+            answer = answers.of_error(InternalError(FAULT), "", sane_id(None))
+        if answer is None:
             return
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()  # what this client was sent before
-        if self.disconnected:
-            return
+        if self._flow.write_paused and not self.disconnected:
+            await self._flow.drain()  # what this client was sent before
+        if not self.disconnected:
+            self._write(answer)
+
+    def _write(self, answer: Answer) -> None:
         self.waiting_for_100_continue = False
         self.keep_alive = self.keep_alive and (not self.more_body or self.may_drain)
-        parts = [STATUS_LINES[self._start["status"]], _own_lines(int(time.time()))]
-        for name, value in self._start["headers"]:
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(b"\r\n" if self.keep_alive else CLOSE + b"\r\n")
-        if self.scope["method"] != "HEAD":
-            parts.append(message["body"])
-        self.transport.write(b"".join(parts))
+        head = head_of(answer, closes=not self.keep_alive)
+        self._transport.write(head if self.scope["method"] == "HEAD" else head + answer.body)
         self.response_complete = True
         self.message_event.set()
-        self.on_response()
+        self._on_response()
+
+    async def receive(self) -> dict[str, Any]:
+        """Return what has come of the body, as ASGI has it."""
+        if self.waiting_for_100_continue and not self._transport.is_closing():
+            self._transport.write(CONTINUE)
+            self.waiting_for_100_continue = False
+        if not self.disconnected and not self.response_complete:
+            self._flow.resume_reading()
+            await self.message_event.wait()
+            self.message_event.clear()
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        body, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     def drop(self) -> None:
         """Tell the application that the rest of the request will not come."""
@@ -65,9 +114,15 @@ def refusal(error: ShopError, client: tuple[str, int] | None, *, to_head: bool) 
     answer = answers.of_error(error, "", arrival.known.identifier)
     tell(arrival, answer, arrival.client)
     headers = [*answer.headers, *answers.closing_headers(arrival.known)]
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")
-    head = STATUS_LINES[answer.status] + _own_lines(int(time.time())) + lines + CLOSE + b"\r\n"
+    head = head_of(answer._replace(headers=headers), closes=True)
     return head if to_head else head + answer.body
+
+
+def head_of(answer: Answer, *, closes: bool) -> bytes:
+    lines = "".join([f"{name}: {value}\r\n" for name, value in answer.headers])
+    own = _own_lines(int(time.time()))
+    end = CLOSE + b"\r\n" if closes else b"\r\n"
+    return STATUS_LINES[answer.status] + own + lines.encode("latin-1") + end
 
 
 @lru_cache(maxsize=2)

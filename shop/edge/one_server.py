@@ -85,11 +85,9 @@ class OneServer:
             keys += [session_documents.generation_key, session_documents.prefix + asked.session]
             session = str(int(time.time()) + UNRENEWED_SECONDS)
         connection = self._connection
-        arguments: list[object] = [
-            connection.origin,
-            connection.prefix,
-            "1" if self._enforced else "",
-        ]
-        arguments += [session, *reading, *(part for charge in charges for part in charge)]
+        enforced = "1" if self._enforced else ""
+        arguments = [connection.origin, connection.prefix, enforced, session, *reading]
+        for charge in charges:
+            arguments += charge
         answered: list[Any] = await self._redis.evaluate(ANSWER, connection.named(keys), arguments)
         return answered

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -37,12 +36,13 @@ class Parsing(HttpToolsProtocol):
     limits: Limits  # of the worker, which sets them
     is_leaving = False  # the worker, so that each answer is the last of its connection
     bodies: ClassVar = Bodies()
-    cycle: Cycle  # the last
+    cycle: Cycle  # type: ignore[assignment]  # the last
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._unparsed = b""  # waits until the requests before it are answered
         self._under_way: deque[Cycle] = deque()  # whose heads have come: the first is answered
+        self._method = ""  # of the last request, as soon as its head is there
         self._in_head = self._in_body = False
         self._came = 0  # bytes of the head, or of the body with its framing; less than a piece more
         self._wrong: ShopError | None = None  # with what is being read: nothing after it is
@@ -127,7 +127,8 @@ class Parsing(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         if self._is_over:
             raise IgnoredError
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+        self._method = ""
         self._in_head, self._came = True, 0
         if not self._under_way:
             self._wait_for_client()
@@ -141,7 +142,10 @@ class Parsing(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
             return  # a trailer, which nobody reads
-        super().on_header(name, value.rstrip(b" \t"))
+        name, value = name.lower(), value.rstrip(b" \t")
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
         limits = self.limits
         if len(self.headers) > limits.fields or len(name) + len(value) > limits.field:
             raise _head_too_large()
@@ -157,29 +161,34 @@ class Parsing(HttpToolsProtocol):
 
     def _new_cycle(self) -> Cycle:
         """Return the request that a head is of. Raises ShopError."""
-        scope: Any = self.scope
-        scope["method"] = method = self.parser.get_method().decode("ascii")
-        scope["http_version"] = version = self.parser.get_http_version()
+        self._method = method = self.parser.get_method().decode("ascii")
+        version = self.parser.get_http_version()
         head.check_version(version)
         head.check_host(self.headers, version)
-        raw_path, _, scope["query_string"] = head.target(self.url, method).partition(b"?")
-        scope["raw_path"], scope["path"] = raw_path, raw_path.decode("latin-1")
+        raw_path, _, query = head.target(self.url, method).partition(b"?")
         length = head.body_length(self.headers, version)
+        scope = {
+            "type": "http",
+            "http_version": version,
+            "method": method,
+            "scheme": self.scheme,
+            "path": raw_path.decode("latin-1"),
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": self.headers,
+            "server": self.server,
+            "client": self.client,
+        }
         may_keep_alive = version == "1.1" and not self.is_leaving
         cycle = Cycle(
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=[],
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue and version == "1.1",
+            scope,
+            self.transport,
+            self.flow,
+            self.on_response_complete,
+            length=length,
             keep_alive=may_keep_alive and self.parser.should_keep_alive(),
-            on_response=self.on_response_complete,
+            waiting_for_100_continue=self.expect_100_continue and version == "1.1",
         )
-        cycle.length, cycle.more_body = length, length > 0
         cycle.may_drain = length <= DRAINED_MAX and not cycle.waiting_for_100_continue
         return cycle
 
@@ -191,7 +200,8 @@ class Parsing(HttpToolsProtocol):
         if self.cycle.response_complete:  # ahead of the end of its body
             self._go_on()
             return
-        super().on_message_complete()
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
         if self._under_way[0] is self.cycle:
             self._wait_for_client()
 

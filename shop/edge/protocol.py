@@ -31,6 +31,7 @@ class Protocol(Parsing):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.edge: Any = self.app
         self.deadline = NEVER
         self._closes_by = NEVER
         self._has_ended = False  # the client sends no more
@@ -122,7 +123,9 @@ class Protocol(Parsing):
     # How it goes on when a request is answered.
 
     def _begin(self, cycle: Cycle) -> None:
-        self._start_asgi_task(cycle, self.app)
+        task = self.loop.create_task(cycle.carry_out(self.edge))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
         self._wait_for_client()
 
     def on_response_complete(self) -> None:
@@ -179,8 +182,8 @@ class Protocol(Parsing):
         What it still sends is read, and thrown away: a reset could overtake the answer.
         """
         if self._wrong:
-            is_head = self.scope is not None and self.scope.get("method") == "HEAD"
-            self.transport.write(refusal(self._wrong, self.client, to_head=is_head))
+            to_head = self._method == "HEAD"
+            self.transport.write(refusal(self._wrong, self.client, to_head=to_head))
         self._is_closing, self._unparsed = True, b""
         if self._has_ended or not self.transport.can_write_eof():
             self._close()

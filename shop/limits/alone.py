@@ -86,9 +86,13 @@ class Alone:
         with self._lock:
             for charge, usage in zip(charges, usages, strict=True):
                 client = payers.of(charge)
-                seen = self._seen.get(client) or {}
+                seen = self._seen.get(client)
+                if seen is None:
+                    seen = {}
+                    _remember(self._seen, client, seen)
+                else:
+                    self._seen.move_to_end(client)
                 seen[usage.policy] = Seen(now, usage.used)
-                _remember(self._seen, client, seen)
                 if known := self._clients.get(client):
                     known.windows.pop(usage.policy, None)
                     self._forget_empty(client, known)

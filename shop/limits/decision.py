@@ -78,26 +78,19 @@ class Held(NamedTuple):
 
 def told(charges: Sequence[Charge], answer: Sequence[int]) -> list[Usage]:
     """Return what the script DECIDE has answered for these charges."""
-    return [
-        Usage(
-            charge.policy,
-            charge.quota,
-            charge.period,
-            used=answer[at + 1],
-            reset=answer[at + 2] / SECOND,
-            cost=charge.cost,
-            passes=bool(answer[at]),
-            wait=answer[at + 3] / SECOND,
-        )
-        for at, charge in zip(range(0, len(answer), 4), charges, strict=True)
-    ]
+    usages = []
+    for at, (policy, quota, period, cost, _) in enumerate(charges):
+        passes, used, reset, wait = answer[4 * at : 4 * at + 4]
+        left = used, reset / SECOND, cost, passes == 1, wait / SECOND
+        usages.append(Usage(policy, quota, period, *left))
+    return usages
 
 
 def refusing(client: str, used: Sequence[Usage], *, enforced: bool) -> list[Usage]:
     """Count what was decided; return the policies that refuse the request, if they may."""
     against = [usage for usage in used if not usage.passes]
     if not against:
-        _count("allowed", (usage for usage in used if usage.cost))
+        _count("allowed", [usage for usage in used if usage.cost])
     elif enforced:
         _count("refused", against)
     else:

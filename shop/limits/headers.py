@@ -58,16 +58,19 @@ def usage_headers(used: Sequence[Usage]) -> list[tuple[str, str]]:
     """Return what tells a client what it has used; without a policy nothing."""
     if not used:
         return []
-    nearest = used[0]
-    if len(used) > 1:
-        nearest = min(used, key=lambda usage: (usage.passes, usage.remaining, -usage.reset))
-    left = [f'"{usage.policy}";r={usage.remaining};t={math.ceil(usage.reset)}' for usage in used]
+    order = [(usage.passes, usage.remaining, -usage.reset) for usage in used]
+    nearest = order.index(min(order))
+    resets = [math.ceil(usage.reset) for usage in used]
+    told = [
+        f'"{usage.policy}";r={remaining};t={reset}'
+        for usage, (_, remaining, _), reset in zip(used, order, resets, strict=True)
+    ]
     return [
-        ("X-RateLimit-Limit", str(nearest.quota)),
-        ("X-RateLimit-Remaining", str(nearest.remaining)),
-        ("X-RateLimit-Reset", str(math.ceil(nearest.reset))),
+        ("X-RateLimit-Limit", str(used[nearest].quota)),
+        ("X-RateLimit-Remaining", str(order[nearest][1])),
+        ("X-RateLimit-Reset", str(resets[nearest])),
         ("RateLimit-Policy", ", ".join([_told(one.policy, one.quota, one.period) for one in used])),
-        ("RateLimit", ", ".join(left)),
+        ("RateLimit", ", ".join(told)),
     ]
 
 
