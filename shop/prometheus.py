@@ -7,15 +7,33 @@ from __future__ import annotations
 
 import os
 import threading
+from bisect import bisect_left
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import Counter, Gauge, Histogram, values
+import prometheus_client
+from prometheus_client import Gauge, values
 from prometheus_client.mmap_dict import mmap_key
 
 from .shared_counts import Counts
 
 __all__ = ["Counter", "Gauge", "Histogram"]
+
+
+class Counter(prometheus_client.Counter):
+    """One that is trusted to be counted upwards, and has its labels."""
+
+    def inc(self, amount: float = 1, _: object = None) -> None:
+        self._value.inc(amount)
+
+
+class Histogram(prometheus_client.Histogram):
+    """The same of observations."""
+
+    def observe(self, amount: float, _: object = None) -> None:
+        self._sum.inc(amount)
+        self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
+
 
 _lock = threading.Lock()
 _files: dict[str, Counts] = {}  # of this process

@@ -10,6 +10,7 @@ import orjson
 from werkzeug.exceptions import HTTPException
 
 from shop import answers
+from shop.answers import Answer
 from shop.config import BODY_MAX, PATH_SHOWN
 from shop.cors import CrossOrigin
 from shop.facts import ENVIRONMENT
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from shop.answers import Answer
     from shop.ops.health import Doctor
     from shop.problems import ShopError
 
@@ -89,7 +89,8 @@ class Edge:
     def _own(self, arrival: Arrival, answer: Answer) -> Answer:
         """Return an answer that was made here with the headers of all answers."""
         headers = [*answer.headers, *answers.closing_headers(arrival.known)]
-        return answer._replace(headers=self._cross_origin.add(headers, arrival.origin))
+        headers = self._cross_origin.add(headers, arrival.origin)
+        return Answer(answer.status, headers, answer.body)
 
     async def _probe(self, arrival: Arrival) -> Answer:
         health = None if arrival.path == "/livez" else await self._doctor.await_health()

@@ -192,7 +192,7 @@ class Hits:
 
     def _is_whole(self, copy: Copy, *, epoch: bytes) -> bool:
         """Tell whether a read of Redis would have found what a copy was made of."""
-        same = (epoch, self._connection.origin) == (copy.epoch, copy.origin)
+        same = (epoch, self._connection.known_origin) == (copy.epoch, copy.origin)
         return same and self._redis.tells_changes and self._kept.is_whole(copy)
 
     def _compose(self, asked: Asked, address: Address, found: list[Any], heard: int) -> Copy | None:
@@ -209,7 +209,7 @@ class Hits:
             document,
             address.reads(documents),
             epoch,
-            self._connection.origin,
+            self._connection.known_origin,
             frozenset(name.encode() for name in named),
             time.monotonic() + min(KEPT_SECONDS, left / 1000),
             heard,

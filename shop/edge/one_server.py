@@ -86,7 +86,7 @@ class OneServer:
             session = str(int(time.time()) + UNRENEWED_SECONDS)
         connection = self._connection
         enforced = "1" if self._enforced else ""
-        arguments = [connection.origin, connection.prefix, enforced, session, *reading]
+        arguments = [connection.known_origin, connection.prefix, enforced, session, *reading]
         for charge in charges:
             arguments += charge
         answered: list[Any] = await self._redis.evaluate(ANSWER, connection.named(keys), arguments)

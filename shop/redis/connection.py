@@ -125,6 +125,11 @@ class RedisConnection:
         self._is_introduced()
         return self._origin
 
+    @property
+    def known_origin(self) -> bytes:
+        """The same as far as it is known, without waiting for anything."""
+        return self._origin
+
     def begin(self, origin: bytes) -> None:
         """From here on what is of another origin counts for nothing."""
         self._origin = origin
