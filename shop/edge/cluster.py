@@ -138,7 +138,7 @@ class Cluster:
         self, generations: Sequence[str], names: Sequence[str], values: Values
     ) -> list[bytes] | None:
         """Return the documents of entries with these generations; None unless all are hits."""
-        current, origin = generations_of(generations, values), self._connection.origin
+        current, origin = generations_of(generations, values), self._connection.known_origin
         found = [document_of(values.get(name), origin, current) for name in names]
         documents = [one for one in found if one is not None]
         return documents if len(documents) == len(found) else None
