@@ -114,7 +114,7 @@ class JSONFormatter(logging.Formatter):
             fields["exc_info"] = self.formatException(record.exc_info)
         if record.stack_info:
             fields["stack_info"] = record.stack_info
-        return _encode(fields)
+        return _encode(fields).decode().removesuffix("\n")
 
 
 def _first_fields(created: float, level: str, logger: str, message: str) -> dict[str, Any]:
@@ -122,11 +122,12 @@ def _first_fields(created: float, level: str, logger: str, message: str) -> dict
     return {"time": time_, "level": level, "logger": logger, "message": message}
 
 
-def _encode(fields: dict[str, Any]) -> str:
+def _encode(fields: dict[str, Any]) -> bytes:
+    """Return a line."""
     try:
-        return orjson.dumps(fields, default=str).decode()
+        return orjson.dumps(fields, default=str, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:  # half of a surrogate pair, which is no text, and to be seen in a log
-        return json.dumps(fields, default=str)
+        return json.dumps(fields, default=str).encode() + b"\n"
 
 
 @lru_cache(maxsize=2)
@@ -137,11 +138,11 @@ def _local_time(second: int) -> str:
 class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes records, and lines that are made without one."""
 
-    def write_line(self, line: str) -> None:
+    def write_line(self, line: bytes) -> None:
         with self.lock:  # type: ignore[union-attr]
             try:
-                self.stream.write(line + self.terminator)
-                self.stream.flush()
+                self.stream.buffer.write(line)
+                self.stream.buffer.flush()
             except Exception:  # noqa: BLE001  (as of a record)
                 self.handleError(_LIKE)
 
@@ -196,25 +197,26 @@ def log_request(request: Answered) -> None:
     level = logging.DEBUG if request.route in PROBES else logging.INFO
     if not access.isEnabledFor(level):
         return
-    milliseconds = round(request.seconds * 1000, 1)
-    message = f"{request.method} {request.path} {request.status} {milliseconds} ms"
-    message += f" {request.cache} {request.client}" if request.cache else f" {request.client}"
-    if request.refused:
-        message += f", refused by {request.refused}"
+    method, route, path, status, seconds, cache, client, refused, request_id = request
+    milliseconds = round(seconds * 1000, 1)
+    message = f"{method} {path} {status} {milliseconds} ms"
+    message += f" {cache} {client}" if cache else f" {client}"
+    if refused:
+        message += f", refused by {refused}"
     fields = {
-        "method": request.method,
-        "route": request.route,
-        "path": request.path,
-        "status": request.status,
-        "cache": request.cache,
-        "client": request.client,
-        "refused": request.refused,
-        "request_id": request.request_id,
+        "method": method,
+        "route": route,
+        "path": path,
+        "status": status,
+        "cache": cache,
+        "client": client,
+        "refused": refused,
+        "request_id": request_id,
         "milliseconds": milliseconds,
     }
     if handler := _line_handler():
         first = _first_fields(time.time(), logging.getLevelName(level), access.name, message)
-        handler.write_line(_encode(first | fields))
+        handler.write_line(_encode({**first, **fields}))
     else:
         access.handle(_record(level, message, fields))
 

@@ -61,17 +61,17 @@ class Arrival:
 
 def tell(arrival: Arrival, answer: Answer, client: str, route: str | None = None) -> None:
     """Count an answer that the loop has made, and log it."""
-    known = arrival.known
+    known, scope = arrival.known, arrival.scope
     request = Answered(
-        method=arrival.method,
-        route=route,
-        path=arrival.path[:PATH_SHOWN],
-        status=int(answer.status),
-        seconds=time.perf_counter() - known.arrived,
-        cache=known.outcome.name if known.outcome else None,
-        client=client,
-        refused=known.refused,
-        request_id=known.identifier,
+        scope["method"],
+        route,
+        scope["path"][:PATH_SHOWN],
+        int(answer.status),
+        time.perf_counter() - known.arrived,
+        known.outcome.name if known.outcome else None,
+        client,
+        known.refused,
+        known.identifier,
     )
     count_request(request)
     log_request(request)

@@ -195,14 +195,14 @@ class Parsing(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self._in_body and self.parser.should_upgrade():
             return  # the parser only says so: the body comes, see `parser_of_body`
-        self._in_body = False
+        had_body, self._in_body = self._in_body, False
         self.bodies.end(self)
         if self.cycle.response_complete:  # ahead of the end of its body
             self._go_on()
             return
         self.cycle.more_body = False
         self.cycle.message_event.set()
-        if self._under_way[0] is self.cycle:
+        if had_body and self._under_way[0] is self.cycle:
             self._wait_for_client()
 
 
