@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from shop.extensions import cache
 from shop.limits import record
 from shop.redis.loop import LoopRedis
+from shop.redis.pipeline import ScriptCall
 from shop.sessions.service import UNRENEWED_SECONDS, session_documents
 
 from .script import ANSWER
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 NOTHING_TO_READ = ("", 0, 0, 0)  # what ANSWER is told of names where a copy is kept
 
 
+CALLS_MAX = 1024  # that are kept: those of the clients that came last
+
+
 class OneServer:
     def __init__(
         self,
@@ -37,6 +42,7 @@ class OneServer:
         self._connection = connection
         self._redis = LoopRedis(connection, when_changed)
         self._enforced = enforced
+        self._call_again = lru_cache(CALLS_MAX)(self._call)
 
     def start(self) -> None:
         named = [one.key for one in cache.memoized] + [tag.name for tag in cache.tags]
@@ -73,21 +79,40 @@ class OneServer:
 
         Raises RedisUnavailable.
         """
+        charged = (payers, tuple(charges), self._connection.known_origin)
+        if copy and not asked.session:
+            call = self._call_again(*charged)
+        else:
+            call = self._call(*charged, asked, None if copy else address)
+        answered: list[Any] = await self._redis.run(call)
+        return answered
+
+    def _call(
+        self,
+        payers: Payers,
+        charges: Sequence[Charge],
+        origin: bytes,
+        asked: Asked | None = None,
+        address: Address | None = None,
+    ) -> ScriptCall:
+        """Return a call that charges; reads what an address needs, and a session, if one is asked.
+
+        That which only charges is the same for all copies.
+        """
         keys = [record.key(payers.client), record.key(payers.address)]
         reading: Sequence[object] = NOTHING_TO_READ
-        if copy is None:
+        session = ""
+        if asked and address:
             reading = address.arguments
             keys += address.keys
             if address.rows and address.is_row:
                 keys.append(address.rows.prefix + asked.row)
-        session = ""
-        if asked.session:
+        if asked and asked.session:
             keys += [session_documents.generation_key, session_documents.prefix + asked.session]
             session = str(int(time.time()) + UNRENEWED_SECONDS)
         connection = self._connection
         enforced = "1" if self._enforced else ""
-        arguments = [connection.known_origin, connection.prefix, enforced, session, *reading]
+        arguments = [origin, connection.prefix, enforced, session, *reading]
         for charge in charges:
             arguments += charge
-        answered: list[Any] = await self._redis.evaluate(ANSWER, connection.named(keys), arguments)
-        return answered
+        return ScriptCall(ANSWER, connection.named(keys), arguments)

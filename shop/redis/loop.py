@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .connection import RedisConnection
-    from .pool import Key
+    from .pipeline import ScriptCall
 
 logger = logging.getLogger("shop.redis")
 
@@ -70,11 +70,11 @@ class LoopRedis:
             self._leave(redis.ConnectionError("another is the master now"))
         return False
 
-    async def evaluate(self, script: str, keys: Sequence[Key], arguments: Sequence[object]) -> Any:
+    async def run(self, call: ScriptCall) -> Any:
         """Return what a script answers, which is not tried twice. Raises RedisUnavailable."""
         with self._connection.counted():
             try:
-                return await self._pipeline.evaluate(script, keys, arguments)
+                return await self._pipeline.run(call)
             except redis.ReadOnlyError as error:  # this was the master
                 self._leave(error)
                 raise

@@ -34,6 +34,15 @@ class _Call:
     expected: int = 1
 
 
+class ScriptCall:
+    """A call of a script, as often as it is sent."""
+
+    def __init__(self, script: str, keys: Sequence[Key], arguments: Sequence[object]) -> None:
+        self.script = script
+        self.rest: Any = (len(keys), *keys, *arguments)
+        self.packed = hiredis.pack_command(("EVALSHA", digest(script), *self.rest))
+
+
 class Pipeline:
     """A connection whose calls are answered in their order, each within `timeout` seconds.
 
@@ -130,11 +139,14 @@ class Pipeline:
 
     async def evaluate(self, script: str, keys: Sequence[Key], arguments: Sequence[object]) -> Any:
         """Return what a script answers."""
-        rest: Any = (len(keys), *keys, *arguments)
+        return await self.run(ScriptCall(script, keys, arguments))
+
+    async def run(self, call: ScriptCall) -> Any:
+        """Return what a script answers."""
         try:
-            return await self.call("EVALSHA", digest(script), *rest)
+            return await self._start(call.packed, _Call(self._loop.create_future()))
         except redis.exceptions.NoScriptError:
-            return await self.call("EVAL", script, *rest)
+            return await self.call("EVAL", call.script, *call.rest)
 
     def _send(self) -> None:
         if self._connection is None:
