@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NOTHING_TO_READ = ("", 0, 0, 0)  # what ANSWER is told of names where a copy is kept
 
 
-CALLS_MAX = 1024  # that are kept: those of the clients that came last
+CALLS_MAX = 1024  # that are kept; without a session one is sent for many requests
 
 
 class OneServer:
@@ -42,7 +42,7 @@ class OneServer:
         self._connection = connection
         self._redis = LoopRedis(connection, when_changed)
         self._enforced = enforced
-        self._call_again = lru_cache(CALLS_MAX)(self._call)
+        self._known_call = lru_cache(CALLS_MAX)(self._call)  # to pack one anew takes longer
 
     def start(self) -> None:
         named = [one.key for one in cache.memoized] + [tag.name for tag in cache.tags]
@@ -80,39 +80,38 @@ class OneServer:
         Raises RedisUnavailable.
         """
         charged = (payers, tuple(charges), self._connection.known_origin)
-        if copy and not asked.session:
-            call = self._call_again(*charged)
+        read = None if copy else address
+        row = asked.row if read and read.is_row else ""
+        if asked.session:
+            call = self._call(*charged, read, row, asked.session)
         else:
-            call = self._call(*charged, asked, None if copy else address)
+            call = self._known_call(*charged, read, row)
         answered: list[Any] = await self._redis.run(call)
         return answered
 
-    def _call(
+    def _call(  # noqa: PLR0913, PLR0917  (what it is kept by)
         self,
         payers: Payers,
         charges: Sequence[Charge],
         origin: bytes,
-        asked: Asked | None = None,
-        address: Address | None = None,
+        address: Address | None,
+        row: str,
+        session: str = "",
     ) -> ScriptCall:
-        """Return a call that charges; reads what an address needs, and a session, if one is asked.
-
-        That which only charges is the same for all copies.
-        """
+        """Return the call of ANSWER that charges, reads an address and a row, and a session."""
         keys = [record.key(payers.client), record.key(payers.address)]
         reading: Sequence[object] = NOTHING_TO_READ
-        session = ""
-        if asked and address:
+        if address:
             reading = address.arguments
             keys += address.keys
             if address.rows and address.is_row:
-                keys.append(address.rows.prefix + asked.row)
-        if asked and asked.session:
-            keys += [session_documents.generation_key, session_documents.prefix + asked.session]
-            session = str(int(time.time()) + UNRENEWED_SECONDS)
+                keys.append(address.rows.prefix + row)
+        until = ""
+        if session:
+            keys += [session_documents.generation_key, session_documents.prefix + session]
+            until = str(int(time.time()) + UNRENEWED_SECONDS)
         connection = self._connection
-        enforced = "1" if self._enforced else ""
-        arguments = [origin, connection.prefix, enforced, session, *reading]
+        arguments = [origin, connection.prefix, "1" if self._enforced else "", until, *reading]
         for charge in charges:
             arguments += charge
         return ScriptCall(ANSWER, connection.named(keys), arguments)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 CLIENTS_MAX = 10_000  # that a worker remembers: those that it saw last
 
 T = TypeVar("T")
+# What Redis had counted under a policy: when, in microseconds of this clock, and how much.
+Seen = tuple[int, int]
 
 
 class Payment(NamedTuple):
@@ -36,13 +38,6 @@ class Debt(NamedTuple):
 
     charge: Charge  # the first one
     window: Window
-
-
-class Seen(NamedTuple):
-    """What Redis had counted under a policy."""
-
-    time: int  # microseconds of this process's clock
-    used: int
 
 
 class Client:
@@ -92,7 +87,7 @@ class Alone:
                     _remember(self._seen, client, seen)
                 else:
                     self._seen.move_to_end(client)
-                seen[usage.policy] = Seen(now, usage.used)
+                seen[usage.policy] = now, usage.used
                 if known := self._clients.get(client):
                     known.windows.pop(usage.policy, None)
                     self._forget_empty(client, known)
@@ -146,8 +141,8 @@ class Alone:
         if window is None:
             window = client.windows[charge.policy] = Window(charge.period * SECOND)
             seen = self._seen.get(name, {}).get(charge.policy)
-            if seen and seen.used:
-                window.charge(seen.time, -(-seen.used // self._workers))
+            if seen and seen[1]:
+                window.charge(seen[0], -(-seen[1] // self._workers))
         window.advance(now)
         return Share(client, charge, window, self._quota(charge))
 

@@ -58,18 +58,18 @@ def usage_headers(used: Sequence[Usage]) -> list[tuple[str, str]]:
     """Return what tells a client what it has used; without a policy nothing."""
     if not used:
         return []
-    order = [(usage.passes, usage.remaining, -usage.reset) for usage in used]
-    nearest = order.index(min(order))
-    resets = [math.ceil(usage.reset) for usage in used]
-    told = [
-        f'"{usage.policy}";r={remaining};t={reset}'
-        for usage, (_, remaining, _), reset in zip(used, order, resets, strict=True)
-    ]
+    policies, told, ranked = [], [], []
+    for policy, quota, period, spent, reset, _, passes, _ in used:
+        remaining, seconds = max(0, quota - spent), math.ceil(reset)
+        policies.append(_told(policy, quota, period))
+        told.append(f'"{policy}";r={remaining};t={seconds}')
+        ranked.append((passes, remaining, -reset, quota, seconds))
+    _, remaining, _, quota, seconds = min(ranked)
     return [
-        ("X-RateLimit-Limit", str(used[nearest].quota)),
-        ("X-RateLimit-Remaining", str(order[nearest][1])),
-        ("X-RateLimit-Reset", str(resets[nearest])),
-        ("RateLimit-Policy", ", ".join([_told(one.policy, one.quota, one.period) for one in used])),
+        ("X-RateLimit-Limit", str(quota)),
+        ("X-RateLimit-Remaining", str(remaining)),
+        ("X-RateLimit-Reset", str(seconds)),
+        ("RateLimit-Policy", ", ".join(policies)),
         ("RateLimit", ", ".join(told)),
     ]
 
