@@ -267,3 +267,28 @@ def test_a_name_that_moves_is_found_again_and_charged_once(
     learn(shop, "/products/3")
     assert shop.patch("/products/3", stock=77).status_code == 200
     assert [shop.get("/products/3").get_json()["stock"] for _ in range(3)] == [77, 77, 77]
+
+
+def test_who_is_counted_on_a_lost_node_is_counted_by_the_worker(
+    make_shop: Make, own_cluster: Cluster
+) -> None:
+    """And still answered on the loop; the node is told when it is back."""
+    shop = open_shop(make_shop, own_cluster, REDIS_TIMEOUT="500", RATE_LIMIT_CALLS="1000")
+    lost, _, there = lost_and_kept(own_cluster, shop)
+    learn(shop, there[0])
+    addresses = (f"10.0.0.{number}" for number in range(1, 255))
+    client = next(one for one in addresses if own_cluster.holder(record.key(one)) == lost)
+    sender = {"REMOTE_ADDR": client}
+    process = own_cluster.process(lost)
+    os.kill(process, signal.SIGSTOP)
+    with counting(passed=1, hit=5):
+        answers = [shop.get(there[0], environ_overrides=sender) for _ in range(6)]
+    left = [int(one.headers["X-RateLimit-Remaining"]) for one in answers]
+    assert left == [499, 498, 497, 496, 495, 494]  # of the share of one of two workers
+    os.kill(process, signal.SIGCONT)
+    counter = shop.app.extensions["shop.limits"].counter
+    await_true(lambda: not counter.is_alone)
+    shop.get(there[0], environ_overrides=sender)  # which lets the loop connect
+    with counting(hit=1):
+        answer = shop.get(there[0], environ_overrides=sender)
+    assert answer.headers["X-RateLimit-Remaining"] == "992"

@@ -108,10 +108,9 @@ class Hits:
             return None
 
     def _is_ready(self) -> bool:
-        """Tell whether Redis counts, answers, and may be believed, and nobody asks for each key."""
+        """Tell whether Redis answers, and may be believed, and nobody asks for each key."""
         return (
             self._redis.is_ready
-            and not self._counter.is_alone
             and self._watch.is_fresh()
             and not cache_memoize_hit.receivers
             and not cache_logger.isEnabledFor(logging.DEBUG)
@@ -124,11 +123,17 @@ class Hits:
         )
         heard = self._kept.heard
         copy = self._kept.find((asked.place, asked.row))
-        answered = await self._redis.ask(asked, address, payers, address.charges, copy)
+        charges = address.charges
+        is_alone = self._counter.is_alone  # then a shard is lost, or Redis has just come back
+        answered = await self._redis.ask(asked, address, payers, () if is_alone else charges, copy)
         if not answered:
             return None
         told, *found = answered
-        used = self._counter.heard(payers, address.charges, told) if told else []
+        used = (
+            self._counter.decide_alone(payers, charges)
+            if is_alone
+            else self._counter.heard(payers, charges, told)
+        )
         known.decided = known.usages = used
         against = [usage for usage in used if not usage.passes and self._enforced]
         if against:

@@ -53,6 +53,10 @@ class Counter:
                 return self.heard(payers, charges, self._eval(scripts.DECIDE, keys, charges))
             except RedisUnavailable as error:
                 self.begin_alone(error)
+        return self.decide_alone(payers, charges)
+
+    def decide_alone(self, payers: Payers, charges: Sequence[Charge]) -> list[Usage]:
+        """Decide by this worker's share of each quota, without asking Redis."""
         return self._alone.decide(payers, charges)
 
     def hold(self, client: str, charges: Sequence[Charge]) -> Held:
