@@ -66,7 +66,7 @@ def problem_document(
     """Return the document of a problem with the request that has this path and id."""
     document: dict[str, Any] = {
         "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
+        "title": members.get("title") or HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "instance": path[:PATH_SHOWN],
