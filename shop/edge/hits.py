@@ -209,7 +209,8 @@ class Hits:
         document = address.compose(documents)
         if document is None:
             return None
-        named = self._connection.named(address.names(asked.row, documents))
+        is_kept = self._redis.tells_changes
+        named = self._connection.named(address.names(asked.row, documents)) if is_kept else ()
         copy = Copy(
             document,
             address.reads(documents),
@@ -219,6 +220,6 @@ class Hits:
             time.monotonic() + min(KEPT_SECONDS, left / 1000),
             heard,
         )
-        if self._redis.tells_changes:
+        if is_kept:
             self._kept.keep((asked.place, asked.row), copy)
         return copy

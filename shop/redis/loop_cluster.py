@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +21,7 @@ from .pipeline import Pipeline
 from .shards import MOVING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from .connection import RedisConnection
     from .pool import Key
@@ -69,7 +69,8 @@ class LoopCluster:
         pipeline = self._pipeline(node, keys[0])
         if pipeline is None:
             return None
-        with self._guarded(node, keys[0]), suppress(*MOVING):
+        guarded = self._connection.shards.guarded(node, keys[0])
+        with self._connection.counted(), guarded, suppress(*MOVING):
             return await pipeline.evaluate(script, keys, arguments)
         return None
 
@@ -82,9 +83,11 @@ class LoopCluster:
         for key in keys:
             if node := self._node_of(self._connection.prefix + key):
                 nodes.setdefault(node.name, (node, []))[1].append(key)
+        reads = [self._read_at(*some) for some in nodes.values()]
+        found = await asyncio.gather(*reads) if len(reads) > 1 else [await one for one in reads]
         values: dict[str, Value | None] = dict.fromkeys(keys)
-        for found in await asyncio.gather(*(self._read_at(*some) for some in nodes.values())):
-            values |= found
+        for some in found:
+            values.update(some)
         return values
 
     async def _read_at(self, node: Any, keys: Sequence[str]) -> dict[str, Value]:
@@ -97,7 +100,8 @@ class LoopCluster:
         pipeline = self._pipeline(node, names[0])
         if pipeline is None:
             return {}
-        with suppress(RedisUnavailable), self._guarded(node, names[0]):
+        guarded = self._connection.shards.guarded(node, names[0])
+        with suppress(RedisUnavailable), self._connection.counted(), guarded:
             commands = [*(("MGET", name) for name in names), ("INFO", "replication"), ("TIME",)]
             *found, life, time = await pipeline.call_each(commands)
             for answer in (*found, life, time):
@@ -111,11 +115,6 @@ class LoopCluster:
                     if isinstance(answer, list) and answer[0] is not None
                 }
         return {}
-
-    @contextmanager
-    def _guarded(self, node: Any, key: Key) -> Iterator[None]:
-        with self._connection.counted(), self._connection.shards.guarded(node, key):
-            yield
 
     def _node_of(self, key: Key) -> Any:
         """Return the node that has a name; None if nobody has."""
@@ -144,7 +143,8 @@ class LoopCluster:
 
     async def _open(self, pipeline: Pipeline, node: Any, key: Key) -> None:
         try:
-            with suppress(RedisUnavailable), self._guarded(node, key):
+            guarded = self._connection.shards.guarded(node, key)
+            with suppress(RedisUnavailable), self._connection.counted(), guarded:
                 await pipeline.open()
         finally:
             del self._opening[node.name]

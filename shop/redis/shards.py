@@ -122,7 +122,11 @@ class Shards:
     def node_of(self, key: Key) -> Any:
         """Return who has a name, as far as is known. Raises SlotNotCoveredError."""
         name = key.encode() if isinstance(key, str) else key
-        return self._nodes.get_node_from_slot(key_slot(name))
+        slot = key_slot(name)
+        holders = self._nodes.slots_cache.get(slot)  # the master first
+        if not holders:
+            raise SlotNotCoveredError(f"nobody has slot {slot}")
+        return holders[0]
 
     def is_lost(self, node: Any) -> bool:
         """Whether a node is not called now."""
