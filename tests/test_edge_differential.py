@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from clustered import a_cluster
 from conftest import PATIENCE
 from differential.compare import difference
 from differential.history import History
@@ -23,7 +24,7 @@ from differential.twins import PERIOD, Twin, Twins
 from differential.wire import Client, read_answer
 
 if TYPE_CHECKING:
-    from conftest import Service
+    from conftest import Service, StartRedis
     from differential.arrivals import Arrivals, Step
 
     from shop.embedded.servers import Postgres, Redis
@@ -33,6 +34,7 @@ ROUNDS = os.environ.get("DIFFERENTIAL_ROUNDS", "1")
 if not (ROUNDS.isascii() and ROUNDS.isdigit()):
     pytest.fail(f"DIFFERENTIAL_ROUNDS must be a whole number, not {ROUNDS}", pytrace=False)
 STEPS = 120  # of an episode
+CLUSTERS = "with a cluster of Redis"
 EDGE = re.compile(r'shop_edge_requests_total\{.*result="(\w+)"')
 
 SETTINGS = {
@@ -67,24 +69,44 @@ def histories(postgres: Postgres, settings: dict[str, str]) -> Iterator[Historie
 
 
 @pytest.fixture
+def redis_urls(
+    request: pytest.FixtureRequest, own_redis: Redis, start_redis: StartRedis
+) -> Iterator[list[str]]:
+    """A Redis for each of two shops: two databases of one server, or two clusters."""
+    if request.node.callspec.params.get("name") != CLUSTERS:
+        yield [own_redis.url.replace("?db=0", f"?db={number}") for number in (1, 2)]
+        return
+    with a_cluster(start_redis) as one, a_cluster(start_redis) as other:
+        yield [one.url, other.url]
+
+
+def client_of(url: str) -> Any:
+    if not url.startswith("redis+cluster:"):
+        return redis.Redis.from_url(url)
+    return redis.RedisCluster.from_url(url.replace("redis+cluster:", "redis:"))
+
+
+@pytest.fixture
 def make_twins(
-    serve: Callable[..., Service], histories: Histories, own_redis: Redis
+    serve: Callable[..., Service],
+    histories: Histories,
+    redis_urls: list[str],
+    own_redis: Redis,
 ) -> Iterator[MakeTwins]:
-    """Serve two shops that differ only by the edge, each with its own part of one Redis."""
+    """Serve two shops that differ only by the edge, each with a Redis of its own."""
     made: list[Twins] = []
 
-    def twin(history: History, number: int, **changes: str) -> Twin:
-        url = own_redis.url.replace("?db=0", f"?db={number}")
+    def twin(history: History, url: str, **changes: str) -> Twin:
         service = serve(DATABASE_URL=history.url, REDIS_URL=url, REDIS_TIMEOUT=PATIENCE, **changes)
-        return Twin(service, history, redis.Redis.from_url(url), Client(service.url))
+        return Twin(service, history, client_of(url), Client(service.url))
 
     def make(**changes: str) -> Twins:
         (one, other), keys = histories
         settings = SETTINGS | changes
         with ThreadPoolExecutor() as pool:
             both = [
-                pool.submit(twin, one, 1, **settings, EDGE_ENABLED="true"),
-                pool.submit(twin, other, 2, **settings, EDGE_ENABLED="false"),
+                pool.submit(twin, one, redis_urls[0], **settings, EDGE_ENABLED="true"),
+                pool.submit(twin, other, redis_urls[1], **settings, EDGE_ENABLED="false"),
             ]
         twins = Twins(
             both[0].result(),
@@ -132,6 +154,7 @@ SERVICES: dict[str, tuple[dict[str, str], list[Episode]]] = {
     "behind two proxies": ({"TRUSTED_PROXIES": "2"}, 4 * [usual]),
     "with limits that refuse nothing": ({"RATE_LIMIT_MODE": "shadow"}, 3 * [usual]),
     "without limits": ({"RATE_LIMIT_ENABLED": "false"}, 3 * [usual]),
+    CLUSTERS: ({}, [*10 * [usual], everything_odd]),
 }
 
 
