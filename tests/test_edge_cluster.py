@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +18,9 @@ from shop.extensions import cache
 from shop.limits import record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from conftest import Make, Shop, StartRedis
+    from conftest import Make, Service, Shop, StartRedis
     from werkzeug.test import TestResponse
 
 READS = [
@@ -162,6 +164,40 @@ def test_a_write_is_seen_by_the_next_read(shop: Shop) -> None:
     with counting(hit=3):
         for path in READS[:3]:
             shop.get(path)
+
+
+def test_no_read_is_older_than_what_was_acknowledged_before_it(
+    serve: Callable[..., Service], cluster: Cluster
+) -> None:
+    """By two workers, while a product is written and read all the time."""
+    service = serve(REDIS_URL=cluster.url, REDIS_TIMEOUT="60000")
+    service.write("POST", "/categories", name="Garden")
+    product = {"name": "Rake", "price": "1.00", "stock": 0, "category_id": 1}
+    assert service.write("POST", "/products", **product).status_code == 201
+    acknowledged, is_over = 0, threading.Event()
+
+    def read() -> int:
+        reads = 0
+        while not is_over.is_set():
+            for path in ("/products/1", "/products"):
+                least = acknowledged
+                found = service.get(path).json()
+                assert found.get("items", [found])[0]["stock"] >= least
+                reads += 1
+        return reads
+
+    with ThreadPoolExecutor(4) as pool:
+        readers = [pool.submit(read) for _ in range(4)]
+        try:
+            for number in range(1, 101):
+                assert service.write("PATCH", "/products/1", stock=number).status_code == 200
+                acknowledged = number
+        finally:
+            is_over.set()
+        assert all(reader.result() > 0 for reader in readers)
+    hits = re.search(r'shop_edge_requests_total{result="hit"} (\S+)', service.get("/metrics").text)
+    assert hits
+    assert float(hits[1]) > 0
 
 
 @pytest.mark.parametrize("name", ["products:list:generation", "products:id:generation"])

@@ -82,6 +82,34 @@ def test_an_error_is_the_answer_of_its_call_alone(redis_server: Redis) -> None:
     assert not run(redis_server, play).lost
 
 
+def test_commands_of_one_call_have_their_answers_in_one(redis_server: Redis) -> None:
+    """Also an error, which is one of them; calls around it have their own."""
+
+    async def play(pipeline: Pipeline, _: Heard) -> None:
+        before = pipeline.call("ECHO", "before")
+        each = pipeline.call_each([("ECHO", "1"), ("NONSENSE",), ("ECHO", "2")])
+        after = pipeline.call("ECHO", "after")
+        assert (await before, await after) == (b"before", b"after")
+        first, second, third = await each
+        assert (first, third) == (b"1", b"2")
+        assert isinstance(second, redis.ResponseError)
+
+    assert not run(redis_server, play).lost
+
+
+def test_a_call_of_several_commands_fails_as_a_whole(own_redis: Redis) -> None:
+    async def play(pipeline: Pipeline, _: Heard) -> None:
+        with hung(own_redis):
+            with pytest.raises(redis.TimeoutError):
+                await pipeline.call_each([("ECHO", "1"), ("ECHO", "2")])
+            with pytest.raises(redis.ConnectionError):
+                await pipeline.call_each([("PING",)])
+        await pipeline.open()
+        assert await pipeline.call_each([("PING",), ("ECHO", "3")]) == [b"PONG", b"3"]
+
+    run(own_redis, play, timeout=0.3)
+
+
 def test_a_late_answer_is_never_that_of_another_call(own_redis: Redis) -> None:
     """All calls under way fail with the first that is late, and the connection with them."""
 

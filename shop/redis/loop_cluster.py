@@ -107,7 +107,8 @@ class LoopCluster:
             for answer in (*found, life, time):
                 if isinstance(answer, redis.RedisError) and is_out_of_service(answer):
                     raise answer
-            if isinstance(life, bytes) and (master := LIFE.search(life)):
+            is_told = isinstance(life, bytes) and isinstance(time, list)
+            if is_told and (master := LIFE.search(life)):
                 clock = int(time[0]) * 1000 + int(time[1]) // 1000
                 return {
                     key: Value(answer[0], master[1], clock)
