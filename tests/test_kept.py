@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from inprocess import event_loop
 from test_edge import READS, counting, open_session, round_trips, stock
 
 from shop.edge import kept
@@ -14,6 +16,7 @@ from shop.extensions import cache
 if TYPE_CHECKING:
     from conftest import Make, Shop
 
+    from shop.answers import Answer
     from shop.edge.hits import Hits
 
 PAGE = "/products?skip=0&limit=2"
@@ -128,7 +131,7 @@ def test_a_copy_that_changes_while_it_is_asked_for_is_read_again(
 
     async def late(*arguments: Any) -> Any:
         answered = await ask(*arguments)
-        if arguments[-1] is not None:
+        if arguments[1] is None:
             hits._kept.note([b"products:id:2"])
         return answered
 
@@ -136,6 +139,67 @@ def test_a_copy_that_changes_while_it_is_asked_for_is_read_again(
     with counting(hit=1):
         answer = stocked.get("/products/2")
     assert int(answer.headers["X-RateLimit-Remaining"]) == left - 1
+
+
+def together(shop: Shop, *clients: str) -> list[Answer]:
+    """Ask for the page in one turn of the loop, in this order."""
+    edge = shop.app.extensions["served"].edge
+    path, _, query = PAGE.partition("?")
+
+    def scope(client: str) -> dict[str, Any]:
+        return {
+            "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http",
+            "path": path, "raw_path": path.encode(), "query_string": query.encode(),
+            "headers": [(b"host", b"localhost")], "server": ("localhost", 80),
+            "client": (client, 50_000),
+        }  # fmt: skip
+
+    async def ask() -> list[Answer]:
+        answers: list[Answer] = await asyncio.gather(
+            *(edge.answer(scope(one), None) for one in clients)
+        )
+        return answers
+
+    return asyncio.run_coroutine_threadsafe(ask(), event_loop()).result(10)
+
+
+def left(answer: Answer) -> int:
+    return int(dict(answer.headers)["X-RateLimit-Remaining"])
+
+
+def test_requests_that_miss_one_copy_together_read_it_once(stocked: Shop, redis_cli: Any) -> None:
+    whole = stocked.get(PAGE)
+    hits_of(stocked)._kept.clear()
+    redis_cli.config_resetstat()
+    stocked.get(PAGE)
+    for_one = keys_read(redis_cli)
+    hits_of(stocked)._kept.clear()
+    redis_cli.config_resetstat()
+    with counting(hit=20):
+        answers = together(stocked, *["127.0.0.1"] * 20)
+    assert keys_read(redis_cli) == for_one
+    assert {answer.body for answer in answers} == {whole.data}
+    assert len({left(answer) for answer in answers}) == 20  # each is charged once
+
+
+def test_requests_that_wait_for_a_read_which_finds_less_are_answered_all_the_same(
+    stocked: Shop, redis_cli: Any
+) -> None:
+    whole = stocked.get(PAGE)
+    redis_cli.delete("products:id:2")
+    answers = together(stocked, *["127.0.0.1"] * 5)
+    assert {answer.body for answer in answers} == {whole.data}
+    assert len({left(answer) for answer in answers}) == 5
+
+
+def test_requests_that_wait_for_one_which_is_refused_read_themselves(make_shop: Make) -> None:
+    shop = stock(make_shop(RATE_LIMIT_CALLS="100"))
+    shop.get(PAGE)
+    while shop.get("/categories").status_code == 200:
+        pass
+    hits_of(shop)._kept.clear()
+    answers = together(shop, "127.0.0.1", "192.0.2.1", "192.0.2.2")
+    assert [answer.status for answer in answers] == [429, 200, 200]
 
 
 def test_no_copy_outlives_its_entry(make_shop: Make) -> None:

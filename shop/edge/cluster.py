@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from shop.redis.loop_cluster import Value
 
     from .address import Address
-    from .kept import Copy
 
     Values = Mapping[str, Value | None]  # by names that were asked for
 
@@ -60,17 +59,16 @@ class Cluster:
     async def ask(
         self,
         asked: Asked,
-        address: Address,
+        address: Address | None,
         payers: Payers,
         charges: Sequence[Charge],
-        copy: Copy | None,  # noqa: ARG002  (there is none)
     ) -> list[Any]:
         """Return what ANSWER does (`script.py`). Raises RedisUnavailable.
 
         A session is left to Flask: its own record is charged before that of its address, and a
         charge that the second refuses is repaid.
         """
-        if asked.session:
+        if asked.session or address is None:  # there is no copy, instead of which to read nothing
             return []
         reading = asyncio.create_task(self._redis.read(_first_names(asked, address)))
         told = await self._decide(payers, charges) if charges else []

@@ -32,14 +32,18 @@ from .one_server import OneServer
 from .together import Together
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flask import Flask
 
     from shop.answers import Answer, Document
     from shop.facts import Asked, Facts
     from shop.keys.known import Known
+    from shop.limits.decision import Charge
 
     from .address import Address
     from .arrival import Arrival
+    from .kept import Key
     from .threads import Threads
 
 cache_logger = logging.getLogger("shop.cache")
@@ -56,6 +60,7 @@ ANSWERED = {
 }
 MISS = REQUESTS.labels("miss")
 PASSED = REQUESTS.labels("passed")
+LOOKS = 2  # for a copy, before a request reads what others may read, too
 
 
 class Hits:
@@ -73,6 +78,7 @@ class Hits:
             if self._connection.is_cluster
             else OneServer(self._connection, self._kept.note, enforced=self._enforced)
         )
+        self._read_now: set[Key] = set()  # what copies will be made of
         self._addresses = Addresses()
         if self.are_there:
             self._addresses.learn_from(app)
@@ -121,14 +127,12 @@ class Hits:
         payers = Payers(
             client_of(asked.session) if asked.session else arrival.client, arrival.client
         )
-        heard = self._kept.heard
-        copy = self._kept.find((asked.place, asked.row))
         charges = address.charges
         is_alone = self._counter.is_alone  # then a shard is lost, or Redis has just come back
-        answered = await self._redis.ask(asked, address, payers, () if is_alone else charges, copy)
-        if not answered:
+        looked = await self._look(asked, address, payers, () if is_alone else charges)
+        if not looked:
             return None
-        told, *found = answered
+        told, was_found, copy = looked
         used = (
             self._counter.decide_alone(payers, charges)
             if is_alone
@@ -139,11 +143,7 @@ class Hits:
         if against:
             answer = answers.refuse(against, asked.path, known.identifier)
         else:
-            if copy and found and not self._is_whole(copy, epoch=found[0][0]):
-                # It has changed since this request came. To look again charges nothing.
-                copy, heard = None, self._kept.heard
-                _, *found = await self._redis.ask(asked, address, payers, (), None) or [[]]
-            if not copy and found and not (copy := self._compose(asked, address, found, heard)):
+            if was_found and not copy:
                 return None  # nothing of it is for everybody
             document = (
                 self._hit(known, copy) if copy else await self._compute(known, asked, address)
@@ -159,6 +159,43 @@ class Hits:
         (ANSWERED[answer.status] if against or copy else MISS).inc()
         tell(arrival, answer, payers.client, address.route)
         return answer
+
+    async def _look(
+        self, asked: Asked, address: Address, payers: Payers, charges: Sequence[Charge]
+    ) -> tuple[list[int], bool, Copy | None] | None:
+        """Charge; return what that tells, whether all was found, and a copy of it that is whole.
+
+        None for a session that Flask has to look at. There is no copy where nothing of what was
+        found is for everybody. Of requests that miss one copy at the same time the first one reads,
+        and the others take the copy that it makes: to read a large page for each of them would
+        take longer than Redis may.
+        """
+        key, look = (asked.place, asked.row), 0
+        told: list[int] = []
+        while True:
+            heard, copy = self._kept.heard, self._kept.find(key)
+            reads = look == LOOKS or (copy is None and key not in self._read_now)
+            if reads and self._redis.tells_changes:
+                self._read_now.add(key)
+            try:
+                answered = await self._redis.ask(
+                    asked, address if reads else None, payers, () if look else charges
+                )
+            finally:
+                if reads:
+                    self._read_now.discard(key)
+            if not (answered or look):
+                return None
+            usages, *found = answered or [[]]
+            told = told or usages
+            if not found:
+                return told, False, None
+            if reads:
+                return told, True, self._compose(asked, address, found, heard)
+            copy = copy or self._kept.find(key)
+            if copy and self._is_whole(copy, epoch=found[0][0]):
+                return told, True, copy
+            look += 1  # it has changed since this request came; to look again charges nothing
 
     def _hit(self, known: Facts, copy: Copy) -> Document:
         known.outcome = Outcome.HIT

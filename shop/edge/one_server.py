@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from shop.redis import RedisConnection
 
     from .address import Address
-    from .kept import Copy
 
 NOTHING_TO_READ = ("", 0, 0, 0)  # what ANSWER is told of names where a copy is kept
 
@@ -70,22 +69,20 @@ class OneServer:
     async def ask(
         self,
         asked: Asked,
-        address: Address,
+        address: Address | None,
         payers: Payers,
         charges: Sequence[Charge],
-        copy: Copy | None,
     ) -> list[Any]:
-        """Return what ANSWER does, which reads nothing where there is a copy.
+        """Return what ANSWER does, which without an address reads nothing.
 
         Raises RedisUnavailable.
         """
         charged = (payers, tuple(charges), self._connection.known_origin)
-        read = None if copy else address
-        row = asked.row if read and read.is_row else ""
+        row = asked.row if address and address.is_row else ""
         if asked.session:
-            call = self._call(*charged, read, row, asked.session)
+            call = self._call(*charged, address, row, asked.session)
         else:
-            call = self._known_call(*charged, read, row)
+            call = self._known_call(*charged, address, row)
         answered: list[Any] = await self._redis.run(call)
         return answered
 

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .pool import Key
 
 CHUNK = 65_536  # bytes that are read at a time
+CHUNKS_MAX = 64  # that are read in a turn of the loop
 PING_SECONDS = 1.0  # of silence, after which the connection is asked whether it is whole
 WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -176,9 +178,7 @@ class Pipeline:
 
     def _read(self) -> None:
         try:
-            data = self._socket.recv(CHUNK)
-            while self._is_encrypted and (more := self._socket.pending()):
-                data += self._socket.recv(more)
+            data = self._receive()
         except WAIT:
             return
         except OSError as error:
@@ -192,6 +192,20 @@ class Pipeline:
             self._take_answers()
         except (hiredis.ProtocolError, IndexError) as error:
             self._lose(redis.ConnectionError(f"an answer cannot be read: {error}"))
+
+    def _receive(self) -> bytes:
+        """Return what has come.
+
+        All of it, within a bound: the next turn of the loop may be long in coming, and answers that
+        wait for it would seem late.
+        """
+        parts = [self._socket.recv(CHUNK)]
+        with suppress(*WAIT):
+            while len(parts) < CHUNKS_MAX and (
+                len(parts[-1]) == CHUNK or (self._is_encrypted and self._socket.pending())
+            ):
+                parts.append(self._socket.recv(CHUNK))
+        return b"".join(parts)
 
     def _take_answers(self) -> None:
         while (answer := self._reader.gets()) is not False:
