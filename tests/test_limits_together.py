@@ -229,8 +229,10 @@ class Workers(NamedTuple):
         self.way.close()
 
     def mend(self) -> None:
-        """Open the way again, and wait until Redis counts for both."""
+        """Open the way again, and wait until both reach Redis, which counts for both."""
         self.way.open()
+        reached = [redis_connection(shop.app) for shop in self.shops]
+        await_true(lambda: all(one.available for one in reached))
         self.await_shared()
 
 
