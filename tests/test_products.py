@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from shop.pages import dump
+from shop.products import rows
 
 if TYPE_CHECKING:
     from conftest import Shop
@@ -262,3 +267,11 @@ def test_money_is_exact(a_shop: Shop, sent: str, answered: str | None) -> None:
     else:
         assert response.get_json()["price"] == answered
         assert a_shop.get(f"/products/{product['id']}").get_json()["price"] == answered
+
+
+def test_a_document_is_what_its_schema_makes_of_a_row() -> None:
+    made = datetime(2026, 1, 2, 3, 4, 5, 678, UTC)
+    values = (7, "Räke", "", None, Decimal("1.250"), "KWD", 0, 3, False, made, made)
+    row = dict(zip(rows.NAMES, values, strict=True))
+    for changed in ({}, {"sku": "A-1", "price": Decimal(100), "currency": "JPY", "active": True}):
+        assert rows.document(row | changed) == dump(rows.schema.dump(row | changed))

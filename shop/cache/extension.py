@@ -62,6 +62,7 @@ class Cache(FlaskCache):
         super().__init__(with_jinja2_ext=False)
         self.memoized: list[Memoized] = []
         self.tags: list[Tag] = []
+        self._read_tables: set[str] = set()  # that documents or tags depend on
         self.installation = Installation(db)
         self.outbox = Outbox(db)
         self.session = db.session
@@ -124,6 +125,7 @@ class Cache(FlaskCache):
                 is_told=is_told,
             )
             self.memoized.append(memoized)
+            self._read_tables |= memoized.tables
             return memoized
 
         return decorate
@@ -152,6 +154,7 @@ class Cache(FlaskCache):
                 self, function, key, ttl, tables, is_public=is_public, is_told=is_told
             )
             self.memoized.append(memoized)
+            self._read_tables |= memoized.tables
             return memoized
 
         return decorate
@@ -163,6 +166,7 @@ class Cache(FlaskCache):
         """
         tag = Tag(key, tables)
         self.tags.append(tag)
+        self._read_tables |= tag.tables
         return tag
 
     @contextmanager
@@ -247,18 +251,13 @@ class Cache(FlaskCache):
 
     def _note_changes(self, tables: Iterable[str]) -> None:
         """Refuse to change what is memoized where nobody would forget it."""
-        changed = {table for table in tables if self._is_read(table)}
+        changed = self._read_tables.intersection(tables)
         if not changed:
             return
         if not self.in_transaction:
             names = ", ".join(sorted(changed))
             raise RuntimeError(f"{names} can be changed only within cache.transaction()")
         g.cache_transaction.changed |= changed
-
-    def _is_read(self, table: str) -> bool:
-        """Tell whether documents or tags depend on a table."""
-        declared: list[Memoized | Tag] = [*self.memoized, *self.tags]
-        return any(table in one.tables for one in declared)
 
     def _check_begin(self, *_: Any) -> None:
         if self.in_transaction and g.cache_transaction.is_without_session:
