@@ -151,7 +151,7 @@ class Hits:
             if document is None:
                 return None
             answer = answers.read(document, asked.path, asked.if_none_match, known.outcome)
-        known.refused = names(against) or None
+        known.refused = names(against) if against else None
         refusing(payers.client, used, enforced=self._enforced)
         if asked.session:
             self._known.note(asked.session, payers.client)

@@ -196,7 +196,8 @@ class Parsing(HttpToolsProtocol):
         if self._in_body and self.parser.should_upgrade():
             return  # the parser only says so: the body comes, see `parser_of_body`
         had_body, self._in_body = self._in_body, False
-        self.bodies.end(self)
+        if had_body:
+            self.bodies.end(self)
         if self.cycle.response_complete:  # ahead of the end of its body
             self._go_on()
             return

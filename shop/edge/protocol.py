@@ -131,7 +131,8 @@ class Protocol(Parsing):
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
         cycle = self._under_way.popleft()
-        self.bodies.end(self)
+        if self._in_body:
+            self.bodies.end(self)
         if self.transport.is_closing():
             return
         if cycle.keep_alive:
@@ -143,7 +144,8 @@ class Protocol(Parsing):
         """Carry out what was sent meanwhile, or wait for it."""
         if self._under_way:
             self._begin(self._under_way[0])
-        self._parse()
+        if self._unparsed:
+            self._parse()
         self._drop_incomplete()
         if self._is_closing or self._under_way:
             return
