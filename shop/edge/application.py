@@ -39,6 +39,7 @@ logger = logging.getLogger("shop.edge")
 
 FAULT = "The service made an error; it is logged."
 READ_METHODS = {"GET", "HEAD"}
+METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"  # that some address has
 
 
 class DisconnectedError(Exception):
@@ -74,6 +75,10 @@ class Edge:
         arrival = Arrival.of(scope, self._way)
         if arrival.path in PROBES and arrival.method in READ_METHODS:
             return self._own(arrival, await self._probe(arrival))
+        if arrival.path == "*":  # OPTIONS alone has it (RFC 9110, section 9.3.7)
+            answer = Answer(HTTPStatus.NO_CONTENT, [("Allow", METHODS)], b"")
+            tell(arrival, answer, arrival.client)
+            return self._own(arrival, answer)
         try:
             read = await self.hits.answer(arrival)
         except OverloadedError as error:
