@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from . import problems
 from .config import LINES_MAX, PATH_SHOWN
 from .database.failures import UNAVAILABLE, meaning
-from .facts import facts
+from .facts import bearer, facts
 from .fields import WHOLE
 from .problems import ShopError
 from .repeats import once_a_minute
@@ -137,7 +137,7 @@ def _entry(path: str, wrong: problems.FieldError) -> dict[str, Any]:
 
 def _challenge() -> str:
     """Return how to send credentials (RFC 6750, section 3), and whether those sent are wrong."""
-    sent = request.headers.get("Authorization", "").lower().startswith("bearer ")
+    sent = bearer(request.headers.get("Authorization", ""))
     wrong = {"error": "invalid_token"} if sent else {}
     return WWWAuthenticate("bearer", {"realm": "shop", **wrong}).to_header()
 

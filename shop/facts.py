@@ -77,6 +77,12 @@ def is_request() -> bool:
     return known is not None and known.asked is not None
 
 
+def bearer(authorization: str) -> str:
+    """Return the token that a header Authorization sends (RFC 6750), empty without one."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 def sane_id(given: str | None) -> str:
     """Return an id that a caller gave, or a new one."""
     if given and SANE_ID.fullmatch(given):

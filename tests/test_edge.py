@@ -314,12 +314,21 @@ def test_a_session_that_is_closed_is_one_no_more(stocked: Shop, redis_cli: Any) 
     assert stocked.get("/rate_limit", headers=session).get_json()["client"] == "127.0.0.1"
 
 
-@pytest.mark.parametrize("scheme", ["bearer ", "Bearer  ", "Bearer\t", "Token ", ""])
-def test_another_way_to_send_a_session_goes_on_into_flask(
-    stocked: Shop, redis_cli: Any, scheme: str
+@pytest.mark.parametrize(
+    ("scheme", "result"),
+    [
+        ("bearer ", "hit"),
+        ("Bearer  ", "hit"),
+        ("Bearer\t", "passed"),
+        ("Token ", "passed"),
+        ("", "passed"),
+    ],
+)
+def test_what_else_is_sent_than_a_session_goes_on_into_flask(
+    stocked: Shop, redis_cli: Any, scheme: str, result: str
 ) -> None:
     token = open_session(stocked, redis_cli)["Authorization"].removeprefix("Bearer ")
-    with counting(passed=1):
+    with counting(**{result: 1}):
         stocked.get("/products/1", headers={"Authorization": scheme + token})
 
 

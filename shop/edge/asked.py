@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from shop.config import CONDITION_MAX
-from shop.facts import Asked
+from shop.facts import Asked, bearer
 from shop.sessions.service import TOKEN, hash_of
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def read_request(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> As
         return None
     authorization, session = headers.get(b"authorization"), None
     if authorization is not None:
-        scheme, _, token = authorization.decode("latin-1").partition(" ")
-        if scheme != "Bearer" or not TOKEN.fullmatch(token):
+        token = bearer(authorization.decode("latin-1"))
+        if not TOKEN.fullmatch(token):
             return None
         session = hash_of(token)
     path, parameters = raw_path.decode("latin-1"), query.decode("latin-1")

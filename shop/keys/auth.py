@@ -19,7 +19,7 @@ from shop.sessions import service as sessions
 
 from . import service
 from .caller import caller
-from .identification import bearer
+from .identification import sent_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +103,7 @@ def sure_of_absence(view: Callable[P, R]) -> Callable[P, R]:
             return view(*args, **kwargs)
         except NotFoundError:
             error = facts().unidentified
-            if error and not sessions.TOKEN.fullmatch(bearer() or ""):
+            if error and not sessions.TOKEN.fullmatch(sent_token()):
                 raise error from None
             raise
 
@@ -131,7 +131,7 @@ def _require_in_key(scope: str) -> None:
 
 
 def _refuse_both() -> None:
-    token = bearer()
+    token = sent_token()
     if not token:
         raise KeyRequiredError(NEITHER)
     if sessions.TOKEN.fullmatch(token):
@@ -142,6 +142,6 @@ def _refuse_both() -> None:
 def _refuse() -> None:
     if not service.any_key():
         raise NoKeysError(NO_KEYS)
-    if bearer():
+    if sent_token():
         raise InvalidKeyError("This key is not valid.")
     raise KeyRequiredError("Send a key: Authorization: Bearer KEY.")

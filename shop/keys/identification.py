@@ -15,7 +15,7 @@ from flask import current_app, request
 
 from shop.config import DATABASE_UNAVAILABLE
 from shop.extensions import db
-from shop.facts import facts
+from shop.facts import bearer, facts
 from shop.limits import limiter
 from shop.sessions import service as sessions
 
@@ -55,14 +55,13 @@ def init_app(app: Flask) -> None:
     app.before_request(_identify_caller)
 
 
-def bearer() -> str | None:
-    """Return the token that is sent, None without one."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
+def sent_token() -> str:
+    """Return the token of the request, empty without one."""
+    return bearer(request.headers.get("Authorization", ""))
 
 
 def _identify_caller() -> None:
-    token = bearer()
+    token = sent_token()
     if not token or limiter.is_exempt():  # where nobody is limited, nobody need be known
         return
     if administrator := service.administrator(token):

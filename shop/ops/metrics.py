@@ -21,6 +21,7 @@ from shop.cache.metrics import OUTBOX
 from shop.config import current_settings
 from shop.extensions import cache as documents
 from shop.extensions import limiter
+from shop.facts import bearer
 from shop.logs import PROBES, Answered, answered
 from shop.orders import expiry
 from shop.orders.metrics import OVERDUE
@@ -70,9 +71,8 @@ def _count_waiting() -> None:
 
 def _require(token: str) -> None:
     """Refuse a caller without the token, in a time that says nothing of it."""
-    scheme, _, sent = request.headers.get("Authorization", "").partition(" ")
-    same = hmac.compare_digest(sent.strip().encode("latin-1", "replace"), token.encode())
-    if not same or scheme.lower() != "bearer":
+    sent = bearer(request.headers.get("Authorization", ""))
+    if not hmac.compare_digest(sent.encode("latin-1", "replace"), token.encode()):
         raise MetricsTokenRequiredError("Send METRICS_TOKEN: Authorization: Bearer TOKEN.")
 
 
