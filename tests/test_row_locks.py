@@ -106,7 +106,7 @@ def test_a_command_has_no_time_limit(make_shop: Make) -> None:
 def test_writers_that_wait_leave_a_thread_to_everybody_else(
     serve: Callable[..., Service], a_shop: Shop, postgres: Postgres
 ) -> None:
-    """Three wait in the database, and each of two that follows one of them; the rest is refused."""
+    """Three wait in the database, two more when the first of these fail; the rest is refused."""
     a_shop.create_product(stock=3)
     service = serve(WEB_CONCURRENCY="1", DATABASE_LOCK_TIMEOUT="2000")
     paths = ("/products/1", "/livez", "/products", "/readyz")

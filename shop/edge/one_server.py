@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from .address import Address
 
 NOTHING_TO_READ = ("", 0, 0, 0)  # what ANSWER is told of names where a copy is kept
-
-
 CALLS_MAX = 1024  # that are kept; without a session one is sent for many requests
 
 

@@ -57,7 +57,7 @@ class Threads:
             return await self.run(work, *arguments)
 
     async def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what `work` returns, for whom has a place."""
+        """Return what `work` returns; the caller holds a place for it."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
     def stop(self) -> None:
