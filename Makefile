@@ -58,7 +58,7 @@ drill: install  ## Fail over, kill and hang real servers under load, 15 minutes 
 
 .PHONY: soak
 soak: install  ## Race readers and writers for ten minutes, with faults (SECONDS=600)
-	@PYTHONPATH=. $(BIN)/python tests/consistency/soak.py $(or $(SECONDS),600)
+	@PYTHONPATH=.:tests $(BIN)/python tests/consistency/soak.py $(or $(SECONDS),600)
 
 .PHONY: compare
 compare: install  ## Compare all answers with and without the edge, at length (ROUNDS=20 SEED=...)

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
-from conftest import await_true, free_port
+from conftest import await_true
+from ports import free_cluster_port
 from redis.crc import key_slot
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from conftest import StartRedis
 
 SLOTS = 16384
-PORTS = 55_000  # the port of a cluster's bus is 10,000 higher
 
 
 class Cluster(NamedTuple):
@@ -85,7 +85,7 @@ class Cluster(NamedTuple):
 
 
 def start_master(start_redis: StartRedis) -> int:
-    port = next(port for port in iter(free_port, None) if port < PORTS)
+    port = free_cluster_port()
     options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]
     options += ["--cluster-require-full-coverage", "no"]
     options += ["--enable-debug-command", "local"]

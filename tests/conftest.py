@@ -22,6 +22,7 @@ import psycopg2
 import pytest
 import redis
 import requests
+from ports import free_port
 from replication import Primary, Replicated, Standby
 from sqlalchemy import create_engine, event, text
 
@@ -316,18 +317,23 @@ def start_redis(home: Home) -> Iterator[StartRedis]:
     def start_one(*options: str, port: int | None = None) -> int:
         port = port or free_port()
         place = home.directory(f"redis-{port}")
-        program = str(home.reachable(programs.redis()))
-        command = [program, *options, "--port", str(port), "--bind", "127.0.0.1"]
+        redis_server = str(home.reachable(programs.redis()))
+        command = [redis_server, *options, "--port", str(port), "--bind", "127.0.0.1"]
         command += ["--dir", str(place), "--save", ""]
-        started.append(
-            Guarded("redis", command, account=home.account, log=place.with_suffix(".log"))
-        )
-        await_true(lambda: _redis_answers(port), place)
+        log = place.with_suffix(".log")
+        program = Guarded("redis", command, account=home.account, log=log)
+        started.append(program)
+        await_true(lambda: _runs(program, log) and _redis_answers(port), log)
         return port
 
     yield start_one
     for program in started:
         program.stop()
+
+
+def _runs(program: Guarded, log: Path) -> bool:
+    assert program.ended() is None, log.read_text()
+    return True
 
 
 def _redis_answers(port: int) -> bool:
@@ -500,7 +506,8 @@ def serve(
         )
         service = Service(f"http://127.0.0.1:{port}", program, log)
         services.append(service)
-        await_true(lambda: _all_workers(log) >= int(environment["WEB_CONCURRENCY"]), log)
+        workers = int(environment["WEB_CONCURRENCY"])
+        await_true(lambda: _runs(program, log) and _all_workers(log) >= workers, log)
         await_true(lambda: _listens(port), log)
         return service
 
@@ -525,13 +532,6 @@ def _listens(port: int) -> bool:
     except (requests.ConnectionError, requests.Timeout):
         return False
     return response.ok
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def await_true(condition: Callable[[], Any], what: object = "", seconds: float = 120) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import records
 import redis
-from conftest import ADMIN_KEY, await_true, free_port
+from conftest import ADMIN_KEY, await_true
+from ports import free_cluster_port
 
 from shop.keys import service as keys
 from shop.redis import redis_connection
@@ -206,8 +207,7 @@ def test_both_records_are_paid_when_redis_is_back(
 @pytest.fixture
 def two_nodes(start_redis: StartRedis) -> list[int]:
     """A cluster of two masters, with half of the slots each; their ports."""
-    # The port of a cluster's bus is 10,000 higher: both must be below 65,536.
-    ports = [next(port for port in iter(free_port, None) if port < 55_000) for _ in range(2)]
+    ports = [free_cluster_port() for _ in range(2)]
     clients: list[Any] = []
     for port, (first, last) in zip(ports, ((0, 8191), (8192, 16383)), strict=True):
         start_redis("--cluster-enabled", "yes", port=port)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 import redis
-from conftest import await_true, free_port
+from conftest import await_true
 from flask import request
+from ports import free_cluster_port
 from sqlalchemy import func, select
 from test_edge import counting, round_trips
 
@@ -138,7 +139,7 @@ def test_whatever_is_under_its_name_does_no_harm(
 
 
 def test_a_cluster_admits_as_one_server_does(start_redis: StartRedis) -> None:
-    port = next(port for port in iter(free_port, None) if port < 55_000)
+    port = free_cluster_port()
     start_redis("--cluster-enabled", "yes", port=port)
     with redis.Redis(port=port) as client:
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)

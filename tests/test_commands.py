@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import ROOT, free_port
+from conftest import ROOT
+from ports import free_port
 
 from shop.config import CACHED
 from shop.extensions import cache

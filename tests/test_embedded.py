@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from conftest import ROOT, await_true, free_port
+from conftest import ROOT, await_true
+from ports import free_port
 
 from shop.embedded import EmbeddedError, programs
 from shop.embedded.__main__ import Stop

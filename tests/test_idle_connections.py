@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from conftest import await_true, free_port
+from conftest import await_true
+from ports import free_cluster_port
 from sqlalchemy import event, text
 
 from shop.database import connections
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from shop.embedded.servers import Postgres, Redis
 
 QUOTA = "1000"
-CLUSTER_PORTS = 55_000  # the port of a cluster's bus is 10,000 higher
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def way(relay: MakeRelay, own_redis: Redis) -> Relay:
 def url_of(kind: str, way: Relay, start_redis: StartRedis, home: Home) -> str:
     if kind == "server":
         return f"redis://127.0.0.1:{way.port}/0"
-    port = next(port for port in iter(free_port, None) if port < CLUSTER_PORTS)
+    port = free_cluster_port()
     if kind == "cluster":
         way.target = cluster_behind(way, port, start_redis, home)
         return f"redis+cluster://127.0.0.1:{way.port}"

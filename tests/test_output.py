@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from conftest import ADMIN_KEY, ROOT, await_true, free_port
+from conftest import ADMIN_KEY, ROOT, await_true
+from ports import free_port
 
 from shop.orders import leaderboard
 

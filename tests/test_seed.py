@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import free_port
+from ports import free_port
 from sqlalchemy import select
 
 from shop.extensions import db

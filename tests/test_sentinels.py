@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from conftest import await_true, free_port
+from conftest import await_true
+from ports import free_port
 
 from shop.extensions import cache
 from shop.redis import redis_connection

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from conftest import await_true, free_port
+from conftest import await_true
+from ports import free_cluster_port, free_port
 
 from shop.extensions import cache
 from shop.redis import redis_connection
@@ -83,8 +84,7 @@ def use_lists(shop: Shop) -> None:
 def test_a_cluster_is_used_like_one_server(
     make_shop: Make, start_redis: StartRedis, prefix: str
 ) -> None:
-    # The port of the cluster's bus is 10,000 higher: both must be below 65,536.
-    port = next(port for port in iter(free_port, None) if port < 55_000)
+    port = free_cluster_port()
     start_redis("--cluster-enabled", "yes", port=port)
     with redis.Redis(port=port) as client:
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)

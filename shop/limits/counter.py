@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from shop.redis import PROBE_SECONDS, RedisUnavailable
 from shop.repeats import once_a_minute
 
-from . import record, scripts
+from . import metrics, record, scripts
 from .alone import Alone, age
 from .decision import ADDRESS, CLIENT, Held, Payers, Receipt, told
 
@@ -138,6 +138,7 @@ class Counter:
             if self.is_alone:
                 return
             self.is_alone = True
+        metrics.FALLBACK.set(1)
         self._is_told = once_a_minute("alone")
         if self._is_told:
             logger.warning("This worker counts alone: %s", error.__cause__ or "Redis is away")
@@ -152,6 +153,7 @@ class Counter:
             is_heard = self._connection.available and self._pay()
         time.sleep(PROBE_SECONDS)  # in which the other workers find Redis, and pay
         self.is_alone = False
+        metrics.FALLBACK.set(0)
         if self._is_told:
             logger.warning("Redis counts again")
         self._pay()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from urllib.request import urlopen
 
 import psycopg2
 import redis
+from ports import free_port
 
 from shop.embedded.home import Home
 from shop.embedded.servers import Guarded, Postgres, Redis
@@ -30,13 +30,6 @@ ROOT = HERE.parent.parent
 KEY = "a-key-for-the-consistency-checker"
 WORKERS = 4
 SHOP, PLAIN = "wsgi:app", "plain:app"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Stage:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
-from conftest import ADMIN_KEY, free_port
+from conftest import ADMIN_KEY
 from drilling import note
+from ports import free_port
 from proxies import haproxy, nginx
 
 if TYPE_CHECKING:
@@ -41,10 +42,7 @@ BEHIND = {"TRUSTED_PROXIES": "1", "WEB_CONCURRENCY": "1", "DRAIN_SECONDS": "2"}
 
 @pytest.fixture
 def ports() -> list[int]:
-    found: set[int] = set()
-    while len(found) < HOSTS:  # a port is free again as soon as it is told
-        found.add(free_port())
-    return list(found)
+    return [free_port() for _ in range(HOSTS)]
 
 
 @pytest.fixture

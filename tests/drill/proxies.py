@@ -7,7 +7,8 @@ import shutil
 import socket
 from typing import TYPE_CHECKING
 
-from conftest import ROOT, await_true, free_port
+from conftest import ROOT, await_true
+from ports import free_port
 
 from shop.embedded.servers import Guarded
 

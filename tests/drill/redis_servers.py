@@ -9,7 +9,8 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import redis
-from conftest import await_true, free_port
+from conftest import await_true
+from ports import free_cluster_port, free_port
 
 from shop.embedded.servers import Guarded
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from shop.embedded.home import Home
 
 MASTER = "main"
-SHORT = 55_000  # a cluster's bus has the port that is 10,000 higher
 
 
 class Node:
@@ -34,7 +34,7 @@ class Node:
         password: str | None = None,
         authority: Authority | None = None,  # of its TLS
     ) -> None:
-        self.port = next(port for port in iter(free_port, None) if port < SHORT)
+        self.port = free_cluster_port()
         self.password = password
         self._authority = authority
         self._home = home

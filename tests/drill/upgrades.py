@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
-from conftest import ROOT, free_port
+from conftest import ROOT
 from drilling import note
 from hosts import BEHIND, HOSTS
+from ports import free_port
 from proxies import nginx
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def test_hosts_of_both_versions(
     before: Path,
 ) -> None:
     """Each is replaced by one of the other version, and back."""
-    ports = list({free_port() for _ in range(HOSTS)})
+    ports = [free_port() for _ in range(HOSTS)]
     proxy = nginx(home, ports)
     request.addfinalizer(proxy.stop)
     hosts = {port: serve(port=port, directory=before, **BEHIND) for port in ports}
