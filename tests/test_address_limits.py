@@ -234,13 +234,14 @@ def apart(shop: Shop) -> dict[str, str]:
 
 
 def test_on_a_cluster_what_one_node_refuses_is_repaid_by_the_other(
-    make_shop: Make, two_nodes: list[int]
+    make_shop: Make, two_nodes: list[int], edge: dict[str, str]
 ) -> None:
     shop = make_shop(
         REDIS_URL=f"redis+cluster://127.0.0.1:{two_nodes[0]}",
         RATE_LIMIT_CALLS="4",
         ADDRESS_LIMIT_CALLS="6",
         TRUSTED_PROXIES="0",
+        **edge,
     )
     one, other = apart(shop), apart(shop)
     cluster = redis_connection(shop.app).client

@@ -10,11 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import records
 from clustered import Cluster, a_cluster
 from conftest import await_true
+from sqlalchemy import text
 from test_edge import counting
 
-from shop.extensions import cache
+from shop.extensions import cache, db
 from shop.limits import record
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ READS = [
     "/products?max_price=14&limit=2",
     "/search/suggest?q=ra",
 ]
+ADDRESS = record.key("127.0.0.1")
 COUNTED = ("X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit", "Retry-After")
 ASKED = {"X-Request-ID": "one"}
 
@@ -73,13 +76,13 @@ def shop(make_shop: Make, cluster: Cluster) -> Shop:
     return open_shop(make_shop, cluster)
 
 
-def learn(shop: Shop, path: str) -> TestResponse:
+def learn(shop: Shop, path: str, **options: Any) -> TestResponse:
     """Read until the edge has answered: it has to connect to all nodes, and to learn the path."""
     for _ in range(6):
-        answer = shop.get(path)
+        answer = shop.get(path, **options)
         assert answer.status_code == 200
     with counting(hit=1):
-        return shop.get(path)
+        return shop.get(path, **options)
 
 
 def told(answer: TestResponse) -> Any:
@@ -229,19 +232,102 @@ def test_what_a_node_has_of_an_earlier_life_is_no_hit(
         assert shop.get("/products").headers["X-Cache"] == "HIT"
 
 
-def test_a_session_is_left_to_flask(shop: Shop) -> None:
-    """Two records pay for it, one after the other."""
+def session_of(shop: Shop, cluster: Cluster, place: int) -> tuple[dict[str, str], str]:
+    """Open sessions until one has its record on this master; return it, and the record's name."""
+    while True:
+        session = shop.open_session()
+        name = record.key(shop.get("/rate_limit", headers=session).get_json()["client"])
+        if cluster.holder(name) == place:
+            learn(shop, "/products", headers=session)
+            return session, name
+
+
+def used(cluster: Cluster, name: str, policy: str) -> int:
+    with cluster.client(cluster.holder(name)) as client:
+        found = records.used((client.get(name) or b"").decode())
+    return int(found.get(policy, "0/").partition("/")[0])
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_a_session_reads_on_the_loop_as_in_flask(
+    shop: Shop, make_shop: Make, cluster: Cluster, place: int
+) -> None:
+    """Its own record pays, on each of the masters, and that of its address, which is on one."""
+    flask = make_shop(REDIS_URL=cluster.url, REDIS_TIMEOUT="60000", EDGE_ENABLED="false")
+    session, name = session_of(shop, cluster, place)
+    for path in READS[:4]:
+        learn(shop, path, headers=session)
+        expected = told(flask.get(path, headers=ASKED | session))
+        before = used(cluster, name, "default"), used(cluster, ADDRESS, "address")
+        with counting(hit=1):
+            answer = shop.get(path, headers=ASKED | session)
+        assert told(answer) == expected
+        assert used(cluster, name, "default") == before[0] + 1
+        assert used(cluster, ADDRESS, "address") == before[1] + 1
+        assert int(answer.headers["X-RateLimit-Remaining"]) == 100_000 - before[0] - 1
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize(
+    ("refusing", "quotas"), [("default", ("30", "1000")), ("address", ("1000", "300"))]
+)
+def test_a_session_is_refused_on_the_loop_at_nobodys_expense(
+    make_shop: Make, cluster: Cluster, place: int, refusing: str, quotas: tuple[str, str]
+) -> None:
+    shop = open_shop(make_shop, cluster, RATE_LIMIT_CALLS=quotas[0], ADDRESS_LIMIT_CALLS=quotas[1])
+    session, name = session_of(shop, cluster, place)
+    while shop.get("/products", headers=session).status_code == 200:
+        pass
+    before = used(cluster, name, "default"), used(cluster, ADDRESS, "address")
+    with counting(refused=1):
+        answer = shop.get("/products", headers=session)
+    assert answer.status_code == 429
+    assert answer.get_json()["violated-policies"] == [refusing]
+    assert (used(cluster, name, "default"), used(cluster, ADDRESS, "address")) == before
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_quotas_are_exact_for_sessions_of_one_address_that_come_together(
+    make_shop: Make, cluster: Cluster, place: int
+) -> None:
+    """Nothing passes beyond a quota, and what is refused is charged to nobody."""
+    shop = open_shop(make_shop, cluster, RATE_LIMIT_CALLS="60", ADDRESS_LIMIT_CALLS="300")
+    sessions = [session_of(shop, cluster, place), session_of(shop, cluster, (place + 1) % 3)]
+    left = [60 - used(cluster, name, "default") for _, name in sessions]
     learn(shop, "/products/3")
-    session = shop.open_session()
-    for _ in range(3):
-        with counting(passed=1):
-            assert shop.get("/products/3", headers=session).headers["X-Cache"] == "HIT"
+    spent = used(cluster, ADDRESS, "address")
+    requests = [session for session, _ in sessions for _ in range(70)]
+    with ThreadPoolExecutor(16) as pool:
+        found = pool.map(lambda session: shop.get("/products/3", headers=session), requests)
+        statuses = [one.status_code for one in found]
+    assert [statuses[:70].count(200), statuses[70:].count(200)] == left
+    assert statuses.count(429) == 140 - sum(left)
+    assert used(cluster, ADDRESS, "address") == spent + sum(left)
+    assert [used(cluster, name, "default") for _, name in sessions] == [60, 60]
+
+
+@pytest.mark.parametrize(
+    "end",
+    ["DELETE FROM sessions", "UPDATE sessions SET expires_at = now() + interval '1 hour'"],
+    ids=["that has ended", "that is to be renewed"],
+)
+def test_a_session_is_left_to_flask(shop: Shop, cluster: Cluster, end: str) -> None:
+    session, name = session_of(shop, cluster, 0)
+    with shop.app.app_context(), db.engine.begin() as connection:
+        connection.execute(text(end))
+    cluster.flush()
+    learn(shop, "/products")
+    before = used(cluster, ADDRESS, "address")
+    with counting(passed=1):
+        assert shop.get("/products", headers=session).status_code == 200
+    assert used(cluster, ADDRESS, "address") == before + 1
+    assert used(cluster, name, "default") == int("1 hour" in end)
 
 
 def lost_and_kept(cluster: Cluster, shop: Shop) -> tuple[int, list[str], list[str]]:
     """Return a master without names that all reads need, and products that are on it or not."""
     needed = {cluster.holder(name) for name in ("products:id:generation", "shop:owner")}
-    needed.add(cluster.holder(record.key("127.0.0.1")))
+    needed.add(cluster.holder(ADDRESS))
     [lost] = {0, 1, 2} - needed
     paths: dict[bool, list[str]] = {True: [], False: []}
     for one in range(1, 11):
@@ -285,9 +371,7 @@ def test_a_node_that_is_back_is_asked_again(make_shop: Make, own_cluster: Cluste
     learn(shop, away[0])
 
 
-@pytest.mark.parametrize(
-    "name", ["products:id:3", "products:id:generation", record.key("127.0.0.1")]
-)
+@pytest.mark.parametrize("name", ["products:id:3", "products:id:generation", ADDRESS])
 def test_a_name_that_moves_is_found_again_and_charged_once(
     make_shop: Make, own_cluster: Cluster, name: str
 ) -> None:
@@ -303,6 +387,45 @@ def test_a_name_that_moves_is_found_again_and_charged_once(
     learn(shop, "/products/3")
     assert shop.patch("/products/3", stock=77).status_code == 200
     assert [shop.get("/products/3").get_json()["stock"] for _ in range(3)] == [77, 77, 77]
+
+
+@pytest.mark.parametrize("moved", ["own", "address"])
+def test_a_session_whose_record_moves_is_charged_once(
+    make_shop: Make, own_cluster: Cluster, moved: str
+) -> None:
+    """What its own record was charged is repaid before Flask decides anew."""
+    shop = open_shop(make_shop, own_cluster)
+    place = own_cluster.holder(ADDRESS)
+    session, name = session_of(shop, own_cluster, (place + 1) % 3)
+    before = used(own_cluster, name, "default")
+    to = (place + 2) % 3
+    own_cluster.move(name if moved == "own" else ADDRESS, to)
+    with counting(passed=1):
+        answer = shop.get("/products", headers=session)
+    left = int(answer.headers["X-RateLimit-Remaining"])
+    assert left == 100_000 - before - 1
+
+
+@pytest.mark.parametrize("edge", ["true", "false"])
+def test_a_session_whose_address_is_on_a_lost_node_pays_once(
+    make_shop: Make, own_cluster: Cluster, edge: str
+) -> None:
+    """What its own record was charged is repaid before the worker decides alone."""
+    shop = open_shop(make_shop, own_cluster, REDIS_TIMEOUT="2000")
+    place = own_cluster.holder(ADDRESS)
+    session, name = session_of(shop, own_cluster, (place + 1) % 3)
+    if edge == "false":
+        shop = make_shop(REDIS_URL=own_cluster.url, REDIS_TIMEOUT="2000", EDGE_ENABLED="false")
+        shop.get("/products", headers=session)
+    before = used(own_cluster, name, "default")
+    process = own_cluster.process(place)
+    os.kill(process, signal.SIGSTOP)
+    assert shop.get("/products", headers=session).status_code == 200
+    assert used(own_cluster, name, "default") == before
+    os.kill(process, signal.SIGCONT)
+    counter = shop.app.extensions["shop.limits"].counter
+    await_true(lambda: not counter.is_alone)
+    assert used(own_cluster, name, "default") == before + 1
 
 
 def test_who_is_counted_on_a_lost_node_is_counted_by_the_worker(

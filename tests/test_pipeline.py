@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
+from fcntl import ioctl
+from termios import FIONREAD
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from conftest import hung
+from conftest import await_true, hung
 
-from shop.redis.pipeline import Pipeline
+from shop.redis.pipeline import CHUNK, Pipeline
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable
 
     from shop.embedded.servers import Redis
@@ -108,6 +112,28 @@ def test_a_call_of_several_commands_fails_as_a_whole(own_redis: Redis) -> None:
         assert await pipeline.call_each([("PING",), ("ECHO", "3")]) == [b"PONG", b"3"]
 
     run(own_redis, play, timeout=0.3)
+
+
+def test_a_large_answer_that_has_come_is_not_late(redis_server: Redis) -> None:
+    """All of its pieces are read before it is asked how long they took."""
+    size = 2 * CHUNK + 1
+    with redis.Redis(unix_socket_path=str(redis_server.socket)) as client:
+        client.set("large", b"x" * size)
+
+    async def play(pipeline: Pipeline, _: Heard) -> None:
+        answer = pipeline.call("GET", "large")
+        await asyncio.sleep(0)  # in which it is sent
+        await_true(lambda: unread(pipeline.connection._sock) > size)
+        time.sleep(0.6)  # noqa: ASYNC251  (the loop is to stand still)
+        assert len(await answer) == size
+
+    assert not run(redis_server, play, timeout=0.3).lost
+
+
+def unread(source: socket.socket) -> int:
+    """Return how many bytes have come and were not read."""
+    count = ioctl(source, FIONREAD, bytes(4))
+    return int.from_bytes(count, sys.byteorder)
 
 
 def test_a_late_answer_is_never_that_of_another_call(own_redis: Redis) -> None:

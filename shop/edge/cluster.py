@@ -10,10 +10,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from shop.cache.stamps import document_of, generations_of
-from shop.limits import record
-from shop.limits.scripts import DECIDE
+from shop.limits import calls
+from shop.limits.calls import NUMBERS
 from shop.pages import row_ids
-from shop.redis.loop_cluster import LoopCluster
+from shop.redis import RedisUnavailable
+from shop.redis.loop_cluster import LoopCluster, NotAskedError
+from shop.sessions.service import lasts, session_documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -63,29 +65,45 @@ class Cluster:
         payers: Payers,
         charges: Sequence[Charge],
     ) -> list[Any]:
-        """Return what ANSWER does (`script.py`). Raises RedisUnavailable.
-
-        A session is left to Flask: its own record is charged before that of its address, and a
-        charge that the second refuses is repaid.
-        """
-        if asked.session or address is None:  # there is no copy, instead of which to read nothing
+        """Return what ANSWER does (`script.py`). Raises RedisUnavailable."""
+        if address is None:  # there is no copy, instead of which to read nothing
             return []
         reading = asyncio.create_task(self._redis.read(_first_names(asked, address)))
-        told = await self._decide(payers, charges) if charges else []
-        if told is None:
+        if asked.session and not self._lasts(asked.session, await reading):
             return []
-        if self._enforced and not all(told[::4]):
+        try:
+            told = await self._decide(payers, charges) if charges else []
+        except NotAskedError:
+            return []
+        if self._enforced and not all(told[::NUMBERS]):
             return [told]
         documents = await self._find(asked, address, await reading)
         return [told, NOT_KEPT, *documents] if documents else [told]
 
-    async def _decide(self, payers: Payers, charges: Sequence[Charge]) -> list[int] | None:
-        """Return what the limits say; None if nothing was charged, and Flask has to ask."""
-        keys = [record.key(payers.client), record.key(payers.address)]
-        told: list[int] | None = await self._redis.evaluate(
-            DECIDE, keys, [part for charge in charges for part in charge]
-        )
-        return told
+    def _lasts(self, session: str, values: Values) -> bool:
+        """Tell whether a session is known, and is not to be renewed."""
+        name = session_documents.prefix + session
+        found = self._documents([session_documents.generation_key], [name], values)
+        return found is not None and lasts(found[0])
+
+    async def _decide(self, payers: Payers, charges: Sequence[Charge]) -> list[int]:
+        """Return what the limits say. Raises NotAskedError, and then nothing is charged."""
+        if payers.client == payers.address:
+            told: list[int] = await self._redis.evaluate(*calls.decide(payers, charges))
+            return told
+        deciding = calls.decide_apart(payers, charges)
+        call = next(deciding)
+        while True:
+            try:
+                answer = await self._redis.evaluate(*call)
+            except (NotAskedError, RedisUnavailable) as error:
+                call = deciding.throw(error)
+                continue
+            try:
+                call = deciding.send(answer)
+            except StopIteration as decided:
+                answers: list[int] = decided.value
+                return answers
 
     async def _find(self, asked: Asked, address: Address, values: Values) -> list[Any] | None:
         """Return entries, rows and what is joined, as ANSWER does; None unless all are hits.
@@ -143,8 +161,10 @@ class Cluster:
 
 
 def _first_names(asked: Asked, address: Address) -> list[str]:
-    """Return the names that follow from an address."""
+    """Return the names that follow from a request."""
     names = list(address.keys)
     if address.rows and address.is_row:
         names.append(address.rows.prefix + asked.row)
+    if asked.session:
+        names += [session_documents.generation_key, session_documents.prefix + asked.session]
     return names

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from shop.redis import PROBE_SECONDS, RedisUnavailable
 from shop.repeats import once_a_minute
 
-from . import metrics, record, scripts
+from . import calls, metrics, record, scripts
 from .alone import Alone, age
-from .decision import ADDRESS, CLIENT, Held, Payers, Receipt, told
+from .decision import Held, Payers, Receipt, told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,9 +48,10 @@ class Counter:
         if not self.is_alone:
             try:
                 if self._connection.is_cluster and payers.client != payers.address:
-                    return self._decide_apart(payers, charges)
-                keys = [record.key(payer) for payer in payers]
-                return self.heard(payers, charges, self._eval(scripts.DECIDE, keys, charges))
+                    answer = self._decide_apart(payers, charges)
+                else:
+                    answer = self._ask(calls.decide(payers, charges))
+                return self.heard(payers, charges, answer)
             except RedisUnavailable as error:
                 self.begin_alone(error)
         return self.decide_alone(payers, charges)
@@ -64,7 +65,12 @@ class Counter:
         payers = Payers(client, client)
         if not self.is_alone:
             try:
-                return self._hold(client, charges)
+                call = calls.decide(payers, charges, scripts.HOLD)
+                answer, (moment, *joined) = self._ask(call)
+                usages = self.heard(payers, charges, answer)
+                passes = all(usage.passes for usage in usages)
+                receipt = Receipt(client, charges, moment, joined, alone=False) if passes else None
+                return Held(charges, usages, receipt)
             except RedisUnavailable as error:
                 self.begin_alone(error)
         return self._alone.hold(payers, charges)
@@ -75,7 +81,7 @@ class Counter:
             self._alone.repay(receipt)
             return
         with suppress(RedisUnavailable):
-            self._repay(receipt)
+            self._ask(calls.repay(receipt))
 
     def heard(
         self, payers: Payers, charges: Sequence[Charge], answer: Sequence[int]
@@ -85,53 +91,24 @@ class Counter:
         self._alone.saw(payers, charges, usages)
         return usages
 
-    def _eval(self, script: str, keys: Sequence[str], charges: Sequence[Charge]) -> Any:
-        arguments = [value for charge in charges for value in charge]
-        return self._connection.eval(script, keys, arguments)
+    def _ask(self, call: calls.Call) -> Any:
+        return self._connection.eval(call.script, call.keys, call.arguments)
 
-    def _hold(self, client: str, charges: Sequence[Charge]) -> Held:
-        answer, (moment, *joined) = self._eval(scripts.HOLD, 2 * [record.key(client)], charges)
-        usages = self.heard(Payers(client, client), charges, answer)
-        passes = all(usage.passes for usage in usages)
-        receipt = Receipt(client, charges, moment, joined, alone=False) if passes else None
-        return Held(charges, usages, receipt)
-
-    def _repay(self, receipt: Receipt) -> None:
-        arguments: list[object] = [receipt.moment]
-        for charge, joined in zip(receipt.charges, receipt.joined, strict=True):
-            cost = min(charge.cost, charge.quota)
-            arguments += (charge.policy, charge.quota, charge.period, cost, joined)
-        self._connection.eval(scripts.REPAY, [record.key(receipt.client)], arguments)
-
-    def _decide_apart(self, payers: Payers, charges: Sequence[Charge]) -> list[Usage]:
-        """Decide on two records that may be on two servers of a cluster, one after the other.
-
-        What the second refuses is repaid to the first. Raises RedisUnavailable.
-        """
-        own, shared = (
-            [charge for charge in charges if charge.payer == payer] for payer in (CLIENT, ADDRESS)
-        )
-        first = self._hold(payers.client, own)
-        script = scripts.DECIDE if first.passes else scripts.TELL
-        keys = 2 * [record.key(payers.address)]
-        answer = self._eval(script, keys, shared)
-        used = self.heard(Payers(payers.address, payers.address), shared, answer)
-        usages = first.usages
-        if first.receipt and not all(usage.passes for usage in used):
-            self._repay(first.receipt)
-            usages = self._look(payers.client, first)
-        by_policy = {usage.policy: usage for usage in usages + used}
-        return [by_policy[charge.policy] for charge in charges]
-
-    def _look(self, client: str, held: Held) -> list[Usage]:
-        """Return what is left when a charge was repaid."""
-        free = [charge._replace(cost=0) for charge in held.charges]
-        answer = self._eval(scripts.DECIDE, 2 * [record.key(client)], free)
-        usages = self.heard(Payers(client, client), free, answer)
-        return [
-            usage._replace(cost=charge.cost)
-            for usage, charge in zip(usages, held.charges, strict=True)
-        ]
+    def _decide_apart(self, payers: Payers, charges: Sequence[Charge]) -> list[int]:
+        """Decide on two records that may be on two servers. Raises RedisUnavailable."""
+        deciding = calls.decide_apart(payers, charges)
+        call = next(deciding)
+        while True:
+            try:
+                answer = self._ask(call)
+            except RedisUnavailable as error:
+                call = deciding.throw(error)
+                continue
+            try:
+                call = deciding.send(answer)
+            except StopIteration as decided:
+                answers: list[int] = decided.value
+                return answers
 
     def begin_alone(self, error: RedisUnavailable) -> None:
         with self._lock:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 LIFE = re.compile(rb"role:master\r\n.*master_replid:([0-9a-f]{16})", re.DOTALL)
 
 
+class NotAskedError(Exception):
+    """A call was not carried out; a thread finds or opens the way to the node."""
+
+
 class Value(NamedTuple):
     """What a node has under a name, and what is true of that node."""
 
@@ -62,17 +66,17 @@ class LoopCluster:
     async def evaluate(self, script: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:
         """Return what a script answers, whose names are in one slot, and which is not tried twice.
 
-        Return None if it was not carried out, and a thread will know more. Raises RedisUnavailable.
+        Raises NotAskedError and RedisUnavailable.
         """
         keys = self._connection.named(keys)
         node = self._node_of(keys[0])
         pipeline = self._pipeline(node, keys[0])
         if pipeline is None:
-            return None
+            raise NotAskedError
         guarded = self._connection.shards.guarded(node, keys[0])
         with self._connection.counted(), guarded, suppress(*MOVING):
             return await pipeline.evaluate(script, keys, arguments)
-        return None
+        raise NotAskedError
 
     async def read(self, keys: Sequence[str]) -> dict[str, Value | None]:
         """Return what is under names; None where there is nothing, or nobody to ask.

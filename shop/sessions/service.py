@@ -9,6 +9,7 @@ import hashlib
 import logging
 import re
 import secrets
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -70,16 +71,25 @@ def client_of(token_hash: str) -> str:
 
 def use(token_hash: str, document: bytes) -> int | None:
     """Return the id of the session with this document, None if it has ended; renew it."""
-    if not document:
-        return None
-    session = orjson.loads(document)
-    left = session["expires_at"] - datetime.now(UTC).timestamp()
+    left = _seconds_left(document)
     if left <= 0:
         return None
     if left < UNRENEWED_SECONDS:
         _renew(token_hash)
-    session_id: int = session["id"]
+    session_id: int = orjson.loads(document)["id"]
     return session_id
+
+
+def lasts(document: bytes) -> bool:
+    """Tell whether the session with this document has not ended, and is not to be renewed."""
+    return _seconds_left(document) >= UNRENEWED_SECONDS
+
+
+def _seconds_left(document: bytes) -> float:
+    if not document:
+        return 0
+    ends: float = orjson.loads(document)["expires_at"]
+    return ends - time.time()
 
 
 def _renew(token_hash: str) -> None:
