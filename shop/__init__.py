@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from . import cors, errors, front, limits, logs, options, problem_pages, responses
+from . import cors, errors, front, identification, limits, logs, options, problem_pages, responses
 from .application import Application
 from .carts import routes as carts
 from .categories import routes as categories
@@ -13,7 +13,6 @@ from .config import BODY_MAX, Settings
 from .database.connections import engine_options
 from .extensions import api, cache, db, migrate
 from .keys import commands as key_commands
-from .keys import identification
 from .limits import routes as rate_limit
 from .ops import (
     cache_commands,

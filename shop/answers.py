@@ -5,7 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
-from .cache import Outcome
+from shop.facts import Outcome
+
 from .errors import PROBLEM, headers_of, members_of, problem_document
 from .etags import is_current
 from .limits.headers import refusal, usage_headers
@@ -13,8 +14,9 @@ from .limits.headers import refusal, usage_headers
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from shop.quotas import Usage
+
     from .facts import Facts
-    from .limits.decision import Usage
     from .problems import ShopError
 
     Headers = list[tuple[str, str]]

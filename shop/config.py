@@ -15,12 +15,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from flask import current_app
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from .database.failures import HELD_UP, sqlstate
-from .database.reach import nobody_listens
-from .database.url import FORM, parse_database_url
+from shop.database_url import FORM, parse_database_url
+
 from .environment import Reader, SettingError, read_lines, without_loaded
 
 if TYPE_CHECKING:
@@ -75,7 +72,6 @@ DATABASE_CONNECTION = {
 }
 # A connection that was idle for so long is made anew: a firewall may have forgotten it in silence.
 DATABASE_IDLE_SECONDS = 10
-DATABASE_UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeoutError)
 # Each statement sees what was committed before it: the cache relies on that.
 ISOLATION = "READ COMMITTED"
 # A transaction that does nothing for so long is rolled back by PostgreSQL: its writer is gone.
@@ -228,19 +224,6 @@ def _redis_url(read: Reader) -> str:
     password = read.secret("REDIS_PASSWORD", shortest=1)
     login = f":{quote(password, safe='')}@" if password else ""
     return f"redis://{login}{host}:{port}/{database}"
-
-
-def is_database_gone(error: BaseException) -> bool:
-    """Tell whether an error says that the database cannot be reached, by nobody.
-
-    A connection could not be made, and not because a server that is there refused this one.
-    """
-    return isinstance(error, OperationalError) and nobody_listens(error.orig)
-
-
-def is_held_up(error: BaseException) -> bool:
-    """Tell whether a statement has waited for too long, in a database that is there."""
-    return sqlstate(error) in HELD_UP
 
 
 def current_settings() -> Settings:

@@ -6,7 +6,8 @@ import random
 import re
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from flask import has_app_context, has_request_context, request
 from flask.globals import app_ctx
@@ -14,10 +15,7 @@ from flask.globals import app_ctx
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .cache import Outcome, Reading
-    from .keys.caller import Caller
-    from .limits.decision import Charge, Held, Usage
-    from .pages import Page
+    from .quotas import Charge, Held, Usage
 
     Place = tuple[str, bool, str]  # path, whether the id of a row follows, query
 
@@ -33,6 +31,38 @@ class Asked(NamedTuple):
     path: str
     if_none_match: str | None
     session: str | None  # the hash of its token, if one is sent
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A client, as logs and limits name it, and what it may do."""
+
+    client: str
+    address: str | None = None  # None: the holder of a key, whatever address it comes from
+    scopes: frozenset[str] = frozenset()
+    authenticated: bool = False
+    tier: str = "standard"
+    sent_unknown_key: bool = False
+    session_id: int | None = None
+
+
+class Outcome(IntEnum):
+    """How a request's documents were had; the least favourable one counts."""
+
+    HIT = 1
+    MISS = 2
+    BYPASS = 3
+    STALE = 4
+
+
+class Observer(Protocol):
+    """Is told what an answer is made of."""
+
+    def read(self, reading: Any) -> None:
+        """Take documents that were read from the cache (`shop.cache.Reading`)."""
+
+    def show(self, page: Any) -> None:
+        """Take the page that the answer is (`shop.pages.Page`)."""
 
 
 @dataclass(slots=True)
@@ -51,8 +81,7 @@ class Facts:
     refused: str | None = None  # by which policies
     outcome: Outcome | None = None  # how the documents were had, the least favourable one
     failed: Exception | None = None  # why the loop could not have it computed
-    reads: list[Reading] | None = None  # what is read, if somebody wants to know
-    page: Page | None = None  # what the answer is made of
+    observer: Observer | None = None  # if somebody wants to know what the answer is made of
 
 
 def facts() -> Facts:

@@ -18,9 +18,10 @@ from sqlalchemy import BigInteger, DateTime, String, delete, func, select, tuple
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
+from shop.caller import caller
+
 from .config import IDEMPOTENCY_KEY_MAX, IDEMPOTENCY_SECONDS
 from .extensions import Base, cache, db
-from .keys.caller import caller
 from .openapi import read_body
 from .openapi.headers import IDEMPOTENCY_KEY_PATTERN
 from .problems import (

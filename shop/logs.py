@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 from flask.globals import request_ctx
 
+from shop.caller import caller
 from shop.config import PATH_SHOWN
 from shop.facts import facts, is_request
-from shop.keys.caller import caller
 
 if TYPE_CHECKING:
     from flask import Flask, Response

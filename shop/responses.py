@@ -137,7 +137,8 @@ def cached_document(body: bytes, links: str = "") -> Response:
 
 def cached_page(page: Page) -> Response:
     """Answer with what a page's layout makes of its documents, and links to its neighbours."""
-    facts().page = page
+    if observer := facts().observer:
+        observer.show(page)
     body, links = page.compose()
     return cached_document(body, links)
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shop.client_address import address
 from shop.config import Settings
 from shop.environment import SettingError
-from shop.keys.caller import address
 from shop.transition import parse_prefixes
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from shop.config import is_database_gone
 from shop.database.connections import is_read_only
+from shop.database.failures import is_database_gone
 from shop.extensions import db
 from shop.ops import health
 

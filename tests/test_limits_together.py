@@ -23,8 +23,8 @@ from conftest import await_true
 
 from shop.keys import service as keys
 from shop.limits import alone, counter
-from shop.limits.decision import CLIENT, Charge, Payers, Usage
 from shop.limits.window import SECOND
+from shop.quotas import CLIENT, Charge, Payers, Usage
 from shop.redis import redis_connection
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from shop.cache.outbox import ADD
 from shop.cache.protocol import Protocol, State, new_token
 from shop.categories import service as categories
 from shop.categories.models import Category
-from shop.config import is_database_gone
+from shop.database.failures import is_database_gone
 from shop.extensions import cache, db
 from shop.products import service as products
 from shop.products.models import Product

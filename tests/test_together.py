@@ -12,11 +12,11 @@ from prometheus_client import REGISTRY
 from test_never_stale import expire, shop_by, way  # noqa: F401  (a fixture)
 from test_row_locks import locked
 
-from shop.cache import Outcome
 from shop.cache import protocol as protocol_module
 from shop.cache import reader as reader_module
 from shop.config import THREADS
 from shop.extensions import cache
+from shop.facts import Outcome
 from shop.products import rows
 from shop.products import service as products
 

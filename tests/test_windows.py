@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from shop.limits import alone, lua, scripts
-from shop.limits.decision import ADDRESS, CLIENT, Charge, Payers
 from shop.limits.window import CELLS, SECOND, Window
+from shop.quotas import ADDRESS, CLIENT, Charge, Payers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from shop.limits import lua, scripts
-from shop.limits.decision import CLIENT
 from shop.limits.window import CELLS, SECOND, Window
+from shop.quotas import CLIENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

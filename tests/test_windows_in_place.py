@@ -25,8 +25,8 @@ from test_windows_exact import (
 )
 
 from shop.limits import lua, scripts
-from shop.limits.decision import CLIENT
 from shop.limits.window import CELLS
+from shop.quotas import CLIENT
 
 
 def filled(redis_cli: Any, policies: list[str], cells: int = CELLS) -> tuple[InRedis, int]:

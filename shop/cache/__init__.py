@@ -2,7 +2,7 @@
 
 from .extension import Cache
 from .memoize import Found, Memoized, MemoizedMany, MemoizedOne, Reading
-from .reader import Outcome, cache_outcome
+from .reader import cache_outcome
 from .tags import Tag
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "Memoized",
     "MemoizedMany",
     "MemoizedOne",
-    "Outcome",
     "Reading",
     "Tag",
     "cache_outcome",

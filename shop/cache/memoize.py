@@ -9,11 +9,11 @@ from functools import partial
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
-from shop.facts import facts
+from shop.facts import Outcome, facts
 from shop.redis import RedisUnavailable
 
 from .metrics import ERRORS, INVALIDATIONS, NOT_ADMITTED, REFUSED_FILLS, WAITS
-from .reader import Outcome, Reader, count
+from .reader import Reader, count
 from .tags import GENERATION
 
 if TYPE_CHECKING:
@@ -105,9 +105,9 @@ class Memoized:
             return compute(list(range(len(keys))))  # it may see what is not committed
         reader = Reader(self, generations, keys, compute, bounded=bounded)
         reader.read()
-        if (reads := facts().reads) is not None:
+        if observer := facts().observer:
             again = partial(self._read, generations, keys, compute, bounded=bounded)
-            reads.append(Reading(self, generations, keys, reader.documents, bounded, again))
+            observer.read(Reading(self, generations, keys, reader.documents, bounded, again))
         return reader.documents
 
 

@@ -6,14 +6,14 @@ import logging
 import random
 import time
 from contextlib import contextmanager, suppress
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from flask import has_app_context
 from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
 
-from shop.config import current_settings, is_database_gone
-from shop.facts import facts
+from shop.config import current_settings
+from shop.database.failures import is_database_gone
+from shop.facts import Outcome, facts
 from shop.redis import RedisUnavailable
 from shop.repeats import once_a_minute
 
@@ -32,15 +32,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("shop.cache")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.05  # seconds, between two looks at another's lease
-
-
-class Outcome(IntEnum):
-    """How a request's documents were had; the least favourable one counts."""
-
-    HIT = 1
-    MISS = 2
-    BYPASS = 3
-    STALE = 4
 
 
 def cache_outcome() -> Outcome | None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from shop.config import is_database_gone
+from shop.database.failures import is_database_gone
 from shop.redis import RedisUnavailable
 
 if TYPE_CHECKING:

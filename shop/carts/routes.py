@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shop.caller import request_address, session_id
 from shop.idempotency import Once
 from shop.keys.auth import require_session
-from shop.keys.caller import request_address, session_id
 from shop.limits import limit
 from shop.openapi import Blueprint
 from shop.orders.schemas import CheckoutInput, OrderSchema

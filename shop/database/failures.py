@@ -9,12 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from shop import problems
+
+from .reach import nobody_listens
 
 if TYPE_CHECKING:
     from shop.problems import ShopError
 
+DATABASE_UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeoutError)
 HELD_UP = {"40P01", "55P03", "57014"}  # statements that waited for too long
 UNDONE = {"25006", "40001", "40P01"}  # nothing was done, and the next try may succeed
 SPOILT = {"25006", "25P02"}  # the session is of no use to the next request
@@ -56,6 +60,19 @@ def sqlstate(error: BaseException | None) -> str | None:
     """Return the SQLSTATE of an error of SQLAlchemy or the driver, if PostgreSQL has told one."""
     state: str | None = getattr(getattr(error, "orig", error), "pgcode", None)
     return state
+
+
+def is_database_gone(error: BaseException) -> bool:
+    """Tell whether an error says that the database cannot be reached, by nobody.
+
+    A connection could not be made, and not because a server that is there refused this one.
+    """
+    return isinstance(error, OperationalError) and nobody_listens(error.orig)
+
+
+def is_held_up(error: BaseException) -> bool:
+    """Tell whether a statement has waited for too long, in a database that is there."""
+    return sqlstate(error) in HELD_UP
 
 
 def meaning(error: DBAPIError) -> Meaning | None:

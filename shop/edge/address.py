@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shop.cache import MemoizedMany, Reading
-    from shop.limits.decision import Charge
     from shop.pages import Join, Layout
+    from shop.quotas import Charge
 
 
 KEY_BYTES = 64  # that a name needs besides its characters

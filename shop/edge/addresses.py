@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from shop import answers
 from shop.facts import facts
 
-from .understanding import understand
+from .understanding import Observation
 
 if TYPE_CHECKING:
     from flask import Flask, Response
@@ -43,14 +43,15 @@ class Addresses:
         """Before a request that can be learnt from: let its reads be noted."""
         known = facts()
         if known.asked and known.asked.place not in self._known:
-            known.reads = []
+            known.observer = Observation()
 
     def _learn(self, response: Response) -> Response:
         """Learn from an answer of Flask's, if the edge can give the same."""
         known = facts()
-        asked = known.asked if known.reads else None
-        understood = understand(known, asked) if asked else None
-        if asked and understood:
+        asked, observer = known.asked, known.observer
+        if not (asked and isinstance(observer, Observation)):
+            return response
+        if understood := observer.understand(known, asked):
             address, found = understood
             if self._is_same(response, asked, address.compose(found)):
                 self._remember(asked.place, address)

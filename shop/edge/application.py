@@ -11,10 +11,10 @@ from werkzeug.exceptions import HTTPException
 
 from shop import answers
 from shop.answers import Answer
+from shop.client_address import way_here
 from shop.config import BODY_MAX, PATH_SHOWN
 from shop.cors import CrossOrigin
 from shop.facts import ENVIRONMENT
-from shop.keys.caller import way_here
 from shop.logs import PROBES
 from shop.ops import probes
 from shop.problems import DatabaseBusyError, InternalError, OverloadedError

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shop.client_address import client_address
 from shop.config import PATH_SHOWN
 from shop.facts import Facts, sane_id
-from shop.keys.caller import client_address
 from shop.logs import Answered, log_request
 from shop.ops.metrics import count_request
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shop.answers import Answer
-    from shop.keys.caller import Way
+    from shop.client_address import Way
 
     Scope = Mapping[str, Any]
 

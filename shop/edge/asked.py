@@ -6,9 +6,10 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from shop.caller import SESSION_TOKEN
 from shop.config import CONDITION_MAX
 from shop.facts import Asked, bearer
-from shop.sessions.service import TOKEN, hash_of
+from shop.sessions.service import hash_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +51,7 @@ def read_request(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> As
     authorization, session = headers.get(b"authorization"), None
     if authorization is not None:
         token = bearer(authorization.decode("latin-1"))
-        if not TOKEN.fullmatch(token):
+        if not SESSION_TOKEN.fullmatch(token):
             return None
         session = hash_of(token)
     path, parameters = raw_path.decode("latin-1"), query.decode("latin-1")

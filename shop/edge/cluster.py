@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from shop.cache import MemoizedMany
     from shop.facts import Asked
-    from shop.limits.decision import Charge, Payers
     from shop.pages import Join
+    from shop.quotas import Charge, Payers
     from shop.redis import RedisConnection
     from shop.redis.loop_cluster import Value
 

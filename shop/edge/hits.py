@@ -12,13 +12,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from shop import answers
-from shop.cache import Outcome
 from shop.cache.metrics import reads
 from shop.database.failures import UNDONE, sqlstate
 from shop.extensions import cache
+from shop.facts import Outcome
 from shop.fields import INTEGER_MAX
-from shop.limits.decision import Payers, names, refusing
+from shop.limits.decision import names, refusing
 from shop.prometheus import Counter
+from shop.quotas import Payers
 from shop.redis import RedisUnavailable, redis_connection
 from shop.sessions.service import client_of, session_documents
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from shop.answers import Answer, Document
     from shop.facts import Asked, Facts
     from shop.keys.known import Known
-    from shop.limits.decision import Charge
+    from shop.quotas import Charge
 
     from .address import Address
     from .arrival import Arrival

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from shop.facts import Asked
-    from shop.limits.decision import Charge, Payers
+    from shop.quotas import Charge, Payers
     from shop.redis import RedisConnection
 
     from .address import Address

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from flask import request
 
-from shop.cache import MemoizedMany, Outcome
-from shop.facts import facts
+from shop.cache import MemoizedMany
+from shop.facts import Outcome, facts
 from shop.pages import row_ids
 
 from .address import Address
@@ -23,16 +23,29 @@ if TYPE_CHECKING:
 Understood = tuple[Address, list[Any]]  # and the documents, as the script returns them
 
 
-def understand(known: Facts, asked: Asked) -> Understood | None:
-    """Return how the current answer was made, and of which documents."""
-    readings = known.reads or []
-    if any(one.bounded for one in readings) and known.outcome is not Outcome.HIT:
-        return None  # it may be asked for this once
-    if known.page:
-        return None if asked.row else _of_page(known.page, readings)
-    if len(readings) == 1 and len(readings[0].keys) == 1:
-        return _of_document(asked, readings[0])
-    return None
+class Observation:
+    """The documents and the page that one answer is made of."""
+
+    def __init__(self) -> None:
+        self._readings: list[Reading] = []
+        self._page: Page | None = None
+
+    def read(self, reading: Reading) -> None:
+        self._readings.append(reading)
+
+    def show(self, page: Page) -> None:
+        self._page = page
+
+    def understand(self, known: Facts, asked: Asked) -> Understood | None:
+        """Return how the current answer was made, and of which documents."""
+        readings = self._readings
+        if any(one.bounded for one in readings) and known.outcome is not Outcome.HIT:
+            return None  # it may be asked for this once
+        if self._page:
+            return None if asked.row else _of_page(self._page, readings)
+        if len(readings) == 1 and len(readings[0].keys) == 1:
+            return _of_document(asked, readings[0])
+        return None
 
 
 def _of_document(asked: Asked, reading: Reading) -> Understood | None:

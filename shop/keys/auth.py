@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from shop.caller import SESSION_TOKEN, caller, sent_token
 from shop.facts import facts
 from shop.openapi import Blueprint
 from shop.problems import (
@@ -15,11 +16,8 @@ from shop.problems import (
     ScopeRequiredError,
     SessionRequiredError,
 )
-from shop.sessions import service as sessions
 
 from . import service
-from .caller import caller
-from .identification import sent_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +101,7 @@ def sure_of_absence(view: Callable[P, R]) -> Callable[P, R]:
             return view(*args, **kwargs)
         except NotFoundError:
             error = facts().unidentified
-            if error and not sessions.TOKEN.fullmatch(sent_token()):
+            if error and not SESSION_TOKEN.fullmatch(sent_token()):
                 raise error from None
             raise
 
@@ -134,7 +132,7 @@ def _refuse_both() -> None:
     token = sent_token()
     if not token:
         raise KeyRequiredError(NEITHER)
-    if sessions.TOKEN.fullmatch(token):
+    if SESSION_TOKEN.fullmatch(token):
         raise SessionRequiredError(NO_SESSION)
     _refuse()
 

@@ -18,10 +18,10 @@ from sqlalchemy import select
 
 from shop.config import current_settings
 from shop.extensions import cache, db
+from shop.facts import Caller
 from shop.pages import dump
 from shop.problems import NotFoundError
 
-from .caller import Caller
 from .models import ApiKey
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from flask_limiter import ApplicationLimit
 from flask_limiter.util import get_qualified_name
 
+from shop.caller import caller
 from shop.config import current_settings
-from shop.keys.caller import caller
 
 from .costs import PerRows, PerRowsOfSession
 from .extension import Limiter

@@ -13,7 +13,8 @@ from collections import OrderedDict
 from secrets import token_hex
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from .decision import Charge, Held, Payers, Receipt, Usage
+from shop.quotas import Charge, Held, Payers, Receipt, Usage
+
 from .window import SECOND, Window
 
 if TYPE_CHECKING:

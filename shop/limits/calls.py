@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from shop.quotas import CLIENT, Receipt
+
 from . import record
-from .decision import CLIENT, Receipt
 from .scripts import DECIDE, HOLD, REPAY, TELL
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from .decision import Charge, Payers
+    from shop.quotas import Charge, Payers
 
 NUMBERS = 4  # that DECIDE returns for each policy
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flask import request
 
-from shop.keys.caller import caller
+from shop.caller import caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,19 +13,19 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from shop.quotas import Held, Payers, Receipt
 from shop.redis import PROBE_SECONDS, RedisUnavailable
 from shop.repeats import once_a_minute
 
 from . import calls, metrics, record, scripts
 from .alone import Alone, age
-from .decision import Held, Payers, Receipt, told
+from .decision import told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from shop.quotas import Charge, Usage
     from shop.redis import RedisConnection
-
-    from .decision import Charge, Usage
 
 logger = logging.getLogger("shop.limits")
 

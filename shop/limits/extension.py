@@ -13,20 +13,21 @@ import flask_limiter
 from flask import current_app, request
 from flask_limiter.util import get_qualified_name
 
+from shop.caller import caller
 from shop.config import TIERS, current_settings
 from shop.facts import facts
-from shop.keys.caller import caller
+from shop.quotas import ADDRESS, CLIENT, Charge, Payers
 
 from . import headers
 from .counter import Counter
-from .decision import ADDRESS, CLIENT, Charge, Payers, names, refusing
+from .decision import names, refusing
 from .policies import GENERAL, OF_ADDRESS
 
 if TYPE_CHECKING:
     from flask import Flask, Response
     from flask_limiter._limits import RuntimeLimit
 
-    from shop.keys.caller import Caller
+    from shop.facts import Caller
 
     from .costs import Cost
 

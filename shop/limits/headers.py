@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from flask import Response
 
-    from .decision import Usage
+    from shop.quotas import Usage
 
 # The same draft, section 5.1.
 QUOTA_EXCEEDED = {

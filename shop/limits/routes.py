@@ -4,8 +4,8 @@ import math
 from http import HTTPStatus
 from typing import Any
 
+from shop.caller import caller
 from shop.facts import facts
-from shop.keys.caller import caller
 from shop.openapi import Blueprint
 
 from . import limit

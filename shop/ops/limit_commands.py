@@ -11,9 +11,9 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
+from shop.client_address import address
 from shop.config import TIERS, current_settings
-from shop.facts import facts
-from shop.keys.caller import Caller, address
+from shop.facts import Caller, facts
 from shop.limits import limiter, record, scripts
 from shop.limits.policies import POLICIES, QUOTAS, quota
 from shop.logs import shown

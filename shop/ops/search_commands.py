@@ -6,7 +6,8 @@ import click
 from flask.cli import AppGroup
 from sqlalchemy.exc import OperationalError
 
-from shop.config import current_settings, is_held_up
+from shop.config import current_settings
+from shop.database.failures import is_held_up
 from shop.database.locks import take_lock
 from shop.extensions import db
 from shop.search import index

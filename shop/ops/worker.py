@@ -18,8 +18,8 @@ from flask import current_app
 from flask.cli import with_appcontext
 from sqlalchemy.exc import DBAPIError
 
-from shop.config import DATABASE_UNAVAILABLE, current_settings, is_held_up
-from shop.database.failures import meaning
+from shop.config import current_settings
+from shop.database.failures import DATABASE_UNAVAILABLE, is_held_up, meaning
 from shop.database.locks import take_lock
 from shop.extensions import cache, db
 from shop.logs import logging_config, tell_dropped

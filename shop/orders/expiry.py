@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import func, select, text, tuple_
 from sqlalchemy.exc import DBAPIError
 
-from shop.config import is_held_up
+from shop.database.failures import is_held_up
 from shop.extensions import cache, db
 from shop.problems import ShopError
 

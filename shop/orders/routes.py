@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shop.caller import session_id
 from shop.config import LARGE_BODY_MAX, ORDERS_LIMIT
 from shop.idempotency import Once
 from shop.keys.auth import has_scope, require_scope, require_scope_or_session
-from shop.keys.caller import session_id
 from shop.limits import PerRowsOfSession, limit
 from shop.openapi import Blueprint
 from shop.responses import carried_out, private, private_page

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shop.caller import session_id
 from shop.keys.auth import require_session
-from shop.keys.caller import session_id
 from shop.limits import limit
 from shop.openapi import Blueprint
 from shop.responses import private

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TOKEN = re.compile(r"session_[A-Za-z0-9_-]{43}")
 PURGED_TOGETHER = 500  # sessions
 UNRENEWED_SECONDS = SESSION_SECONDS - RENEWAL_SECONDS  # one that has less left is renewed by use
 

@@ -1,65 +1,20 @@
-"""Who sent the request."""
+"""The address that a client is named by, also behind proxies."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask import request
-
-from shop.config import current_settings
-from shop.facts import facts
-from shop.transition import embedded_ipv4
+from .transition import embedded_ipv4
 
 if TYPE_CHECKING:
-    from shop.config import Settings
-    from shop.transition import Prefix
+    from .config import Settings
+    from .transition import Prefix
 
 ADDRESS_LONGEST = 128  # characters, with brackets, zone, port and spaces
 IPV6_SITE = 64  # bits: one customer of a provider has at least this network
-
-
-@dataclass(frozen=True)
-class Caller:
-    """A client, as logs and limits name it, and what it may do."""
-
-    client: str
-    address: str | None = None  # None: the holder of a key, whatever address it comes from
-    scopes: frozenset[str] = frozenset()
-    authenticated: bool = False
-    tier: str = "standard"
-    sent_unknown_key: bool = False
-    session_id: int | None = None
-
-
-def caller() -> Caller:
-    """Return the request's caller; without a valid key, its address."""
-    known = facts()
-    if known.caller is None:
-        known.caller = of_address()
-    return known.caller
-
-
-def session_id() -> int:
-    """Return the id of the caller's session, on a route that requires one."""
-    found = caller().session_id
-    assert found is not None  # noqa: S101  (require_session has seen to it)
-    return found
-
-
-def of_address(*, sent_unknown_key: bool = False) -> Caller:
-    """Return the caller of a request that no key and no session names: its address."""
-    client = request_address()
-    return Caller(client, client, sent_unknown_key=sent_unknown_key)
-
-
-def request_address() -> str:
-    """Return the client address of the request, whoever its caller is."""
-    forwarded = request.headers.get("X-Forwarded-For", "")
-    return client_address(request.remote_addr or "", forwarded, way_here(current_settings()))
 
 
 class Way(NamedTuple):

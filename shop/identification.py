@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flask import current_app, request
 
-from shop.config import DATABASE_UNAVAILABLE
+from shop.caller import SESSION_TOKEN, of_address, request_address, sent_token
+from shop.database.failures import DATABASE_UNAVAILABLE
 from shop.extensions import db
-from shop.facts import bearer, facts
+from shop.facts import Caller, facts
+from shop.keys import service as keys
+from shop.keys.known import Known
 from shop.limits import limiter
 from shop.sessions import service as sessions
-
-from . import service
-from .caller import Caller, of_address, request_address
-from .known import Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,25 +54,20 @@ def init_app(app: Flask) -> None:
     app.before_request(_identify_caller)
 
 
-def sent_token() -> str:
-    """Return the token of the request, empty without one."""
-    return bearer(request.headers.get("Authorization", ""))
-
-
 def _identify_caller() -> None:
     token = sent_token()
     if not token or limiter.is_exempt():  # where nobody is limited, nobody need be known
         return
-    if administrator := service.administrator(token):
+    if administrator := keys.administrator(token):
         facts().caller = administrator
     elif credential := _session(token) or _key(token):
         facts().caller = _identify(credential)
-    elif not sessions.TOKEN.fullmatch(token):
+    elif not SESSION_TOKEN.fullmatch(token):
         facts().caller = of_address(sent_unknown_key=True)
 
 
 def _session(token: str) -> Credential | None:
-    if not sessions.TOKEN.fullmatch(token) or request.endpoint == OPENS_SESSIONS:
+    if not SESSION_TOKEN.fullmatch(token) or request.endpoint == OPENS_SESSIONS:
         return None  # a session that could open others would bring a quota for more of them
     token_hash = sessions.hash_of(token)
 
@@ -87,12 +81,12 @@ def _session(token: str) -> Credential | None:
 
 
 def _key(token: str) -> Credential | None:
-    found = service.parts(token)
+    found = keys.parts(token)
     if found is None:
         return None
     prefix, secret = found
-    holder = partial(service.holder, prefix, secret)
-    return Credential(sessions.hash_of(token), service.key_documents, prefix, holder, is_key=True)
+    holder = partial(keys.holder, prefix, secret)
+    return Credential(sessions.hash_of(token), keys.key_documents, prefix, holder, is_key=True)
 
 
 def _identify(credential: Credential) -> Caller:

@@ -1,0 +1,45 @@
+"""Who sent the current request, and what it sends to say so."""
+
+from __future__ import annotations
+
+import re
+
+from flask import request
+
+from .client_address import client_address, way_here
+from .config import current_settings
+from .facts import Caller, bearer, facts
+
+SESSION_TOKEN = re.compile(r"session_[A-Za-z0-9_-]{43}")
+
+
+def sent_token() -> str:
+    """Return the token of the request, empty without one."""
+    return bearer(request.headers.get("Authorization", ""))
+
+
+def caller() -> Caller:
+    """Return the request's caller; without a valid key, its address."""
+    known = facts()
+    if known.caller is None:
+        known.caller = of_address()
+    return known.caller
+
+
+def session_id() -> int:
+    """Return the id of the caller's session, on a route that requires one."""
+    found = caller().session_id
+    assert found is not None  # noqa: S101  (require_session has seen to it)
+    return found
+
+
+def of_address(*, sent_unknown_key: bool = False) -> Caller:
+    """Return the caller of a request that no key and no session names: its address."""
+    client = request_address()
+    return Caller(client, client, sent_unknown_key=sent_unknown_key)
+
+
+def request_address() -> str:
+    """Return the client address of the request, whoever its caller is."""
+    forwarded = request.headers.get("X-Forwarded-For", "")
+    return client_address(request.remote_addr or "", forwarded, way_here(current_settings()))
