@@ -31,9 +31,9 @@ def free_cluster_port() -> int:
 
 
 def _reserve(port: int) -> int:
-    holder = socket.socket()
-    holder.bind(("127.0.0.1", port))  # before it is reusable: another holder is refused
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    reserved: int = holder.getsockname()[1]
-    holder.detach()
-    return reserved
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", port))  # before it is reusable: another holder is refused
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved: int = holder.getsockname()[1]
+        holder.detach()  # it stays open
+        return reserved
