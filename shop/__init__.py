@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from . import cors, errors, front, identification, limits, logs, options, problem_pages, responses
 from .application import Application
-from .carts import routes as carts
-from .categories import routes as categories
+from .cache.names import check_prefix
 from .config import BODY_MAX, Settings
 from .database.connections import engine_options
 from .extensions import api, cache, db, migrate
-from .keys import commands as key_commands
+from .features import features
 from .limits import routes as rate_limit
 from .ops import (
     cache_commands,
@@ -20,18 +19,12 @@ from .ops import (
     limit_commands,
     metrics,
     probes,
-    search_commands,
+    purge_command,
     seed,
-    shop_commands,
     worker,
 )
 from .orders import leaderboard
-from .orders import routes as orders
-from .products import routes as products
 from .redis import RedisConnection
-from .search import routes as search
-from .sessions import routes as sessions
-from .stats import routes as stats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +49,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     app.config["CACHE_TYPE"] = "shop.cache.backend.RedisBackend"
     app.config["CACHE_DEFAULT_TIMEOUT"] = settings.redis_cache_ttl
     app.extensions["shop.redis"] = RedisConnection(settings)
+    check_prefix(settings.redis_key_prefix, cache.memoized)
 
     logs.init_app(app)
     metrics.init_app(app)
@@ -74,21 +68,17 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
 
     app.register_blueprint(front.blueprint)
     app.register_blueprint(problem_pages.blueprint)
-    api.register_blueprint(categories.blueprint)
-    api.register_blueprint(products.blueprint)
-    api.register_blueprint(search.blueprint)
-    api.register_blueprint(stats.blueprint)
-    api.register_blueprint(sessions.blueprint)
-    api.register_blueprint(carts.blueprint)
-    api.register_blueprint(orders.blueprint)
+    for feature in features().values():
+        if feature.blueprint:
+            api.register_blueprint(feature.blueprint)
+        for command in feature.commands:
+            app.cli.add_command(command)
     api.register_blueprint(rate_limit.blueprint)
 
-    for commands in (cache_commands.cache, limit_commands.limits, key_commands.keys):
-        app.cli.add_command(commands)
-    for commands in (shop_commands.leaderboard, shop_commands.orders, search_commands.search):
+    for commands in (cache_commands.cache, limit_commands.limits):
         app.cli.add_command(commands)
     app.cli.add_command(installation_commands.db_identity)
-    for command in (seed.seed, shop_commands.purge, worker.worker):
+    for command in (seed.seed, purge_command.purge, worker.worker):
         app.cli.add_command(command)
 
     cors.init_app(app)

@@ -40,7 +40,6 @@ ORDERS_LIMIT = (20, 100)
 BEST_SELLERS_LIMIT = (10, 100)
 LINES_MAX = 100  # of an order or a cart
 QUANTITY_MAX = 10_000  # of a line
-CACHED = ("categories", "key", "products", "session", "stats")  # what names of entries begin with
 PATH_SHOWN = 2048  # characters of the address of a request, in logs and answers
 BODY_MAX = 64 * 1024  # bytes of a request, where its route does not declare another limit
 LARGE_BODY_MAX = 1024 * 1024  # of a product, a category or an order: writes that need a key
@@ -144,7 +143,7 @@ class Settings:
                 "DATABASE_STATEMENT_TIMEOUT", 10_000, 1000, WAIT_MAX
             ),
             redis_url=_redis_url(read),
-            redis_key_prefix=read.key_prefix("REDIS_KEY_PREFIX", [*CACHED, "rate_limit"]),
+            redis_key_prefix=read.key_prefix("REDIS_KEY_PREFIX"),
             redis_timeout=read.number("REDIS_TIMEOUT", 100, 10, 60_000),
             redis_max_connections=read.number("REDIS_MAX_CONNECTIONS", 50, 10, 10_000),
             redis_enabled=read.flag("REDIS_ENABLED", default=True),

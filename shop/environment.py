@@ -16,7 +16,7 @@ from .origins import parse_origins
 from .transition import Prefix, parse_prefixes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 MESSAGE_MAX = 500  # characters
 SECRET_BYTES = 65_536
@@ -92,15 +92,13 @@ class Reader:
             raise SettingError(f"{name} must be a word of small letters and _, not {text!r}")
         return text
 
-    def key_prefix(self, name: str, used: Iterable[str]) -> str:
-        """Return a prefix of names, none of which can meet names that begin with those in use."""
+    def key_prefix(self, name: str) -> str:
+        """Return a prefix of names in Redis."""
         text = self.text(name) or ""
         if not re.fullmatch("[A-Za-z0-9_.:-]{0,64}", text):
             raise SettingError(
                 f"{name} must have 64 letters, digits and _ . : - at most, not {text!r}"
             )
-        if found := re.search(f"(?:^|[_.:-])((?:{'|'.join(used)}):)", text):
-            raise SettingError(f"{name} must not have {found[1]}, as names without it do: {text!r}")
         return text
 
     def origins(self, name: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from shop.redis import ForeignError, RedisUnavailable, UnknownOwnerError, redis_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from shop.redis import RedisConnection
 
@@ -20,6 +20,18 @@ SCANNED = 500  # keys, by one call
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class LateChoice(click.Choice[str]):
+    """A choice of names that are not all known when the command is declared."""
+
+    def __init__(self, find: Callable[[], Iterable[str]]) -> None:
+        self._find = find
+        self.case_sensitive = True
+
+    @property
+    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
+        return tuple(self._find())
 
 
 def needs_database(command: Callable[P, R]) -> Callable[P, R]:

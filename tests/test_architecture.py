@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shop.features import features
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -40,16 +42,7 @@ GROUND |= {
 GROUND |= {"version"}
 
 # A feature, and the features below it.
-FEATURES: dict[str, set[str]] = {
-    "keys": set(),
-    "sessions": {"keys"},
-    "categories": set(),
-    "products": {"categories"},
-    "orders": {"products"},
-    "carts": {"orders", "products", "sessions"},
-    "stats": {"orders", "products"},
-    "search": {"categories", "products", "stats"},
-}
+FEATURES = {name: set(feature.needs) for name, feature in features().items()}
 # What a feature has besides its four rooms, and what it has not.
 BESIDES = {"orders": {"caps", "leaderboard", "lines", "metrics"}}
 BESIDES |= {
@@ -63,7 +56,16 @@ WITHOUT = {("keys", "routes"), ("keys", "schemas"), ("stats", "models")}
 ROOMS = {
     "models": {"config", "extensions", "fields", "money"},
     "schemas": {"config", "fields", "money"},
-    "service": {"config", "etags", "extensions", "fields", "idempotency", "money", "pages"}
+    "service": {
+        "config",
+        "features",
+        "etags",
+        "extensions",
+        "fields",
+        "idempotency",
+        "money",
+        "pages",
+    }
     | {"facts", "problems", "repeats"},
     "routes": {"caller", "config", "fields", "idempotency", "keys", "limits", "openapi", "pages"}
     | {"responses"},
@@ -133,7 +135,7 @@ def test_cache_and_limits_know_no_feature(package: str) -> None:
     for path in (PACKAGE / package).glob("*.py"):
         for other, *rest in imported(path):
             below = {package, "config", "database", "errors", "facts", "prometheus", "quotas"}
-            below |= {"redis", "repeats"}
+            below |= {"environment", "redis", "repeats"}
             if package == "limits":
                 below.add("caller")
             if path.stem == "routes":

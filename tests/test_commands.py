@@ -14,7 +14,6 @@ import pytest
 from conftest import ROOT
 from ports import free_port
 
-from shop.config import CACHED
 from shop.extensions import cache
 
 if TYPE_CHECKING:
@@ -116,11 +115,6 @@ def test_clear_leaves_the_notes_of_writers(a_shop: Shop, redis_cli: Any) -> None
         cache.backend.protocol.suspend(names, "a")
     run(a_shop, "cache", "clear", "all")
     assert all(value.startswith("writers a=") for value in redis_cli.mget(names))
-
-
-def test_clear_knows_all_that_is_cached() -> None:
-    kept = {function.family.partition(":")[0] for function in cache.memoized}
-    assert kept == set(CACHED)
 
 
 def test_clear_refuses_what_it_does_not_know(a_shop: Shop) -> None:

@@ -36,6 +36,7 @@ from sqlalchemy import event
 
 from .installation import Installation
 from .memoize import Id, MemoizedMany, MemoizedOne
+from .names import check_collisions
 from .outbox import Outbox
 from .tags import Tag
 from .transaction import Transaction, await_looks, flushed_tables, written_tables
@@ -124,8 +125,7 @@ class Cache(FlaskCache):
                 bounded=bounded,
                 is_told=is_told,
             )
-            self.memoized.append(memoized)
-            self._read_tables |= memoized.tables
+            self._declare(memoized)
             return memoized
 
         return decorate
@@ -153,11 +153,15 @@ class Cache(FlaskCache):
             memoized: MemoizedMany[Id] = MemoizedMany(
                 self, function, key, ttl, tables, is_public=is_public, is_told=is_told
             )
-            self.memoized.append(memoized)
-            self._read_tables |= memoized.tables
+            self._declare(memoized)
             return memoized
 
         return decorate
+
+    def _declare(self, memoized: Memoized) -> None:
+        check_collisions(memoized, self.memoized)
+        self.memoized.append(memoized)
+        self._read_tables |= memoized.tables
 
     def tag(self, key: str, *, tables: Iterable[Any]) -> Tag:
         """Declare a tag: what entries of any family have in common, in each scope of `key`.

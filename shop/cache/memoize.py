@@ -68,6 +68,7 @@ class Memoized:
         self.uncached = function
         self.key = key
         self.family = family or _family(key)
+        self.shares_family = family is not None
         self.pattern = re.sub("{.*?}", "*", key)
         self.is_told = is_told
         self.generation_key = f"{self.family}{GENERATION}"

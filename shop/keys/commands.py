@@ -6,8 +6,9 @@ import click
 from flask.cli import AppGroup
 
 from shop.config import TIERS
+from shop.features import all_scopes
 from shop.problems import NotFoundError
-from shop.terminal import needs_database
+from shop.terminal import LateChoice, needs_database
 
 from . import service
 
@@ -22,7 +23,7 @@ NAME_MAX = 100
     "--scope",
     "scopes",
     multiple=True,
-    type=click.Choice(service.SCOPES),
+    type=LateChoice(all_scopes),
     help="What the key may do; give it several times for several scopes. Without one it reads.",
 )
 @click.option(

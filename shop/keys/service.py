@@ -19,6 +19,7 @@ from sqlalchemy import select
 from shop.config import current_settings
 from shop.extensions import cache, db
 from shop.facts import Caller
+from shop.features import all_scopes
 from shop.pages import dump
 from shop.problems import NotFoundError
 
@@ -27,7 +28,6 @@ from .models import ApiKey
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SCOPES = ("catalog:write", "orders:read", "orders:write", "stats:read")
 KEY = re.compile(r"shop_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 
@@ -50,7 +50,7 @@ def administrator(key: str) -> Caller | None:
     """Return the administrator if `key` is ADMIN_API_KEY."""
     admin = current_settings().admin_api_key
     if admin and hmac.compare_digest(admin.encode(), key.encode("latin-1", "replace")):
-        return Caller("admin", scopes=frozenset(SCOPES), authenticated=True, tier="unlimited")
+        return Caller("admin", scopes=frozenset(all_scopes()), authenticated=True, tier="unlimited")
     return None
 
 

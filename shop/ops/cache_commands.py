@@ -11,10 +11,11 @@ from flask.cli import AppGroup
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import func, select
 
+from shop.cache.names import kinds
 from shop.cache.watch import VOUCH_SECONDS
 from shop.categories import service as categories
 from shop.categories.models import Category
-from shop.config import CACHED, CATEGORIES_LIMIT, PRODUCTS_LIMIT, current_settings
+from shop.config import CATEGORIES_LIMIT, PRODUCTS_LIMIT, current_settings
 from shop.extensions import cache as memo
 from shop.extensions import db
 from shop.limits import record
@@ -22,7 +23,7 @@ from shop.pages import has_more
 from shop.products import service as products
 from shop.products.models import Product
 from shop.redis import RedisUnavailable, redis_connection
-from shop.terminal import call_redis, needs_database, needs_redis, scan
+from shop.terminal import LateChoice, call_redis, needs_database, needs_redis, scan
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
@@ -113,7 +114,7 @@ def show(key: str) -> None:
 
 
 @cache.command()
-@click.argument("what", type=click.Choice([*CACHED, "all"]))
+@click.argument("what", type=LateChoice(lambda: [*kinds(memo.memoized), "all"]))
 @needs_database
 def clear(what: str) -> None:
     """Forget all entries of WHAT, at once, then free their memory."""

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 
 import click
 from sqlalchemy import and_, func, select, text
 
 from shop.extensions import db
+from shop.features import features
 from shop.orders.models import Order
 from shop.search.models import WORDS
 
 from .history import MADE_UP
 
-# Tables, and what their rows are called.
-REPLACED = {
-    "categories": "categories",
-    "products": "products",
-    "orders": "orders",
-    "order_lines": "order lines",
-    "cart_items": "items in carts",
-    "idempotency_keys": "kept answers",
-}
+
+@cache
+def replaced() -> dict[str, str]:
+    """Return the tables that are emptied, and what their rows are called."""
+    tables = {"idempotency_keys": "kept answers"}
+    for feature in features().values():
+        tables |= feature.tables
+    return tables
 
 
 def ask(*, yes: bool, others_too: bool) -> None:
@@ -36,7 +37,7 @@ def ask(*, yes: bool, others_too: bool) -> None:
         _refuse_orders_of_others()
     if yes or others_too:
         return
-    amounts = ", ".join(f"{count} {REPLACED[table]}" for table, count in found.items() if count)
+    amounts = ", ".join(f"{count} {replaced()[table]}" for table, count in found.items() if count)
     if not sys.stdin.isatty():
         raise click.ClickException(f"this deletes {amounts}: --yes says that it may")
     db.session.rollback()  # whoever answers late holds nothing meanwhile
@@ -48,15 +49,15 @@ def delete_all(*, others_too: bool) -> None:
 
     Raises ClickException where others have placed orders, up to this moment.
     """
-    db.session.execute(text(f"LOCK TABLE {', '.join(REPLACED)} IN ACCESS EXCLUSIVE MODE"))
+    db.session.execute(text(f"LOCK TABLE {', '.join(replaced())} IN ACCESS EXCLUSIVE MODE"))
     if not others_too:
         _refuse_orders_of_others()
-    db.session.execute(text(f"TRUNCATE {', '.join([*REPLACED, WORDS.name])} RESTART IDENTITY"))
+    db.session.execute(text(f"TRUNCATE {', '.join([*replaced(), WORDS.name])} RESTART IDENTITY"))
 
 
 def _what_is_there() -> dict[str, int]:
     count = "SELECT count(*) FROM {}".format
-    return {table: db.session.scalar(text(count(table))) or 0 for table in REPLACED}
+    return {table: db.session.scalar(text(count(table))) or 0 for table in replaced()}
 
 
 def _refuse_orders_of_others() -> None:

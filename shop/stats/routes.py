@@ -18,6 +18,7 @@ from .schemas import (
 if TYPE_CHECKING:
     from flask import Response
 
+SCOPE = "stats:read"
 blueprint = Blueprint("stats", __name__, description="What sells, and what it brings in.")
 
 
@@ -44,7 +45,7 @@ def list_trending_products(query: dict[str, int]) -> Response:
 
 
 @blueprint.route("/stats/dashboard")
-@require_scope("stats:read")
+@require_scope(SCOPE)
 @blueprint.cached(DashboardStatsSchema)
 @blueprint.problems(401, 403)
 def get_dashboard() -> Response:

@@ -10,8 +10,9 @@ from shop.config import current_settings
 from shop.database.failures import is_held_up
 from shop.database.locks import take_lock
 from shop.extensions import db
-from shop.search import index
 from shop.terminal import needs_database
+
+from . import index
 
 search = AppGroup("search", help="How products are found by words.")
 

@@ -1,0 +1,7 @@
+from shop.features import Feature
+
+from .commands import keys
+
+feature = Feature(
+    commands=[keys],
+)

@@ -1,0 +1,23 @@
+"""`flask purge`: by hand, what `flask worker` does."""
+
+from __future__ import annotations
+
+import click
+from flask.cli import with_appcontext
+
+from shop import idempotency
+from shop.orders import caps
+from shop.sessions import service as sessions
+from shop.terminal import needs_database
+
+
+@click.command()
+@with_appcontext
+@needs_database
+def purge() -> None:
+    """Delete sessions that have ended, with their carts, and answers kept for a day.
+
+    The worker does this by itself each hour.
+    """
+    caps.forget_addresses()
+    click.echo(f"{sessions.purge()} sessions, {idempotency.purge()} idempotency keys")

@@ -1,0 +1,1 @@
+"""A feature that is added to a copy of `shop/` as CONTRIBUTING.md says (`test_features.py`)."""
