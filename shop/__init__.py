@@ -46,8 +46,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = BODY_MAX
     app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings.database_url)
-    app.config["CACHE_TYPE"] = "shop.cache.backend.RedisBackend"
-    app.config["CACHE_DEFAULT_TIMEOUT"] = settings.redis_cache_ttl
+    app.config["CACHE_TYPE"] = "shop.cache.backend.make_backend"
     app.extensions["shop.redis"] = RedisConnection(settings)
     check_prefix(settings.redis_key_prefix, cache.memoized)
 

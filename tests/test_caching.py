@@ -380,24 +380,6 @@ def test_switched_off_nothing_is_said_of_invalidation(
     assert not [record for record in caplog.records if record.name == "shop.cache"]
 
 
-def test_plain_values_are_flask_cachings(a_shop: Shop, redis_cli: Any) -> None:
-    with a_shop.app.app_context():
-        assert cache.get("greeting") is None
-        assert cache.set("greeting", {"text": "hello"}, timeout=5000)
-        assert cache.get("greeting") == {"text": "hello"}
-        assert 4000 < redis_cli.ttl("greeting") <= 5000
-        assert not cache.add("greeting", "again")
-        assert cache.has("greeting")
-        cache.set_many({"a": 1, "b": [2]})
-        assert cache.get_many("a", "b", "c") == [1, [2], None]
-        assert cache.get_dict("a", "c") == {"a": 1, "c": None}
-        assert cache.delete("greeting")
-        assert cache.delete_many("a", "b") == ["a", "b"]
-        assert not cache.has("a")
-        cache.set("kept", 1, timeout=0)
-        assert redis_cli.ttl("kept") == -1
-
-
 def test_a_write_after_a_read_of_the_same_request_is_whole_or_not_at_all(
     a_shop: Shop, redis_cli: Any
 ) -> None:

@@ -1,13 +1,13 @@
 """The cache: JSON documents memoized in Redis, under keys that an operator can read."""
 
-from .extension import Cache
+from .library import LibraryCache
 from .memoize import Found, Memoized, MemoizedMany, MemoizedOne, Reading
 from .reader import cache_outcome
 from .tags import Tag
 
 __all__ = [
-    "Cache",
     "Found",
+    "LibraryCache",
     "Memoized",
     "MemoizedMany",
     "MemoizedOne",

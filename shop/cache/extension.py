@@ -52,12 +52,13 @@ if TYPE_CHECKING:
 
     from .backend import RedisBackend
     from .memoize import Memoized
+    from .values import Values
 
 P = ParamSpec("P")
 
 
 class Cache(FlaskCache):
-    """Flask-Caching's Cache, whose memoized functions have readable keys and JSON values."""
+    """Memoized functions with readable keys and JSON values; `library.py` has the other calls."""
 
     def __init__(self, db: SQLAlchemy) -> None:
         super().__init__(with_jinja2_ext=False)
@@ -224,7 +225,7 @@ class Cache(FlaskCache):
         """Forget all entries that have `tag` in this scope, when `delete_memoized` would."""
         self._forget(tag.of(*scopes), tag)
 
-    def _forget(self, name: str, of: Memoized | Tag) -> None:
+    def _forget(self, name: str, of: Memoized | Tag | Values) -> None:
         if not self.in_transaction:
             with self.transaction():
                 self._forget(name, of)

@@ -71,6 +71,7 @@ class Memoized:
         self.shares_family = family is not None
         self.pattern = re.sub("{.*?}", "*", key)
         self.is_told = is_told
+        self.has_tags = False
         self.generation_key = f"{self.family}{GENERATION}"
         self.missing_key = f"{self.family}:missing"
         self.admission_key = f"{self.family}:admission"
@@ -134,6 +135,7 @@ class MemoizedOne(Memoized, Generic[P]):
     ) -> None:
         super().__init__(*declared, family=family, is_told=is_told)
         self._tags = tags
+        self.has_tags = tags is not None
         self._bounded = bounded
         self._signature = inspect.signature(self.uncached)
 

@@ -24,6 +24,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from shop.database.failures import is_database_gone
 from shop.redis import RedisUnavailable
 
+from .values import VALUES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -198,8 +200,8 @@ class Watch:
         connection = self._backend.connection
         self._moved = connection.follow_master() or self._moved
         if self._moved:
-            families = {function.generation_key for function in self._functions}
-            self._backend.protocol.release(list(families))
+            families = {one.generation_key for one in self._functions}
+            self._backend.protocol.release([*families, VALUES.generation_key])
             self._moved = False
 
     def start(self, app: Flask) -> threading.Event:

@@ -124,6 +124,8 @@ def clear(what: str) -> None:
         if what in ("all", function.family.partition(":")[0]):
             memo.delete_memoized(function)
             removed += _release(_entries(function))
+    if what == "all":
+        memo.clear()  # values of the caller's own, too
     click.echo(f"cleared {what}: {removed} entries")
 
 

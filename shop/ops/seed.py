@@ -134,8 +134,7 @@ def _forgetting_all() -> Iterator[None]:
     """Commit what the block does, and let neither the cache nor the leaderboard show the past."""
     with cache.transaction():
         yield
-        for function in cache.memoized:
-            cache.delete_memoized(function)
+        cache.clear()
     try:
         leaderboard.rebuild()
     except RedisUnavailable:  # one that is full can still forget
