@@ -21,6 +21,7 @@ from shop.config import current_settings
 from .costs import PerRows, PerRowsOfSession
 from .extension import Limiter
 from .policies import POLICIES, quota
+from .storage import SCHEME, STRATEGY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +57,8 @@ limiter = Limiter(
             exempt_when=lambda: not caller().sent_unknown_key,
         ),
     ],
-    storage_uri="memory://",  # of the library's own counters, which are not used
+    storage_uri=f"{SCHEME}://",
+    strategy=STRATEGY,
 )
 
 

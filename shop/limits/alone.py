@@ -186,6 +186,25 @@ class Alone:
                 known.payment = None
                 self._forget_empty(client, known)
 
+    def forget(self, client: str, policy: str) -> None:
+        """Forget what a client has used of a policy, and that Redis is to be told of it."""
+        with self._lock:
+            self._seen.get(client, {}).pop(policy, None)
+            if known := self._clients.get(client):
+                known.windows.pop(policy, None)
+                known.debts.pop(policy, None)
+                if known.payment:
+                    rest = {
+                        name: one for name, one in known.payment.debts.items() if name != policy
+                    }
+                    known.payment = known.payment._replace(debts=rest) if rest else None
+                self._forget_empty(client, known)
+
+    def forget_all(self) -> None:
+        with self._lock:
+            self._clients.clear()
+            self._seen.clear()
+
     def _forget_empty(self, client: str, known: Client) -> None:
         if not (known.windows or known.debts or known.payment):
             del self._clients[client]

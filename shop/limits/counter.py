@@ -11,9 +11,10 @@ import logging
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from shop.quotas import Held, Payers, Receipt
+from shop.quotas import CLIENT, Charge, Held, Payers, Receipt
 from shop.redis import PROBE_SECONDS, RedisUnavailable
 from shop.repeats import once_a_minute
 
@@ -24,10 +25,12 @@ from .decision import told
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shop.quotas import Charge, Usage
+    from shop.quotas import Usage
     from shop.redis import RedisConnection
 
 logger = logging.getLogger("shop.limits")
+
+SCANNED = 500  # keys, by one call
 
 
 class Counter:
@@ -82,6 +85,39 @@ class Counter:
             return
         with suppress(RedisUnavailable):
             self._ask(calls.repay(receipt))
+
+    def look(self, client: str, policy: str, quota: int, period: int) -> Usage:
+        """Tell what a client has left of a policy; nothing is charged. Raises RedisUnavailable."""
+        payers, charges = Payers(client, client), [Charge(policy, quota, period, 0, CLIENT)]
+        if self.is_alone:
+            return self.decide_alone(payers, charges)[0]
+        return told(charges, self._ask(calls.decide(payers, charges)))[0]
+
+    def clear(self, client: str, policy: str) -> None:
+        """Forget what a client has used of a policy. Raises RedisUnavailable."""
+        self._alone.forget(client, policy)
+        self._connection.eval(scripts.CLEAR, [record.key(client)], [policy])
+
+    def reset(self) -> int:
+        """Forget all records, and return how many these were. Raises RedisUnavailable."""
+        self._alone.forget_all()
+        pattern = f"{self._connection.prefix}{record.PREFIX}*"
+        found = self._connection.call(
+            lambda client: set(client.scan_iter(match=pattern, count=SCANNED))
+        )
+        for name in found:
+            self._connection.call(partial(_unlink, name), key=name)
+        return len(found)
+
+    def is_shared(self) -> bool:
+        """Tell whether Redis counts now, for all workers together."""
+        if self.is_alone or not self._connection.available:
+            return False
+        try:
+            self._connection.ping()
+        except RedisUnavailable:
+            return False
+        return True
 
     def heard(
         self, payers: Payers, charges: Sequence[Charge], answer: Sequence[int]
@@ -159,3 +195,7 @@ class Counter:
                 logger.warning("Redis was not told what %s has used: %s", client, error.__cause__)
             return False
         return True
+
+
+def _unlink(name: bytes, client: Any) -> None:
+    client.unlink(name)

@@ -7,11 +7,14 @@ for each route and tier, and a request asks the counter once for all.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import flask_limiter
 from flask import current_app, request
+from flask_limiter import RequestLimit
 from flask_limiter.util import get_qualified_name
+from limits import RateLimitItemPerSecond, WindowStats
 
 from shop.caller import caller
 from shop.config import TIERS, current_settings
@@ -24,10 +27,13 @@ from .decision import names, refusing
 from .policies import GENERAL, OF_ADDRESS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask, Response
     from flask_limiter._limits import RuntimeLimit
 
     from shop.facts import Caller
+    from shop.quotas import Usage
 
     from .costs import Cost
 
@@ -60,6 +66,19 @@ class State(NamedTuple):
     declared: dict[tuple[str | None, str], list[Declared]]
 
 
+class DecidedLimit(RequestLimit):
+    """A policy that has decided a request, as the library tells of it; nothing is asked anew."""
+
+    def __init__(self, limiter: Limiter, payer: str, usage: Usage) -> None:
+        item = RateLimitItemPerSecond(usage.quota, usage.period)
+        super().__init__(limiter, item, [payer, usage.policy], not usage.passes, shared=True)
+        self._left = WindowStats(time.time() + usage.reset, usage.remaining)
+
+    @property
+    def window(self) -> WindowStats:
+        return self._left
+
+
 class Limiter(flask_limiter.Limiter):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -75,6 +94,28 @@ class Limiter(flask_limiter.Limiter):
             # The library's own headers, and what it notes for them: `shop/answers.py` tells all.
             app.after_request_funcs[None].pop()
             app.teardown_request_funcs[None].pop()
+
+    @property
+    def current_limits(self) -> list[RequestLimit]:
+        """Return the policies that have decided the current request, as they were then."""
+        known, who = facts(), caller()
+        payers = Payers(who.client, who.address or who.client)
+        return [
+            DecidedLimit(self, payers.of(charge), usage)
+            for charge, usage in zip(known.charges, known.usages, strict=True)
+        ]
+
+    @property
+    def current_limit(self) -> RequestLimit | None:
+        """Return the one that refuses the request, or else has the fewest requests left."""
+        limits = self.current_limits
+        return min(limits, key=lambda one: (not one.breached, one.remaining), default=None)
+
+    def request_filter(self, fn: Callable[[], bool]) -> NoReturn:
+        """Refuse: a filter would not be asked by the event loop, which decides without Flask."""
+        raise RuntimeError(
+            f"{fn.__name__} would be asked by nobody: use limiter.exempt on the view"
+        )
 
     def declared(self, endpoint: str | None, tier: str) -> list[Declared]:
         """Return the limits of a route. Reads the request's caller the first time."""

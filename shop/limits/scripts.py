@@ -191,6 +191,22 @@ end
 save(record)
 """
 
+# Forget what was used of a policy. KEYS: the record. ARGV: the policy.
+CLEAR = f"""
+{NOW}
+{RECORDS}
+local record = read(KEYS[1])
+for i = 1, #record do
+  local p = record[i]
+  if p.name == ARGV[1] then
+    p.from, p.to, record.changed = 1, 0, true
+  end
+end
+if record.changed then
+  save(record)
+end
+"""
+
 # What several clients have used. What is no record is left out.
 # KEYS: records. Returns the server's time, then each record, or an empty text.
 LOOK = f"""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from heapq import nlargest
 from typing import TYPE_CHECKING
 
@@ -11,10 +10,10 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from shop.client_address import address
 from shop.config import TIERS, current_settings
 from shop.facts import Caller, facts
 from shop.limits import limiter, record, scripts
+from shop.limits.clients import named
 from shop.limits.policies import POLICIES, QUOTAS, quota
 from shop.logs import shown
 from shop.redis import redis_connection
@@ -134,15 +133,7 @@ def _look(keys: list[bytes]) -> Iterator[tuple[str, list[Line]]]:
 
 
 def _named(client: str) -> str:
-    client = client.removeprefix(record.PREFIX)
-    if client == "unknown" or re.fullmatch("session:[0-9a-f]{16}", client):
-        return client
-    if key := re.fullmatch("(?:key:)?([0-9a-f]{12})", client):
-        return f"key:{key[1]}"
-    client_address = client.removesuffix("/64") if ":" in client else client
-    named = address(client_address, current_settings().nat64_prefixes)
-    if named == "unknown":
-        raise click.BadParameter(
-            f"{shown(client)} is neither an address nor key:PREFIX or session:HASH"
-        )
-    return named
+    try:
+        return named(client)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None

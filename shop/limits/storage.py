@@ -1,0 +1,118 @@
+"""The records of clients as a storage of the library `limits`: for the calls of Flask-Limiter.
+
+The library looks into records here, and clears them. What requests are charged is charged by the
+scripts alone, all policies of a request together, so the calls that charge refuse.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+from flask import current_app
+from limits.storage import MovingWindowSupport, Storage
+
+from shop.facts import facts
+from shop.redis import RedisUnavailable
+from shop.terminal import needs_redis
+
+from . import record
+from .clients import named
+from .policies import OF_ADDRESS, POLICIES
+
+if TYPE_CHECKING:
+    from .counter import Counter
+
+SCHEME = "shop-records"
+# That of the library which keeps the time of each request, as the records do (`window.py`).
+STRATEGY = "moving-window"
+
+
+class RefusedError(click.ClickException):
+    """A call that would answer what is wrong. A command shows it as one line."""
+
+
+class RecordStorage(Storage, MovingWindowSupport):
+    STORAGE_SCHEME = [SCHEME]  # noqa: RUF012  (the library's form)
+    base_exceptions = RedisUnavailable
+    storage = f"{record.PREFIX}* in Redis"  # as `flask limiter config` shows it
+
+    def check(self) -> bool:
+        """Tell whether Redis answers, in which all workers count together."""
+        return _counter().is_shared()
+
+    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
+        """Return when the window began, in seconds since 1970, and what is used of `limit`.
+
+        Raises RefusedError for a client that has other quotas than the current caller.
+        """
+        client, policy = _parts(key)
+        _check_quota(client, policy)
+        counter = _counter()
+        if counter.is_alone:
+            usage = counter.look(client, policy, limit, expiry)
+        else:
+            with needs_redis():
+                usage = counter.look(client, policy, limit, expiry)
+        return time.time() + usage.reset - expiry, limit - usage.remaining
+
+    def clear(self, key: str) -> None:
+        """Forget what a client has used of a policy."""
+        client, policy = _parts(key)
+        with needs_redis():
+            _counter().clear(client, policy)
+
+    def reset(self) -> int:
+        """Forget what all clients have used, and return how many these were."""
+        with needs_redis():
+            return _counter().reset()
+
+    def acquire_entry(self, *_: object, **__: object) -> NoReturn:
+        raise RefusedError(
+            "requests are charged by the scripts of shop.limits, all policies together: "
+            "declare a policy on the view with shop.limits.limit"
+        )
+
+    incr = acquire_entry
+
+    def get(self, *_: object, **__: object) -> NoReturn:
+        raise RefusedError("there are no fixed windows: get_moving_window tells what is used")
+
+    get_expiry = get
+
+
+def _parts(key: str) -> tuple[str, str]:
+    """Return the client and the policy of a key, as `RateLimitItem.key_for` makes it.
+
+    Raises RefusedError for what is neither.
+    """
+    # A namespace, the client, which may have slashes, the policy, and three parts of its numbers.
+    client, policy, *_ = *key.partition("/")[2].rsplit("/", 4), ""
+    if policy not in POLICIES:
+        raise RefusedError(f"{key} names none of the policies {', '.join(POLICIES)}")
+    try:
+        return named(client), policy
+    except ValueError as error:
+        raise RefusedError(str(error)) from None
+
+
+def _check_quota(client: str, policy: str) -> None:
+    """Raise RefusedError for a client whose quota is not that of the current declarations."""
+    known = facts().caller
+    if known and known.client == client:
+        return
+    if client.startswith("key:"):
+        reason = f"the quotas of {client} are those of its tier"
+    elif client.startswith("session:") and policy in OF_ADDRESS:
+        reason = f"{client} shares {policy} with its address"
+    else:
+        return
+    raise RefusedError(
+        f"{reason}: use `flask limits show {client}` or `flask limits reset {client}`"
+    )
+
+
+def _counter() -> Counter:
+    counter: Counter = current_app.extensions["shop.limits"].counter
+    return counter
