@@ -7,6 +7,7 @@ scripts alone, all policies of a request together, so the calls that charge refu
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -14,14 +15,15 @@ from flask import current_app
 from limits.storage import MovingWindowSupport, Storage
 
 from shop.facts import facts
-from shop.redis import RedisUnavailable
-from shop.terminal import needs_redis
+from shop.redis import RedisUnavailable, redis_connection
 
 from . import record
 from .clients import named
 from .policies import OF_ADDRESS, POLICIES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .counter import Counter
 
 SCHEME = "shop-records"
@@ -53,19 +55,19 @@ class RecordStorage(Storage, MovingWindowSupport):
         if counter.is_alone:
             usage = counter.look(client, policy, limit, expiry)
         else:
-            with needs_redis():
+            with _needs_redis():
                 usage = counter.look(client, policy, limit, expiry)
         return time.time() + usage.reset - expiry, limit - usage.remaining
 
     def clear(self, key: str) -> None:
         """Forget what a client has used of a policy."""
         client, policy = _parts(key)
-        with needs_redis():
+        with _needs_redis():
             _counter().clear(client, policy)
 
     def reset(self) -> int:
         """Forget what all clients have used, and return how many these were."""
-        with needs_redis():
+        with _needs_redis():
             return _counter().reset()
 
     def acquire_entry(self, *_: object, **__: object) -> NoReturn:
@@ -111,6 +113,17 @@ def _check_quota(client: str, policy: str) -> None:
     raise RefusedError(
         f"{reason}: use `flask limits show {client}` or `flask limits reset {client}`"
     )
+
+
+@contextmanager
+def _needs_redis() -> Iterator[None]:
+    """Raise RefusedError where Redis cannot be asked: other workers count in their memory then."""
+    if not redis_connection().enabled:
+        raise RefusedError("Redis is switched off: each worker counts for itself")
+    try:
+        yield
+    except RedisUnavailable as error:
+        raise RefusedError(f"Redis does not answer: {error.__cause__ or 'see the log'}") from None
 
 
 def _counter() -> Counter:
