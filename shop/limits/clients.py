@@ -6,7 +6,6 @@ import re
 
 from shop.client_address import address
 from shop.config import current_settings
-from shop.logs import shown
 
 from . import record
 
@@ -24,5 +23,5 @@ def named(client: str) -> str:
     client_address = client.removesuffix("/64") if ":" in client else client
     found = address(client_address, current_settings().nat64_prefixes)
     if found == "unknown":
-        raise ValueError(f"{shown(client)} is neither an address nor key:PREFIX or session:HASH")
+        raise ValueError(f"{client!a} is neither an address nor key:PREFIX or session:HASH")
     return found
