@@ -19,6 +19,7 @@ from shop.categories import service as categories
 from shop.extensions import cache, db
 from shop.products import service as products
 from shop.products.models import Product
+from shop.responses import cached_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,14 +107,16 @@ def test_get_finds_nothing_within_a_transaction(shop: Shop) -> None:
 
 
 def test_get_of_an_entry_with_tags_refuses(shop: Shop) -> None:
-    with pytest.raises(RuntimeError, match="depends on tags of its arguments"):
+    with pytest.raises(RuntimeError, match=r"products:suggest:q:\* depends on tags"):
         cache.get("products:suggest:q:wood")
 
 
 @pytest.mark.parametrize("call", ["set", "add"])
 def test_an_entry_is_stored_by_its_function_alone(shop: Shop, redis_cli: Any, call: str) -> None:
     before = redis_cli.get(KEY)
-    with pytest.raises(RuntimeError, match=f"{KEY} is stored by products.product_documents alone"):
+    with pytest.raises(
+        RuntimeError, match=r"products:id:\* is stored by products\.product_documents alone"
+    ):
         getattr(cache, call)(KEY, {"stock": 9})
     with pytest.raises(RuntimeError, match="alone: call it"):
         cache.set_many({KEY: {"stock": 9}})
@@ -270,7 +273,30 @@ def test_a_value_that_redis_could_not_forget_is_forgotten_later(
         assert len(cache.outbox) == 0
 
 
+def test_the_edge_keeps_no_answer_that_depends_on_a_value(a_shop: Shop) -> None:
+    """It would answer from the documents alone, whatever the value is by then."""
+
+    def view(product_id: int) -> Any:
+        if cache.get("closed"):
+            return "closed", 503
+        return cached_document(products.product_documents([product_id])[product_id])
+
+    a_shop.app.add_url_rule("/open/<int:product_id>", view_func=view)
+    a_shop.create_product()
+    for _ in range(6):  # it learns from the first, where it may
+        assert a_shop.get("/open/1").status_code == 200
+    with a_shop.app.app_context():
+        cache.set("closed", value=True)
+    assert a_shop.get("/open/1").status_code == 503
+
+
 # What is refused.
+
+
+@pytest.mark.parametrize("given", [KEY, len])
+def test_what_is_not_memoized_is_not_forgotten(shop: Shop, given: Any) -> None:
+    with pytest.raises(TypeError, match=r"is not memoized: cache\.delete"):
+        cache.delete_memoized(given)
 
 
 @pytest.mark.parametrize(

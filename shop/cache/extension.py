@@ -35,7 +35,7 @@ from flask_caching import Cache as FlaskCache
 from sqlalchemy import event
 
 from .installation import Installation
-from .memoize import Id, MemoizedMany, MemoizedOne
+from .memoize import Id, Memoized, MemoizedMany, MemoizedOne
 from .names import check_collisions
 from .outbox import Outbox
 from .tags import Tag
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from sqlalchemy import CursorResult, Executable
 
     from .backend import RedisBackend
-    from .memoize import Memoized
     from .values import Values
 
 P = ParamSpec("P")
@@ -217,6 +216,8 @@ class Cache(FlaskCache):
 
         Within `transaction` that is done when it is committed, elsewhere at once.
         """
+        if not isinstance(f, Memoized):
+            raise TypeError(f"{f!r} is not memoized: cache.delete forgets by a key")
         some = args or kwargs
         name = f.key.format(**f.arguments(*args, **kwargs)) if some else f.generation_key
         self._forget(name, f)

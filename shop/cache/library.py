@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from flask import g
 
 from shop.config import current_settings
+from shop.facts import facts
 from shop.redis import RedisUnavailable
 
 from .extension import Cache
@@ -120,15 +121,16 @@ class LibraryCache(Cache):
     def _own_name(self, key: str) -> str:
         """Return the name of a value that may be stored. Raises RuntimeError."""
         if function := self._function_of(key):
-            raise RuntimeError(f"{key} is stored by {function.name} alone: call it")
+            raise RuntimeError(f"{function.pattern} is stored by {function.name} alone: call it")
         if self.in_transaction:
-            raise RuntimeError(f"{key} is to be set after cache.transaction(): it may roll back")
+            raise RuntimeError("a value is to be set after cache.transaction(): it may roll back")
         return VALUES.name(key)
 
     def _peek(self, key: str) -> bytes | None:
         function = self._function_of(key)
         if function and function.has_tags:
-            raise RuntimeError(f"{key} depends on tags of its arguments: call {function.name}")
+            raise RuntimeError(f"{function.pattern} depends on tags: call {function.name}")
+        _let_nobody_learn()
         if self.in_transaction:
             return None
         name = key if function else VALUES.name(key)
@@ -139,6 +141,7 @@ class LibraryCache(Cache):
 
     def _look(self, key: str) -> bytes | None:
         """Return a value if it is a hit; else note its lease, empty if this reader has none."""
+        _let_nobody_learn()
         if self.in_transaction:
             return None
         leases = _leases()
@@ -165,6 +168,11 @@ class LibraryCache(Cache):
         with nullcontext() if self.in_transaction else self.transaction():
             for name, of in names:
                 self._forget(name, of)
+
+
+def _let_nobody_learn() -> None:
+    """Leave the current answer to Flask: the edge composes answers of documents alone."""
+    facts().observer = None
 
 
 def _leases() -> dict[str, bytes]:
