@@ -20,6 +20,8 @@ COPY --from=builder /opt/venv /opt/venv
 COPY .flaskenv gunicorn.conf.py wsgi.py ./
 COPY migrations migrations
 COPY shop shop
+# Nobody may write here later, and each worker would compile it anew.
+RUN python -m compileall -q shop
 
 # All files belong to root; only /tmp is written, which can be a tmpfs.
 USER 10001:10001

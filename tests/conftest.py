@@ -50,6 +50,17 @@ MakeRelay = Callable[[Path], "Relay"]
 StartRedis = Callable[..., int]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let programs that tests start keep what Python compiles, also if nobody else may.
+
+    To compile all that a service imports takes three times as long as to start it.
+    """
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        kept = tempfile.TemporaryDirectory(prefix="shop-bytecode-")
+        os.environ["PYTHONPYCACHEPREFIX"] = kept.name
+        config.add_cleanup(kept.cleanup)
+
+
 class Shop:
     """A client of one application, with the administrator's key for its writes."""
 
