@@ -1,10 +1,14 @@
-"""The calls of Flask-Caching and Flask-Limiter on a Redis Cluster."""
+"""The calls of Flask-Caching and Flask-Limiter on a cluster, and as a user of few rights."""
 
 from __future__ import annotations
 
+import re
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 from clustered import Cluster, a_cluster
 from flask_limiter import commands
 
@@ -15,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conftest import Make, Shop, StartRedis
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "redis.md"
+USER = re.compile(r"redis-cli ACL SETUSER (shop (?:.*\\\n)*.*)")
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +64,24 @@ def test_limits_are_shown_and_cleared(shop: Shop) -> None:
         assert [counter.look(one, "default", 5, 60).used for one in addresses] == [0] + [1] * 8
         limiter.reset()
         assert [counter.look(one, "default", 5, 60).used for one in addresses] == [0] * 9
+
+
+def test_the_documented_user_may_all_of_it(make_shop: Make, start_redis: StartRedis) -> None:
+    port = start_redis()
+    [user] = USER.findall(DOCUMENT.read_text())
+    with redis.Redis(port=port) as client:
+        client.execute_command("ACL SETUSER", *shlex.split(user.replace("\\\n", "")))
+    shop = make_shop(REDIS_URL=f"redis://shop:PASSWORD@127.0.0.1:{port}/0")
+    shop.create_product(stock=3)
+    shop.get("/products/1")
+    with shop.app.app_context():
+        assert cache.get("products:id:1")["stock"] == 3
+        assert cache.set("banner", "Until Sunday")
+        assert cache.get("banner") == "Until Sunday"
+        assert cache.delete_many("products:id:1", "banner")
+        assert cache.clear()
+        assert len(cache.outbox) == 0
+        limiter.storage.clear("LIMITER/127.0.0.1/default/100/60/second")
+        limiter.reset()
+        with redis.Redis(port=port) as client:
+            assert client.keys("rate_limit:*") == []
