@@ -20,8 +20,10 @@ COPY --from=builder /opt/venv /opt/venv
 COPY .flaskenv gunicorn.conf.py wsgi.py ./
 COPY migrations migrations
 COPY shop shop
+# `flask seed`; the servers in dev/ are not for an image.
+COPY dev dev
 # Nobody may write here later, and each worker would compile it anew.
-RUN python -m compileall -q shop
+RUN python -m compileall -q shop dev
 
 # All files belong to root; only /tmp is written, which can be a tmpfs.
 USER 10001:10001

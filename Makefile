@@ -44,7 +44,7 @@ endef
 
 .PHONY: run
 run: .venv/serving  ## Serve the API on port 8000, with PostgreSQL, Redis and demo data
-	@$(BIN)/python -m shop.embedded
+	@$(BIN)/python -m dev.embedded
 
 .PHONY: test
 test: install  ## Run all tests, on a PostgreSQL and a Redis of their own
@@ -168,7 +168,7 @@ requirements: install  ## Compile the requirement files anew, from pyproject.tom
 
 .PHONY: clean
 clean:  ## Delete what was installed and made, the demo data too
-	@test ! -x $(BIN)/python || $(BIN)/python -m shop.embedded.clean
+	@test ! -x $(BIN)/python || $(BIN)/python -m dev.embedded.clean
 	@rm -rf tests/api/node_modules tests/api/build
 	@rm -rf .venv .venv-bench .venv-bench-servers .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

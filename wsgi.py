@@ -1,5 +1,6 @@
 """The application that gunicorn and the `flask` command load."""
 
+from dev.demo.seed import seed
 from shop import create_app
 from shop.environment import SettingError
 
@@ -7,3 +8,5 @@ try:
     app = create_app()
 except SettingError as error:
     raise SystemExit(f"shop cannot start: {error}") from None
+
+app.cli.add_command(seed)

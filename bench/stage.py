@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg2
 import redis
 
-from shop.embedded import EmbeddedError
-from shop.embedded.home import Home
-from shop.embedded.servers import Guarded, Postgres, Redis
+from dev.embedded import EmbeddedError
+from dev.embedded.home import Home
+from dev.embedded.servers import Guarded, Postgres, Redis
 
 from . import BenchError, machine
 from .contenders import PROGRAMS, ROOT, Contender

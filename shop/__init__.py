@@ -20,7 +20,6 @@ from .ops import (
     metrics,
     probes,
     purge_command,
-    seed,
     worker,
 )
 from .orders import leaderboard
@@ -77,7 +76,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     for commands in (cache_commands.cache, limit_commands.limits):
         app.cli.add_command(commands)
     app.cli.add_command(installation_commands.db_identity)
-    for command in (seed.seed, purge_command.purge, worker.worker):
+    for command in (purge_command.purge, worker.worker):
         app.cli.add_command(command)
 
     cors.init_app(app)

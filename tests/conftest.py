@@ -27,11 +27,12 @@ from replication import Primary, Replicated, Standby
 from sqlalchemy import create_engine, event, text
 
 import shop.config
+from dev.demo.seed import seed
+from dev.embedded import programs
+from dev.embedded.home import Home
+from dev.embedded.servers import Guarded, Postgres, Redis
 from shop import create_app, repeats
 from shop.cache import watch
-from shop.embedded import programs
-from shop.embedded.home import Home
-from shop.embedded.servers import Guarded, Postgres, Redis
 from shop.extensions import db
 from shop.redis import breaker, ownership, redis_connection
 
@@ -66,6 +67,7 @@ class Shop:
 
     def __init__(self, app: Flask) -> None:
         self.app = app
+        app.cli.add_command(seed)  # as wsgi.py does
         app.test_client_class = inprocess.Client
         self.client = app.test_client()
         self.key: str | None = ADMIN_KEY

@@ -10,13 +10,13 @@ from urllib.parse import quote
 
 import psycopg2
 
-from shop.embedded.servers import Postgres
+from dev.embedded.servers import Postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from shop.embedded.home import Home
+    from dev.embedded.home import Home
 
 
 class Primary(Postgres):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from conftest import Make, MakeRelay, Shop, StartRedis
 
-    from shop.embedded.servers import Redis
+    from dev.embedded.servers import Redis
 
 HERE = "127.0.0.1"
 

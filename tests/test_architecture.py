@@ -78,8 +78,15 @@ BELOW |= {"service": {"caps", "leaderboard", "lists", "models", "service"}}
 
 
 def imported(path: Path) -> Iterator[tuple[str, ...]]:
-    """Yield the modules of `shop` that the file imports, as parts of their names."""
-    here = ("shop", *path.relative_to(PACKAGE).with_suffix("").parts)
+    """Yield the modules of `shop` that the file imports, as parts of their names within it."""
+    for name in all_imported(path):
+        if name[0] == "shop":
+            yield name[1:]
+
+
+def all_imported(path: Path) -> Iterator[tuple[str, ...]]:
+    """Yield all modules that the file imports, as parts of their names."""
+    here = path.relative_to(PACKAGE.parent).with_suffix("").parts
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name.split(".") for alias in node.names]
@@ -89,9 +96,7 @@ def imported(path: Path) -> Iterator[tuple[str, ...]]:
             names = [[*base, alias.name] for alias in node.names]
         else:
             continue
-        for name in names:
-            if name[0] == "shop":
-                yield tuple(name[1:])
+        yield from map(tuple, names)
 
 
 @pytest.mark.parametrize("feature", FEATURES)
@@ -154,7 +159,20 @@ def test_routes_do_not_touch_the_cache_or_the_database() -> None:
 
 def test_only_the_factory_sees_everything() -> None:
     for path in PACKAGE.rglob("*.py"):
-        if path not in {PACKAGE / "__init__.py", PACKAGE / "embedded" / "__main__.py"}:
+        if path != PACKAGE / "__init__.py":
             for name in imported(path):
                 assert name[-1] != "create_app", path
                 assert name[0] != "edge" or path.parent.name == "edge", path
+
+
+def test_the_service_does_not_import_what_only_development_needs() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        for name in all_imported(path):
+            assert name[0] not in {"dev", "bench", "tests", "wsgi"}, (path, name)
+
+
+def test_demo_data_does_not_import_the_embedded_servers() -> None:
+    """`flask seed` is in the image, and the servers are not."""
+    for path in (PACKAGE.parent / "dev" / "demo").rglob("*.py"):
+        for name in all_imported(path):
+            assert name[:2] != ("dev", "embedded"), path

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from conftest import Make, Shop
 
-    from shop.embedded.servers import Redis
+    from dev.embedded.servers import Redis
 
 KEY = "products:id:1"
 DOCUMENT = Path(__file__).parent.parent / "docs" / "cache.md"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from conftest import Service
 
-    from shop.embedded.servers import Postgres, Redis
+    from dev.embedded.servers import Postgres, Redis
 
     Serve = Callable[..., Service]
 

@@ -165,7 +165,7 @@ def test_a_secret_can_be_in_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["flask", "routes"], ["gunicorn", "wsgi:app"], ["python", "-m", "shop.embedded"]]
+    "command", [["flask", "routes"], ["gunicorn", "wsgi:app"], ["python", "-m", "dev.embedded"]]
 )
 def test_a_wrong_setting_stops_every_start_with_one_line(command: list[str]) -> None:
     environment = {**os.environ, **DATABASE, "PORT": "none"}

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from dev.demo.catalogue import CATALOGUE, THINGS
+from dev.demo.products import demo_products
+from dev.demo.seed import DEMO_PRODUCTS, DEMO_SEED
+from dev.demo.words import BRANDS, SERIES, plural, series
 from shop.extensions import db
-from shop.ops.demo import CATALOGUE, THINGS
-from shop.ops.demo_products import demo_products
-from shop.ops.demo_words import BRANDS, SERIES, plural, series
-from shop.ops.seed import DEMO_PRODUCTS, DEMO_SEED
 from shop.products.models import Product
 from shop.products.schemas import ProductInput
 

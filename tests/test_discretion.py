@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from conftest import Make, Service, Shop
 
-    from shop.embedded.servers import Postgres
+    from dev.embedded.servers import Postgres
 
 PERSON = {"name": "Marker Name", "email": "marker@example.com", "address": "1 Marker Street"}
 MARKED = ("Marker", "marker@", "MARKER")

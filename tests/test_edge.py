@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from conftest import Make, Shop
     from flask import Response
 
-    from shop.embedded.servers import Redis
+    from dev.embedded.servers import Redis
 
 PACKAGE = Path(application.__file__).parents[1]
 READS = ("/products/1", "/products", "/products?skip=0&limit=2", "/categories/1", "/categories")

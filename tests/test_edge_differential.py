@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from conftest import Service, StartRedis
     from differential.arrivals import Arrivals, Step
 
-    from shop.embedded.servers import Postgres, Redis
+    from dev.embedded.servers import Postgres, Redis
 
 SEED = os.environ.get("DIFFERENTIAL_SEED", "1")
 ROUNDS = os.environ.get("DIFFERENTIAL_ROUNDS", "1")

@@ -19,10 +19,10 @@ import requests
 from conftest import ROOT, await_true
 from ports import free_port
 
-from shop.embedded import EmbeddedError, programs
-from shop.embedded.__main__ import Stop
-from shop.embedded.home import Home
-from shop.embedded.servers import Guarded, Redis
+from dev.embedded import EmbeddedError, programs
+from dev.embedded.__main__ import Stop
+from dev.embedded.home import Home
+from dev.embedded.servers import Guarded, Redis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ class Checkout:
         self.log = self.path / "run.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "shop.embedded"],
+                [sys.executable, "-m", "dev.embedded"],
                 cwd=self.path,
                 env={**clean_environment(), "PORT": str(self.port), **environment},
                 stdout=log,
@@ -108,7 +108,7 @@ def clean_environment() -> dict[str, str]:
 @pytest.fixture
 def checkout(home: Home) -> Iterator[Checkout]:
     path = home.path / uuid.uuid4().hex[:8]
-    for name in ("shop", "migrations"):
+    for name in ("shop", "dev", "migrations"):
         shutil.copytree(ROOT / name, path / name)
     for name in ("wsgi.py", "gunicorn.conf.py", ".flaskenv"):
         shutil.copy(ROOT / name, path)
@@ -239,7 +239,7 @@ def test_clean_leaves_nothing_behind(checkout: Checkout) -> None:
     checkout.serve()
 
     def clean() -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "shop.embedded.clean"]
+        command = [sys.executable, "-m", "dev.embedded.clean"]
         return subprocess.run(
             command, cwd=checkout.path, capture_output=True, text=True, check=False
         )

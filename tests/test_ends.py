@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from conftest import Service, Shop
 
-    from shop.embedded.servers import Postgres
+    from dev.embedded.servers import Postgres
 
     Serve = Callable[..., Service]
 

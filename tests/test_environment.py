@@ -207,7 +207,8 @@ def test_a_file_of_settings_may_begin_with_a_byte_order_mark(
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """Return a copy of what serves, with a place for an `.env` of its own."""
-    shutil.copytree(ROOT / "shop", tmp_path / "shop")
+    for name in ("shop", "dev"):
+        shutil.copytree(ROOT / name, tmp_path / name)
     for name in ("wsgi.py", "gunicorn.conf.py", ".flaskenv"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
@@ -223,7 +224,7 @@ def run(directory: Path, program: str, *arguments: str) -> subprocess.CompletedP
 
 
 GUNICORN = ("gunicorn", "--check-config", "wsgi:app")
-EMBEDDED = ("python", "-m", "shop.embedded")
+EMBEDDED = ("python", "-m", "dev.embedded")
 FLASK = ("flask", "routes")
 
 

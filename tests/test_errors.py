@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flask import Response
     from werkzeug.test import TestResponse
 
-    from shop.embedded.servers import Postgres
+    from dev.embedded.servers import Postgres
 
 PROBLEM = {"type", "title", "status", "detail", "instance", "request_id"}
 

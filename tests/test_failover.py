@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from conftest import Make, MakeRelay, Relay, Shop
     from replication import Replicated
 
-    from shop.embedded.servers import Postgres
+    from dev.embedded.servers import Postgres
 
 READ_ONLY = "/problems/database-read-only"
 

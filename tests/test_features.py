@@ -53,7 +53,8 @@ finally:
 @pytest.fixture
 def run(tmp_path: Path, settings: dict[str, str]) -> Callable[..., str]:
     """Run a program in a copy of the project to which a feature is added."""
-    shutil.copytree(ROOT / "shop", tmp_path / "shop")
+    for name in ("shop", "dev"):
+        shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copytree(ROOT / "tests" / "reviews", tmp_path / "shop" / "reviews")
     for name in ("wsgi.py", ".flaskenv"):
         shutil.copy(ROOT / name, tmp_path)

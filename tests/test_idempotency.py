@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from conftest import Make, Shop
     from werkzeug.test import TestResponse
 
-    from shop.embedded.servers import Redis
+    from dev.embedded.servers import Redis
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
 KEY = {"Idempotency-Key": "b0a5d8f4-9d4e-4a0d-8f6c-2f6d7f0f8a10"}

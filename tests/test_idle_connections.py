@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from conftest import Make, MakeRelay, Relay, Shop, StartRedis
     from sqlalchemy import Engine
 
-    from shop.embedded.home import Home
-    from shop.embedded.servers import Postgres, Redis
+    from dev.embedded.home import Home
+    from dev.embedded.servers import Postgres, Redis
 
 QUOTA = "1000"
 

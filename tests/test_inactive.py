@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from conftest import Make, MakeRelay, Service, Shop
     from werkzeug.test import TestResponse
 
-    from shop.embedded.servers import Postgres
+    from dev.embedded.servers import Postgres
 
 Headers = dict[str, str]
 Serve = Callable[..., "Service"]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from conftest import Make, MakeRelay
     from flask import Flask
 
-    from shop.embedded.servers import Postgres, Redis
+    from dev.embedded.servers import Postgres, Redis
 
     Everything = Callable[[], dict[bytes, bytes]]
 

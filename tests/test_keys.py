@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from conftest import Make, MakeRelay, Shop
     from werkzeug.test import TestResponse
 
-    from shop.embedded.servers import Postgres
+    from dev.embedded.servers import Postgres
 
 WRITES = [
     ("POST", "/products"), ("PUT", "/products/1"), ("PATCH", "/products/1"),

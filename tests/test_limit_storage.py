@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from conftest import Make, Shop
 
-    from shop.embedded.servers import Redis
+    from dev.embedded.servers import Redis
 
 CLIENT = "127.0.0.1"
 LIMITS = {"RATE_LIMIT_CALLS": "5", "WRITE_LIMIT_CALLS": "2", "SESSION_LIMIT_CALLS": "1"}

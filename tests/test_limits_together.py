@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from conftest import Make, MakeRelay, Relay, Service, Shop
 
-    from shop.embedded.servers import Redis
+    from dev.embedded.servers import Redis
     from shop.limits.counter import Counter as LimitCounter
 
 WORKERS = 4

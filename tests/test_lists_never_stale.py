@@ -21,7 +21,7 @@ from shop.redis import redis_connection
 if TYPE_CHECKING:
     from conftest import Make, MakeRelay, Relay, Shop
 
-    from shop.embedded.servers import Redis
+    from dev.embedded.servers import Redis
 
 # What is read, and the ids that it has before and after the write: product 1 is renamed from Zinc
 # rake to New, its price falls from 30 to 1, and it is in stock again. Product 2 costs 20.

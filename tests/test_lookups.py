@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from conftest import Make, MakeRelay, Service, Shop
 
-    from shop.embedded.servers import Postgres
+    from dev.embedded.servers import Postgres
 
 LIMITS = {"RATE_LIMIT_CALLS": "5", "UNKNOWN_KEY_LIMIT_CALLS": "3", "ADDRESS_LIMIT_CALLS": "1000"}
 PATHS = ("/products", "/cart", "/rate_limit", "/nothing", "/orders")

@@ -16,7 +16,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import event, inspect, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from shop.embedded import programs
+from dev.embedded import programs
 from shop.extensions import Base, db
 from shop.orders import expiry
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import requests
     from conftest import Service, Shop
 
-    from shop.embedded.servers import Postgres
+    from dev.embedded.servers import Postgres
 
 SHOWN = {"JPY": "100", "KRW": "1", "EUR": "19.90", "KWD": "1.250", "BHD": "0.001", "CLP": "5"}
 

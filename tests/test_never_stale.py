@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from conftest import Make, MakeRelay, Relay, Service, Shop
 
+    from dev.embedded.servers import Postgres, Redis
     from shop.cache.installation import Found
     from shop.cache.outbox import Outbox
-    from shop.embedded.servers import Postgres, Redis
 
 KEY, PAGES = "products:id:1", "products:list:generation"
 

@@ -15,7 +15,7 @@ from shop.redis import RedisUnavailable, redis_connection
 if TYPE_CHECKING:
     from conftest import Make, Shop
 
-    from shop.embedded.servers import Redis
+    from dev.embedded.servers import Redis
 
 
 @pytest.fixture

@@ -246,7 +246,7 @@ def test_a_worker_that_nobody_reads_works_and_ends(
 def test_make_run_that_nobody_reads_ends(start: Start, pipe: Pipe) -> None:
     pipe.fill()
     with socket.create_server(("127.0.0.1", 0)) as busy:
-        run = start("python", "-m", "shop.embedded", PORT=str(busy.getsockname()[1]))
+        run = start("python", "-m", "dev.embedded", PORT=str(busy.getsockname()[1]))
         assert run.wait(120) == 1
     pipe.read()
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from conftest import Service, Shop
 
-    from shop.embedded.servers import Postgres
+    from dev.embedded.servers import Postgres
 
 TABLE = "LOCK TABLE products"  # so that no read of a product ends
 PROBES = ("/livez", "/readyz", "/health_check")

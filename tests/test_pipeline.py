@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
 
-    from shop.embedded.servers import Redis
+    from dev.embedded.servers import Redis
 
 ECHO = "return ARGV[1]"
 

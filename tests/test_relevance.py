@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from relevance.judge import SHOWN, judge, queries
 
-from shop.ops.demo import CATALOGUE
-from shop.ops.demo_products import demo_products
-from shop.ops.seed import DEMO_PRODUCTS, DEMO_SEED
+from dev.demo.catalogue import CATALOGUE
+from dev.demo.products import demo_products
+from dev.demo.seed import DEMO_PRODUCTS, DEMO_SEED
 
 if TYPE_CHECKING:
     from conftest import Make

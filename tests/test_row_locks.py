@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from conftest import Make, Service, Shop
 
-    from shop.embedded.servers import Postgres
+    from dev.embedded.servers import Postgres
 
 BUSY = "/problems/database-busy"
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from conftest import Make, Shop, StartRedis
 
-    from shop.embedded.home import Home
+    from dev.embedded.home import Home
 
     Watch = Callable[..., list[int]]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from conftest import Service, Shop
 
-    from shop.embedded.servers import Postgres, Redis
+    from dev.embedded.servers import Postgres, Redis
 
 
 def sample(service: Service, name: str) -> float:

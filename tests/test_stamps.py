@@ -14,7 +14,7 @@ from shop.redis.loop_cluster import LIFE, Value
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shop.embedded.servers import Redis
+    from dev.embedded.servers import Redis
 
 KEY = "products:id:7"
 GENERATION = "0123456789abcdef"

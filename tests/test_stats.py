@@ -16,7 +16,7 @@ from shop.orders import leaderboard
 if TYPE_CHECKING:
     from conftest import Make, Shop
 
-    from shop.embedded.servers import Redis
+    from dev.embedded.servers import Redis
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from conftest import Make, MakeRelay, Shop
 
+    from dev.embedded.servers import Redis
     from shop.cache import MemoizedOne, Tag
-    from shop.embedded.servers import Redis
 
 
 class Declared(NamedTuple):

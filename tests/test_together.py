@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from conftest import Make, Relay, Shop
 
-    from shop.embedded.servers import Postgres
+    from dev.embedded.servers import Postgres
 
 ROWS = 12
 QUEUE = 20

@@ -16,7 +16,7 @@ from shop.redis import redis_connection
 if TYPE_CHECKING:
     from conftest import Make, Shop, StartRedis
 
-    from shop.embedded.home import Home
+    from dev.embedded.home import Home
 
 
 DEAREST = "/products?sort=-price&total=true&facets=price"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from conftest import MakeRelay, Shop
 
-    from shop.embedded.servers import Postgres, Redis
+    from dev.embedded.servers import Postgres, Redis
 
     Work = Callable[..., "Worker"]
 

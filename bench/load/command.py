@@ -10,7 +10,7 @@ import psycopg2
 import redis
 
 from bench import BenchError, machine
-from shop.embedded import EmbeddedError
+from dev.embedded import EmbeddedError
 
 from .service import last_line
 

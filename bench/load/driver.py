@@ -16,7 +16,7 @@ from .summary import Request, read_record
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shop.embedded.servers import Guarded
+    from dev.embedded.servers import Guarded
 
 RECORDER = Path(__file__).with_name("recorder.py")
 SPAWN_RATE = 50  # users a second

@@ -18,7 +18,7 @@ from bench.machine import busy_seconds, cpu_seconds_by_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from shop.embedded.servers import Guarded, Server
+    from dev.embedded.servers import Guarded, Server
 
     from .service import Service
 

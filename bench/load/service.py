@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import requests
 
 from bench import BenchError
+from dev.embedded.home import Home
+from dev.embedded.servers import Guarded, Postgres, Redis, Server
 from shop.config import ROOT, Settings
-from shop.embedded.home import Home
-from shop.embedded.servers import Guarded, Postgres, Redis, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,8 +14,8 @@ import psycopg2
 from bench import BenchError, machine, versions
 from bench.contenders import ROOT, product
 from bench.stage import Served, Stage
-from shop.embedded import EmbeddedError
-from shop.embedded.home import Home
+from dev.embedded import EmbeddedError
+from dev.embedded.home import Home
 
 from . import catalogue
 

@@ -19,8 +19,8 @@ import psycopg2
 import redis
 from ports import free_port
 
-from shop.embedded.home import Home
-from shop.embedded.servers import Guarded, Postgres, Redis
+from dev.embedded.home import Home
+from dev.embedded.servers import Guarded, Postgres, Redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

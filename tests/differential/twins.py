@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import redis
     from conftest import Service
 
-    from shop.embedded.servers import Redis
+    from dev.embedded.servers import Redis
 
     from .arrivals import Step
     from .history import History

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shop.embedded.home import Home
+    from dev.embedded.home import Home
 
 DAYS = "2"
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from proxies import Proxy
     from replication import Replicated
 
-    from shop.embedded.home import Home
+    from dev.embedded.home import Home
 
     Serve = Callable[..., Service]
     Loads = Callable[[Sequence[str]], Load]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from load import Load
     from proxies import Proxy
 
-    from shop.embedded.home import Home
+    from dev.embedded.home import Home
 
     Serve = Callable[..., Service]
     Loads = Callable[[Sequence[str]], Load]

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from proxies import Proxy
     from replication import Replicated
 
-    from shop.embedded.home import Home
-    from shop.embedded.servers import Postgres, Redis
+    from dev.embedded.home import Home
+    from dev.embedded.servers import Postgres, Redis
 
     Serve = Callable[..., Service]
     Loads = Callable[[Sequence[str]], Load]

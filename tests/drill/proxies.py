@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from conftest import ROOT, await_true
 from ports import free_port
 
-from shop.embedded.servers import Guarded
+from dev.embedded.servers import Guarded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from shop.embedded.home import Home
+    from dev.embedded.home import Home
 
 PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOSTS = ("10.0.0.1:8000", "10.0.0.2:8000", "10.0.0.3:8000")  # in the document

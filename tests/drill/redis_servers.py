@@ -12,14 +12,14 @@ import redis
 from conftest import await_true
 from ports import free_cluster_port, free_port
 
-from shop.embedded.servers import Guarded
+from dev.embedded.servers import Guarded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from certificates import Authority
 
-    from shop.embedded.home import Home
+    from dev.embedded.home import Home
 
 MASTER = "main"
 

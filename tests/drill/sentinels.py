@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from conftest import Service
     from load import Load
 
-    from shop.embedded.home import Home
+    from dev.embedded.home import Home
 
     Serve = Callable[..., Service]
     Loads = Callable[[Sequence[str]], Load]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from conftest import Service
     from load import Load
 
-    from shop.embedded.home import Home
+    from dev.embedded.home import Home
 
 QUOTA = 100
 ASKED = 300

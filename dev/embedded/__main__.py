@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING
 import flask_migrate
 from sqlalchemy.exc import SQLAlchemyError
 
+from dev.demo.fill import catalogue_is_empty, fill
+from dev.demo.seed import DEMO_ORDERS, DEMO_PRODUCTS, DEMO_SEED
 from shop import create_app
 from shop.config import ROOT, RUNNING_ENV, Settings, from_files
 from shop.environment import SettingError
 from shop.extensions import db
 from shop.logs import tell_dropped
-from shop.ops.seed import DEMO_ORDERS, DEMO_PRODUCTS, DEMO_SEED, catalogue_is_empty, fill
 from shop.output import never_wait
 
 from . import EmbeddedError

@@ -1,15 +1,13 @@
-"""`flask seed`: a demo catalogue and what it has sold, the same for the same numbers."""
+"""Fill the database with a demo catalogue and its orders, the same for the same numbers."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
 import orjson
-from flask.cli import with_appcontext
 from sqlalchemy import exists, func, insert, select, text
 
 from shop.categories.models import Category
@@ -17,22 +15,15 @@ from shop.extensions import cache, db
 from shop.orders import leaderboard
 from shop.orders.models import Order
 from shop.redis import RedisUnavailable
-from shop.terminal import needs_database
 
-from .demo import CATALOGUE
-from .demo_products import demo_products
-from .seed_orders import insert_orders
-from .seed_replace import ask, delete_all
+from .catalogue import CATALOGUE
+from .orders import insert_orders
+from .products import demo_products
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-DEMO_PRODUCTS = 500
-DEMO_ORDERS = 2000
-DEMO_SEED = 1
 BATCH = 2000  # rows of one INSERT
-PRODUCTS_MAX = 5_000_000
-ORDERS_MAX = 1_000_000
 
 # One parameter for a whole batch takes half the time of one for each value.
 INSERT_PRODUCTS = text("""
@@ -41,58 +32,6 @@ INSERT_PRODUCTS = text("""
     SELECT name, description, sku, price, stock, category_id, created_at, created_at
     FROM json_populate_recordset(NULL::products, :rows)
 """)
-
-
-@click.command()
-@click.option(
-    "--products",
-    "count",
-    default=DEMO_PRODUCTS,
-    show_default=True,
-    type=click.IntRange(1, PRODUCTS_MAX),
-    help="How many products to make.",
-)
-@click.option(
-    "--orders",
-    default=0,
-    show_default=True,
-    type=click.IntRange(0, ORDERS_MAX),
-    help="How many orders of the last half year to make; also for a catalogue that is there.",
-)
-@click.option(
-    "--seed",
-    "number",
-    default=DEMO_SEED,
-    show_default=True,
-    help="The same number makes the same catalogue, and the same orders.",
-)
-@click.option(
-    "--replace",
-    is_flag=True,
-    help="Delete the whole catalogue first, with all orders and what is in carts. Asks.",
-)
-@click.option("--yes", is_flag=True, help="Replace without asking.")
-@click.option(
-    "--yes-delete-orders",
-    "others_too",
-    is_flag=True,
-    help="Replace without asking, even if orders were placed by others than this command.",
-)
-@with_appcontext
-@needs_database
-def seed(  # noqa: PLR0913  (each is an option)
-    count: int, orders: int, number: int, *, replace: bool, yes: bool, others_too: bool
-) -> None:
-    """Fill an empty catalogue with demo data."""
-    if replace:
-        ask(yes=yes, others_too=others_too)
-        fill(count, number, orders, first=partial(delete_all, others_too=others_too))
-    elif catalogue_is_empty():
-        fill(count, number, orders)
-    elif orders:
-        fill_orders(orders, number)
-    else:
-        raise click.ClickException("the catalogue is not empty: --replace deletes it first")
 
 
 def catalogue_is_empty() -> bool:

@@ -11,14 +11,14 @@ from decimal import Decimal
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from .demo import CATALOGUE, THINGS
-from .demo_words import BRANDS, DETAILS, MENTIONS, OPENINGS, SERIES, plural, series
+from .catalogue import CATALOGUE, THINGS
+from .words import BRANDS, DETAILS, MENTIONS, OPENINGS, SERIES, plural, series
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from .demo import Thing
+    from .catalogue import Thing
 
     T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .demo_words import (
+from .words import (
     BAGS,
     BINDINGS,
     CERAMICS,

@@ -1,0 +1,1 @@
+"""A demo shop: its catalogue, and half a year of orders."""
