@@ -126,6 +126,26 @@ def test_no_circle_of_packages() -> None:
     TopologicalSorter(below).prepare()  # raises CycleError, which tells the circle
 
 
+def test_no_circle_of_modules() -> None:
+    """The same within a package."""
+    below: dict[str, set[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        module = module_of(path.relative_to(PACKAGE).with_suffix("").parts)
+        below[module] = {module_of(name) for name in imported(path)} - {module}
+    TopologicalSorter(below).prepare()
+
+
+def module_of(name: tuple[str, ...]) -> str:
+    """Return the module that has a name, or that is one; a package by its own name."""
+    if name[-1:] == ("__init__",):
+        return ".".join(name[:-1])
+    while name and not PACKAGE.joinpath(*name).with_suffix(".py").exists():
+        if PACKAGE.joinpath(*name, "__init__.py").exists():
+            break
+        name = name[:-1]
+    return ".".join(name)
+
+
 def test_the_ground_floor_knows_no_feature() -> None:
     files = [path for name in GROUND for path in PACKAGE.glob(f"{name}.py")]
     files += [path for name in GROUND for path in PACKAGE.glob(f"{name}/*.py")]

@@ -40,6 +40,7 @@ from .names import check_collisions
 from .outbox import Outbox
 from .tags import Tag
 from .transaction import Transaction, await_looks, flushed_tables, written_tables
+from .values import VALUES
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -76,8 +77,19 @@ class Cache(FlaskCache):
     def init_app(self, app: Flask, config: Any = None) -> None:
         super().init_app(app, config)
         backend = self._backend(app)
-        backend.watch = Watch(backend, self.outbox, self.installation, self.memoized)
+        backend.watch = Watch(
+            backend.connection,
+            backend.protocol,
+            self.outbox,
+            self.installation,
+            self._generations,
+        )
         backend.connection.introduce = partial(backend.watch.introduce, app)
+
+    def _generations(self) -> list[str]:
+        """Return the names of the generations of all families."""
+        families = {function.generation_key for function in self.memoized}
+        return [*families, VALUES.generation_key]
 
     def watch(self, app: Flask) -> threading.Event:
         """Look at the outbox in a thread, so that no read has to; ends when the event is set."""

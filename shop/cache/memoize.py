@@ -1,25 +1,22 @@
-"""Functions whose documents are cached, and the names of those in Redis."""
+"""Functions whose documents are cached."""
 
 from __future__ import annotations
 
-import functools
 import inspect
 import re
 from functools import partial
-from string import Formatter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from shop.facts import Outcome, facts
 from shop.redis import RedisUnavailable
 
-from .metrics import ERRORS, INVALIDATIONS, NOT_ADMITTED, REFUSED_FILLS, WAITS
+from .declaration import Declaration
 from .reader import Reader, count
-from .tags import GENERATION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .extension import Cache
+    from .declaration import Owner
 
 P = ParamSpec("P")
 Id = TypeVar("Id", int, str)
@@ -48,47 +45,8 @@ class Found(NamedTuple):
     outcome: Outcome
 
 
-class Memoized:
-    """What every memoized function has: its keys, its time to live, what it reads."""
-
-    def __init__(  # noqa: PLR0913  (each is declared of a function)
-        self,
-        cache: Cache,
-        function: Callable[..., Any],
-        key: str,
-        ttl: str,
-        tables: Iterable[Any],
-        *,
-        family: str | None = None,
-        is_told: bool = True,
-    ) -> None:
-        functools.update_wrapper(self, function)  # type: ignore[arg-type]
-        package, _, module = function.__module__.rpartition(".")
-        self.name = f"{(package or module).rpartition('.')[2]}.{function.__name__}"
-        self.uncached = function
-        self.key = key
-        self.family = family or _family(key)
-        self.shares_family = family is not None
-        self.pattern = re.sub("{.*?}", "*", key)
-        self.is_told = is_told
-        self.has_tags = False
-        self.generation_key = f"{self.family}{GENERATION}"
-        self.missing_key = f"{self.family}:missing"
-        self.admission_key = f"{self.family}:admission"
-        self.ttl = ttl
-        self.tables = frozenset(model.__tablename__ for model in tables)
-        self.cache = cache
-        for counter in (WAITS, REFUSED_FILLS, NOT_ADMITTED, ERRORS):
-            counter.labels(self.name)  # which shows 0 from the start
-        self.invalidations = INVALIDATIONS.labels(self.name)
-
-    def shown(self, key: str) -> str:
-        """Return a key of its entries as logs have it: not what somebody has written."""
-        return key if self.is_told else self.pattern
-
-    def arguments(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Name the arguments of one document as the key's template does."""
-        raise NotImplementedError
+class Memoized(Declaration):
+    """A declared function that reads its documents by way of the cache."""
 
     def _read(
         self,
@@ -111,15 +69,6 @@ class Memoized:
             again = partial(self._read, generations, keys, compute, bounded=bounded)
             observer.read(Reading(self, generations, keys, reader.documents, bounded, again))
         return reader.documents
-
-
-def _family(key: str) -> str:
-    """Return what all keys of a template share, in whole words.
-
-    `products:id` for products:id:{product_id}, `products:list` for products:list:skip:{skip}.
-    """
-    literal, name, _, _ = next(iter(Formatter().parse(key)))
-    return literal.rstrip(":").removesuffix(f":{name}")
 
 
 class MemoizedOne(Memoized, Generic[P]):
@@ -164,7 +113,7 @@ class MemoizedMany(Memoized, Generic[Id]):
 
     def __init__(
         self,
-        cache: Cache,
+        cache: Owner,
         function: Callable[..., Any],
         key: str,
         *rest: Any,

@@ -10,17 +10,17 @@ from shop.environment import SettingError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .memoize import Memoized
+    from .declaration import Declaration
 
-OTHERS = ["rate_limit"]  # what names in Redis begin with that are not the cache's
+OTHERS = ["rate_limit", "values"]  # what names in Redis begin with that are of no function
 
 
-def kinds(memoized: Iterable[Memoized]) -> list[str]:
+def kinds(memoized: Iterable[Declaration]) -> list[str]:
     """Return what the names of entries begin with, such as `products`, each once."""
     return sorted({function.family.partition(":")[0] for function in memoized})
 
 
-def check_prefix(prefix: str, memoized: Iterable[Memoized]) -> None:
+def check_prefix(prefix: str, memoized: Iterable[Declaration]) -> None:
     """Raise SettingError for a prefix whose names can be those of a shop without one."""
     used = "|".join([*kinds(memoized), *OTHERS])
     if found := re.search(f"(?:^|[_.:-])((?:{used}):)", prefix):
@@ -29,11 +29,13 @@ def check_prefix(prefix: str, memoized: Iterable[Memoized]) -> None:
         )
 
 
-def check_collisions(function: Memoized, others: Iterable[Memoized]) -> None:
+def check_collisions(function: Declaration, others: Iterable[Declaration]) -> None:
     """Raise ValueError for a function that has the name, the keys or the family of another one.
 
     A family that two share is to be declared by the second one (`family=`).
     """
+    if (kind := function.family.partition(":")[0]) in OTHERS:
+        raise ValueError(f"names that begin with {kind} are not for memoized functions")
     for other in others:
         if function.name == other.name:
             raise ValueError(f"two memoized functions are called {function.name}")

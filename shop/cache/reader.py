@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from .memoize import Memoized
+    from .declaration import Declaration
 
 logger = logging.getLogger("shop.cache")
 
@@ -44,7 +44,7 @@ class Reader:
 
     def __init__(  # noqa: PLR0913  (what a read is of, and how it is carried out)
         self,
-        function: Memoized,
+        function: Declaration,
         generations: Sequence[str],
         keys: Sequence[str],
         compute: Callable[[list[int]], Mapping[int, bytes]],
@@ -199,7 +199,7 @@ class Reader:
             count(self._function, outcome, keys)
 
 
-def count(function: Memoized, outcome: Outcome, keys: Sequence[str]) -> None:
+def count(function: Declaration, outcome: Outcome, keys: Sequence[str]) -> None:
     """Count documents of a function that were had in this way, and tell who asks for each."""
     known = facts()
     known.outcome = max(outcome, known.outcome or outcome)

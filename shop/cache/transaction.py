@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from .backend import RedisBackend
-    from .memoize import Memoized
+    from .declaration import Declaration
     from .outbox import Outbox
     from .values import Values
 
@@ -58,13 +58,13 @@ class Transaction:
         self.committing = False
         self._db = db
         self._connection: Connection | None = None  # of statements alone
-        self._forgotten: dict[str, Memoized | Tag | Values] = {}
+        self._forgotten: dict[str, Declaration | Tag | Values] = {}
         self._backend = backend
         self._outbox = outbox
         self._writer = new_token()
         self._note = ""  # the writer's token, if Redis may have a note of it
 
-    def forget(self, name: str, of: Memoized | Tag | Values) -> None:
+    def forget(self, name: str, of: Declaration | Tag | Values) -> None:
         """Forget one entry of a function, or, by a generation, all that depend on it."""
         self._forgotten[name] = of
 

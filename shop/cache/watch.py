@@ -24,17 +24,16 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from shop.database.failures import is_database_gone
 from shop.redis import RedisUnavailable
 
-from .values import VALUES
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from flask import Flask
 
-    from .backend import RedisBackend
+    from shop.redis import RedisConnection
+
     from .installation import Found, Installation
-    from .memoize import Memoized
     from .outbox import Outbox
+    from .protocol import Protocol
 
 logger = logging.getLogger("shop.cache")
 
@@ -54,16 +53,19 @@ class Watch:
 
     def __init__(
         self,
-        backend: RedisBackend,
+        connection: RedisConnection,
+        protocol: Protocol,
         outbox: Outbox,
         installation: Installation,
-        functions: Sequence[Memoized],
+        generations: Callable[[], list[str]],
     ) -> None:
+        """`generations` returns the names of those of all families."""
         self.identity = ""  # of the installation, as the last look that counts has found it
-        self._backend = backend
+        self._connection = connection
+        self._protocol = protocol
         self._outbox = outbox
         self._installation = installation
-        self._functions = functions
+        self._generations = generations
         self._origin = b""
         self._clear = float("-inf")  # when the last look began that counts
         self._looking = threading.Lock()
@@ -111,7 +113,7 @@ class Watch:
 
     def _is_introduced(self) -> bool:
         """Tell whether a call of Redis may begin; those of a look that goes on may in any case."""
-        if not self._backend.connection.ownership.is_known:
+        if not self._connection.ownership.is_known:
             return False
         return self._is_watched or self._has_asked() or self._looking.locked()
 
@@ -121,7 +123,7 @@ class Watch:
         return self._looking.acquire(timeout=max(0, patience))
 
     def _has_asked(self) -> bool:
-        known = self._backend.connection.ownership.is_known
+        known = self._connection.ownership.is_known
         return known and time.monotonic() - self._asked <= VOUCH_SECONDS
 
     def _look(self) -> None:
@@ -166,7 +168,7 @@ class Watch:
 
     def _is_ours(self, found: Found) -> bool:
         """Tell whether Redis is of this installation; what is known stays true while it is away."""
-        connection = self._backend.connection
+        connection = self._connection
         try:
             connection.claim(found.identity)
         except RedisUnavailable as error:
@@ -177,7 +179,7 @@ class Watch:
 
     def _is_still_ours(self) -> bool:
         """Tell whether Redis is of the installation that the database has told before."""
-        connection = self._backend.connection
+        connection = self._connection
         with suppress(RedisUnavailable):
             connection.claim()
         return not connection.ownership.is_foreign
@@ -187,27 +189,26 @@ class Watch:
         if self._origin not in {b"", found.origin}:
             logger.warning("The database is not the one of before: the cache begins anew")
         self.identity, self._origin = found.identity, found.origin
-        self._backend.connection.begin(found.origin)
+        self._connection.begin(found.origin)
 
     def _empty_outbox(self) -> None:
-        if not self._backend.connection.available:
+        if not self._connection.available:
             raise RedisUnavailable
-        if replayed := self._outbox.replay(self._backend.protocol.release):
+        if replayed := self._outbox.replay(self._protocol.release):
             logger.info("Invalidated %s names from the outbox", replayed)
 
     def _greet_master(self) -> None:
         """Forget all in a new master, which others may have filled while we wrote to the old."""
-        connection = self._backend.connection
+        connection = self._connection
         self._moved = connection.follow_master() or self._moved
         if self._moved:
-            families = {one.generation_key for one in self._functions}
-            self._backend.protocol.release([*families, VALUES.generation_key])
+            self._protocol.release(self._generations())
             self._moved = False
 
     def start(self, app: Flask) -> threading.Event:
         """Look all the time, in a thread, until the returned event is set."""
         stop = threading.Event()
-        if self._backend.connection.enabled:
+        if self._connection.enabled:
             self._is_watched = True
             threading.Thread(
                 target=self._watch, args=[app, stop], name="cache-watch", daemon=True
