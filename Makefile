@@ -102,6 +102,10 @@ check: install  ## Check format, lint, types, the Dockerfile, the compose file a
 	@if $(HAS_NODE); then $(MAKE) --no-print-directory lint-api; \
 	  else echo "The API's document was not checked: $(NEEDS_NODE)."; fi
 
+.PHONY: picture
+picture: install  ## Draw what imports what in shop/ into docs/architecture.md
+	@$(BIN)/python -m dev.picture
+
 .PHONY: load
 load: install  ## Load a running service (KIND=Shopper, Browser or Buyer; USERS=400 SECONDS=60 HOST=http://localhost:8000)
 	@$(BIN)/locust --headless --users $(or $(USERS),400) --spawn-rate 50 \

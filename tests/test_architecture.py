@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 from graphlib import TopologicalSorter
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from dev import picture
+from dev.imports import PACKAGE, all_imported, imported, packages
 from shop.features import features
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-PACKAGE = Path(__file__).parent.parent / "shop"
-
 # What everything may import: they import nothing of the features.
-GROUND = {"answers", "caller", "client_address", "config", "cors", "errors", "etags"}
-GROUND |= {"extensions", "facts", "fields", "idempotency", "logs", "quotas"}
-GROUND |= {
-    "database",
-    "database_url",
-    "environment",
-    "money",
-    "openapi",
-    "options",
-    "origins",
-    "pages",
+GROUND = {
+    one
+    for box in ("answers", "extensions", "api", "client", "redis", "database", "settings", "ground")
+    for one in picture.HOUSE[box] or [box]
 }
-GROUND |= {"problems", "repeats"}
-GROUND |= {
-    "prometheus",
-    "redis",
-    "requests",
-    "responses",
-    "shared_counts",
-    "terminal",
-    "transition",
-}
-GROUND |= {"version"}
 
 # A feature, and the features below it.
 FEATURES = {name: set(feature.needs) for name, feature in features().items()}
@@ -77,28 +53,6 @@ BELOW = {"models": {"models"}, "schemas": {"models", "schemas"}, "routes": {"sch
 BELOW |= {"service": {"caps", "leaderboard", "lists", "models", "service"}}
 
 
-def imported(path: Path) -> Iterator[tuple[str, ...]]:
-    """Yield the modules of `shop` that the file imports, as parts of their names within it."""
-    for name in all_imported(path):
-        if name[0] == "shop":
-            yield name[1:]
-
-
-def all_imported(path: Path) -> Iterator[tuple[str, ...]]:
-    """Yield all modules that the file imports, as parts of their names."""
-    here = path.relative_to(PACKAGE.parent).with_suffix("").parts
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names = [alias.name.split(".") for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = list(here[: len(here) - node.level]) if node.level else []
-            base += node.module.split(".") if node.module else []
-            names = [[*base, alias.name] for alias in node.names]
-        else:
-            continue
-        yield from map(tuple, names)
-
-
 @pytest.mark.parametrize("feature", FEATURES)
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_imports_only_what_is_below_it(feature: str, room: str) -> None:
@@ -118,12 +72,7 @@ def test_a_room_imports_only_what_is_below_it(feature: str, room: str) -> None:
 
 def test_no_circle_of_packages() -> None:
     """What a package imports, also for its types or within a function, never imports it."""
-    below: dict[str, set[str]] = {}
-    for path in PACKAGE.rglob("*.py"):
-        package = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        others = {name[0] for name in imported(path) if name} - {package}
-        below.setdefault(package, set()).update(others)
-    TopologicalSorter(below).prepare()  # raises CycleError, which tells the circle
+    TopologicalSorter(packages()).prepare()  # raises CycleError, which tells the circle
 
 
 def test_no_circle_of_modules() -> None:
