@@ -25,8 +25,8 @@ class Feature:
     blueprint: Blueprint | None = None  # its routes
     scopes: Sequence[str] = ()  # of API keys, which its routes require and no other feature has
     commands: Sequence[click.Command] = ()  # of `flask`
+    # Tables that `flask seed --replace` empties, and what it calls their rows.
     tables: Mapping[str, str] = field(default_factory=dict)
-    """What `flask seed --replace` empties, and what it calls the rows."""
 
 
 @cache

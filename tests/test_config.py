@@ -179,6 +179,21 @@ def test_a_wrong_setting_stops_every_start_with_one_line(command: list[str]) -> 
     assert "PORT must be a whole number from 1 to 65535, not none" in line
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("REDIS_URL", "foo://x"), ("REDIS_KEY_PREFIX", "products:")]
+)
+def test_gunicorn_ends_where_no_worker_can_start(name: str, value: str) -> None:
+    """It does not start workers for ever; the log has the reason."""
+    environment = {**os.environ, **DATABASE, name: value, "WEB_CONCURRENCY": "2"}
+    run = subprocess.run(
+        [Path(sys.executable).with_name("gunicorn"), "wsgi:app", "--bind", "127.0.0.1:0"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert run.returncode == 3
+    assert f"shop cannot start: {name}" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_the_example_of_a_production_environment_is_complete_and_valid() -> None:
     example: dict[str, Any] = dict(dotenv_values(ROOT / ".env.production.example"))
     settings = {

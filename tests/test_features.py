@@ -121,6 +121,8 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         ("things:id:{number}", "second", "second and .* have the same key"),
         ("things:id:{one}:of:{two}", "second", "second and .* have one family"),
         ("others:id:{one}", "first", "two memoized functions are called .*first"),
+        ("values:id:{one}", "second", "begin with values are not for memoized functions"),
+        ("rate_limit:{one}", "second", "begin with rate_limit are not for memoized functions"),
     ],
 )
 def test_functions_that_collide_are_refused(

@@ -90,7 +90,7 @@ def test_the_stats_command_asks_the_service(
 def test_metrics_tell_how_many_workers_do_without_redis(
     serve: Callable[..., Service], own_redis: Redis
 ) -> None:
-    """They cannot reach it, and count for themselves, each time that it is away."""
+    """Workers cannot reach Redis, and count for themselves, each time that it is away."""
     service = serve(WEB_CONCURRENCY="2", REDIS_URL=own_redis.url)
 
     def are(number: int) -> bool:

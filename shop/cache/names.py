@@ -32,6 +32,8 @@ def check_prefix(prefix: str, memoized: Iterable[Declaration]) -> None:
 def check_collisions(function: Declaration, others: Iterable[Declaration]) -> None:
     """Raise ValueError for a function that has the name, the keys or the family of another one.
 
+    So it is for names that begin as those of no function do.
+
     A family that two share is to be declared by the second one (`family=`).
     """
     if (kind := function.family.partition(":")[0]) in OTHERS:

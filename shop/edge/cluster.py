@@ -1,7 +1,7 @@
 """What the loop asks of a Redis Cluster: each node of what is on it, all nodes at the same time.
 
 A page takes a round trip for its entries, one for the rows that these name, and one for what is
-joined to the rows.
+joined to the rows. A session takes two more: one for each record that pays.
 """
 
 from __future__ import annotations
