@@ -18,7 +18,7 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 
 from gunicorn.glogging import Logger
 
-from shop.config import Settings
+from shop import read_settings
 from shop.edge import siblings
 from shop.edge.siblings import State
 from shop.environment import SettingError
@@ -28,7 +28,7 @@ from shop.output import never_wait
 from shop.shared_counts import merge_counts
 
 try:
-    settings = Settings.from_environment(os.environ)
+    settings = read_settings(os.environ)
 except SettingError as error:
     raise SystemExit(f"shop cannot start: {error}") from None
 

@@ -23,7 +23,7 @@ from .ops import (
     worker,
 )
 from .orders import leaderboard
-from .redis import RedisConnection
+from .redis import RedisConnection, parse_redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,12 +31,23 @@ if TYPE_CHECKING:
     from flask import Flask
 
 
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read and check all settings, before anything is made of them.
+
+    Raises SettingError for the first that is missing or wrong.
+    """
+    settings = Settings.from_environment(environment)
+    parse_redis_url(settings.redis_url)
+    check_prefix(settings.redis_key_prefix, cache.memoized)
+    return settings
+
+
 def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     """Return the application for the settings in `environment`, by default the process's.
 
     Raises SettingError.
     """
-    settings = Settings.from_environment(os.environ if environment is None else environment)
+    settings = read_settings(os.environ if environment is None else environment)
     app = Application(__name__)
     # The router makes redirects of the request's Host, so it makes none: see each `strict_slashes`.
     app.url_map.merge_slashes = app.url_map.redirect_defaults = False
@@ -47,7 +58,6 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings.database_url)
     app.config["CACHE_TYPE"] = "shop.cache.backend.make_backend"
     app.extensions["shop.redis"] = RedisConnection(settings)
-    check_prefix(settings.redis_key_prefix, cache.memoized)
 
     logs.init_app(app)
     metrics.init_app(app)

@@ -24,8 +24,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dev.demo.fill import catalogue_is_empty, fill
 from dev.demo.seed import DEMO_ORDERS, DEMO_PRODUCTS, DEMO_SEED
-from shop import create_app
-from shop.config import ROOT, RUNNING_ENV, Settings, from_files
+from shop import create_app, read_settings
+from shop.config import ROOT, RUNNING_ENV, from_files
 from shop.environment import SettingError
 from shop.extensions import db
 from shop.logs import tell_dropped
@@ -115,7 +115,7 @@ def _start(stack: ExitStack, stop: Stop) -> list[Server | Guarded]:
     """Start what is needed; closing `stack` stops it, in the reverse order."""
     children: list[Server | Guarded] = []
     database = os.environ.get("DATABASE_URL") or "postgresql://"  # so far any will do
-    port = Settings.from_environment({**os.environ, "DATABASE_URL": database}).port
+    port = read_settings({**os.environ, "DATABASE_URL": database}).port
     _check_port(port)
     home = Home.at(INSTANCE)
     lock = stack.enter_context(home.exclusively())

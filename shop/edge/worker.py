@@ -39,14 +39,6 @@ class Worker(UvicornWorker):  # type: ignore[misc]
         super().__init__(*arguments, **options)
         self.notify()  # in the master: else one that hangs before it serves is never replaced
 
-    def load_wsgi(self) -> None:
-        """Load the application. If it says why it cannot start, gunicorn ends: no other could."""
-        try:
-            super().load_wsgi()
-        except SystemExit as error:
-            logger.error("%s", error)  # noqa: TRY400  (it is the whole reason)
-            sys.exit(Arbiter.WORKER_BOOT_ERROR)
-
     def init_signals(self) -> None:
         super().init_signals()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):

@@ -3,6 +3,7 @@
 from .breaker import PROBE_SECONDS
 from .connection import RedisConnection, RedisUnavailable, redis_connection
 from .ownership import ForeignError, UnknownOwnerError
+from .urls import parse_redis_url
 
 __all__ = [
     "PROBE_SECONDS",
@@ -10,5 +11,6 @@ __all__ = [
     "RedisConnection",
     "RedisUnavailable",
     "UnknownOwnerError",
+    "parse_redis_url",
     "redis_connection",
 ]
