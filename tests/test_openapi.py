@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,18 @@ LONGEST = {"id": 100, "sku": 100, "category_id": 100, "facets": 3, "fields": 11,
 def document(a_shop: Shop) -> dict[str, Any]:
     found: dict[str, Any] = a_shop.get("/openapi.json").get_json()
     return found
+
+
+def test_two_first_readers_get_the_same_whole_document(a_shop: Shop) -> None:
+    def read(_: int) -> dict[str, Any]:
+        client = a_shop.app.test_client()
+        found: dict[str, Any] = client.get("/openapi.json").get_json()
+        return found
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(read, range(2))
+    assert one == other == read(0)
+    assert "/products/{product_id}" in one["paths"]
 
 
 def test_every_call_is_in_the_document(document: dict[str, Any]) -> None:

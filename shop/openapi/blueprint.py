@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,11 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.before_request(_check_request)
         self._prepare_doc_cbks.append(self._complete)
+
+    def register_views_in_doc(self, api: Any, *arguments: Any, **options: Any) -> None:
+        """Let the views be described when the document is first read."""
+        describe = super().register_views_in_doc
+        api.undescribed.append(partial(describe, api, *arguments, **options))
 
     def arguments(
         self, schema: Any, *, location: str = "json", body_max: int = BODY_MAX, **options: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import flask_smorest
@@ -15,6 +16,8 @@ from .paths import LongId, RowId
 from .problems import ProblemSchema
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask
 
 INFO = {
@@ -38,7 +41,11 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
     ERROR_SCHEMA = ProblemSchema
     DEFAULT_ERROR_RESPONSE_NAME = None
 
+    _writing = Lock()
+
     def init_app(self, app: Flask, **options: Any) -> None:
+        # Each describes the views of a blueprint; workers and commands start without that.
+        self.undescribed: list[Callable[[], None]] = []
         app.config |= {
             "API_TITLE": "shop",
             "API_VERSION": VERSION,
@@ -56,6 +63,15 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
         for name, (description, schema) in HEADERS.items():
             self.spec.components.header(name, {"description": description, "schema": schema})
         app.register_blueprint(docs)
+
+    def document(self) -> dict[str, Any]:
+        """Return the document; the first call describes all views in it."""
+        with self._writing:
+            while self.undescribed:
+                self.undescribed[0]()
+                del self.undescribed[0]
+            document: dict[str, Any] = self.spec.to_dict()
+        return document
 
     def _register_error_handlers(self) -> None:
         """Leave errors to `shop.errors`."""
