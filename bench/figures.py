@@ -71,6 +71,11 @@ def round_trips(sample: Sample) -> float:
     return float(sample["round_trips"] / sample["requests"])
 
 
+def p50(sample: Sample) -> float:
+    """The median of response times, in milliseconds."""
+    return float(sample["p50"])
+
+
 def p99(sample: Sample) -> float:
     """The 99th percentile of response times, in milliseconds."""
     return float(sample["p99"])
@@ -79,6 +84,10 @@ def p99(sample: Sample) -> float:
 def per_cpu_second(sample: Sample) -> float:
     """Requests in a second of the server's CPU time."""
     return float(sample["requests"] / sample["cpu"])
+
+
+# Columns of `servers`, with their digits after the point.
+SERVED = {"requests/s": (rate, 0), "CPU, µs": (cpu, 0), "p50, ms": (p50, 1), "p99, ms": (p99, 1)}
 
 
 class Configuration:
@@ -134,9 +143,7 @@ def configurations(results: dict[str, Any]) -> list[Configuration]:
 
 def summary(configuration: Configuration) -> str:
     """Return the ratios and the targets of a configuration."""
-    parts = [noise_remark(configuration), _ratios(configuration)]
-    if configuration.workers == 1:
-        parts.append(_targets(configuration))
+    parts = [noise_remark(configuration), _ratios(configuration), targets(configuration)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -157,16 +164,14 @@ def results_table(
     redis: bool = False,
     digits: int = 0,
 ) -> str:
-    """Return a figure of all contenders and rungs; with `redis`, the CPU time of Redis besides."""
+    """Return the medians of all contenders and rungs; with `redis`, the CPU time of Redis too."""
 
     def cell(rung: str, name: str) -> str:
         values = configuration.values(figure, rung, name)
         if not values:
             return NONE
-        middle = median(values)
-        spread = _between(values) / 2 / middle if middle else 0
         more = f" + {median(configuration.values(redis_cpu, rung, name)):,.0f}" if redis else ""
-        return f"{middle:,.{digits}f} ±{spread:.0%}{more}"
+        return f"{median(values):,.{digits}f}{more}"
 
     return table(
         ["", *configuration.rungs],
@@ -186,23 +191,22 @@ def servers(configuration: Configuration) -> str:
         )
         for name in configuration.contenders
     }
-    later = [
-        f"{_range(found)} at {rung}"
-        for rung in configuration.rungs
-        if (found := configuration.ratios(p99, rung, (rung, BEFORE)))
-    ]
     failed = [f"`{name}`: {count:,.0f}" for name, count in broken.items() if count]
+    rows = [
+        [
+            f"`{name}`",
+            *(
+                f"{median(configuration.values(figure, rung, name)):,.{digits}f}"
+                for figure, digits in SERVED.values()
+                for rung in configuration.rungs
+            ),
+        ]
+        for name in configuration.contenders
+    ]
+    head = [f"{title}, {rung.split()[0]}" for title in SERVED for rung in configuration.rungs]
     return "\n\n".join(
         [
-            "Requests a second:",
-            results_table(configuration, rate),
-            "CPU time of a request, in microseconds:",
-            results_table(configuration, cpu),
-            "Median response time, in milliseconds:",
-            results_table(configuration, lambda one: float(one["p50"]), digits=1),
-            "99th percentile of it, in milliseconds:",
-            results_table(configuration, p99, digits=1),
-            *(f"`{PRODUCT}` over `{BEFORE}` in it: {ratio}." for ratio in later),
+            table(["", *head], rows),
             f"Connections that failed or waited too long: {', '.join(failed) or 'none'}.",
         ]
     )
@@ -223,8 +227,10 @@ def _ratios(configuration: Configuration) -> str:
     return table(["`edge` over", *(f"`{name}`" for name in rivals)], rows)
 
 
-def _targets(configuration: Configuration) -> str:
-    """Return which targets are reached, by CPU time."""
+def targets(configuration: Configuration) -> str:
+    """Return which targets are reached, by CPU time; they are of one worker."""
+    if configuration.workers > 1:
+        return ""
     rows = []
     for target in TARGETS:
         found = [

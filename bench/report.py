@@ -6,6 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from . import figures
+from .contenders import BEFORE
 from .document import replace_section
 from .figures import (
     Configuration,
@@ -26,7 +27,6 @@ AMOUNTS = ("rounds", "seconds", "connections")
 COLOURS = {
     "edge": "#0b5394",
     "edge, no access log": "#6fa8dc",
-    "before": "#8e7cc3",
     "flask": "#38761d",
     "bare": "#7f7f7f",
     "bare, on a loop": "#000000",
@@ -38,45 +38,66 @@ COLOURS = {
 
 
 def write(results: dict[str, Any], document: Path) -> None:
-    """Write the section `bench`, and its plots beside the document."""
+    """Write the section `bench`, and its plots beside the document.
+
+    Of all but the first configuration it has the CPU times alone: the plots have the rates.
+    """
+    results = published(results)
     places = document.with_suffix("")
     places.mkdir(exist_ok=True)
     parts = [caption(results)]
-    for configuration in figures.configurations(results):
+    for number, configuration in enumerate(figures.configurations(results)):
         plot = places / f"{configuration.products}-products-{configuration.workers}-workers.svg"
         draw(configuration, plot)
         picture = f"![Requests a second, and CPU time of a request]({places.name}/{plot.name})"
-        parts += [f"### {configuration}", picture, tables(configuration)]
+        shown = [cpu_times(configuration)] if number else [samples_tables(configuration)]
+        remarks = [figures.noise_remark(configuration), figures.targets(configuration)]
+        parts += [f"### {configuration}", picture, *shown, *filter(None, remarks)]
     replace_section(document, "bench", "\n\n".join(parts))
 
 
 def write_servers(results: dict[str, Any], document: Path) -> None:
     """Write the section `servers`."""
+    results = published(results)
     [configuration] = figures.configurations(results)
     replace_section(document, "servers", f"{caption(results)}\n\n{servers(configuration)}")
 
 
 def write_redis(results: dict[str, Any], document: Path) -> None:
     """Write the section `redis`."""
+    results = published(results)
     [configuration] = figures.configurations(results)
     found = results_table(configuration, redis_cpu, digits=1)
     replace_section(document, "redis", f"{caption(results)}\n\n{found}")
 
 
+def published(results: dict[str, Any]) -> dict[str, Any]:
+    """Return the results without another checkout: a run prints those, a document is of one."""
+    samples = [one for one in results["samples"] if one["contender"] != BEFORE]
+    return results | {"samples": samples}
+
+
 def tables(configuration: Configuration) -> str:
     """Return all that is to be read of a configuration."""
+    ratios = "How many times as good `edge` is, with the quartiles of the rounds:"
+    return "\n\n".join([samples_tables(configuration), ratios, summary(configuration)])
+
+
+def samples_tables(configuration: Configuration) -> str:
     return "\n\n".join(
         [
             "Requests a second:",
             results_table(configuration, rate),
-            "CPU time of a request in microseconds, of the server + of Redis:",
-            results_table(configuration, cpu, redis=True),
+            cpu_times(configuration),
             "Round trips to Redis of a request:",
             results_table(configuration, round_trips, digits=1),
-            "How many times as good `edge` is, with the quartiles of the rounds:",
-            summary(configuration),
         ]
     )
+
+
+def cpu_times(configuration: Configuration) -> str:
+    title = "CPU time of a request in microseconds, of the server + of Redis:"
+    return f"{title}\n\n{results_table(configuration, cpu, redis=True)}"
 
 
 def caption(results: dict[str, Any]) -> str:
@@ -86,11 +107,10 @@ def caption(results: dict[str, Any]) -> str:
         for name, found in machine["packages"].items()
     )
     amounts = [f"{value} {what}" for what, value in parameters.items() if what in AMOUNTS]
-    before = f" `before` is {parameters['before']}." if parameters.get("before") else ""
     return (
         f"Measured on {results['date']}, on {machine['cores']} cores of {machine['cpu']}, "
         f"{machine['kernel']}, Python {machine['python']}: {', '.join(amounts)}; seconds are those "
-        f"of each figure of each round.{before}\n{versions}."
+        f"of each figure of each round.\n{versions}."
     )
 
 

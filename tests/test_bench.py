@@ -11,6 +11,7 @@ from bench.contenders import BARE_LOOP, BEFORE
 from bench.document import replace_section
 from bench.figures import Configuration, per_cpu_second, rate, summary
 from bench.redis_alone import words
+from bench.report import published
 from bench.wrk import Request
 
 if TYPE_CHECKING:
@@ -76,3 +77,8 @@ def test_a_request_with_a_body_tells_its_length() -> None:
     assert head.startswith(b"PATCH /products/1 HTTP/1.1\r\nHost: h:1\r\nAuthorization: Bearer key")
     assert b"Content-Length: 11" in head
     assert body == b'{"stock":1}'
+
+
+def test_a_document_is_of_one_version() -> None:
+    measured = samples("edge", 100) + samples(BEFORE, 50)
+    assert published({"samples": measured})["samples"] == samples("edge", 100)

@@ -32,23 +32,18 @@ change products. The figures are in `bench/load.json`.
 Measured on {measured}: {users} users, {spawn_rate} more each second until all are there, for \
 {seconds} s on each side; {products:,} products; {workers} workers; the default limits. All of it, \
 the load too, shared one machine: {cores} cores of {cpu}, {kernel}, Python {python}, {servers}. \
-The whole time counts, the first seconds too, in which the users arrive and connect. Before that, \
-the load generator has looked at the products that its users ask for, at most 1,000: with Redis, \
-these are in the cache from the beginning.
+The first seconds count too, in which the users arrive. Before them the load generator has read \
+the products that its users ask for, at most 1,000: with Redis, these are cached from the beginning.
 
-**Throughput** is bounded by the users, not by the service: a user thinks {think} s on average \
-after each answer, so {users} users send about {bound:.0f} requests a second at most, less while \
-they arrive. A figure near that says that nobody had to wait, and no more. How much work a \
-request is stands in the rows of CPU time.
-
-**The load generator** is one process, and kept {locust[0]:.2f} (without Redis) and \
+- **Throughput** is bounded by the users: a user thinks {think} s on average after each answer, so \
+{users} users send about {bound:.0f} requests a second at most. The rows of CPU time tell how much \
+work a request is.
+- **The load generator** is one process, and kept {locust[0]:.2f} (without Redis) and \
 {locust[1]:.2f} (with it) of a core busy in its busiest 5 s. {locust_verdict}
-
-**Other programs** of the machine kept {others[0]:.2f} and {others[1]:.2f} cores busy meanwhile, \
-on average. {others_verdict}
-
-**Transactions** with Redis are mostly those in which each worker looks at the outbox, many times \
-a second and whatever the load: they cost little. The rows tell what the reads cost.
+- **Other programs** of the machine kept {others[0]:.2f} and {others[1]:.2f} cores busy, on \
+average. {others_verdict}
+- **Transactions** with Redis are mostly the looks of each worker at the outbox, many times a \
+second and whatever the load. The rows tell what the reads cost.
 
 {images}
 """

@@ -24,7 +24,7 @@ meanwhile, on average. {verdict}
 COLD = """\
 Milliseconds until an answer is there of which nothing is cached, and of CPU time for it; \
 {questions} different questions of each kind. *Alone* is without the time in which a process of \
-the service was ready to run, and another program had its core:"""
+the service was ready to run, and another program had its core; it is **bold** if it is too long:"""
 FAR = """\
 Milliseconds of a far page, by `after`, in turn with page 1, both of 20 products, cold, alone:"""
 HITS = """\
