@@ -1,4 +1,4 @@
-"""What a policy of the limits is asked for one request, and what it says."""
+"""The types of a rate-limit decision: charges, who pays them, and the usage after them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CLIENT, ADDRESS = 1, 2  # whose record has a policy, as the scripts number them
+CLIENT, ADDRESS = 1, 2  # the record that has a policy, as the scripts number it
 
 
 class Charge(NamedTuple):
@@ -19,7 +19,7 @@ class Charge(NamedTuple):
 
 
 class Payers(NamedTuple):
-    """Whose records a request is charged to; those of an address without a session are one."""
+    """The records that a request is charged to: one, unless it is sent with a session."""
 
     client: str
     address: str
@@ -29,7 +29,7 @@ class Payers(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """What a policy decided on a request, and what is left of it then."""
+    """The decision of a policy on a request, and how much of its quota is used then."""
 
     policy: str
     quota: int
@@ -52,11 +52,11 @@ class Receipt(NamedTuple):
     charges: Sequence[Charge]
     moment: int  # microseconds of the clock that it was charged by
     joined: Sequence[int]  # for each the time that its entry had before; 0 if it is a new one
-    alone: bool  # whether this worker has charged it alone
+    in_fallback: bool  # whether this worker has charged it, and not Redis
 
 
 class Held(NamedTuple):
-    """What was decided on a charge that may be repaid."""
+    """The decision on a charge that may be repaid."""
 
     charges: Sequence[Charge]
     usages: list[Usage]

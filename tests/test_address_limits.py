@@ -197,7 +197,7 @@ def test_both_records_are_paid_when_redis_is_back(
     assert passed(shop, 2 * [one] + 4 * [other] + [{}]) == 7
     way.open()
     counter = shop.app.extensions["shop.limits"].counter
-    await_true(lambda: not counter.is_alone)
+    await_true(lambda: not counter.in_fallback)
     with redis.Redis(unix_socket_path=str(own_redis.socket), decode_responses=True) as client:
         await_true(lambda: used(client) == {"default": "1/20", "address": "10/200"})
         assert used(client, client_of(shop, one)) == {"default": "5/20"}

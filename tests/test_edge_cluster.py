@@ -17,7 +17,7 @@ from sqlalchemy import text
 from test_edge import counting
 
 from shop.extensions import cache, db
-from shop.limits import record
+from shop.limits.records import key as record_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ READS = [
     "/products?max_price=14&limit=2",
     "/search/suggest?q=ra",
 ]
-ADDRESS = record.key("127.0.0.1")
+ADDRESS = record_key("127.0.0.1")
 COUNTED = ("X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit", "Retry-After")
 ASKED = {"X-Request-ID": "one"}
 
@@ -236,7 +236,7 @@ def session_of(shop: Shop, cluster: Cluster, place: int) -> tuple[dict[str, str]
     """Open sessions until one has its record on this master; return it, and the record's name."""
     while True:
         session = shop.open_session()
-        name = record.key(shop.get("/rate_limit", headers=session).get_json()["client"])
+        name = record_key(shop.get("/rate_limit", headers=session).get_json()["client"])
         if cluster.holder(name) == place:
             learn(shop, "/products", headers=session)
             return session, name
@@ -424,7 +424,7 @@ def test_a_session_whose_address_is_on_a_lost_node_pays_once(
     assert used(own_cluster, name, "default") == before
     os.kill(process, signal.SIGCONT)
     counter = shop.app.extensions["shop.limits"].counter
-    await_true(lambda: not counter.is_alone)
+    await_true(lambda: not counter.in_fallback)
     assert used(own_cluster, name, "default") == before + 1
 
 
@@ -436,7 +436,7 @@ def test_who_is_counted_on_a_lost_node_is_counted_by_the_worker(
     lost, _, there = lost_and_kept(own_cluster, shop)
     learn(shop, there[0])
     addresses = (f"10.0.0.{number}" for number in range(1, 255))
-    client = next(one for one in addresses if own_cluster.holder(record.key(one)) == lost)
+    client = next(one for one in addresses if own_cluster.holder(record_key(one)) == lost)
     sender = {"REMOTE_ADDR": client}
     process = own_cluster.process(lost)
     os.kill(process, signal.SIGSTOP)
@@ -446,7 +446,7 @@ def test_who_is_counted_on_a_lost_node_is_counted_by_the_worker(
     assert left == [499, 498, 497, 496, 495, 494]  # of the share of one of two workers
     os.kill(process, signal.SIGCONT)
     counter = shop.app.extensions["shop.limits"].counter
-    await_true(lambda: not counter.is_alone)
+    await_true(lambda: not counter.in_fallback)
     shop.get(there[0], environ_overrides=sender)  # which lets the loop connect
     with counting(hit=1):
         answer = shop.get(there[0], environ_overrides=sender)

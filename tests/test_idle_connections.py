@@ -113,7 +113,7 @@ def test_an_idle_connection_into_a_hole_is_not_noticed(
     assert shop.patch("/products/1", stock=9).status_code == 200
     assert outbox_of(shop) == 0
     assert redis_connection(shop.app).available
-    assert not shop.app.extensions["shop.limits"].counter.is_alone
+    assert not shop.app.extensions["shop.limits"].counter.in_fallback
 
 
 def test_an_idle_connection_of_the_client_itself_is_made_anew(

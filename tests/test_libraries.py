@@ -61,9 +61,9 @@ def test_limits_are_shown_and_cleared(shop: Shop) -> None:
     runner.invoke(commands.cli, ["clear", "--key", addresses[0], "-y"])
     with shop.app.app_context():
         counter = shop.app.extensions["shop.limits"].counter
-        assert [counter.look(one, "default", 5, 60).used for one in addresses] == [0] + [1] * 8
+        assert [counter.usage_of(one, "default", 5, 60).used for one in addresses] == [0] + [1] * 8
         limiter.reset()
-        assert [counter.look(one, "default", 5, 60).used for one in addresses] == [0] * 9
+        assert [counter.usage_of(one, "default", 5, 60).used for one in addresses] == [0] * 9
 
 
 def test_the_documented_user_may_all_of_it(make_shop: Make, start_redis: StartRedis) -> None:

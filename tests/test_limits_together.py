@@ -22,7 +22,7 @@ import requests
 from conftest import await_true
 
 from shop.keys import service as keys
-from shop.limits import alone, counter
+from shop.limits import counter, fallback
 from shop.limits.window import SECOND
 from shop.quotas import CLIENT, Charge, Payers, Usage
 from shop.redis import redis_connection
@@ -223,7 +223,7 @@ class Workers(NamedTuple):
 
     def await_shared(self) -> None:
         """Wait until Redis, which is back, counts for both."""
-        await_true(lambda: not any(counter_of(shop).is_alone for shop in self.shops))
+        await_true(lambda: not any(counter_of(shop).in_fallback for shop in self.shops))
 
     def cut(self) -> None:
         """Cut the way, and wait until the event loops know: they notice it without a request."""
@@ -276,7 +276,7 @@ def test_a_worker_that_finds_redis_first_waits_for_the_others(
     assert [workers.get(0), workers.until_429(1)] == [200, 5]
     workers.way.open()
     await_true(lambda: workers.used() == "6/10", "both have paid")
-    assert [counter_of(shop).is_alone for shop in workers.shops] == [True, True]
+    assert [counter_of(shop).in_fallback for shop in workers.shops] == [True, True]
     assert [workers.get(1), workers.get(0)] == [429, 200]
     answer = workers.shops[0].get("/products", environ_base={"REMOTE_ADDR": "192.0.2.1"})
     assert answer.headers["X-RateLimit-Limit"] == "5"
@@ -297,7 +297,7 @@ def test_while_redis_refuses_what_it_is_told_it_is_owed(
     assert [workers.get(0) for _ in range(4)] == [200, 200, 429, 429]
     await_true(lambda: "Redis was not told what 127.0.0.1 has used: " in caplog.text)
     workers.redis.config_set("maxmemory", "0")
-    await_true(lambda: not counter_of(workers.shops[0]).is_alone)
+    await_true(lambda: not counter_of(workers.shops[0]).in_fallback)
     assert workers.used() == "5/10"
     assert workers.shops[0].get("/products").headers["X-RateLimit-Remaining"] == "4"
 
@@ -427,20 +427,20 @@ def test_a_value_in_the_way_of_a_record_makes_place(
     with redis.Redis(unix_socket_path=str(own_redis.socket)) as server:
         server.rpush(f"rate_limit:{clients[0]}", "x")
         way.open()
-        await_true(lambda: not counter_of(shop).is_alone)
+        await_true(lambda: not counter_of(shop).in_fallback)
         assert [server.type(f"rate_limit:{client}") for client in clients] == [b"string"] * 3
 
 
 def test_a_payment_whose_answer_is_lost_is_made_once(workers: Workers) -> None:
     workers.cut()
     assert workers.get(0) == 200
-    alone = counter_of(workers.shops[0])._alone
-    payment = alone.payment("127.0.0.1")
+    fallback = counter_of(workers.shops[0])._fallback
+    payment = fallback.payment("127.0.0.1")
     workers.mend()
     assert workers.used() == "1/10"
     workers.cut()
     assert workers.get(0) == 200
-    alone._clients["127.0.0.1"].payment = payment  # as if it had not heard
+    fallback._clients["127.0.0.1"].payment = payment  # as if it had not heard
     workers.mend()
     assert workers.used() == "2/10"
 
@@ -448,7 +448,7 @@ def test_a_payment_whose_answer_is_lost_is_made_once(workers: Workers) -> None:
 def test_what_is_paid_keeps_its_time(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     workers.cut()
     assert workers.get(0) == 200
-    for debt in counter_of(workers.shops[0])._alone._clients["127.0.0.1"].debts.values():
+    for debt in counter_of(workers.shops[0])._fallback._clients["127.0.0.1"].debts.values():
         moment, cost = debt.window.entries.pop()
         debt.window.entries.append((moment - 40 * SECOND, cost))
     workers.mend()
@@ -459,7 +459,7 @@ def test_a_day_of_debts_is_paid_in_a_hundred_entries(workers: Workers) -> None:
     limits = counter_of(workers.shops[0])
     charge = Charge("default", 1_000_000, 60, 1, CLIENT)
     for _ in range(50_000):
-        limits._alone.decide(Payers("x", "x"), [charge])
+        limits._fallback.decide(Payers("x", "x"), [charge])
     assert limits._pay()
     stored = workers.redis.get("rate_limit:x")
     assert records.used(stored) == {"default": "50000/1000000"}
@@ -469,8 +469,8 @@ def test_a_day_of_debts_is_paid_in_a_hundred_entries(workers: Workers) -> None:
 def test_what_a_worker_counts_alone_is_bounded_and_the_latest_stay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(alone, "CLIENTS_MAX", 2)
-    counted = alone.Alone(1)
+    monkeypatch.setattr(fallback, "CLIENTS_MAX", 2)
+    counted = fallback.Fallback(1)
     charge = [Charge("default", 5, 60, 1, CLIENT)]
     for client in ("a", "b", "a", "c"):
         counted.decide(Payers(client, client), charge)
@@ -484,19 +484,19 @@ def test_what_a_worker_counts_alone_is_bounded_and_the_latest_stay(
 def test_what_a_worker_saw_is_used_until_it_is_a_period_old(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    counted = alone.Alone(4)
+    counted = fallback.Fallback(4)
     charge = Charge("default", 100, 60, 1, CLIENT)
     a = Payers("a", "a")
-    monkeypatch.setattr(alone, "_now", lambda: 0)
+    monkeypatch.setattr(fallback, "_now", lambda: 0)
     seen = Usage("default", 100, 60, used=90, reset=1, cost=1, passes=True, wait=0)
-    counted.saw(a, [charge], [seen])
+    counted.remember(a, [charge], [seen])
     for second, used in ((59, 24), (60, 2), (119, 2)):
-        monkeypatch.setattr(alone, "_now", lambda: second * SECOND)  # noqa: B023
+        monkeypatch.setattr(fallback, "_now", lambda: second * SECOND)  # noqa: B023
         assert counted.decide(a, [charge])[0].used == used
 
 
 def test_a_worker_owes_what_a_request_costs_and_not_its_share_of_that() -> None:
-    counted = alone.Alone(4)
+    counted = fallback.Fallback(4)
     assert counted.decide(Payers("a", "a"), [Charge("default", 8, 60, 5, CLIENT)])[0].used == 2
     payment = counted.payment("a")
     assert payment
@@ -506,4 +506,4 @@ def test_a_worker_owes_what_a_request_costs_and_not_its_share_of_that() -> None:
 def test_without_a_redis_nothing_is_owed(make_shop: Make) -> None:
     shop = make_shop(REDIS_ENABLED="false")
     shop.get("/products")
-    assert counter_of(shop)._alone.debtors() == []
+    assert counter_of(shop)._fallback.debtors() == []

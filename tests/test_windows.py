@@ -13,7 +13,7 @@ import records
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from shop.limits import alone, lua, scripts
+from shop.limits import fallback, lua, scripts
 from shop.limits.window import CELLS, SECOND, Window
 from shop.quotas import ADDRESS, CLIENT, Charge, Payers
 
@@ -48,10 +48,10 @@ def make_decide(
     if request.param == "worker":
 
         def in_worker() -> Decide:
-            counter = alone.Alone(1)
+            counter = fallback.Fallback(1)
 
             def decide(now: int, charges: Sequence[Charge], payers: Payers = X) -> list[Answer]:
-                monkeypatch.setattr(alone, "_now", lambda: now)
+                monkeypatch.setattr(fallback, "_now", lambda: now)
                 return [
                     Answer(u.passes, u.used, round(u.reset * SECOND), round(u.wait * SECOND))
                     for u in counter.decide(payers, charges)

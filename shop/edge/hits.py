@@ -17,7 +17,7 @@ from shop.database.failures import UNDONE, sqlstate
 from shop.extensions import cache
 from shop.facts import Outcome
 from shop.fields import INTEGER_MAX
-from shop.limits.decision import names, refusing
+from shop.limits.decision import count_decision, policy_names
 from shop.prometheus import Counter
 from shop.quotas import Payers
 from shop.redis import RedisUnavailable, redis_connection
@@ -111,7 +111,7 @@ class Hits:
         try:
             return await self._answer(arrival, asked, address)
         except RedisUnavailable as error:
-            self._counter.begin_alone(error)
+            self._counter.begin_fallback(error)
             return None
 
     def _is_ready(self) -> bool:
@@ -129,20 +129,20 @@ class Hits:
             client_of(asked.session) if asked.session else arrival.client, arrival.client
         )
         charges = address.charges
-        is_alone = self._counter.is_alone  # then a shard is lost, or Redis has just come back
-        looked = await self._look(asked, address, payers, () if is_alone else charges)
+        in_fallback = self._counter.in_fallback  # then a shard is lost, or Redis has just come back
+        looked = await self._look(asked, address, payers, () if in_fallback else charges)
         if not looked:
             return None
         told, was_found, copy = looked
         used = (
-            self._counter.decide_alone(payers, charges)
-            if is_alone
-            else self._counter.heard(payers, charges, told)
+            self._counter.decide_in_fallback(payers, charges)
+            if in_fallback
+            else self._counter.parse_answer(payers, charges, told)
         )
         known.decided = known.usages = used
-        against = [usage for usage in used if not usage.passes and self._enforced]
-        if against:
-            answer = answers.refuse(against, asked.path, known.identifier)
+        violated = [usage for usage in used if not usage.passes and self._enforced]
+        if violated:
+            answer = answers.refuse(violated, asked.path, known.identifier)
         else:
             if was_found and not copy:
                 return None  # nothing of it is for everybody
@@ -152,12 +152,12 @@ class Hits:
             if document is None:
                 return None
             answer = answers.read(document, asked.path, asked.if_none_match, known.outcome)
-        known.refused = names(against) if against else None
-        refusing(payers.client, used, enforced=self._enforced)
+        known.refused = policy_names(violated) if violated else None
+        count_decision(payers.client, used, enforced=self._enforced)
         if asked.session:
             self._known.note(asked.session, payers.client)
             reads(session_documents.name, "hit").inc()
-        (ANSWERED[answer.status] if against or copy else MISS).inc()
+        (ANSWERED[answer.status] if violated or copy else MISS).inc()
         tell(arrival, answer, payers.client, address.route)
         return answer
 

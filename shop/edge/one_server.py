@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from shop.extensions import cache
-from shop.limits import record
+from shop.limits import records
 from shop.redis.loop import LoopRedis
 from shop.redis.pipeline import ScriptCall
 from shop.sessions.service import UNRENEWED_SECONDS, session_documents
@@ -94,7 +94,7 @@ class OneServer:
         session: str = "",
     ) -> ScriptCall:
         """Return the call of ANSWER that charges, reads an address and a row, and a session."""
-        keys = [record.key(payers.client), record.key(payers.address)]
+        keys = [records.key(payers.client), records.key(payers.address)]
         reading: Sequence[object] = NOTHING_TO_READ
         if address:
             reading = address.arguments

@@ -1,7 +1,7 @@
 """Named rate limits: declared with Flask-Limiter, counted in Redis by all workers together.
 
     @blueprint.route("")
-    @limit("default", cost=2)   # what the route costs in the policy that every route has
+    @limit("default", cost=2)   # the cost of the route in the policy that every route has
     @limit("write")             # one more policy
 
 The policies are in `policies.py`, their numbers in `shop.config`. A client is `caller().client`,
@@ -18,9 +18,9 @@ from flask_limiter.util import get_qualified_name
 from shop.caller import caller
 from shop.config import current_settings
 
-from .costs import PerRows, PerRowsOfSession
 from .extension import Limiter
 from .policies import POLICIES, quota
+from .request_cost import PerRows, PerRowsOfSession
 from .storage import SCHEME, STRATEGY
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from .costs import Cost
+    from .request_cost import Cost
 
 __all__ = ["PerRows", "PerRowsOfSession", "init_app", "limit", "limiter"]
 
 
 def _numbers(policy: str) -> Callable[[], str]:
-    """Return what Flask-Limiter asks for a policy's numbers; none are no limit."""
+    """Return a function that tells Flask-Limiter a policy's numbers; an empty text is no limit."""
 
     def numbers() -> str:
         settings = current_settings()
@@ -63,7 +63,7 @@ limiter = Limiter(
 
 
 def limit(policy: str, *, cost: Cost = 1) -> Callable[[Any], Any]:
-    """Limit a route by a policy, or say what it costs in `default`, which every route has.
+    """Limit a route by a policy, or set its cost in `default`, which every route has.
 
     `cost` is a number of requests, or a function of the current request that returns one; 0 is
     free. A cost above the quota takes the whole quota.

@@ -1,6 +1,6 @@
-"""What Redis is asked of a client's record, and of two that may be on two servers of a cluster.
+"""Calls of the limits' scripts: on one record, or on two that two servers of a cluster may have.
 
-A thread and the event loop send these calls, each in its own way.
+The calls are made here. A thread and the event loop send them, each in its own way.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shop.quotas import CLIENT, Receipt
 
-from . import record
+from . import records
 from .scripts import DECIDE, HOLD, REPAY, TELL
 
 if TYPE_CHECKING:
@@ -27,8 +27,11 @@ class Call(NamedTuple):
 
 
 def decide(payers: Payers, charges: Sequence[Charge], script: str = DECIDE) -> Call:
-    """Decide all policies of a request together; `script` is DECIDE or has its arguments."""
-    keys = [record.key(payer) for payer in payers]
+    """Return the call that decides all policies of a request together.
+
+    `script` is DECIDE or one with the same arguments.
+    """
+    keys = [records.key(payer) for payer in payers]
     return Call(script, keys, [value for charge in charges for value in charge])
 
 
@@ -37,20 +40,20 @@ def repay(receipt: Receipt) -> Call:
     for charge, joined in zip(receipt.charges, receipt.joined, strict=True):
         cost = min(charge.cost, charge.quota)
         arguments += (charge.policy, charge.quota, charge.period, cost, joined)
-    return Call(REPAY, [record.key(receipt.client)], arguments)
+    return Call(REPAY, [records.key(receipt.client)], arguments)
 
 
 def decide_apart(payers: Payers, charges: Sequence[Charge]) -> Generator[Call, Any, list[int]]:
-    """Yield calls one after the other, each to one record; return what DECIDE would for both.
+    """Yield calls one after the other, each to one record; return the answer of DECIDE for both.
 
-    The client's own record is charged first. If the second refuses, or cannot be asked and that
-    error is thrown in, the first is repaid.
+    The client's own record is charged first. It is repaid if the second record refuses, or if the
+    caller throws in the error of a server that cannot be reached.
     """
     own = [charge for charge in charges if charge.payer == CLIENT]
     shared = [charge for charge in charges if charge.payer != CLIENT]
     client, address = (payers._replace(client=one, address=one) for one in payers)
     answer, (moment, *joined) = yield decide(client, own, HOLD)
-    receipt = Receipt(payers.client, own, moment, joined, alone=False)
+    receipt = Receipt(payers.client, own, moment, joined, in_fallback=False)
     is_held = all(answer[::NUMBERS])
     try:
         other = yield decide(address, shared, DECIDE if is_held else TELL)

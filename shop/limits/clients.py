@@ -1,4 +1,4 @@
-"""How operators name a client whose record they mean."""
+"""The names that operators give a client, and the name of its record."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import re
 from shop.client_address import address
 from shop.config import current_settings
 
-from . import record
+from . import records
 
 
-def named(client: str) -> str:
-    """Return the name of the record of an address, a key or a session.
+def record_name(client: str) -> str:
+    """Return the record's name for a client address, a key or a session.
 
-    Raises ValueError for what is none of these.
+    Raises ValueError for any other text.
     """
-    client = client.removeprefix(record.PREFIX)
+    client = client.removeprefix(records.PREFIX)
     if client == "unknown" or re.fullmatch("session:[0-9a-f]{16}", client):
         return client
     if key := re.fullmatch("(?:key:)?([0-9a-f]{12})", client):

@@ -1,8 +1,8 @@
-"""Who counts: Redis for all workers and hosts together, else this worker for itself.
+"""The counter of requests: Redis for all workers and hosts together, or the fallback of one worker.
 
-A worker counts alone from the first request that Redis did not count. When Redis is back, the
-worker tells it what it has allowed meanwhile, and goes on alone until the other workers have done
-the same. Then Redis counts again.
+A worker is in fallback from the first request that Redis did not count. When Redis is back, the
+worker pays it what it has allowed meanwhile, and stays in fallback until the other workers have
+paid, too. Then Redis counts again.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from shop.quotas import CLIENT, Charge, Held, Payers, Receipt
 from shop.redis import PROBE_SECONDS, RedisUnavailable
 from shop.repeats import once_a_minute
 
-from . import calls, metrics, record, scripts
-from .alone import Alone, age
-from .decision import told
+from . import calls, metrics, records, scripts
+from .decision import parse_usages
+from .fallback import Fallback, age
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,11 +36,11 @@ SCANNED = 500  # keys, by one call
 class Counter:
     def __init__(self, connection: RedisConnection, workers: int) -> None:
         self._connection = connection
-        self._alone = Alone(workers, owing=connection.enabled)
+        self._fallback = Fallback(workers, owing=connection.enabled)
         self._lock = threading.Lock()
-        self.is_alone = not connection.enabled
+        self.in_fallback = not connection.enabled
         self._back = threading.Event()
-        self._is_told = False  # that this worker counts alone
+        self._is_logged = False  # whether the log tells of the fallback of now
         connection.when_back.append(self._back.set)
 
     def decide(self, payers: Payers, charges: Sequence[Charge]) -> list[Usage]:
@@ -48,60 +48,62 @@ class Counter:
 
         Without Redis this worker decides, by its share of each quota.
         """
-        if not self.is_alone:
+        if not self.in_fallback:
             try:
                 if self._connection.is_cluster and payers.client != payers.address:
                     answer = self._decide_apart(payers, charges)
                 else:
                     answer = self._ask(calls.decide(payers, charges))
-                return self.heard(payers, charges, answer)
+                return self.parse_answer(payers, charges, answer)
             except RedisUnavailable as error:
-                self.begin_alone(error)
-        return self.decide_alone(payers, charges)
+                self.begin_fallback(error)
+        return self.decide_in_fallback(payers, charges)
 
-    def decide_alone(self, payers: Payers, charges: Sequence[Charge]) -> list[Usage]:
+    def decide_in_fallback(self, payers: Payers, charges: Sequence[Charge]) -> list[Usage]:
         """Decide by this worker's share of each quota, without asking Redis."""
-        return self._alone.decide(payers, charges)
+        return self._fallback.decide(payers, charges)
 
     def hold(self, client: str, charges: Sequence[Charge]) -> Held:
-        """Decide a request of a client at the expense of its own record alone, to be repaid."""
+        """Decide a request, and charge the client's own record; the charge can be repaid."""
         payers = Payers(client, client)
-        if not self.is_alone:
+        if not self.in_fallback:
             try:
                 call = calls.decide(payers, charges, scripts.HOLD)
                 answer, (moment, *joined) = self._ask(call)
-                usages = self.heard(payers, charges, answer)
+                usages = self.parse_answer(payers, charges, answer)
                 passes = all(usage.passes for usage in usages)
-                receipt = Receipt(client, charges, moment, joined, alone=False) if passes else None
+                receipt = (
+                    Receipt(client, charges, moment, joined, in_fallback=False) if passes else None
+                )
                 return Held(charges, usages, receipt)
             except RedisUnavailable as error:
-                self.begin_alone(error)
-        return self._alone.hold(payers, charges)
+                self.begin_fallback(error)
+        return self._fallback.hold(payers, charges)
 
     def repay(self, receipt: Receipt) -> None:
-        """Undo a charge. One that Redis cannot be told of, or has forgotten, stays."""
-        if receipt.alone:
-            self._alone.repay(receipt)
+        """Undo a charge. Without Redis, the charge stays."""
+        if receipt.in_fallback:
+            self._fallback.repay(receipt)
             return
         with suppress(RedisUnavailable):
             self._ask(calls.repay(receipt))
 
-    def look(self, client: str, policy: str, quota: int, period: int) -> Usage:
-        """Tell what a client has left of a policy; nothing is charged. Raises RedisUnavailable."""
+    def usage_of(self, client: str, policy: str, quota: int, period: int) -> Usage:
+        """Return a client's usage of a policy, and charge nothing. Raises RedisUnavailable."""
         payers, charges = Payers(client, client), [Charge(policy, quota, period, 0, CLIENT)]
-        if self.is_alone:
-            return self.decide_alone(payers, charges)[0]
-        return told(charges, self._ask(calls.decide(payers, charges)))[0]
+        if self.in_fallback:
+            return self.decide_in_fallback(payers, charges)[0]
+        return parse_usages(charges, self._ask(calls.decide(payers, charges)))[0]
 
     def clear(self, client: str, policy: str) -> None:
         """Forget what a client has used of a policy. Raises RedisUnavailable."""
-        self._alone.forget(client, policy)
-        self._connection.eval(scripts.CLEAR, [record.key(client)], [policy])
+        self._fallback.forget(client, policy)
+        self._connection.eval(scripts.CLEAR, [records.key(client)], [policy])
 
     def reset(self) -> int:
-        """Forget all records, and return how many these were. Raises RedisUnavailable."""
-        self._alone.forget_all()
-        pattern = f"{self._connection.prefix}{record.PREFIX}*"
+        """Delete all records, and return their number. Raises RedisUnavailable."""
+        self._fallback.forget_all()
+        pattern = f"{self._connection.prefix}{records.PREFIX}*"
         found = self._connection.call(
             lambda client: set(client.scan_iter(match=pattern, count=SCANNED))
         )
@@ -110,8 +112,8 @@ class Counter:
         return len(found)
 
     def is_shared(self) -> bool:
-        """Tell whether Redis counts now, for all workers together."""
-        if self.is_alone or not self._connection.available:
+        """Return whether Redis counts now, for all workers together."""
+        if self.in_fallback or not self._connection.available:
             return False
         try:
             self._connection.ping()
@@ -119,12 +121,12 @@ class Counter:
             return False
         return True
 
-    def heard(
+    def parse_answer(
         self, payers: Payers, charges: Sequence[Charge], answer: Sequence[int]
     ) -> list[Usage]:
-        """Return what Redis has answered, and remember it for when it is away."""
-        usages = told(charges, answer)
-        self._alone.saw(payers, charges, usages)
+        """Return the usages in an answer of Redis. The fallback remembers them."""
+        usages = parse_usages(charges, answer)
+        self._fallback.remember(payers, charges, usages)
         return usages
 
     def _ask(self, call: calls.Call) -> Any:
@@ -146,50 +148,50 @@ class Counter:
                 answers: list[int] = decided.value
                 return answers
 
-    def begin_alone(self, error: RedisUnavailable) -> None:
+    def begin_fallback(self, error: RedisUnavailable) -> None:
         with self._lock:
-            if self.is_alone:
+            if self.in_fallback:
                 return
-            self.is_alone = True
+            self.in_fallback = True
         metrics.FALLBACK.set(1)
-        self._is_told = once_a_minute("alone")
-        if self._is_told:
+        self._is_logged = once_a_minute("fallback")
+        if self._is_logged:
             logger.warning("This worker counts alone: %s", error.__cause__ or "Redis is away")
         self._back.clear()
-        threading.Thread(target=self._end_alone, name="limits-return", daemon=True).start()
+        threading.Thread(target=self._end_fallback, name="limits-return", daemon=True).start()
 
-    def _end_alone(self) -> None:
-        is_heard = False
-        while not is_heard:
-            self._back.wait(PROBE_SECONDS)  # the request of now owes something by then
+    def _end_fallback(self) -> None:
+        is_paid = False
+        while not is_paid:
+            self._back.wait(PROBE_SECONDS)  # meanwhile the request of now is charged, and owed
             self._back.clear()
-            is_heard = self._connection.available and self._pay()
+            is_paid = self._connection.available and self._pay()
         time.sleep(PROBE_SECONDS)  # in which the other workers find Redis, and pay
-        self.is_alone = False
+        self.in_fallback = False
         metrics.FALLBACK.set(0)
-        if self._is_told:
+        if self._is_logged:
             logger.warning("Redis counts again")
         self._pay()
-        time.sleep(PROBE_SECONDS)  # in which the last requests that began alone have ended
+        time.sleep(PROBE_SECONDS)  # until the last requests that began in fallback have ended
         self._pay()
 
     def _pay(self) -> bool:
-        """Tell Redis what this worker has allowed alone; tell whether it has heard all of it.
+        """Pay Redis what this worker has allowed in fallback; return whether all of it is paid.
 
-        Whose last request is the latest comes first.
+        The client with the latest request comes first.
         """
         try:
-            for client in self._alone.debtors():
-                while payment := self._alone.payment(client):
+            for client in self._fallback.debtors():
+                while payment := self._fallback.payment(client):
                     arguments = [
                         value
                         for debt in payment.debts.values()
                         for moment, cost in debt.window.entries
                         for value in (*debt.charge[:3], age(moment), cost)
                     ]
-                    key = record.key(client)
+                    key = records.key(client)
                     self._connection.eval(scripts.PAY, [key], [payment.identifier, *arguments])
-                    self._alone.paid(client, payment)
+                    self._fallback.paid(client, payment)
         except RedisUnavailable as error:
             if error.__cause__ and once_a_minute("owed"):
                 logger.warning("Redis was not told what %s has used: %s", client, error.__cause__)

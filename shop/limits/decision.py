@@ -1,4 +1,4 @@
-"""How the answer of a policy is read, counted and told."""
+"""Decisions of the policies: parsed from the answer of Redis, and counted in the metrics."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("shop.limits")
 
 
-def told(charges: Sequence[Charge], answer: Sequence[int]) -> list[Usage]:
-    """Return what the script DECIDE has answered for these charges."""
+def parse_usages(charges: Sequence[Charge], answer: Sequence[int]) -> list[Usage]:
+    """Return the usages in an answer of the script DECIDE for these charges."""
     usages = []
     for at, (policy, quota, period, cost, _) in enumerate(charges):
         passes, used, reset, wait = answer[4 * at : 4 * at + 4]
@@ -30,21 +30,19 @@ def told(charges: Sequence[Charge], answer: Sequence[int]) -> list[Usage]:
     return usages
 
 
-def refusing(client: str, used: Sequence[Usage], *, enforced: bool) -> list[Usage]:
-    """Count what was decided; return the policies that refuse the request, if they may."""
-    against = [usage for usage in used if not usage.passes]
-    if not against:
+def count_decision(client: str, used: Sequence[Usage], *, enforced: bool) -> None:
+    """Count a decision by policy and result. Log what shadow mode would refuse."""
+    violated = [usage for usage in used if not usage.passes]
+    if not violated:
         _count("allowed", [usage for usage in used if usage.cost])
     elif enforced:
-        _count("refused", against)
+        _count("refused", violated)
     else:
-        _count("would_refuse", against)
-        logger.info("Would refuse %s: %s", client, names(against))
-        against = []
-    return against
+        _count("would_refuse", violated)
+        logger.info("Would refuse %s: %s", client, policy_names(violated))
 
 
-def names(used: Iterable[Usage]) -> str:
+def policy_names(used: Iterable[Usage]) -> str:
     return ", ".join(usage.policy for usage in used)
 
 

@@ -1,8 +1,8 @@
 """Flask-Limiter, deciding all limits of a request together.
 
-Limits are declared with Flask-Limiter. It asks for one after the other, each in a round trip or
-two, and charges those that come before the one that refuses. Here its declarations are read once
-for each route and tier, and a request asks the counter once for all.
+Limits are declared with Flask-Limiter. The library decides them one after the other, each in a
+round trip or two, and charges those before the one that refuses. Here its declarations are read
+once for each route and tier, and a request asks the counter once for all limits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shop.quotas import ADDRESS, CLIENT, Charge, Payers
 
 from . import headers
 from .counter import Counter
-from .decision import names, refusing
+from .decision import count_decision, policy_names
 from .policies import GENERAL, OF_ADDRESS
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from shop.facts import Caller
     from shop.quotas import Usage
 
-    from .costs import Cost
+    from .request_cost import Cost
 
 
 class Declared(NamedTuple):
-    """A limit of a route, for clients of one tier."""
+    """A limit that a route declares, for clients of one tier."""
 
     policy: str
     quota: int
@@ -51,7 +51,7 @@ class Declared(NamedTuple):
         return not (self.limit.is_exempt or self.limit.method_exempt)
 
     def charge(self, *, least: int = 0) -> Charge:
-        """Return what the current request is charged; `least` in what every request is."""
+        """Return the charge of the current request: in a general policy `least` or more."""
         cost = self.cost() if callable(self.cost) else self.cost
         if self.policy in GENERAL:
             cost = max(cost, least)
@@ -59,15 +59,15 @@ class Declared(NamedTuple):
         return Charge(self.policy, self.quota, self.period, cost, payer)
 
 
-class State(NamedTuple):
-    """What belongs to one application."""
+class LimiterState(NamedTuple):
+    """The counter and the declarations of one application."""
 
     counter: Counter
     declared: dict[tuple[str | None, str], list[Declared]]
 
 
 class DecidedLimit(RequestLimit):
-    """A policy that has decided a request, as the library tells of it; nothing is asked anew."""
+    """A policy that has decided a request, in the library's form. It does not ask Redis again."""
 
     def __init__(self, limiter: Limiter, payer: str, usage: Usage) -> None:
         item = RateLimitItemPerSecond(usage.quota, usage.period)
@@ -88,10 +88,10 @@ class Limiter(flask_limiter.Limiter):
         settings = app.config["SETTINGS"]
         app.config["RATELIMIT_ENABLED"] = settings.rate_limit_enabled
         counter = Counter(app.extensions["shop.redis"], settings.web_concurrency)
-        app.extensions["shop.limits"] = State(counter, {})
+        app.extensions["shop.limits"] = LimiterState(counter, {})
         super().init_app(app)
         if settings.rate_limit_enabled:
-            # The library's own headers, and what it notes for them: `shop/answers.py` tells all.
+            # `shop/answers.py` makes the headers, so the library's own hooks for them go.
             app.after_request_funcs[None].pop()
             app.teardown_request_funcs[None].pop()
 
@@ -107,12 +107,12 @@ class Limiter(flask_limiter.Limiter):
 
     @property
     def current_limit(self) -> RequestLimit | None:
-        """Return the one that refuses the request, or else has the fewest requests left."""
+        """Return the limit that refuses the request, or else has the fewest requests left."""
         limits = self.current_limits
         return min(limits, key=lambda one: (not one.breached, one.remaining), default=None)
 
     def request_filter(self, fn: Callable[[], bool]) -> NoReturn:
-        """Refuse: a filter would not be asked by the event loop, which decides without Flask."""
+        """Raise RuntimeError: the event loop decides without Flask, and would not ask a filter."""
         raise RuntimeError(
             f"{fn.__name__} would be asked by nobody: use limiter.exempt on the view"
         )
@@ -150,7 +150,7 @@ class Limiter(flask_limiter.Limiter):
         """Decide a request before its view is called; return the answer that refuses it."""
         if in_middleware:
             return self._decide()
-        # A view with a limit of its own asks once more: it has been decided with the others.
+        # The library calls this again for a view with a limit of its own: it is decided already.
         if callable_name != _view_name(request.endpoint):
             raise RuntimeError(f"{callable_name} is no view: limits are declared on views")
         return None
@@ -165,11 +165,13 @@ class Limiter(flask_limiter.Limiter):
             known.charges = charges
         else:
             return None
-        against = refusing(who.client, known.usages, enforced=_enforced())
-        if not against:
+        enforced = _enforced()
+        count_decision(who.client, known.usages, enforced=enforced)
+        violated = [usage for usage in known.usages if not usage.passes and enforced]
+        if not violated:
             return None
-        known.refused = names(against)
-        return headers.refuse(against)
+        known.refused = policy_names(violated)
+        return headers.refuse(violated)
 
     def _charges(self, who: Caller, *, least: int = 0) -> list[Charge]:
         limits = self.declared(request.endpoint, who.tier)
@@ -180,10 +182,10 @@ class Limiter(flask_limiter.Limiter):
         return not self.declared(request.endpoint, TIERS[0])
 
     def hold(self) -> bool:
-        """Charge the caller, who is an address, ahead of a look at what it has sent.
+        """Charge the caller, a client address, before its credential is looked up.
 
-        Tell whether the request passes. It costs one request at least. What is not repaid has
-        been the decision of the request.
+        Return whether the request passes. It costs one request at least. A charge that is not
+        repaid is the decision of the request.
         """
         settings = current_settings()
         if not settings.rate_limit_enabled:
@@ -193,7 +195,7 @@ class Limiter(flask_limiter.Limiter):
         return held.passes or not _enforced()
 
     def repay(self) -> None:
-        """Undo what `hold` has charged: the request is decided for another caller."""
+        """Undo the charge of `hold`: the request will be decided for another caller."""
         held, facts().held = facts().held, None
         if held and held.receipt:
             _state().counter.repay(held.receipt)
@@ -208,6 +210,6 @@ def _enforced() -> bool:
     return current_settings().rate_limit_mode == "enforce"
 
 
-def _state() -> State:
-    state: State = current_app.extensions["shop.limits"]
+def _state() -> LimiterState:
+    state: LimiterState = current_app.extensions["shop.limits"]
     return state

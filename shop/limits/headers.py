@@ -27,24 +27,24 @@ QUOTA_EXCEEDED = {
     "title": "Quota Exceeded",
 }
 
-# Which requests a policy counts, where those of a client alone would be a wrong guess.
+# The requests that a policy counts, where they are not those of one client.
 WHOSE = {
     "address": " of an address with all its sessions",
     "unknown_key": " with a key that nobody has",
 }
 
 
-def refuse(refusing: Sequence[Usage]) -> Response:
+def refuse(violated: Sequence[Usage]) -> Response:
     """Answer 429 with the policies that were exceeded."""
-    detail, members, headers = refusal(refusing)
+    detail, members, headers = refusal(violated)
     return problem(HTTPStatus.TOO_MANY_REQUESTS, detail, members=members, headers=headers)
 
 
-def refusal(refusing: Sequence[Usage]) -> tuple[str, dict[str, Any], dict[str, str]]:
-    """Return the detail of that problem, its own members, and its headers."""
-    exceeded = ", ".join(map(_exceeded, refusing))
-    members = QUOTA_EXCEEDED | {"violated-policies": [usage.policy for usage in refusing]}
-    wait = math.ceil(max(usage.wait for usage in refusing))
+def refusal(violated: Sequence[Usage]) -> tuple[str, dict[str, Any], dict[str, str]]:
+    """Return the detail of the problem for violated policies, its members, and its headers."""
+    exceeded = ", ".join(map(_exceeded, violated))
+    members = QUOTA_EXCEEDED | {"violated-policies": [usage.policy for usage in violated]}
+    wait = math.ceil(max(usage.wait for usage in violated))
     return f"More than {exceeded}.", members, {"Retry-After": str(wait)}
 
 
@@ -55,14 +55,14 @@ def _exceeded(usage: Usage) -> str:
 
 
 def usage_headers(used: Sequence[Usage]) -> list[tuple[str, str]]:
-    """Return what tells a client what it has used; without a policy nothing."""
+    """Return the headers with the usage of each policy; none without a policy."""
     if not used:
         return []
-    policies, told, ranked = [], [], []
+    policies, limits, ranked = [], [], []
     for policy, quota, period, spent, reset, _, passes, _ in used:
         remaining, seconds = max(0, quota - spent), math.ceil(reset)
-        policies.append(_told(policy, quota, period))
-        told.append(f'"{policy}";r={remaining};t={seconds}')
+        policies.append(_policy_item(policy, quota, period))
+        limits.append(f'"{policy}";r={remaining};t={seconds}')
         ranked.append((passes, remaining, -reset, quota, seconds))
     _, remaining, _, quota, seconds = min(ranked)
     return [
@@ -70,10 +70,10 @@ def usage_headers(used: Sequence[Usage]) -> list[tuple[str, str]]:
         ("X-RateLimit-Remaining", str(remaining)),
         ("X-RateLimit-Reset", str(seconds)),
         ("RateLimit-Policy", ", ".join(policies)),
-        ("RateLimit", ", ".join(told)),
+        ("RateLimit", ", ".join(limits)),
     ]
 
 
 @lru_cache
-def _told(policy: str, quota: int, period: int) -> str:
+def _policy_item(policy: str, quota: int, period: int) -> str:
     return f'"{policy}";q={quota};w={period}'

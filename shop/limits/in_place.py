@@ -1,8 +1,9 @@
-"""How Redis decides by lines with notes (`record.py`), as nearly all are: in place.
+"""Decide in place, in Redis, by lines with notes (`records.py`): nearly all lines have notes.
 
-Of each line the head is read. A charge writes the head and the newest entry; what is dropped, and
-what a refused request waits for, is read from the oldest entries on. So a decision takes the same
-time however many entries there are. What is rare is left to `lua.py`, which writes a record anew.
+The script reads the head of each line. A charge writes the head and the newest entry. The script
+reads the oldest entries to drop them, and to find how long a refused request waits. So a decision
+takes the same time however many entries there are. Rare cases are left to `lua.py`, which writes a
+record anew.
 
 The rules are those of `window.py`.
 """

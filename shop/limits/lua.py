@@ -1,4 +1,4 @@
-"""What the scripts share: to read a record (`record.py`), to let time pass in it, to save it.
+"""Functions that the scripts share: they read a record (`records.py`), drop old entries, save it.
 
 The window is that of `window.py`: a charge joins the newest entry if both are in the same
 hundredth of the period, and entries are dropped when they are a period old.

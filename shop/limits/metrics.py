@@ -1,4 +1,4 @@
-"""What is counted of the limits, for `/metrics`."""
+"""The metrics of the limits."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from shop.config import Settings
 
-# The setting with a policy's quota, by tier. What a tier does not have, it is not limited by.
+# The setting with a policy's quota, by tier. A tier is not limited by a policy that it lacks.
 QUOTAS = {
     "standard": {
         "default": "rate_limit_calls",
@@ -33,14 +33,14 @@ QUOTAS = {
 }
 POLICIES = tuple(QUOTAS["standard"])
 
-# What the record of an address has, also for requests that are sent with a session. The holder of
-# a key has a record of its own alone, whatever address it comes from.
+# Policies in the record of a client address, also for requests with a session. The holder of a key
+# has only its own record, whatever address it comes from.
 OF_ADDRESS = frozenset({"address", "session", "unknown_key"})
-# What every request is charged to. A request costs the same in each.
+# Policies that every request is charged to. A request costs the same in each.
 GENERAL = frozenset({"default", "address"})
 
 
 def quota(settings: Settings, policy: str, tier: str) -> int | None:
-    """Return how much a client of a tier may use in a period; None is without limit."""
+    """Return the quota of a policy for a tier; None is without limit."""
     setting = QUOTAS[tier].get(policy)
     return getattr(settings, setting) if setting else None

@@ -1,4 +1,4 @@
-"""What Redis does with the records of clients, whose form is in `record.py`.
+"""The scripts that decide, charge, repay and read the records of clients (`records.py`).
 
 Each script is one round trip. Its clock is the server's, the same for all hosts.
 """
@@ -9,7 +9,7 @@ from .in_place import IN_PLACE
 from .lua import NOW, RECORDS
 from .window import SECOND
 
-PAYMENTS = 32  # that a record remembers: more than workers that pay at a time, and pay again
+PAYMENTS = 32  # payments that a record remembers: more than workers pay at a time, and again
 
 # The records of a client and of its address, which may be one.
 _PAYERS = """
@@ -164,8 +164,8 @@ if record.changed then
 end
 """
 
-# What a worker has let pass alone, while it could not reach Redis. It counts, whatever the quota,
-# and once: a payment whose answer was lost is made again.
+# Charge what a worker has allowed in fallback, whatever the quota, and once: a payment whose answer
+# was lost is made again.
 # KEYS: the record. ARGV: the payment's identifier; for each charge its policy, quota, period in
 # seconds, age in microseconds, and cost.
 PAY = f"""
@@ -191,7 +191,7 @@ end
 save(record)
 """
 
-# Forget what was used of a policy. KEYS: the record. ARGV: the policy.
+# Clear a policy. KEYS: the record. ARGV: the policy.
 CLEAR = f"""
 {NOW}
 {RECORDS}
@@ -207,7 +207,7 @@ if record.changed then
 end
 """
 
-# What several clients have used. What is no record is left out.
+# Read several records. A value that is no record is left out.
 # KEYS: records. Returns the server's time, then each record, or an empty text.
 LOOK = f"""
 {NOW}

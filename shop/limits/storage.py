@@ -1,7 +1,7 @@
 """The records of clients as a storage of the library `limits`: for the calls of Flask-Limiter.
 
-The library looks into records here, and clears them. What requests are charged is charged by the
-scripts alone, all policies of a request together, so the calls that charge refuse.
+The library reads and clears records here. Only the scripts charge, all policies of a request
+together, so the storage's calls that would charge refuse.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from limits.storage import MovingWindowSupport, Storage
 from shop.facts import facts
 from shop.redis import RedisUnavailable, redis_connection
 
-from . import record
-from .clients import named
+from . import records
+from .clients import record_name
 from .policies import OF_ADDRESS, POLICIES
 
 if TYPE_CHECKING:
@@ -27,46 +27,46 @@ if TYPE_CHECKING:
     from .counter import Counter
 
 SCHEME = "shop-records"
-# That of the library which keeps the time of each request, as the records do (`window.py`).
+# The library's strategy that keeps the time of each request, as the records do (`window.py`).
 STRATEGY = "moving-window"
 
 
 class RefusedError(click.ClickException):
-    """A call that would answer what is wrong. A command shows it as one line."""
+    """A call is refused, because its answer would be wrong. A command shows one line."""
 
 
 class RecordStorage(Storage, MovingWindowSupport):
     STORAGE_SCHEME = [SCHEME]  # noqa: RUF012  (the library's form)
     base_exceptions = RedisUnavailable
-    storage = f"{record.PREFIX}* in Redis"  # as `flask limiter config` shows it
+    storage = f"{records.PREFIX}* in Redis"  # as `flask limiter config` shows it
 
     def check(self) -> bool:
-        """Tell whether Redis answers, in which all workers count together."""
+        """Return whether Redis counts now, for all workers together."""
         return _counter().is_shared()
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """Return when the window began, in seconds since 1970, and what is used of `limit`.
+        """Return when the window began, in seconds since 1970, and the usage of `limit`.
 
         Raises RefusedError for a client that has other quotas than the current caller.
         """
         client, policy = _parts(key)
         _check_quota(client, policy)
         counter = _counter()
-        if counter.is_alone:
-            usage = counter.look(client, policy, limit, expiry)
+        if counter.in_fallback:
+            usage = counter.usage_of(client, policy, limit, expiry)
         else:
             with _needs_redis():
-                usage = counter.look(client, policy, limit, expiry)
+                usage = counter.usage_of(client, policy, limit, expiry)
         return time.time() + usage.reset - expiry, limit - usage.remaining
 
     def clear(self, key: str) -> None:
-        """Forget what a client has used of a policy."""
+        """Forget a client's usage of a policy."""
         client, policy = _parts(key)
         with _needs_redis():
             _counter().clear(client, policy)
 
     def reset(self) -> int:
-        """Forget what all clients have used, and return how many these were."""
+        """Delete the records of all clients, and return their number."""
         with _needs_redis():
             return _counter().reset()
 
@@ -85,16 +85,16 @@ class RecordStorage(Storage, MovingWindowSupport):
 
 
 def _parts(key: str) -> tuple[str, str]:
-    """Return the client and the policy of a key, as `RateLimitItem.key_for` makes it.
+    """Return the client and the policy of a key that `RateLimitItem.key_for` made.
 
-    Raises RefusedError for what is neither.
+    Raises RefusedError for any other key.
     """
     # A namespace, the client, which may have slashes, the policy, and three parts of its numbers.
     client, policy, *_ = *key.partition("/")[2].rsplit("/", 4), ""
     if policy not in POLICIES:
         raise RefusedError(f"{key} names none of the policies {', '.join(POLICIES)}")
     try:
-        return named(client), policy
+        return record_name(client), policy
     except ValueError as error:
         raise RefusedError(str(error)) from None
 
@@ -117,7 +117,7 @@ def _check_quota(client: str, policy: str) -> None:
 
 @contextmanager
 def _needs_redis() -> Iterator[None]:
-    """Raise RefusedError where Redis cannot be asked: other workers count in their memory then."""
+    """Raise RefusedError without Redis: other workers count in their own memory then."""
     if not redis_connection().enabled:
         raise RefusedError("Redis is switched off: each worker counts for itself")
     try:

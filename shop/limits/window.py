@@ -21,7 +21,7 @@ SECOND = 1_000_000  # microseconds
 
 
 class Window:
-    """What one client has been charged under one policy."""
+    """The charges of one client under one policy."""
 
     def __init__(self, period: int, entries: Iterable[tuple[int, int]] = ()) -> None:
         self.period = period
@@ -29,12 +29,12 @@ class Window:
         self.used = sum(cost for _, cost in self.entries)
 
     def advance(self, now: int) -> None:
-        """Drop what is a period old."""
+        """Drop the entries that are a period old."""
         while self.entries and self.entries[0][0] + self.period <= now:
             self.used -= self.entries.popleft()[1]
 
     def charge(self, now: int, cost: int) -> int:
-        """Charge, and return the time that the entry had before; 0 if it is a new one."""
+        """Charge, and return the earlier time of the entry; 0 for a new entry."""
         cell, joined = self.period // CELLS, 0
         self.used += cost
         if self.entries and self.entries[-1][0] // cell == now // cell:
@@ -44,7 +44,7 @@ class Window:
         return joined
 
     def repay(self, moment: int, cost: int, joined: int) -> None:
-        """Undo a charge, whose entry had the time `joined` before; 0 if it is a new one."""
+        """Undo a charge. `joined` is the earlier time of its entry; 0 for a new entry."""
         cell = self.period // CELLS
         for at in reversed(range(len(self.entries))):
             time, charged = self.entries[at]
@@ -59,11 +59,11 @@ class Window:
             return
 
     def reset(self, now: int) -> int:
-        """Return how long until something is dropped; 0 if nothing is there."""
+        """Return the time until an entry is dropped; 0 without entries."""
         return self.entries[0][0] + self.period - now if self.entries else 0
 
     def wait(self, now: int, excess: int) -> int:
-        """Return how long until `excess` and more has been dropped."""
+        """Return the time until entries of `excess` or more are dropped."""
         wait = 0
         for time, cost in self.entries:
             if excess <= 0:

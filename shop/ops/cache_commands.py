@@ -18,7 +18,7 @@ from shop.categories.models import Category
 from shop.config import CATEGORIES_LIMIT, PRODUCTS_LIMIT, current_settings
 from shop.extensions import cache as memo
 from shop.extensions import db
-from shop.limits import record
+from shop.limits import records
 from shop.pages import has_more
 from shop.products import service as products
 from shop.products.models import Product
@@ -147,7 +147,7 @@ def claim() -> None:
     with needs_redis() as connection:
         connection.claim(memo.installation.identity(), by_force=True)
         time.sleep(VOUCH_SECONDS)  # in which the processes of the one before notice
-        clients = connection.named(scan(f"{record.PREFIX}*"))
+        clients = connection.named(scan(f"{records.PREFIX}*"))
         for client in clients:
             connection.call(lambda redis: redis.unlink(client))  # noqa: B023  (called now)
     click.echo(f"claimed; {len(clients)} clients have their whole quota again")

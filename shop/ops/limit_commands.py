@@ -12,8 +12,8 @@ from flask.cli import AppGroup
 
 from shop.config import TIERS, current_settings
 from shop.facts import Caller, facts
-from shop.limits import limiter, record, scripts
-from shop.limits.clients import named
+from shop.limits import limiter, records, scripts
+from shop.limits.clients import record_name
 from shop.limits.policies import POLICIES, QUOTAS, quota
 from shop.logs import shown
 from shop.redis import redis_connection
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from werkzeug.routing import Rule
 
     from shop.limits.extension import Declared
-    from shop.limits.record import Line
+    from shop.limits.records import RecordLine
 
 limits = AppGroup("limits", help="Show rate limits and what clients have used; reset a client.")
 
@@ -75,7 +75,7 @@ def _policy(declared: Declared) -> str:
 @limits.command(help=f"Show what CLIENT has used of each policy. {CLIENT_HELP}")
 @click.argument("client")
 def show(client: str) -> None:
-    key = record.key(_named(client))
+    key = records.key(_record_name(client))
     [(_, lines)] = _look([key.encode()])
     click.echo(key)
     for line in lines:
@@ -87,7 +87,7 @@ def show(client: str) -> None:
 @limits.command(help=f"Give CLIENT its whole quota again. {CLIENT_HELP}")
 @click.argument("client")
 def reset(client: str) -> None:
-    key = record.key(_named(client))
+    key = records.key(_record_name(client))
     removed = call_redis(lambda redis: redis.unlink(*redis_connection().named([key])))
     click.echo(f"reset {key}" if removed else f"{key}: nothing is used")
 
@@ -98,9 +98,9 @@ def reset(client: str) -> None:
 )
 def top(count: int) -> None:
     """Show the clients that use most of a quota, and those that are refused most."""
-    keys = scan(f"{record.PREFIX}*")
-    used: list[tuple[str, Line]] = []
-    refused: list[tuple[str, Line]] = []
+    keys = scan(f"{records.PREFIX}*")
+    used: list[tuple[str, RecordLine]] = []
+    refused: list[tuple[str, RecordLine]] = []
     for start in range(0, len(keys), BATCH):
         found = _look(keys[start : start + BATCH])
         rows = [(client, line) for client, lines in found for line in lines]
@@ -112,28 +112,28 @@ def top(count: int) -> None:
     _table((client, line) for client, line in refused if line.refused)
 
 
-def _table(rows: Iterable[tuple[str, Line]]) -> None:
+def _table(rows: Iterable[tuple[str, RecordLine]]) -> None:
     for client, line in rows:
         click.echo(f"  {client:<28}{line.policy:<14}{_usage(line)}")
 
 
-def _usage(line: Line) -> str:
+def _usage(line: RecordLine) -> str:
     free = f", more free in {math.ceil(line.reset)} s" if line.used else ""
     return f"{line.used} of {line.quota} in {line.period} s{free}; {line.refused} refused"
 
 
-def _look(keys: list[bytes]) -> Iterator[tuple[str, list[Line]]]:
+def _look(keys: list[bytes]) -> Iterator[tuple[str, list[RecordLine]]]:
     """Look at records, and yield each client with what it has used."""
     with needs_redis() as connection:
         for some in connection.together(keys):
-            now, *records = connection.eval(scripts.LOOK, some, [])
-            for key, found in zip(some, records, strict=True):
-                client = key.decode(errors="backslashreplace").removeprefix(record.PREFIX)
-                yield shown(client), record.read(found, int(now))
+            now, *values = connection.eval(scripts.LOOK, some, [])
+            for key, found in zip(some, values, strict=True):
+                client = key.decode(errors="backslashreplace").removeprefix(records.PREFIX)
+                yield shown(client), records.read(found, int(now))
 
 
-def _named(client: str) -> str:
+def _record_name(client: str) -> str:
     try:
-        return named(client)
+        return record_name(client)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from conftest import ADMIN_KEY, await_true
 
-from shop.limits import record, scripts
+from shop.limits import records, scripts
 from shop.limits.window import SECOND
 
 from .arrivals import Answered, Arrivals, Request, Revocation
@@ -63,7 +63,7 @@ class Twin(NamedTuple):
                 for age, cost in used
                 for value in ("default", 1, PERIOD, age * SECOND, cost)  # the quota follows
             ]
-            self.redis.eval(scripts.PAY, 1, record.key(client), "0" * 16, *map(str, charges))
+            self.redis.eval(scripts.PAY, 1, records.key(client), "0" * 16, *map(str, charges))
         self.client.close()
 
     def metrics(self) -> Counter[str]:

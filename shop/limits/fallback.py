@@ -1,8 +1,8 @@
-"""Counting in one worker, while it cannot reach Redis.
+"""The fallback: one worker counts by itself, while it cannot reach Redis.
 
 Each worker allows its share of a quota: the quota divided by the number of workers, at least 1.
-A client that Redis had counted before begins with its share of that, as far as this worker saw
-it. What is allowed meanwhile is owed to Redis, and paid when it is back.
+A client begins with the worker's share of the last usage that Redis has told this worker. What the
+worker allows is a debt to Redis, and is paid when Redis is back.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from .window import SECOND, Window
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CLIENTS_MAX = 10_000  # that a worker remembers: those that it saw last
+CLIENTS_MAX = 10_000  # clients that a worker remembers: the latest
 
 T = TypeVar("T")
-# What Redis had counted under a policy: when, in microseconds of this clock, and how much.
-Seen = tuple[int, int]
+# The usage of a policy that Redis told last: when, in microseconds of this clock, and how much.
+LastUsage = tuple[int, int]
 
 
 class Payment(NamedTuple):
-    """What Redis is to be told of a client, once: it remembers the identifier."""
+    """Debts of a client, paid once: Redis remembers the identifier."""
 
     identifier: str
     debts: dict[str, Debt]
 
 
 class Debt(NamedTuple):
-    """What was allowed under a policy."""
+    """The charges that a worker has allowed under a policy, and Redis does not know."""
 
     charge: Charge  # the first one
     window: Window
 
 
 class Client:
-    """What a worker has counted of a client, and what of that Redis was not told."""
+    """The windows of a client in this worker, and the client's debts to Redis."""
 
     def __init__(self) -> None:
         self.windows: dict[str, Window] = {}  # by policy, as the next
@@ -51,7 +51,7 @@ class Client:
 
 
 class Share(NamedTuple):
-    """What a worker may allow of one policy, and what it has allowed."""
+    """A worker's share of one policy, and what it has used of that."""
 
     client: Client
     charge: Charge
@@ -67,28 +67,28 @@ class Share(NamedTuple):
         return self.window.used + self.cost - self.quota if self.cost else 0
 
 
-class Alone:
+class Fallback:
     def __init__(self, workers: int, *, owing: bool = True) -> None:
-        """`owing`: whether there is a Redis that will be told."""
+        """`owing`: whether there is a Redis to pay."""
         self._workers = workers
         self._owing = owing
         self._lock = threading.Lock()
         self._clients: OrderedDict[str, Client] = OrderedDict()
-        self._seen: OrderedDict[str, dict[str, Seen]] = OrderedDict()
+        self._last_usages: OrderedDict[str, dict[str, LastUsage]] = OrderedDict()
 
-    def saw(self, payers: Payers, charges: Sequence[Charge], usages: Sequence[Usage]) -> None:
-        """Remember what Redis has counted: it knows more than this worker alone."""
+    def remember(self, payers: Payers, charges: Sequence[Charge], usages: Sequence[Usage]) -> None:
+        """Remember the usages that Redis has counted: they are those of all workers."""
         now = _now()
         with self._lock:
             for charge, usage in zip(charges, usages, strict=True):
                 client = payers.of(charge)
-                seen = self._seen.get(client)
-                if seen is None:
-                    seen = {}
-                    _remember(self._seen, client, seen)
+                last = self._last_usages.get(client)
+                if last is None:
+                    last = {}
+                    _keep_latest(self._last_usages, client, last)
                 else:
-                    self._seen.move_to_end(client)
-                seen[usage.policy] = now, usage.used
+                    self._last_usages.move_to_end(client)
+                last[usage.policy] = now, usage.used
                 if known := self._clients.get(client):
                     known.windows.pop(usage.policy, None)
                     self._forget_empty(client, known)
@@ -98,7 +98,7 @@ class Alone:
         return self.hold(payers, charges).usages
 
     def hold(self, payers: Payers, charges: Sequence[Charge]) -> Held:
-        """Decide a request, and say how to undo that if both records are one."""
+        """Decide a request that pays from one record, with the receipt to repay it."""
         now = _now()
         with self._lock:
             shares = [self._share(payers.of(charge), charge, now) for charge in charges]
@@ -106,7 +106,7 @@ class Alone:
             receipt = None
             if not refused:
                 joined = [self._charge(share, now) for share in shares]
-                receipt = Receipt(payers.client, charges, now, joined, alone=True)
+                receipt = Receipt(payers.client, charges, now, joined, in_fallback=True)
             usages = [
                 Usage(
                     policy=share.charge.policy,
@@ -123,7 +123,7 @@ class Alone:
         return Held(charges, usages, receipt)
 
     def repay(self, receipt: Receipt) -> None:
-        """Undo a charge, as far as Redis was not told of it so far."""
+        """Undo a charge, as far as it was not paid to Redis."""
         with self._lock:
             known = self._clients.get(receipt.client) or Client()
             for charge, joined in zip(receipt.charges, receipt.joined, strict=True):
@@ -137,13 +137,13 @@ class Alone:
 
     def _share(self, name: str, charge: Charge, now: int) -> Share:
         client = self._clients.get(name) or Client()
-        _remember(self._clients, name, client)
+        _keep_latest(self._clients, name, client)
         window = client.windows.get(charge.policy)
         if window is None:
             window = client.windows[charge.policy] = Window(charge.period * SECOND)
-            seen = self._seen.get(name, {}).get(charge.policy)
-            if seen and seen[1]:
-                window.charge(seen[0], -(-seen[1] // self._workers))
+            last = self._last_usages.get(name, {}).get(charge.policy)
+            if last and last[1]:
+                window.charge(last[0], -(-last[1] // self._workers))
         window.advance(now)
         return Share(client, charge, window, self._quota(charge))
 
@@ -151,7 +151,7 @@ class Alone:
         return max(1, charge.quota // self._workers)
 
     def _charge(self, share: Share, now: int) -> int:
-        """Charge, and return the time that the entry had before; 0 if it is a new one."""
+        """Charge, and return the earlier time of the entry; 0 for a new entry."""
         if not share.cost:
             return 0
         charge = share.charge
@@ -163,7 +163,7 @@ class Alone:
         return share.window.charge(now, share.cost)
 
     def debtors(self) -> list[str]:
-        """Return the clients of which Redis is to be told, the latest first."""
+        """Return the clients with debts, the latest first."""
         with self._lock:
             return [
                 client
@@ -172,7 +172,7 @@ class Alone:
             ]
 
     def payment(self, client: str) -> Payment | None:
-        """Return what Redis is to be told next: the same until it is `paid`."""
+        """Return the next payment of a client: the same one until it is `paid`."""
         with self._lock:
             known = self._clients.get(client) or Client()
             if known.debts and not known.payment:
@@ -187,9 +187,9 @@ class Alone:
                 self._forget_empty(client, known)
 
     def forget(self, client: str, policy: str) -> None:
-        """Forget what a client has used of a policy, and that Redis is to be told of it."""
+        """Forget a client's usage of a policy, and the debt for it."""
         with self._lock:
-            self._seen.get(client, {}).pop(policy, None)
+            self._last_usages.get(client, {}).pop(policy, None)
             if known := self._clients.get(client):
                 known.windows.pop(policy, None)
                 known.debts.pop(policy, None)
@@ -203,14 +203,14 @@ class Alone:
     def forget_all(self) -> None:
         with self._lock:
             self._clients.clear()
-            self._seen.clear()
+            self._last_usages.clear()
 
     def _forget_empty(self, client: str, known: Client) -> None:
         if not (known.windows or known.debts or known.payment):
             del self._clients[client]
 
 
-def _remember(clients: OrderedDict[str, T], client: str, value: T) -> None:
+def _keep_latest(clients: OrderedDict[str, T], client: str, value: T) -> None:
     clients[client] = value
     clients.move_to_end(client)
     if len(clients) > CLIENTS_MAX:
@@ -222,5 +222,5 @@ def _now() -> int:
 
 
 def age(moment: int) -> int:
-    """Return how many microseconds ago a time of an entry was."""
+    """Return the age of an entry's time, in microseconds."""
     return _now() - moment

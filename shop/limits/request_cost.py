@@ -1,4 +1,4 @@
-"""What a request costs, in requests."""
+"""The cost of a request, in requests."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PerRows:
-    """A page costs 1 for each so many rows that it asks for, begun ones too."""
+    """The cost of a page: 1 for every `rows` rows of its size, rounded up."""
 
     rows: int
-    default: int  # that it asks for by default
-    most: int  # that it may ask for; more is refused, at the price of 1
+    default: int  # page size, if the request does not say
+    most: int  # largest page size; a larger one is refused, and costs 1
 
     def __call__(self) -> int:
         text = request.args.get("limit", "")
-        asked = int(text) if re.fullmatch("[0-9]{1,18}", text) else self.default
-        return max(1, -(-asked // self.rows)) if asked <= self.most else 1
+        page_size = int(text) if re.fullmatch("[0-9]{1,18}", text) else self.default
+        return max(1, -(-page_size // self.rows)) if page_size <= self.most else 1
 
     def __str__(self) -> str:
         return f"1 for each {self.rows} rows"
@@ -35,7 +35,7 @@ class PerRows:
 
 @dataclass(frozen=True)
 class PerRowsOfSession(PerRows):
-    """What a page costs a session, which anybody can open; the holder of a key pays 1."""
+    """The cost of a page for a session, which anybody can open; the holder of a key pays 1."""
 
     def __call__(self) -> int:
         return super().__call__() if caller().session_id else 1

@@ -1,4 +1,4 @@
-"""What Redis keeps of a client: one record, with a window for each policy.
+"""The record of a client in Redis: one key, with a window for each policy.
 
     rate_limit:127.0.0.1
 
@@ -9,7 +9,8 @@ A line has the policy, what was used of its quota when something was last charge
 it refused since the record began. Then come the entries of its window (`window.py`), each with
 its time, in microseconds of that server's clock, and its cost. The record expires with the
 hundredth of the period that its last entry is in. After an outage a last line has the identifiers
-of payments. It is one key, so that one script decides all policies of a request, on a cluster too.
+of payments. A record is one key, so that one script decides all policies of a request, on a cluster
+too.
 
 From its second writing on a line has notes before its entries, and room after them, so that it is
 written in place (`in_place.py`). They have the form of entries, for whoever reads a line as a list
@@ -38,8 +39,8 @@ from .window import SECOND, Window
 PREFIX = "rate_limit:"
 
 
-class Line(NamedTuple):
-    """What a client has used of a policy now."""
+class RecordLine(NamedTuple):
+    """A client's usage of a policy now, read from a line of its record."""
 
     policy: str
     used: int
@@ -49,7 +50,7 @@ class Line(NamedTuple):
     refused: int  # since the client last paused for a whole period
 
 
-_LINE = re.compile(
+_RECORD_LINE = re.compile(
     rb"([!-~]+) \d+/(0*[1-9]\d{0,8}) in (\d{1,9}) s, (\d{7}) refused: ((?:\d{16}:\d{7} )*)\n"
 )
 _ENTRY = re.compile(rb"(\d{16}):(\d{7}) ")
@@ -59,10 +60,10 @@ def key(client: str) -> str:
     return f"{PREFIX}{client}"
 
 
-def read(record: bytes, now: int) -> list[Line]:
-    """Read what LOOK has found; what is no record has no lines."""
+def read(record: bytes, now: int) -> list[RecordLine]:
+    """Return the lines of a record that LOOK has found; other values have none."""
     lines = []
-    for policy, quota, period, refused, log in _LINE.findall(record):
+    for policy, quota, period, refused, log in _RECORD_LINE.findall(record):
         entries = [
             (min(int(stamp), now), int(cost)) for stamp, cost in _ENTRY.findall(log) if int(cost)
         ]
@@ -70,5 +71,5 @@ def read(record: bytes, now: int) -> list[Line]:
         window.advance(now)
         reset = window.reset(now) / SECOND
         numbers = (window.used, int(quota), int(period), reset, int(refused))
-        lines.append(Line(policy.decode(), *numbers))
+        lines.append(RecordLine(policy.decode(), *numbers))
     return lines
