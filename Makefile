@@ -50,6 +50,10 @@ run: .venv/serving  ## Serve the API on port 8000, with PostgreSQL, Redis and de
 test: install  ## Run all tests, on a PostgreSQL and a Redis of their own
 	@$(BIN)/pytest --numprocesses auto
 
+.PHONY: test-fast
+test-fast: install  ## Run the tests that start no programs of their own, and take no seconds
+	@$(BIN)/pytest --numprocesses auto -m "not slow"
+
 # Its file is no test_*.py, so that `make test` leaves it out.
 .PHONY: test-browser
 test-browser: install  ## Test pages of other origins, and /docs, in the Chromium of this machine

@@ -164,6 +164,7 @@ def test_a_secret_can_be_in_a_file(tmp_path: Path) -> None:
         read(SECRET_KEY_FILE=str(tmp_path / "nothing"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [

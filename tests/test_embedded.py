@@ -27,6 +27,8 @@ from dev.embedded.servers import Guarded, Redis
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
+
 
 class Checkout:
     """A copy of the project, run in its own directory."""

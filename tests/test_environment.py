@@ -228,6 +228,7 @@ EMBEDDED = ("python", "-m", "dev.embedded")
 FLASK = ("flask", "routes")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "file"),
     [
@@ -247,6 +248,7 @@ def test_a_file_of_settings_that_is_no_text_stops_the_start_with_one_line(
     assert line.endswith(f"{copy / file} is not text in UTF-8")
 
 
+@pytest.mark.slow
 def test_every_command_reads_a_file_of_settings_alike(copy: Path) -> None:
     """`${…}` is no variable to any of them: what it stands for would be too short."""
     url = DATABASE["DATABASE_URL"]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     Serve = Callable[..., Service]
 
+pytestmark = pytest.mark.slow
+
 ROOM = 65_536  # bytes of a file: the first that it gets, and no more
 COUNT = """
 import os, sys

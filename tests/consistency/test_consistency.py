@@ -13,6 +13,8 @@ from stage import FAULTS, FAULTS_OF_REDIS, KEY, PLAIN, Stage, stage
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 5
 LISTS_SECONDS = 2 * len(KINDS) * TURN  # in which each kind has its turn twice
 ROUNDS = 12  # at most, until the positive control has found what it must find
