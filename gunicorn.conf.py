@@ -19,8 +19,8 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 from gunicorn.glogging import Logger
 
 from shop import read_settings
-from shop.edge import siblings
-from shop.edge.siblings import State
+from shop.edge import worker_states
+from shop.edge.worker_states import WorkerState
 from shop.environment import SettingError
 from shop.extensions import cache
 from shop.logs import logging_config, tell_dropped
@@ -77,7 +77,7 @@ def on_starting(server: Any) -> None:
 
 
 def pre_fork(_server: Any, worker: Any) -> None:
-    siblings.note(worker.age, State.STARTING)
+    worker_states.note(worker.age, WorkerState.STARTING)
 
 
 def post_worker_init(worker: Any) -> None:
@@ -89,5 +89,5 @@ def post_worker_init(worker: Any) -> None:
 
 
 def child_exit(_server: Any, worker: Any) -> None:
-    siblings.note(worker.age, State.GONE)
+    worker_states.note(worker.age, WorkerState.GONE)
     merge_counts(worker.pid)

@@ -1,4 +1,4 @@
-"""What is known of one request: one object, made when it arrives and handed along."""
+"""The facts of one request: one object, made when the request arrives and handed along."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
     from .quotas import Charge, Held, Usage
 
-    Place = tuple[str, bool, str]  # path, whether the id of a row follows, query
+    UrlKey = tuple[str, bool, str]  # path, whether a row's id follows it, query
 
 ENVIRONMENT = "shop.facts"  # the WSGI environment's name for those that were made ahead of Flask
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-class Asked(NamedTuple):
-    """What a usual read says that matters to its answer."""
+class ReadRequest(NamedTuple):
+    """The parts of a usual read on which its answer depends."""
 
-    place: Place
-    row: str  # the id that its path ends with, if it does
+    url_key: UrlKey
+    row: str  # the id at the end of the path, empty without one
     path: str
     if_none_match: str | None
-    session: str | None  # the hash of its token, if one is sent
+    session: str | None  # hash of the token that was sent
 
 
 @dataclass(frozen=True)
 class Caller:
-    """A client, as logs and limits name it, and what it may do."""
+    """A client: its name in logs and limits, and its permissions."""
 
     client: str
     address: str | None = None  # None: the holder of a key, whatever address it comes from
@@ -47,7 +47,7 @@ class Caller:
 
 
 class Outcome(IntEnum):
-    """How a request's documents were had; the least favourable one counts."""
+    """The result of a request's reads; the least favourable one counts."""
 
     HIT = 1
     MISS = 2
@@ -56,7 +56,7 @@ class Outcome(IntEnum):
 
 
 class Observer(Protocol):
-    """Is told what an answer is made of."""
+    """Takes the documents and the page that an answer is made of."""
 
     def read(self, reading: Any) -> None:
         """Take documents that were read from the cache (`shop.cache.Reading`)."""
@@ -67,26 +67,26 @@ class Observer(Protocol):
 
 @dataclass(slots=True)
 class Facts:
-    """Each part is written by whoever finds it out, and read by everybody after that."""
+    """The facts of a request. The code that finds a fact writes it, and all others read it."""
 
     identifier: str  # of the request, for logs and answers
     arrived: float = field(default_factory=time.perf_counter)
-    asked: Asked | None = None  # if it came by way of the loop, and is a usual read
+    read_request: ReadRequest | None = None  # of a usual read that came by way of the loop
     caller: Caller | None = None
     unidentified: Exception | None = None  # why the credential could not be looked up
-    decided: Sequence[Usage] | None = None  # by the loop, of what Flask would charge
+    decided: Sequence[Usage] | None = None  # the decision of the loop: Flask charges nothing then
     held: Held | None = None  # a charge that may be repaid
     charges: Sequence[Charge] = ()
     usages: Sequence[Usage] = ()
-    refused: str | None = None  # by which policies
-    outcome: Outcome | None = None  # how the documents were had, the least favourable one
-    failed: Exception | None = None  # why the loop could not have it computed
-    observer: Observer | None = None  # if somebody wants to know what the answer is made of
+    refused: str | None = None  # names of the policies that refuse it
+    outcome: Outcome | None = None  # of its reads
+    failed: Exception | None = None  # the error of the thread that computed it for the loop
+    observer: Observer | None = None  # of the documents of the answer
 
 
 def facts() -> Facts:
-    """Return those of the current request, or of a command's application context."""
-    context = app_ctx.g  # what `g` leads to: the way there costs more than the look
+    """Return the facts of the current request, or of a command's application context."""
+    context = app_ctx.g  # `flask.g` leads here by a proxy, which takes longer than the lookup
     found: Facts | None = context.get("facts")
     if found is None:
         context.facts = found = _arriving() if has_request_context() else Facts(sane_id(None))
@@ -99,11 +99,11 @@ def _arriving() -> Facts:
 
 
 def is_request() -> bool:
-    """Tell whether this is a request's work, and no command's or clock's."""
+    """Return whether a request is being carried out, not a command or a task."""
     if has_request_context():
         return True
     known: Facts | None = app_ctx.g.get("facts") if has_app_context() else None
-    return known is not None and known.asked is not None
+    return known is not None and known.read_request is not None
 
 
 def bearer(authorization: str) -> str:
@@ -113,7 +113,7 @@ def bearer(authorization: str) -> str:
 
 
 def sane_id(given: str | None) -> str:
-    """Return an id that a caller gave, or a new one."""
+    """Return the id that a caller gave, if it is a valid one, or a new one."""
     if given and SANE_ID.fullmatch(given):
         return given
     return f"{random.getrandbits(128):032x}"

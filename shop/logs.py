@@ -179,11 +179,11 @@ def _log_access(response: Response) -> Response:
 
 def answered(response: Response) -> Answered:
     """Return what is told of the current request."""
-    known, asked = facts(), request_ctx.request
+    known, request = facts(), request_ctx.request
     return Answered(
-        method=asked.method,
-        route=asked.url_rule.rule if asked.url_rule else None,
-        path=asked.path[:PATH_SHOWN],
+        method=request.method,
+        route=request.url_rule.rule if request.url_rule else None,
+        path=request.path[:PATH_SHOWN],
         status=response.status_code,
         seconds=time.perf_counter() - known.arrived,
         cache=known.outcome.name if known.outcome else None,

@@ -61,7 +61,7 @@ class Served:
     def _settle(self) -> None:
         """Return when the loop has its connection to Redis, or Redis is away."""
         deadline = time.monotonic() + SECONDS
-        while self.edge.hits.are_opening and time.monotonic() < deadline:
+        while self.edge.hits.is_opening and time.monotonic() < deadline:
             time.sleep(0.001)
 
 

@@ -15,7 +15,7 @@ from flask_caching.signals import cache_memoize_hit
 from prometheus_client import REGISTRY
 from sqlalchemy import text
 
-from shop.edge import addresses, application, arrival, asked, hits
+from shop.edge import application, asgi_scope, hits, incoming_request, learned_plans
 from shop.extensions import db
 from shop.facts import Facts
 from shop.logs import Answered, RequestFilter
@@ -153,7 +153,7 @@ def test_neighbours_of_a_page_are_linked_as_they_are_now(make_shop: Make) -> Non
         {"headers": {"Host": ""}},
         {"environ_overrides": {"PATH_INFO": "//products/1"}},
         {"environ_overrides": {"PATH_INFO": "/products/\u00e9"}},
-        {"query_string": "x=" + "y" * asked.ADDRESS_LONGEST},
+        {"query_string": "x=" + "y" * asgi_scope.URL_LONGEST},
     ],
 )
 def test_an_unusual_request_goes_on_into_flask(stocked: Shop, options: dict[str, Any]) -> None:
@@ -335,7 +335,7 @@ def test_what_else_is_sent_than_a_session_goes_on_into_flask(
 def test_no_more_addresses_are_known_than_a_bound(
     make_shop: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(addresses, "ADDRESSES_MAX", 2)
+    monkeypatch.setattr(learned_plans, "PLANS_MAX", 2)
     shop = stock(make_shop())
     paths = [f"/products?limit={limit}" for limit in (1, 2, 3)]
     for path in paths:
@@ -440,7 +440,7 @@ def test_without_limits_there_are_no_headers_of_them(make_shop: Make, redis_cli:
 def test_a_fault_ahead_of_flask_is_logged_and_flask_answers(
     stocked: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(hits, "read_request", lambda *_: 1 / 0)
+    monkeypatch.setattr(hits, "parse_read_request", lambda *_: 1 / 0)
     with counting(passed=1):
         assert stocked.get("/products/1").status_code == 200
     assert "Unexpected error ahead of Flask" in caplog.messages
@@ -450,7 +450,7 @@ def test_a_fault_after_the_charge_costs_no_second_one(
     stocked: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = int(stocked.get("/products/1").headers["X-RateLimit-Remaining"])
-    monkeypatch.setattr(hits, "refusing", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(hits, "count_decision", lambda *_, **__: 1 / 0)
     with counting(passed=1):
         answer = stocked.get("/products/1")
     assert int(answer.headers["X-RateLimit-Remaining"]) == left - 1
@@ -462,8 +462,8 @@ def test_a_request_that_is_passed_on_keeps_its_id_and_its_time(
     def early(identifier: str) -> Facts:
         return Facts(identifier, arrived=time.perf_counter() - 5)
 
-    monkeypatch.setattr(arrival, "Facts", early)
-    monkeypatch.setattr(hits, "read_request", lambda *_: 1 / 0)
+    monkeypatch.setattr(incoming_request, "Facts", early)
+    monkeypatch.setattr(hits, "parse_read_request", lambda *_: 1 / 0)
     caplog.handler.addFilter(RequestFilter())
     with caplog.at_level(logging.INFO, "shop"):
         answer = stocked.get("/products/1")

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from test_edge import counting, round_trips
 
 from shop.categories import service as categories
-from shop.edge import kept
+from shop.edge import answer_cache
 from shop.extensions import cache, db
 from shop.pages import BySkip, Join, read_page
 from shop.products import service as products
@@ -287,15 +287,15 @@ def test_addresses_and_answers_need_no_more_memory_than_a_bound(
 ) -> None:
     """The oldest go: an address is learnt again, an answer is composed again."""
     learn(shop, BELOW)
-    copies: kept.Kept = shop.app.extensions["served"].edge.hits._kept
+    copies: answer_cache.AnswerCache = shop.app.extensions["served"].edge.hits._answer_cache
     [copy] = copies._copies.values()
-    monkeypatch.setattr(kept, "KEPT_BYTES", 2 * copy.size - 1)
+    monkeypatch.setattr(answer_cache, "CACHE_BYTES", 2 * copy.size - 1)
     learn(shop, "/tried/below?price=4")
     assert len(copies._copies) == 1
     with counting(hit=2):
         assert shop.get(BELOW).get_json()["total"] == 2
         assert shop.get("/tried/below?price=4").get_json()["total"] == 3
-    monkeypatch.setattr("shop.edge.addresses.ADDRESSES_BYTES", 3000)
+    monkeypatch.setattr("shop.edge.learned_plans.PLANS_BYTES", 3000)
     for price in range(5, 15):
         learn(shop, f"/tried/below?price={price}")
     with counting(passed=1):

@@ -10,7 +10,7 @@ import pytest
 from inprocess import event_loop
 from test_edge import READS, counting, open_session, round_trips, stock
 
-from shop.edge import kept
+from shop.edge import answer_cache
 from shop.extensions import cache
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ PAGE = "/products?skip=0&limit=2"
 @pytest.fixture(autouse=True)
 def _lasting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a copy serve for longer than any pause of the machine."""
-    monkeypatch.setattr(kept, "KEPT_SECONDS", 600)
-    monkeypatch.setattr("shop.edge.hits.KEPT_SECONDS", 600)
+    monkeypatch.setattr(answer_cache, "COPY_SECONDS", 600)
+    monkeypatch.setattr("shop.edge.hits.COPY_SECONDS", 600)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def hits_of(shop: Shop) -> Hits:
 
 
 def copies(shop: Shop) -> int:
-    return len(hits_of(shop)._kept._copies)
+    return len(hits_of(shop)._answer_cache._copies)
 
 
 def keys_read(redis_cli: Any) -> int:
@@ -132,7 +132,7 @@ def test_a_copy_that_changes_while_it_is_asked_for_is_read_again(
     async def late(*arguments: Any) -> Any:
         answered = await ask(*arguments)
         if arguments[1] is None:
-            hits._kept.note([b"products:id:2"])
+            hits._answer_cache.invalidate([b"products:id:2"])
         return answered
 
     monkeypatch.setattr(hits._redis, "ask", late)
@@ -169,11 +169,11 @@ def left(answer: Answer) -> int:
 
 def test_requests_that_miss_one_copy_together_read_it_once(stocked: Shop, redis_cli: Any) -> None:
     whole = stocked.get(PAGE)
-    hits_of(stocked)._kept.clear()
+    hits_of(stocked)._answer_cache.clear()
     redis_cli.config_resetstat()
     stocked.get(PAGE)
     for_one = keys_read(redis_cli)
-    hits_of(stocked)._kept.clear()
+    hits_of(stocked)._answer_cache.clear()
     redis_cli.config_resetstat()
     with counting(hit=20):
         answers = together(stocked, *["127.0.0.1"] * 20)
@@ -197,7 +197,7 @@ def test_requests_that_wait_for_one_which_is_refused_read_themselves(make_shop: 
     shop.get(PAGE)
     while shop.get("/categories").status_code == 200:
         pass
-    hits_of(shop)._kept.clear()
+    hits_of(shop)._answer_cache.clear()
     answers = together(shop, "127.0.0.1", "192.0.2.1", "192.0.2.2")
     assert [answer.status for answer in answers] == [429, 200, 200]
 
@@ -205,7 +205,7 @@ def test_requests_that_wait_for_one_which_is_refused_read_themselves(make_shop: 
 def test_no_copy_outlives_its_entry(make_shop: Make) -> None:
     shop = stock(make_shop(REDIS_CACHE_TTL="10"))
     shop.get("/products/1")
-    ends = {copy.until for copy in hits_of(shop)._kept._copies.values()}
+    ends = {copy.until for copy in hits_of(shop)._answer_cache._copies.values()}
     assert max(ends) <= time.monotonic() + 10
 
 
@@ -242,6 +242,8 @@ def test_more_changes_than_are_remembered_end_a_copy(
     stocked: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stocked.get(PAGE)
-    held = hits_of(stocked)._kept
-    held.note([b"products:id:%d" % number for number in range(1000, 1000 + kept.CHANGES_MAX + 1)])
+    held = hits_of(stocked)._answer_cache
+    held.invalidate(
+        [b"products:id:%d" % number for number in range(1000, 1000 + answer_cache.CHANGES_MAX + 1)]
+    )
     assert not any(held.is_whole(copy) for copy in held._copies.values())

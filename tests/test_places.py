@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, suppress
 
 import pytest
 
-from shop.edge.places import WritePlaces
+from shop.edge.thread_slots import WriteSlots
 from shop.problems import DatabaseBusyError, OverloadedError
 
 PLACES, QUEUE = 2, 3
@@ -17,11 +17,11 @@ class Writes:
     """Writes that hold a place until they are told how they end."""
 
     def __init__(self) -> None:
-        self.places = WritePlaces(PLACES, QUEUE)
+        self.places = WriteSlots(PLACES, QUEUE)
         self._ends: list[asyncio.Future[bool]] = []
 
     async def _write(self) -> None:
-        async with self.places.place():
+        async with self.places.slot():
             self._ends.append(asyncio.get_running_loop().create_future())
             self.places.note(got_on=await self._ends[-1])
 
@@ -96,9 +96,9 @@ def test_a_queue_has_an_end() -> None:
 def test_who_goes_while_it_waits_leaves_its_turn_to_the_next(*, has_its_turn: bool) -> None:
     async def play() -> None:
         async with AsyncExitStack() as stack:
-            places = WritePlaces(1, QUEUE)
-            await stack.enter_async_context(places.place())
-            goes, stays = [asyncio.create_task(places.place().__aenter__()) for _ in range(2)]
+            places = WriteSlots(1, QUEUE)
+            await stack.enter_async_context(places.slot())
+            goes, stays = [asyncio.create_task(places.slot().__aenter__()) for _ in range(2)]
             await Writes.settle()
             if has_its_turn:
                 await stack.aclose()

@@ -34,7 +34,7 @@ from shop.cache import protocol as protocol_module
 from shop.cache.protocol import LEASE_SECONDS, Entry, Protocol, State, new_token
 from shop.cache.scripts import GENERATION, HITS, READ, READ_ENTRY
 from shop.config import Settings
-from shop.edge.kept import Copy, Kept
+from shop.edge.answer_cache import AnswerCache, Copy
 from shop.redis import RedisConnection, RedisUnavailable
 
 if TYPE_CHECKING:
@@ -695,13 +695,13 @@ return {{epoch, documents and documents[1] or false}}
 class Tracking:
     """A connection that is told of changes, and notes them in the order in which they come."""
 
-    def __init__(self, port: int, kept: Kept) -> None:
+    def __init__(self, port: int, answer_cache: AnswerCache) -> None:
         self._made: Any = redis.Redis(port=port, protocol=3)
         connection: Any = self._made.connection_pool.make_connection()
         connection.connect()
         self._connection = connection
         self._reader = hiredis.Reader()
-        self._kept = kept
+        self._answer_cache = answer_cache
         self.call("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "things:")
 
     def call(self, *command: str | bytes) -> Any:
@@ -711,7 +711,7 @@ class Tracking:
             if answer is False:
                 self._reader.feed(self._connection._sock.recv(65_536))
             elif isinstance(answer, hiredis.PushNotification):
-                self._kept.note(answer[1])
+                self._answer_cache.invalidate(answer[1])
             else:
                 return answer
 
@@ -728,8 +728,8 @@ class Keepers(ReadersAndWriters):
     @initialize()
     def begin(self) -> None:
         super().begin()
-        self.kept = Kept()
-        self.tracking = Tracking(self.port, self.kept)
+        self.answer_cache = AnswerCache()
+        self.tracking = Tracking(self.port, self.answer_cache)
 
     def teardown(self) -> None:
         self.tracking.close()
@@ -737,23 +737,25 @@ class Keepers(ReadersAndWriters):
 
     @rule(key=st.sampled_from(list(ENTRIES)))
     def keep(self, key: str) -> None:
-        heard, names = self.kept.heard, [*ENTRIES[key], key]
+        change_count, names = self.answer_cache.change_count, [*ENTRIES[key], key]
         epoch, document = self.tracking.call("EVAL", KEEP, str(len(names)), *names, "")
         if document is not None:
             whole = frozenset(name.encode() for name in names)
-            copy = Copy(Document(document, "", ""), (), epoch, b"", whole, float("inf"), heard)
-            self.kept.keep(((key, False, ""), ""), copy)
+            copy = Copy(
+                Document(document, "", ""), (), epoch, b"", whole, float("inf"), change_count
+            )
+            self.answer_cache.keep(((key, False, ""), ""), copy)
 
     @invariant()
     def hold_kept(self) -> None:
         """Whatever is answered of a copy is what a read of Redis would have found."""
         for key, generations in ENTRIES.items():
-            copy = self.kept.find(((key, False, ""), ""))
+            copy = self.answer_cache.find(((key, False, ""), ""))
             if copy is None:
                 continue
             names = [*generations, key]
             epoch, found = self.tracking.call("EVAL", KEEP, str(len(names)), *names, "")
-            if epoch == copy.epoch and self.kept.is_whole(copy):
+            if epoch == copy.epoch and self.answer_cache.is_whole(copy):
                 assert copy.document.body == found
 
 

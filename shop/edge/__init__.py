@@ -4,15 +4,15 @@
 reads what it asks for; the answer (200, 304 or 429) is the one that Flask would give, made by the
 same functions.
 
-What an address needs is learnt from Flask's own answer: where it was routed, what it was charged,
-which documents it was made of. It is learnt only if the edge would have answered the same, header
-for header. The rows of a route are one address: each ends with the id that its key ends with.
+The edge learns the plan of a URL from Flask's own answer: its route, its charges, and the documents
+that it was made of. It keeps a plan only if it would have answered the same, header for header. The
+rows of a route share one plan: the id of a row ends both its path and its key.
 
-Whatever is no plain hit goes on into Flask, in a thread: another method, a body, an API key, a
-session that is not cached, a miss, a writer under way, a Redis that is away. What has been charged
-by then is not charged again.
+Every other request goes on into Flask, in a thread: another method, a body, an API key, a session
+that is not cached, a miss, a writer under way, a Redis that is away. A charge that was made before
+that is not made again.
 
-`worker.py` is the worker class of gunicorn that serves it, `protocol.py` what a connection may do.
+`worker.py` is gunicorn's worker class, `protocol.py` the rules of a connection.
 """
 
 from __future__ import annotations

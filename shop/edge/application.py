@@ -1,4 +1,4 @@
-"""How a worker answers: cached reads on the loop, everything else in threads."""
+"""The edge: answer cached reads on the loop, and everything else by Flask, in threads."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from shop.logs import PROBES
 from shop.ops import probes
 from shop.problems import DatabaseBusyError, InternalError, OverloadedError
 
-from .arrival import Arrival, tell
 from .hits import PASSED, Hits
+from .incoming_request import IncomingRequest, report_answer
 from .threads import Threads, environment
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from shop.ops.health import Doctor
     from shop.problems import ShopError
 
-    from .arrival import Scope
+    from .incoming_request import Scope
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -39,15 +39,15 @@ logger = logging.getLogger("shop.edge")
 
 FAULT = "The service made an error; it is logged."
 READ_METHODS = {"GET", "HEAD"}
-METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"  # that some address has
+METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"  # of all routes together
 
 
 class DisconnectedError(Exception):
-    """The client has gone, or was sent away, before its request was there."""
+    """The client disconnected, or was disconnected, before its request was complete."""
 
 
 class Edge:
-    """Answers what it can on the loop, and passes on the rest."""
+    """Answers probes and cached reads on the loop, and passes all other requests on to Flask."""
 
     def __init__(self, app: Flask) -> None:
         settings = app.config["SETTINGS"]
@@ -57,7 +57,7 @@ class Edge:
         self._doctor: Doctor = app.extensions["shop.health"]
         self._way = way_here(settings)
         self._cross_origin = CrossOrigin(settings.cors_origins)
-        self.is_leaving = False  # and so not ready for new requests
+        self.is_leaving = False  # then the worker is not ready for new requests
 
     def start(self) -> None:
         """Begin to work; call it on the loop."""
@@ -70,65 +70,65 @@ class Edge:
     async def answer(self, scope: Scope, receive: Receive) -> Answer | None:
         """Return the answer to a request (ASGI's `scope` and `receive`).
 
-        None where its client has gone, or was sent away, before it was there.
+        Return None if the connection ended before the request was complete.
         """
-        arrival = Arrival.of(scope, self._way)
-        if arrival.path in PROBES and arrival.method in READ_METHODS:
-            return self._own(arrival, await self._probe(arrival))
-        if arrival.path == "*":  # OPTIONS alone has it (RFC 9110, section 9.3.7)
+        incoming = IncomingRequest.of(scope, self._way)
+        if incoming.path in PROBES and incoming.method in READ_METHODS:
+            return self._own(incoming, await self._probe(incoming))
+        if incoming.path == "*":  # OPTIONS alone has it (RFC 9110, section 9.3.7)
             answer = Answer(HTTPStatus.NO_CONTENT, [("Allow", METHODS)], b"")
-            tell(arrival, answer, arrival.client)
-            return self._own(arrival, answer)
+            report_answer(incoming, answer, incoming.client)
+            return self._own(incoming, answer)
         try:
-            read = await self.hits.answer(arrival)
+            read = await self.hits.answer(incoming)
         except OverloadedError as error:
-            return self._fail(arrival, error)
+            return self._fail(incoming, error)
         except Exception:  # Flask will answer
-            logger.exception("Unexpected error ahead of Flask", extra=arrival.in_log)
+            logger.exception("Unexpected error ahead of Flask", extra=incoming.in_log)
             read = None
         if read:
-            return self._own(arrival, read)
-        PASSED.inc(self.hits.are_there)
-        return await self._pass_on(arrival, receive)
+            return self._own(incoming, read)
+        PASSED.inc(self.hits.is_enabled)
+        return await self._pass_on(incoming, receive)
 
-    def _own(self, arrival: Arrival, answer: Answer) -> Answer:
-        """Return an answer that was made here with the headers of all answers."""
-        headers = [*answer.headers, *answers.closing_headers(arrival.known)]
-        headers = self._cross_origin.add(headers, arrival.origin)
+    def _own(self, incoming: IncomingRequest, answer: Answer) -> Answer:
+        """Add the headers that every answer has to an answer of the loop."""
+        headers = [*answer.headers, *answers.closing_headers(incoming.facts)]
+        headers = self._cross_origin.add(headers, incoming.origin)
         return Answer(answer.status, headers, answer.body)
 
-    async def _probe(self, arrival: Arrival) -> Answer:
-        health = None if arrival.path == "/livez" else await self._doctor.await_health()
-        document, status = probes.told(arrival.path, health)
+    async def _probe(self, incoming: IncomingRequest) -> Answer:
+        health = None if incoming.path == "/livez" else await self._doctor.await_health()
+        document, status = probes.told(incoming.path, health)
         if health and self.is_leaving:
             document["status"], status = "leaving", HTTPStatus.SERVICE_UNAVAILABLE
         answer = answers.private(status, orjson.dumps(document))
-        tell(arrival, answer, arrival.client, arrival.path)
+        report_answer(incoming, answer, incoming.client, incoming.path)
         return answer
 
-    async def _pass_on(self, arrival: Arrival, receive: Receive) -> Answer | None:
-        """Have Flask answer, in a thread, when the body is there."""
+    async def _pass_on(self, incoming: IncomingRequest, receive: Receive) -> Answer | None:
+        """Read the body, then let Flask answer in a thread."""
         try:
-            self._threads.check(arrival.method)  # a body that is refused is not asked for
-            body = await self._read_body(arrival, receive)
-            environ = environment(arrival.scope, arrival.headers, body)
-            environ[ENVIRONMENT] = arrival.known
+            self._threads.check(incoming.method)  # before the body is asked for
+            body = await self._read_body(incoming, receive)
+            environ = environment(incoming.scope, incoming.headers, body)
+            environ[ENVIRONMENT] = incoming.facts
             return await self._threads.answer(self._flask.wsgi_app, environ)
         except (OverloadedError, DatabaseBusyError) as error:
-            return self._fail(arrival, error)
+            return self._fail(incoming, error)
         except DisconnectedError:
             return None
         except Exception:
-            logger.exception("Unexpected error around Flask", extra=arrival.in_log)
-            return self._fail(arrival, InternalError(FAULT))
+            logger.exception("Unexpected error around Flask", extra=incoming.in_log)
+            return self._fail(incoming, InternalError(FAULT))
 
-    async def _read_body(self, arrival: Arrival, receive: Receive) -> bytes:
-        """Return the body; nothing of one that is longer than its route takes: Flask refuses it."""
-        length = arrival.headers.get(b"content-length", b"0")
-        if length == b"0" and b"transfer-encoding" not in arrival.headers:
+    async def _read_body(self, incoming: IncomingRequest, receive: Receive) -> bytes:
+        """Return the body; empty if it is longer than its route takes: Flask refuses it then."""
+        length = incoming.headers.get(b"content-length", b"0")
+        if length == b"0" and b"transfer-encoding" not in incoming.headers:
             return b""
-        is_short = b"transfer-encoding" not in arrival.headers and int(length) <= BODY_MAX
-        longest = BODY_MAX if is_short else self._body_max(arrival)  # no route takes less
+        is_short = b"transfer-encoding" not in incoming.headers and int(length) <= BODY_MAX
+        longest = BODY_MAX if is_short else self._body_max(incoming)  # no route takes less
         if int(length) > longest:
             return b""
         body, more = bytearray(), True
@@ -140,17 +140,17 @@ class Edge:
             more = message["more_body"]
         return bytes(body)
 
-    def _body_max(self, arrival: Arrival) -> int:
+    def _body_max(self, incoming: IncomingRequest) -> int:
         try:
-            endpoint, _ = self._flask.url_map.bind("").match(arrival.path, arrival.method)
+            endpoint, _ = self._flask.url_map.bind("").match(incoming.path, incoming.method)
         except HTTPException:
             return BODY_MAX
         longest: int = getattr(self._flask.view_functions[endpoint], "body_max", BODY_MAX)
         return longest
 
-    def _fail(self, arrival: Arrival, error: ShopError) -> Answer:
-        """Answer with a problem of the worker's own, which Flask does not know of."""
-        path = arrival.path[:PATH_SHOWN]
-        answer = answers.of_error(error, path, arrival.known.identifier)
-        tell(arrival, answer, arrival.client)
-        return self._own(arrival, answer)
+    def _fail(self, incoming: IncomingRequest, error: ShopError) -> Answer:
+        """Answer with a problem that the worker found, without Flask."""
+        path = incoming.path[:PATH_SHOWN]
+        answer = answers.of_error(error, path, incoming.facts.identifier)
+        report_answer(incoming, answer, incoming.client)
+        return self._own(incoming, answer)

@@ -1,7 +1,7 @@
-"""What the loop asks of a Redis Cluster: each node of what is on it, all nodes at the same time.
+"""Cached reads from a Redis Cluster: the loop asks all nodes at the same time.
 
-A page takes a round trip for its entries, one for the rows that these name, and one for what is
-joined to the rows. A session takes two more: one for each record that pays.
+A page takes one round trip for its entries, one for the rows that these name, and one for the
+documents that are joined to the rows. A session takes two more: one for each record that pays.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from shop.cache import MemoizedMany
-    from shop.facts import Asked
+    from shop.facts import ReadRequest
     from shop.pages import Join
     from shop.quotas import Charge, Payers
     from shop.redis import RedisConnection
     from shop.redis.loop_cluster import Value
 
-    from .address import Address
+    from .read_plan import ReadPlan
 
-    Values = Mapping[str, Value | None]  # by names that were asked for
+    Values = Mapping[str, Value | None]  # by the names that were read
 
-NOT_KEPT = (b"", 0)  # for the epoch of a copy, and the time that it could serve
+NOT_KEPT = (b"", 0)  # in place of the epoch and the time to live of a copy
 
 
 class Cluster:
-    tells_changes = False  # what was read of several nodes is not kept
+    tracks_changes = False  # answers of several nodes are not kept
 
     def __init__(self, connection: RedisConnection, *, enforced: bool) -> None:
         self._connection = connection
@@ -43,54 +43,54 @@ class Cluster:
         self._enforced = enforced
 
     def start(self) -> None:
-        """Nothing: a node is connected to when something is asked of it."""
+        """Do nothing: a node is connected to by the first call of it."""
 
     def stop(self) -> None:
         self._redis.stop()
 
     @property
     def is_ready(self) -> bool:
-        """Whether it will be asked now."""
+        """True if the next call will be tried."""
         return self._redis.is_ready
 
     @property
     def is_opening(self) -> bool:
-        """Whether there will soon be a connection, which there is not now."""
+        """True while a connection is being opened."""
         return self._redis.is_opening
 
     async def ask(
         self,
-        asked: Asked,
-        address: Address | None,
+        read: ReadRequest,
+        plan: ReadPlan | None,
         payers: Payers,
         charges: Sequence[Charge],
     ) -> list[Any]:
-        """Return what ANSWER does (`script.py`). Raises RedisUnavailable."""
-        if address is None:  # there is no copy, instead of which to read nothing
+        """Charge and read; return what ANSWER returns (`script.py`). Raises RedisUnavailable."""
+        if plan is None:  # only a copy would be answered without a read, and there is none here
             return []
-        reading = asyncio.create_task(self._redis.read(_first_names(asked, address)))
-        if asked.session and not self._lasts(asked.session, await reading):
+        reading = asyncio.create_task(self._redis.read(_first_names(read, plan)))
+        if read.session and not self._lasts(read.session, await reading):
             return []
         try:
-            told = await self._decide(payers, charges) if charges else []
+            decided = await self._decide(payers, charges) if charges else []
         except NotAskedError:
             return []
-        if self._enforced and not all(told[::NUMBERS]):
-            return [told]
-        documents = await self._find(asked, address, await reading)
-        return [told, NOT_KEPT, *documents] if documents else [told]
+        if self._enforced and not all(decided[::NUMBERS]):
+            return [decided]
+        documents = await self._find(read, plan, await reading)
+        return [decided, NOT_KEPT, *documents] if documents else [decided]
 
     def _lasts(self, session: str, values: Values) -> bool:
-        """Tell whether a session is known, and is not to be renewed."""
+        """Return whether a session is known, and need not be renewed."""
         name = session_documents.prefix + session
         found = self._documents([session_documents.generation_key], [name], values)
         return found is not None and lasts(found[0])
 
     async def _decide(self, payers: Payers, charges: Sequence[Charge]) -> list[int]:
-        """Return what the limits say. Raises NotAskedError, and then nothing is charged."""
+        """Charge; return the answer of DECIDE. Raises NotAskedError if nothing was charged."""
         if payers.client == payers.address:
-            told: list[int] = await self._redis.evaluate(*calls.decide(payers, charges))
-            return told
+            decided: list[int] = await self._redis.evaluate(*calls.decide(payers, charges))
+            return decided
         deciding = calls.decide_apart(payers, charges)
         call = next(deciding)
         while True:
@@ -105,32 +105,30 @@ class Cluster:
                 answers: list[int] = decided.value
                 return answers
 
-    async def _find(self, asked: Asked, address: Address, values: Values) -> list[Any] | None:
-        """Return entries, rows and what is joined, as ANSWER does; None unless all are hits.
+    async def _find(self, read: ReadRequest, plan: ReadPlan, values: Values) -> list[Any] | None:
+        """Return entries, rows and joined documents, as ANSWER does; None unless all are hits.
 
-        `values`: what is under the names that follow from the address.
+        `values`: what was read by the names in the plan.
         """
         entries = []
-        for reading in address.entries:
+        for reading in plan.entries:
             found = self._documents(reading.generations, reading.keys, values)
             if found is None:
                 return None
             entries += found
-        if address.rows is None:
+        if plan.rows is None:
             return [entries, []]
         ids = (
-            [asked.row]
-            if address.is_row
-            else row_ids(list(map(int, address.ids)), filter(None, entries))
+            [read.row] if plan.is_row else row_ids(list(map(int, plan.ids)), filter(None, entries))
         )
-        rows = await self._read(address.rows, ids, values)
+        rows = await self._read(plan.rows, ids, values)
         if rows is None:
             return None
-        joined = await asyncio.gather(*(self._join(join, rows, values) for join in address.joins))
+        joined = await asyncio.gather(*(self._join(join, rows, values) for join in plan.joins))
         return None if None in joined else [entries, rows, *joined]
 
     async def _join(self, join: Join, rows: Sequence[bytes], values: Values) -> list[bytes] | None:
-        """Return the numbers that rows have and the documents with these, in turn."""
+        """Return the numbers that rows name and the documents with these numbers, in turn."""
         numbers = join.numbers(rows)
         found = await self._read(join.function, numbers, values)
         if found is None:
@@ -144,7 +142,7 @@ class Cluster:
     async def _read(
         self, function: MemoizedMany[int], ids: Iterable[object], values: Values
     ) -> list[bytes] | None:
-        """Return the documents of these ids, and read those that are not among `values`."""
+        """Return the documents of these ids. Read those that are not in `values`."""
         names = [f"{function.prefix}{one}" for one in ids]
         if unread := [name for name in names if name not in values]:
             values = {**values, **await self._redis.read(unread)}
@@ -160,11 +158,11 @@ class Cluster:
         return documents if len(documents) == len(found) else None
 
 
-def _first_names(asked: Asked, address: Address) -> list[str]:
-    """Return the names that follow from a request."""
-    names = list(address.keys)
-    if address.rows and address.is_row:
-        names.append(address.rows.prefix + asked.row)
-    if asked.session:
-        names += [session_documents.generation_key, session_documents.prefix + asked.session]
+def _first_names(read: ReadRequest, plan: ReadPlan) -> list[str]:
+    """Return the names that the request and its plan name; entries name further ones."""
+    names = list(plan.keys)
+    if plan.rows and plan.is_row:
+        names.append(plan.rows.prefix + read.row)
+    if read.session:
+        names += [session_documents.generation_key, session_documents.prefix + read.session]
     return names

@@ -1,4 +1,4 @@
-"""A request on its connection, and the bytes of its answer."""
+"""One request on a connection, and the bytes of its answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shop.facts import Facts, sane_id
 from shop.problems import InternalError
 
 from .application import FAULT
-from .arrival import Arrival, tell
+from .incoming_request import IncomingRequest, report_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shop.problems import ShopError
 
     from .application import Edge
-    from .arrival import Scope
+    from .incoming_request import Scope
 
 logger = logging.getLogger("shop.edge")
 
@@ -51,7 +51,7 @@ class Cycle:
         keep_alive: bool,
         waiting_for_100_continue: bool,
     ) -> None:
-        """`length`: the bytes of body that the head announces."""
+        """`length`: bytes of the body, as the head announces them."""
         self.scope = scope
         self._transport = transport
         self._flow = flow
@@ -59,10 +59,10 @@ class Cycle:
         self.length = length
         self.keep_alive = keep_alive
         self.waiting_for_100_continue = waiting_for_100_continue
-        self.may_drain = False  # whether the rest of its body is read when it is answered
+        self.may_drain = False  # then the rest of the body is read after the answer
         self.body = bytearray()
         self.more_body = length > 0
-        self.message_event = asyncio.Event()  # its body goes on, or ends
+        self.message_event = asyncio.Event()  # set when more of the body has come, or its end
         self.disconnected = self.response_complete = False
 
     async def carry_out(self, edge: Edge) -> None:
@@ -88,7 +88,7 @@ class Cycle:
         self._on_response()
 
     async def receive(self) -> dict[str, Any]:
-        """Return what has come of the body, as ASGI has it."""
+        """Return the next part of the body, as a message of ASGI."""
         if self.waiting_for_100_continue and not self._transport.is_closing():
             self._transport.write(CONTINUE)
             self.waiting_for_100_continue = False
@@ -102,18 +102,18 @@ class Cycle:
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     def drop(self) -> None:
-        """Tell the application that the rest of the request will not come."""
+        """End the request: the rest of it will not come."""
         self.disconnected = True
         self.message_event.set()
 
 
 def refusal(error: ShopError, client: tuple[str, int] | None, *, to_head: bool) -> bytes:
-    """Return the answer to what could not be read, which is counted and logged once."""
+    """Return the bytes that refuse an unreadable request. Count and log it."""
     scope = {"method": "-", "path": "-"}
-    arrival = Arrival(scope, {}, client[0] if client else "unknown", Facts(sane_id(None)))
-    answer = answers.of_error(error, "", arrival.known.identifier)
-    tell(arrival, answer, arrival.client)
-    headers = [*answer.headers, *answers.closing_headers(arrival.known)]
+    incoming = IncomingRequest(scope, {}, client[0] if client else "unknown", Facts(sane_id(None)))
+    answer = answers.of_error(error, "", incoming.facts.identifier)
+    report_answer(incoming, answer, incoming.client)
+    headers = [*answer.headers, *answers.closing_headers(incoming.facts)]
     head = head_of(answer._replace(headers=headers), closes=True)
     return head if to_head else head + answer.body
 
@@ -127,5 +127,5 @@ def head_of(answer: Answer, *, closes: bool) -> bytes:
 
 @lru_cache(maxsize=2)
 def _own_lines(second: int) -> bytes:
-    """Return the headers of every answer that are the server's own."""
+    """Return the headers of the server itself."""
     return f"Server: gunicorn\r\nDate: {formatdate(second, usegmt=True)}\r\n".encode()

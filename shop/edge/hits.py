@@ -1,4 +1,4 @@
-"""Reads of known addresses: one round trip to Redis for what is cached, a thread for the rest."""
+"""Cached reads: one round trip to Redis for a hit, a thread for documents that are missing."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from shop.quotas import Payers
 from shop.redis import RedisUnavailable, redis_connection
 from shop.sessions.service import client_of, session_documents
 
-from .addresses import Addresses
-from .arrival import tell
-from .asked import read_request
+from .answer_cache import COPY_SECONDS, AnswerCache, Copy
+from .asgi_scope import parse_read_request
 from .cluster import Cluster
-from .kept import KEPT_SECONDS, Copy, Kept
-from .misses import compute
+from .coalescing import CoalescedReads
+from .database_reads import compute
+from .incoming_request import report_answer
+from .learned_plans import LearnedPlans
 from .one_server import OneServer
-from .together import Together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from shop.answers import Answer, Document
-    from shop.facts import Asked, Facts
+    from shop.facts import Facts, ReadRequest
     from shop.keys.known import Known
     from shop.quotas import Charge
 
-    from .address import Address
-    from .arrival import Arrival
-    from .kept import Key
+    from .answer_cache import Key
+    from .incoming_request import IncomingRequest
+    from .read_plan import ReadPlan
     from .threads import Threads
 
 cache_logger = logging.getLogger("shop.cache")
@@ -61,61 +61,61 @@ ANSWERED = {
 }
 MISS = REQUESTS.labels("miss")
 PASSED = REQUESTS.labels("passed")
-LOOKS = 2  # for a copy, before a request reads what others may read, too
+ATTEMPTS = 2  # to take a copy that another request makes, before a request reads by itself
 
 
 class Hits:
     def __init__(self, app: Flask, threads: Threads) -> None:
         self._app = app
         self._threads = threads
-        self._together = Together(app, threads)
+        self._coalesced = CoalescedReads(app, threads)
         settings = app.config["SETTINGS"]
         self._connection = redis_connection(app)
-        self.are_there = settings.edge_enabled and self._connection.enabled
-        self._kept = Kept()
+        self.is_enabled = settings.edge_enabled and self._connection.enabled
+        self._answer_cache = AnswerCache()
         self._enforced = settings.rate_limit_mode == "enforce"
         self._redis: OneServer | Cluster = (
             Cluster(self._connection, enforced=self._enforced)
             if self._connection.is_cluster
-            else OneServer(self._connection, self._kept.note, enforced=self._enforced)
+            else OneServer(self._connection, self._answer_cache.invalidate, enforced=self._enforced)
         )
-        self._read_now: set[Key] = set()  # what copies will be made of
-        self._addresses = Addresses()
-        if self.are_there:
-            self._addresses.learn_from(app)
+        self._being_read: set[Key] = set()  # copies that a request is making now
+        self._plans = LearnedPlans()
+        if self.is_enabled:
+            self._plans.learn_from(app)
         self._watch = app.extensions["cache"][cache].watch
         self._counter = app.extensions["shop.limits"].counter
         self._known: Known = app.extensions["shop.known"]
 
     def start(self) -> None:
         """Begin to keep a connection to Redis; call it on the loop."""
-        if self.are_there:
+        if self.is_enabled:
             self._redis.start()
 
     def stop(self) -> None:
         self._redis.stop()
 
     @property
-    def are_opening(self) -> bool:
-        """Whether there will soon be a connection to Redis, which there is not now."""
-        return self.are_there and self._redis.is_opening
+    def is_opening(self) -> bool:
+        """True while a connection to Redis is being opened."""
+        return self.is_enabled and self._redis.is_opening
 
-    async def answer(self, arrival: Arrival) -> Answer | None:
-        """Return the answer to a read of a known address; None where Flask has to answer."""
-        if not self.are_there:
+    async def answer(self, incoming: IncomingRequest) -> Answer | None:
+        """Return the answer to a read that has a plan; None if Flask has to answer."""
+        if not self.is_enabled:
             return None
-        asked = arrival.known.asked = read_request(arrival.scope, arrival.headers)
-        address = self._addresses.find(asked.place) if asked else None
-        if not (asked and address and self._is_ready()):
+        read = incoming.facts.read_request = parse_read_request(incoming.scope, incoming.headers)
+        plan = self._plans.find(read.url_key) if read else None
+        if not (read and plan and self._is_ready()):
             return None
         try:
-            return await self._answer(arrival, asked, address)
+            return await self._answer(incoming, read, plan)
         except RedisUnavailable as error:
             self._counter.begin_fallback(error)
             return None
 
     def _is_ready(self) -> bool:
-        """Tell whether Redis answers, and may be believed, and nobody asks for each key."""
+        """Return whether Redis answers, the watch is fresh, and nobody listens to each key."""
         return (
             self._redis.is_ready
             and self._watch.is_fresh()
@@ -123,141 +123,142 @@ class Hits:
             and not cache_logger.isEnabledFor(logging.DEBUG)
         )
 
-    async def _answer(self, arrival: Arrival, asked: Asked, address: Address) -> Answer | None:
-        known = arrival.known
+    async def _answer(
+        self, incoming: IncomingRequest, read: ReadRequest, plan: ReadPlan
+    ) -> Answer | None:
+        facts = incoming.facts
         payers = Payers(
-            client_of(asked.session) if asked.session else arrival.client, arrival.client
+            client_of(read.session) if read.session else incoming.client,
+            incoming.client,
         )
-        charges = address.charges
+        charges = plan.charges
         in_fallback = self._counter.in_fallback  # then a shard is lost, or Redis has just come back
-        looked = await self._look(asked, address, payers, () if in_fallback else charges)
-        if not looked:
+        answered = await self._ask_redis(read, plan, payers, () if in_fallback else charges)
+        if not answered:
             return None
-        told, was_found, copy = looked
+        decided, was_found, copy = answered
         used = (
             self._counter.decide_in_fallback(payers, charges)
             if in_fallback
-            else self._counter.parse_answer(payers, charges, told)
+            else self._counter.parse_answer(payers, charges, decided)
         )
-        known.decided = known.usages = used
+        facts.decided = facts.usages = used
         violated = [usage for usage in used if not usage.passes and self._enforced]
         if violated:
-            answer = answers.refuse(violated, asked.path, known.identifier)
+            answer = answers.refuse(violated, read.path, facts.identifier)
         else:
             if was_found and not copy:
                 return None  # nothing of it is for everybody
-            document = (
-                self._hit(known, copy) if copy else await self._compute(known, asked, address)
-            )
+            document = self._hit(facts, copy) if copy else await self._compute(facts, read, plan)
             if document is None:
                 return None
-            answer = answers.read(document, asked.path, asked.if_none_match, known.outcome)
-        known.refused = policy_names(violated) if violated else None
+            answer = answers.read(document, read.path, read.if_none_match, facts.outcome)
+        facts.refused = policy_names(violated) if violated else None
         count_decision(payers.client, used, enforced=self._enforced)
-        if asked.session:
-            self._known.note(asked.session, payers.client)
+        if read.session:
+            self._known.note(read.session, payers.client)
             reads(session_documents.name, "hit").inc()
         (ANSWERED[answer.status] if violated or copy else MISS).inc()
-        tell(arrival, answer, payers.client, address.route)
+        report_answer(incoming, answer, payers.client, plan.route)
         return answer
 
-    async def _look(
-        self, asked: Asked, address: Address, payers: Payers, charges: Sequence[Charge]
+    async def _ask_redis(
+        self, read: ReadRequest, plan: ReadPlan, payers: Payers, charges: Sequence[Charge]
     ) -> tuple[list[int], bool, Copy | None] | None:
-        """Charge; return what that tells, whether all was found, and a copy of it that is whole.
+        """Charge and read; return the decision, whether all was found, and a current copy.
 
-        None for a session that Flask has to look at. There is no copy where nothing of what was
-        found is for everybody. Of requests that miss one copy at the same time the first one reads,
-        and the others take the copy that it makes: to read a large page for each of them would
-        take longer than Redis may.
+        Return None for a session that Flask has to look up. There is no copy if no document that
+        was found is for everybody. Of requests that miss one copy at the same time the first one
+        reads, and the others take its copy: to read a large page for each of them would take
+        longer than REDIS_TIMEOUT.
         """
-        key, look = (asked.place, asked.row), 0
-        told: list[int] = []
+        key, attempt = (read.url_key, read.row), 0
+        decided: list[int] = []
         while True:
-            heard, copy = self._kept.heard, self._kept.find(key)
-            reads = look == LOOKS or (copy is None and key not in self._read_now)
-            if reads and self._redis.tells_changes:
-                self._read_now.add(key)
+            change_count, copy = self._answer_cache.change_count, self._answer_cache.find(key)
+            reads = attempt == ATTEMPTS or (copy is None and key not in self._being_read)
+            if reads and self._redis.tracks_changes:
+                self._being_read.add(key)
             try:
                 answered = await self._redis.ask(
-                    asked, address if reads else None, payers, () if look else charges
+                    read, plan if reads else None, payers, () if attempt else charges
                 )
             finally:
                 if reads:
-                    self._read_now.discard(key)
-            if not (answered or look):
+                    self._being_read.discard(key)
+            if not (answered or attempt):
                 return None
             usages, *found = answered or [[]]
-            told = told or usages
+            decided = decided or usages
             if not found:
-                return told, False, None
+                return decided, False, None
             if reads:
-                return told, True, self._compose(asked, address, found, heard)
-            copy = copy or self._kept.find(key)
+                return decided, True, self._compose(read, plan, found, change_count)
+            copy = copy or self._answer_cache.find(key)
             if copy and self._is_whole(copy, epoch=found[0][0]):
-                return told, True, copy
-            look += 1  # it has changed since this request came; to look again charges nothing
+                return decided, True, copy
+            attempt += 1  # it has changed since this request came; to look again charges nothing
 
-    def _hit(self, known: Facts, copy: Copy) -> Document:
-        known.outcome = Outcome.HIT
+    def _hit(self, facts: Facts, copy: Copy) -> Document:
+        facts.outcome = Outcome.HIT
         for name, count in copy.reads:
             reads(name, "hit").inc(count)
         return copy.document
 
-    async def _compute(self, known: Facts, asked: Asked, address: Address) -> Document | None:
-        """Have a thread read what is not cached; None where Flask has to say what is wrong.
+    async def _compute(self, facts: Facts, read: ReadRequest, plan: ReadPlan) -> Document | None:
+        """Read missing documents in a thread; return None if Flask has to answer.
 
-        Raises OverloadedError, and what the memoized functions do but for the database's errors.
+        Raises OverloadedError, and the errors of memoized functions but for those of the database.
         """
-        if address.has_tags:
-            return None  # which those are now is its service's to say: they may follow from a hint
+        if plan.has_tags:
+            return None  # only the service knows the tags of now
         try:
-            document = await self._read(known, asked, address)
+            document = await self._read(facts, read, plan)
         except (DBAPIError, PoolTimeoutError) as error:
             if sqlstate(error) not in UNDONE:
-                known.failed = error  # it is raised again where it is answered: nobody waits twice
+                facts.failed = error  # Flask raises it again, and does not wait a second time
             return None
         if document is None:
-            known.outcome = None  # Flask begins anew
+            facts.outcome = None  # Flask begins anew
         return document
 
-    async def _read(self, known: Facts, asked: Asked, address: Address) -> Document | None:
-        """Have a thread read what is not cached: a row with those that others ask for."""
-        if address.is_row_alone and address.rows and int(asked.row) <= INTEGER_MAX:
-            found = await self._together.read(address.rows, int(asked.row), known)
+    async def _read(self, facts: Facts, read: ReadRequest, plan: ReadPlan) -> Document | None:
+        """Read missing documents in a thread; a single row with those of other requests."""
+        if plan.is_row_alone and plan.rows and int(read.row) <= INTEGER_MAX:
+            found = await self._coalesced.read(plan.rows, int(read.row), facts)
             if found:
-                known.outcome = found.outcome
-                return address.compose([[], [found.document]])
-        document: Document | None = await self._threads.read(
-            compute, self._app, known, asked, address
-        )
+                facts.outcome = found.outcome
+                return plan.compose([[], [found.document]])
+        document: Document | None = await self._threads.read(compute, self._app, facts, read, plan)
         return document
 
     def _is_whole(self, copy: Copy, *, epoch: bytes) -> bool:
-        """Tell whether a read of Redis would have found what a copy was made of."""
+        """Return whether a read of Redis would have found the documents of a copy."""
         same = (epoch, self._connection.known_origin) == (copy.epoch, copy.origin)
-        return same and self._redis.tells_changes and self._kept.is_whole(copy)
+        return same and self._redis.tracks_changes and self._answer_cache.is_whole(copy)
 
-    def _compose(self, asked: Asked, address: Address, found: list[Any], heard: int) -> Copy | None:
-        """Make an answer of what a read has found, and keep it; None where Flask has to.
+    def _compose(
+        self, read: ReadRequest, plan: ReadPlan, found: list[Any], change_count: int
+    ) -> Copy | None:
+        """Compose and keep the answer of a read; return None if Flask has to answer.
 
-        `heard`: how many changes were told before that read was sent.
+        `change_count`: that of the answer cache before the read was sent.
         """
         (epoch, left), *documents = found
-        document = address.compose(documents)
+        document = plan.compose(documents)
         if document is None:
             return None
-        is_kept = self._redis.tells_changes
-        named = self._connection.named(address.names(asked.row, documents)) if is_kept else ()
+        is_kept = self._redis.tracks_changes
+        named = self._connection.named(plan.names(read.row, documents)) if is_kept else ()
         copy = Copy(
             document,
-            address.reads(documents),
+            plan.reads(documents),
             epoch,
             self._connection.known_origin,
             frozenset(name.encode() for name in named),
-            time.monotonic() + min(KEPT_SECONDS, left / 1000),
-            heard,
+            time.monotonic() + min(COPY_SECONDS, left / 1000),
+            change_count,
         )
         if is_kept:
-            self._kept.keep((asked.place, asked.row), copy)
+            self._answer_cache.keep((read.url_key, read.row), copy)
         return copy

@@ -1,4 +1,4 @@
-"""What the loop asks of a Redis that is one server: everything in one round trip."""
+"""Cached reads from a Redis that is one server: everything in one round trip."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .script import ANSWER
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from shop.facts import Asked
+    from shop.facts import ReadRequest
     from shop.quotas import Charge, Payers
     from shop.redis import RedisConnection
 
-    from .address import Address
+    from .read_plan import ReadPlan
 
-NOTHING_TO_READ = ("", 0, 0, 0)  # what ANSWER is told of names where a copy is kept
-CALLS_MAX = 1024  # that are kept; without a session one is sent for many requests
+NOTHING_TO_READ = ("", 0, 0, 0)  # for ANSWER, if there is a copy
+CALLS_MAX = 1024  # packed calls that are kept; without a session many requests share one
 
 
 class OneServer:
@@ -51,36 +51,36 @@ class OneServer:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it will be asked now."""
+        """True if the next call will be tried."""
         return self._redis.is_ready
 
     @property
     def is_opening(self) -> bool:
-        """Whether there will soon be a connection, which there is not now."""
+        """True while a connection is being opened."""
         return self._connection.is_ready and not self._redis.is_ready
 
     @property
-    def tells_changes(self) -> bool:
-        """Whether what was read may be kept, because it is told what changes."""
-        return self._redis.tells_changes
+    def tracks_changes(self) -> bool:
+        """True if Redis sends the names that change, so that answers may be kept."""
+        return self._redis.tracks_changes
 
     async def ask(
         self,
-        asked: Asked,
-        address: Address | None,
+        read: ReadRequest,
+        plan: ReadPlan | None,
         payers: Payers,
         charges: Sequence[Charge],
     ) -> list[Any]:
-        """Return what ANSWER does, which without an address reads nothing.
+        """Return the answer of ANSWER, which reads nothing without a plan.
 
         Raises RedisUnavailable.
         """
         charged = (payers, tuple(charges), self._connection.known_origin)
-        row = asked.row if address and address.is_row else ""
-        if asked.session:
-            call = self._call(*charged, address, row, asked.session)
+        row = read.row if plan and plan.is_row else ""
+        if read.session:
+            call = self._call(*charged, plan, row, read.session)
         else:
-            call = self._known_call(*charged, address, row)
+            call = self._known_call(*charged, plan, row)
         answered: list[Any] = await self._redis.run(call)
         return answered
 
@@ -89,18 +89,18 @@ class OneServer:
         payers: Payers,
         charges: Sequence[Charge],
         origin: bytes,
-        address: Address | None,
+        plan: ReadPlan | None,
         row: str,
         session: str = "",
     ) -> ScriptCall:
-        """Return the call of ANSWER that charges, reads an address and a row, and a session."""
+        """Return the call of ANSWER that charges, and reads the plan, a row and a session."""
         keys = [records.key(payers.client), records.key(payers.address)]
         reading: Sequence[object] = NOTHING_TO_READ
-        if address:
-            reading = address.arguments
-            keys += address.keys
-            if address.rows and address.is_row:
-                keys.append(address.rows.prefix + row)
+        if plan:
+            reading = plan.arguments
+            keys += plan.keys
+            if plan.rows and plan.is_row:
+                keys.append(plan.rows.prefix + row)
         until = ""
         if session:
             keys += [session_documents.generation_key, session_documents.prefix + session]

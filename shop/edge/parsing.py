@@ -1,4 +1,4 @@
-"""How requests are parsed: within limits, and no further than what can be carried out now."""
+"""Parse the requests of a connection: within limits, and no further than they can be answered."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from shop.problems import (
     ShopError,
 )
 
-from . import head
+from . import request_head
 from .bodies import Bodies
+from .body_parser import make_body_parser
+from .connection_limits import AHEAD, DRAINED_MAX, FRAMED_MAX, HEAD_MAX, PIECE
 from .cycle import Cycle
-from .limits import AHEAD, DRAINED_MAX, FRAMED_MAX, HEAD_MAX, PIECE
-from .resumed import parser_of_body
 
 if TYPE_CHECKING:
-    from .limits import Limits
+    from .connection_limits import ConnectionLimits
 
 
 class IgnoredError(Exception):
-    """What comes is no request any more: the connection ends when the last is answered."""
+    """Input after the last request is ignored: the connection ends when that is answered."""
 
 
 class Parsing(HttpToolsProtocol):
     """The requests of one connection, in the order in which they came."""
 
-    limits: Limits  # of the worker, which sets them
+    limits: ConnectionLimits  # of the worker, which sets them
     is_leaving = False  # the worker, so that each answer is the last of its connection
     bodies: ClassVar = Bodies()
     cycle: Cycle  # type: ignore[assignment]  # the last
@@ -66,7 +66,7 @@ class Parsing(HttpToolsProtocol):
         raise NotImplementedError
 
     def _parse(self) -> None:
-        """Parse what has come, as long as no request waits for another to be answered."""
+        """Parse the input, until a request waits for another to be answered."""
         if self._is_parsing:
             return
         self._is_parsing = True
@@ -79,7 +79,7 @@ class Parsing(HttpToolsProtocol):
 
     @property
     def _is_over(self) -> bool:
-        """Whether nothing that comes is a request any more."""
+        """True if no further input is a request."""
         is_last = self.cycle is not None and not self.cycle.keep_alive and not self._in_body
         return is_last or self._wrong is not None or self._is_closing
 
@@ -90,26 +90,26 @@ class Parsing(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:  # which is not done: it is HTTP/1.1
             self._unparsed = piece[upgrade.args[0] :] + self._unparsed
             if self._in_body:
-                self.parser = parser_of_body(self, head.framing(self.headers))
+                self.parser = make_body_parser(self, request_head.framing_header(self.headers))
         except httptools.HttpParserInvalidMethodError:
-            self._refuse(head.unknown_method(piece))
+            self._refuse(request_head.unknown_method_error(piece))
         except httptools.HttpParserCallbackError as error:
             self._refuse_for(error.__context__)
         except httptools.HttpParserError:
-            self._refuse(head.unreadable())
+            self._refuse(request_head.unreadable_error())
         else:
             self._count(len(piece), in_head=in_head, in_body=in_body)
 
     def _refuse_for(self, error: BaseException | None) -> None:
-        """Refuse a request for an error that was raised in a call of the parser."""
+        """Refuse a request, after an error in a callback of the parser."""
         if isinstance(error, ShopError):
             self._refuse(error)
         elif not isinstance(error, IgnoredError):
             self.logger.error("Unexpected error in a request", exc_info=error)
-            self._refuse(head.unreadable())
+            self._refuse(request_head.unreadable_error())
 
     def _count(self, count: int, *, in_head: bool, in_body: bool) -> None:
-        """Bound what is read of a head or a body which a piece of so many bytes was a part of."""
+        """Count a piece of `count` bytes of a head or a body, and refuse one that is too long."""
         if self._in_head and in_head:
             self._came += count
             if self._came > HEAD_MAX:
@@ -160,13 +160,13 @@ class Parsing(HttpToolsProtocol):
             self.flow.pause_reading()  # until those before it are answered
 
     def _new_cycle(self) -> Cycle:
-        """Return the request that a head is of. Raises ShopError."""
+        """Return the request of the head that was parsed. Raises ShopError."""
         self._method = method = self.parser.get_method().decode("ascii")
         version = self.parser.get_http_version()
-        head.check_version(version)
-        head.check_host(self.headers, version)
-        raw_path, _, query = head.target(self.url, method).partition(b"?")
-        length = head.body_length(self.headers, version)
+        request_head.check_version(version)
+        request_head.check_host(self.headers, version)
+        raw_path, _, query = request_head.parse_target(self.url, method).partition(b"?")
+        length = request_head.body_length(self.headers, version)
         scope = {
             "type": "http",
             "http_version": version,
@@ -194,7 +194,7 @@ class Parsing(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         if self._in_body and self.parser.should_upgrade():
-            return  # the parser only says so: the body comes, see `parser_of_body`
+            return  # the parser only says so: the body comes, see `make_body_parser`
         had_body, self._in_body = self._in_body, False
         if had_body:
             self.bodies.end(self)

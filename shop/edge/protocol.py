@@ -1,7 +1,7 @@
-"""What a client may do on its connection: HTTP/1.1 by uvicorn, with limits and deadlines.
+"""The connection of a client: HTTP/1.1 by uvicorn, with limits and deadlines.
 
-A thread sees a request only when all of it has arrived. Whatever a client does slowly, it does on
-the loop, which waits for thousands at once, and for each until its deadline.
+A thread sees a request only when all of it has arrived. The loop waits for slow clients: for
+thousands at once, and for each until its deadline.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from shop.problems import OverloadedError, RequestTimeoutError
 
-from .cycle import refusal
-from .limits import (
+from .connection_limits import (
     LINGER_MAX,
     LINGER_SECONDS,
     NEVER,
 )
+from .cycle import refusal
 from .parsing import Parsing
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Protocol(Parsing):
         self.deadline = self.loop.time() + seconds
 
     def _wait_for_client(self) -> None:
-        """Set the deadline of what the client has to do next."""
+        """Set the deadline for the next action of the client."""
         if self.flow.write_paused:
             self._wait(self.limits.read_seconds)
         elif self._in_body and (not self._under_way or self._under_way[0] is self.cycle):
@@ -53,7 +53,7 @@ class Protocol(Parsing):
             self._wait(self.limits.head_seconds if self._in_head else self.timeout_keep_alive)
 
     def expire(self) -> None:
-        """End a connection that has not gone on in time."""
+        """End a connection whose deadline has passed."""
         self.deadline = NEVER
         if self._is_closing or self.transport.get_write_buffer_size():
             self.transport.abort()
@@ -69,19 +69,19 @@ class Protocol(Parsing):
         self._refuse(OverloadedError("Too many bodies arrive at once; nothing was done."))
 
     def shutdown(self) -> None:
-        """Answer what is under way, or comes before the worker closes, and no more."""
+        """Let the answer to the last request say that the connection closes."""
         if self._under_way:
             self.cycle.keep_alive = False  # of the last
 
     @property
     def is_idle(self) -> bool:
-        """Tell whether no request is under way, or has begun to arrive."""
+        """True if no request is under way, or has begun to arrive."""
         is_reading = self._in_head or self._in_body or self._unparsed
         return not (self._under_way or is_reading or self._is_closing)
 
     @property
     def descriptor(self) -> int:
-        """The socket's."""
+        """The file descriptor of the socket."""
         number: int = self.transport.get_extra_info("socket").fileno()
         return number
 
@@ -106,7 +106,7 @@ class Protocol(Parsing):
             self._parse()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Answer what is whole to a client that sends no more; return whether there is such."""
+        """Answer complete requests of a client that sends no more; return whether there are any."""
         self._has_ended = True
         self._drop_incomplete()
         return bool(self._under_way) and not self._is_closing
@@ -141,7 +141,7 @@ class Protocol(Parsing):
             self._end()
 
     def _go_on(self) -> None:
-        """Carry out what was sent meanwhile, or wait for it."""
+        """Carry out the next request, or wait for one."""
         if self._under_way:
             self._begin(self._under_way[0])
         if self._unparsed:
@@ -158,7 +158,7 @@ class Protocol(Parsing):
             self._wait_for_client()
 
     def _refuse(self, error: ShopError) -> None:
-        """Answer with an error, when those before are answered, and end the connection."""
+        """Answer with an error, after the requests before it, and end the connection."""
         self._wrong, self._unparsed = error, b""
         if self._in_body and self.cycle.response_complete:
             self._wrong = None  # it has its answer, ahead of the end of its body
@@ -168,20 +168,20 @@ class Protocol(Parsing):
             self._end()
 
     def _drop_incomplete(self) -> None:
-        """Drop a request whose client has ended before its body was there."""
+        """Drop a request whose client sends no more before its body is complete."""
         is_cut = self._has_ended and self._in_body and not self._unparsed
         if is_cut and self._under_way and self._under_way[-1] is self.cycle:
             self._drop_last()
 
     def _drop_last(self) -> None:
-        """Carry out the last request no further: its body will not be there."""
+        """Drop the last request: its body will not be complete."""
         self.bodies.end(self)
         self._under_way.pop().drop()
 
     def _end(self) -> None:
-        """Close when the client has had the time to read what it was sent.
+        """Close the connection, after the client has had time to read its answer.
 
-        What it still sends is read, and thrown away: a reset could overtake the answer.
+        Further input is read and thrown away: a reset could overtake the answer.
         """
         if self._wrong:
             to_head = self._method == "HEAD"
@@ -203,7 +203,7 @@ class Protocol(Parsing):
         self.deadline = min(self.loop.time() + seconds, self._closes_by)
 
     def _close(self) -> None:
-        """Close when what was written is read."""
+        """Close the connection when the client has read what was written."""
         self._is_closing = True
         self.transport.close()
         self._wait(self.limits.read_seconds)

@@ -1,4 +1,4 @@
-"""The script that answers a read in one round trip: the limits' own, and the cache's."""
+"""The script that charges and reads in one round trip: DECIDE of the limits, HITS of the cache."""
 
 from shop.cache.scripts import HITS
 from shop.limits.lua import TIME

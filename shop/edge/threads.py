@@ -1,4 +1,4 @@
-"""The WSGI application, in threads of a bounded number, behind a bounded queue."""
+"""Run the WSGI application in a bounded number of threads, behind a bounded queue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 from shop.answers import Answer
 from shop.config import THREADS
 
-from .places import Places, WritePlaces
+from .thread_slots import ThreadSlots, WriteSlots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,36 +28,36 @@ OF_CONTENT = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGT
 
 
 class Threads:
-    """The threads of a worker. Writes have all of them but one at most: that is left to reads."""
+    """The threads of a worker. One of them is left to reads, and writes may have all others."""
 
     def __init__(self, settings: Settings) -> None:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
-        self.reads = Places(THREADS, settings.request_queue)
-        self._writes = WritePlaces(THREADS - 1, settings.request_queue)
+        self.reads = ThreadSlots(THREADS, settings.request_queue)
+        self._writes = WriteSlots(THREADS - 1, settings.request_queue)
 
     def check(self, method: str) -> None:
         """Raise OverloadedError or DatabaseBusyError if a request would be refused now."""
         (self.reads if method in SAFE else self._writes).check()
 
     async def answer(self, application: WSGIApplication, environ: WSGIEnvironment) -> Answer:
-        """Return what a WSGI application answers, when there is a thread for it.
+        """Return the answer of a WSGI application, which is called when a thread is free.
 
-        Raises OverloadedError, and of a write DatabaseBusyError.
+        Raises OverloadedError, and for a write DatabaseBusyError.
         """
         if environ["REQUEST_METHOD"] in SAFE:
             return await self.read(call, application, environ)  # type: ignore[no-any-return]
-        async with self._writes.place():
+        async with self._writes.slot():
             answer: Answer = await self.run(call, application, environ)
             self._writes.note(got_on=answer.status != HTTPStatus.SERVICE_UNAVAILABLE)
             return answer
 
     async def read(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what `work` returns, which writes nothing. Raises OverloadedError."""
-        async with self.reads.place():
+        """Run `work`, which writes nothing, when a thread is free. Raises OverloadedError."""
+        async with self.reads.slot():
             return await self.run(work, *arguments)
 
     async def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what `work` returns; the caller holds a place for it."""
+        """Run `work` at once: the caller holds a slot for it."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
     def stop(self) -> None:
@@ -65,11 +65,11 @@ class Threads:
 
 
 def call(application: WSGIApplication, environ: WSGIEnvironment) -> Answer:
-    """Return what a WSGI application answers."""
-    told: list[Any] = []
+    """Return the answer of a WSGI application."""
+    head: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], *_: Any) -> Any:
-        told[:] = [status, headers]
+        head[:] = [status, headers]
         return body.append
 
     body: list[bytes] = []
@@ -79,7 +79,7 @@ def call(application: WSGIApplication, environ: WSGIEnvironment) -> Answer:
     finally:
         if close := getattr(parts, "close", None):
             close()
-    status, headers = told
+    status, headers = head
     has_body = environ["REQUEST_METHOD"] != "HEAD" and status[:3] not in BODILESS
     if has_body and not any(name.lower() == "content-length" for name, _ in headers):
         headers.append(("Content-Length", str(sum(map(len, body)))))
@@ -113,7 +113,7 @@ def environment(
     }
     for name, value in headers.items():
         if b"_" in name or name in {b"transfer-encoding", b"upgrade"}:
-            continue  # that of another name, as it would be read; and what is not Flask's matter
+            continue  # `_` would be read as `-`; the other two are not for Flask
         variable = OF_CONTENT.get(name) or "HTTP_" + name.decode("latin-1").upper().replace(
             "-", "_"
         )

@@ -14,9 +14,9 @@ from gunicorn.arbiter import Arbiter
 from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 
 from .application import Edge
-from .ends import EdgeServer
-from .limits import Limits
+from .connection_limits import ConnectionLimits
 from .protocol import Protocol
+from .server import EdgeServer
 
 logger = logging.getLogger("shop.edge")
 
@@ -46,7 +46,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]
 
     async def _serve(self) -> None:
         edge = Edge(self.wsgi)
-        Protocol.limits = Limits.of(self.cfg, self.wsgi.config["SETTINGS"])
+        Protocol.limits = ConnectionLimits.of(self.cfg, self.wsgi.config["SETTINGS"])
         self.config.app = edge
         server = EdgeServer(self, edge)
         asyncio.get_running_loop().add_signal_handler(
@@ -60,7 +60,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]
 
 
 def _exit_without(requests: int) -> None:
-    """End now: an orderly exit waits for the threads of requests that have not ended in time."""
+    """End at once: an orderly exit would wait for the threads of these requests."""
     logger.warning("%d requests were under way and have been given up", requests)
     atexit._run_exitfuncs()  # noqa: SLF001  (what is logged is written)
     os._exit(0)

@@ -38,7 +38,7 @@ class LoopRedis:
         self._pipeline = Pipeline(
             connection.connect, connection.timeout, when_lost=self._open_again, when_told=self._hear
         )
-        self.tells_changes = False
+        self.tracks_changes = False
         self._followed: Sequence[str] = ()
         self._wanted = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
@@ -102,10 +102,10 @@ class LoopRedis:
             if once_a_minute("tracking"):
                 logger.warning("No answers are kept, because Redis tells no changes: %s", error)
         else:
-            self.tells_changes = True
+            self.tracks_changes = True
 
     def _open_again(self, _: Exception) -> None:
-        self.tells_changes = False
+        self.tracks_changes = False
         self._when_changed(None)
         self._wanted.set()
 

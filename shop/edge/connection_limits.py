@@ -1,4 +1,4 @@
-"""How much a connection may send, and how long it may take."""
+"""The limits of a connection: how much a client may send, and how long it may take."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ LINGER_MAX = 30.0  # seconds for all that it may still send
 NEVER = float("inf")
 
 
-class Limits(NamedTuple):
-    """Those of one worker, which gunicorn's settings and ours say."""
+class ConnectionLimits(NamedTuple):
+    """The limits of one worker, from gunicorn's settings and ours."""
 
     line: int  # bytes of the address
     fields: int  # headers
@@ -31,7 +31,7 @@ class Limits(NamedTuple):
     head_seconds: float
 
     @classmethod
-    def of(cls, gunicorn: object, settings: Settings) -> Limits:
+    def of(cls, gunicorn: object, settings: Settings) -> ConnectionLimits:
         return cls(
             getattr(gunicorn, "limit_request_line", 0) or HEAD_MAX,
             getattr(gunicorn, "limit_request_fields", 0) or FIELDS_MAX,
@@ -41,9 +41,9 @@ class Limits(NamedTuple):
 
     @property
     def read_seconds(self) -> float:
-        """How long a client may take to read what was written."""
+        """Seconds that a client may take to read what was written."""
         return READING * self.head_seconds
 
     def body_seconds(self, length: int) -> float:
-        """Return how long a body of so many bytes may take."""
+        """Return the seconds that a body of `length` bytes may take."""
         return self.head_seconds + min(length, LARGE_BODY_MAX) / BODY_RATE

@@ -1,7 +1,7 @@
-"""A parser that goes on with the body of a request whose head another has read.
+"""A parser of a body whose head another parser has read.
 
-httptools reads no body where a request asks for an upgrade, and what follows its head as another
-request. Here no upgrade is done (RFC 9110, section 7.8), and the body is one.
+After a request that asks for an upgrade, httptools reads no body, and takes the next bytes for
+another request. The service does no upgrade (RFC 9110, section 7.8), so these bytes are the body.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 import httptools
 
 
-class Resumed:
-    """What such a parser calls: nothing for its own head, and from then on the connection."""
+class BodyCallbacks:
+    """The callbacks of the parser: none for its own head, then those of the connection."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -38,9 +38,9 @@ class Resumed:
         self._has_own_head = True
 
 
-def parser_of_body(connection: Any, framing: bytes) -> httptools.HttpRequestParser:
-    """Return a parser whose first bytes are those of a body that is framed so."""
-    parser = httptools.HttpRequestParser(Resumed(connection))
+def make_body_parser(connection: Any, framing: bytes) -> httptools.HttpRequestParser:
+    """Return a parser that begins with a body, with the framing of this header."""
+    parser = httptools.HttpRequestParser(BodyCallbacks(connection))
     parser.set_dangerous_leniencies(lenient_data_after_close=True)
     parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
     return parser

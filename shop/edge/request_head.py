@@ -1,6 +1,6 @@
-"""What the head of a request has to be (RFC 9112), besides what the parser looks at.
+"""Check the head of a request (RFC 9112), where the parser does not.
 
-The functions raise the error that the request is refused with.
+The functions raise the error that refuses the request.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def check_host(headers: Headers, version: str) -> None:
         raise UnreadableRequestError("The header Host names no host.")
 
 
-def target(url: bytes, method: str) -> bytes:
-    """Return path and query of a request's target (RFC 9112, section 3.2)."""
+def parse_target(url: bytes, method: str) -> bytes:
+    """Return the path and the query of a request target (RFC 9112, section 3.2)."""
     if method == "CONNECT":
         raise UnknownMethodError("The service connects nobody to another.")
     if not url.startswith(b"/"):
@@ -62,7 +62,7 @@ def target(url: bytes, method: str) -> bytes:
 
 
 def body_length(headers: Headers, version: str) -> int:
-    """Return how many bytes of body the head announces: the most of one in chunks."""
+    """Return the announced bytes of the body; for one in chunks, the most that it may have."""
     length = 0
     for name, value in headers:
         if name == b"content-length":
@@ -76,7 +76,7 @@ def body_length(headers: Headers, version: str) -> int:
     return length
 
 
-def framing(headers: Headers) -> bytes:
+def framing_header(headers: Headers) -> bytes:
     """Return the header that says where the body ends."""
     for name, value in headers:
         if name in {b"content-length", b"transfer-encoding"}:
@@ -84,15 +84,15 @@ def framing(headers: Headers) -> bytes:
     return b"Content-Length: 0"
 
 
-def unreadable() -> UnreadableRequestError:
+def unreadable_error() -> UnreadableRequestError:
     return UnreadableRequestError("This is no request of HTTP/1.1 that can be read.")
 
 
-def unknown_method(data: bytes) -> ShopError:
-    """Return what is wrong with a method that the parser does not know: whether it can be one."""
+def unknown_method_error(data: bytes) -> ShopError:
+    """Return the error for a method that the parser does not know: unknown, or unreadable."""
     if LINE.search(data):
         return UnknownMethodError("The service knows no such method.")
-    return unreadable()
+    return unreadable_error()
 
 
 @lru_cache(maxsize=1024)

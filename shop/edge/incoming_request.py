@@ -12,7 +12,7 @@ from shop.facts import Facts, sane_id
 from shop.logs import Answered, log_request
 from shop.ops.metrics import count_request
 
-from .asked import read_headers
+from .asgi_scope import read_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Arrival:
+class IncomingRequest:
     scope: Scope  # ASGI's
     headers: Mapping[bytes, bytes]
-    client: str  # its address
-    known: Facts
+    client: str  # the client address
+    facts: Facts
 
     @classmethod
-    def of(cls, scope: Scope, way: Way) -> Arrival:
+    def of(cls, scope: Scope, way: Way) -> IncomingRequest:
         headers = read_headers(scope)
         identifier = sane_id(headers.get(b"x-request-id", b"").decode("latin-1"))
         peer = scope["client"]
@@ -51,27 +51,29 @@ class Arrival:
 
     @property
     def origin(self) -> str:
-        """Of the page that sends it, empty without one."""
+        """The origin of the page that sends the request, empty without one."""
         return self.headers.get(b"origin", b"").decode("latin-1")
 
     @property
     def in_log(self) -> dict[str, str]:
-        return {"request_id": self.known.identifier}
+        return {"request_id": self.facts.identifier}
 
 
-def tell(arrival: Arrival, answer: Answer, client: str, route: str | None = None) -> None:
-    """Count an answer that the loop has made, and log it."""
-    known, scope = arrival.known, arrival.scope
-    request = Answered(
+def report_answer(
+    incoming: IncomingRequest, answer: Answer, client: str, route: str | None = None
+) -> None:
+    """Write an answer of the loop to the metrics and to the access log."""
+    facts, scope = incoming.facts, incoming.scope
+    answered = Answered(
         scope["method"],
         route,
         scope["path"][:PATH_SHOWN],
         int(answer.status),
-        time.perf_counter() - known.arrived,
-        known.outcome.name if known.outcome else None,
+        time.perf_counter() - facts.arrived,
+        facts.outcome.name if facts.outcome else None,
         client,
-        known.refused,
-        known.identifier,
+        facts.refused,
+        facts.identifier,
     )
-    count_request(request)
-    log_request(request)
+    count_request(answered)
+    log_request(answered)

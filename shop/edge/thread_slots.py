@@ -1,4 +1,4 @@
-"""Which requests have a thread, and which wait for one: so many, in the order of their arrival."""
+"""Slots of threads: a bounded number of requests has one, and a bounded queue waits for one."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ OVERLOADED = "Too many requests wait already; nothing was done."
 HELD_UP = "Other writes waited in the database for too long; nothing was done."
 
 
-class Places:
-    """The threads that requests of one kind may have at a time, and the queue for these."""
+class ThreadSlots:
+    """The slots for requests of one kind, and the queue for these."""
 
     def __init__(self, count: int, queue: int) -> None:
         self._count = self._free = count
         self._queue = queue
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._joined = 0  # requests that wait for what others wait for
+        self._joined = 0  # requests that wait for the slot of another request
 
     def join(self, count: int) -> None:
-        """Note that so many more requests wait for what others wait for, or fewer."""
+        """Count requests that wait for the slot of another one; a negative `count` ends that."""
         self._joined += count
         WAITING.inc(count)
 
     @property
-    def are_taken(self) -> bool:
+    def all_taken(self) -> bool:
         return not self._free
 
     def check(self) -> None:
         """Raise OverloadedError if no more may wait."""
-        if self.are_taken and len(self._waiting) + self._joined >= self._queue:
+        if self.all_taken and len(self._waiting) + self._joined >= self._queue:
             raise OverloadedError(OVERLOADED)
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Hold a place in the block. Raises OverloadedError."""
+    async def slot(self) -> AsyncIterator[None]:
+        """Hold a slot in the block. Raises OverloadedError."""
         self.check()
         if self._free:
             self._free -= 1
@@ -73,7 +73,7 @@ class Places:
             WAITING.dec()
 
     def _pass_on(self) -> None:
-        """Give a place to who has waited longest."""
+        """Give the slot to the request that has waited longest."""
         if turn := self._next():
             turn.set_result(None)
         else:
@@ -87,11 +87,11 @@ class Places:
         return None
 
 
-class WritePlaces(Places):
-    """Those of writes, which may wait for each other in PostgreSQL.
+class WriteSlots(ThreadSlots):
+    """The slots for writes, which may wait for each other in PostgreSQL.
 
-    Once the database has failed as many writes in turn as there are places, those that wait are
-    refused, and those that would, until one gets on.
+    When the database has failed as many writes in turn as there are slots, all writes that wait are
+    refused, and further ones are, until one succeeds.
     """
 
     def __init__(self, count: int, queue: int) -> None:
@@ -99,13 +99,13 @@ class WritePlaces(Places):
         self._failed = 0  # in turn
 
     def check(self) -> None:
-        """Raise OverloadedError if no more may wait, DatabaseBusyError if none gets on."""
+        """Raise OverloadedError if no more may wait, DatabaseBusyError if no write succeeds."""
         if not self._free and self._are_held_up:
             raise self._refusal()
         super().check()
 
     def note(self, *, got_on: bool) -> None:
-        """Tell how a write has ended. One that the database has failed has not got on."""
+        """Note the end of a write; `got_on` is false if the database failed it."""
         self._failed = 0 if got_on else self._failed + 1
         while self._are_held_up and (turn := self._next()):
             turn.set_exception(self._refusal())

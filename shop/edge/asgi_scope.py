@@ -1,4 +1,4 @@
-"""What a request asks for, read from its ASGI scope."""
+"""Parse the ASGI scope of a request."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from shop.caller import SESSION_TOKEN
 from shop.config import CONDITION_MAX
-from shop.facts import Asked, bearer
+from shop.facts import ReadRequest, bearer
 from shop.sessions.service import hash_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ADDRESS_LONGEST = 2048  # characters, of path and query
+URL_LONGEST = 2048  # characters, of path and query
 HOST = re.compile(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*(:[0-9]{1,5})?")
 ROW = re.compile(r"(/.*/)([1-9][0-9]{0,9})")
 
 
 def read_headers(scope: Mapping[str, Any]) -> dict[bytes, bytes]:
-    """Return the headers by their names; those of one name are one, as WSGI has them."""
+    """Return the headers by name. Headers of one name are joined, as in WSGI."""
     pairs: list[tuple[bytes, bytes]] = scope["headers"]
     headers = dict(pairs)
     if len(headers) < len(pairs):
@@ -30,8 +30,10 @@ def read_headers(scope: Mapping[str, Any]) -> dict[bytes, bytes]:
     return headers
 
 
-def read_request(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Asked | None:
-    """Return what matters of a request, None if it is unusual."""
+def parse_read_request(
+    scope: Mapping[str, Any], headers: Mapping[bytes, bytes]
+) -> ReadRequest | None:
+    """Parse a usual read; return None for any other request."""
     raw_path: bytes = scope["raw_path"]
     query: bytes = scope["query_string"]
     if (
@@ -41,7 +43,7 @@ def read_request(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> As
         or b"upgrade" in headers  # to a WebSocket, of which Flask has no routes
         or b"%" in raw_path
         or raw_path.startswith(b"//")  # which Flask reads as one
-        or len(raw_path) + len(query) > ADDRESS_LONGEST
+        or len(raw_path) + len(query) > URL_LONGEST
         or not _is_usual_host(headers.get(b"host", b""))
     ):
         return None
@@ -56,7 +58,7 @@ def read_request(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> As
         session = hash_of(token)
     path, parameters = raw_path.decode("latin-1"), query.decode("latin-1")
     row = ROW.fullmatch(path)
-    return Asked(
+    return ReadRequest(
         (row[1], True, parameters) if row else (path, False, parameters),
         row[2] if row else "",
         path,

@@ -1,4 +1,4 @@
-"""How the current request was answered: the documents that Flask has read, and what for."""
+"""Observe how Flask answers a request, and make the plan of that answer."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from shop.cache import MemoizedMany
 from shop.facts import Outcome, facts
 from shop.pages import row_ids
 
-from .address import Address
+from .read_plan import ReadPlan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shop.cache import Reading
-    from shop.facts import Asked, Facts
+    from shop.facts import Facts, ReadRequest
     from shop.pages import Join, Page
 
 
-Understood = tuple[Address, list[Any]]  # and the documents, as the script returns them
+LearnedPlan = tuple[ReadPlan, list[Any]]  # the documents are in the form of the script
 
 
 class Observation:
@@ -36,33 +36,33 @@ class Observation:
     def show(self, page: Page) -> None:
         self._page = page
 
-    def understand(self, known: Facts, asked: Asked) -> Understood | None:
-        """Return how the current answer was made, and of which documents."""
+    def learned_plan(self, known: Facts, read: ReadRequest) -> LearnedPlan | None:
+        """Return the plan of the current answer and its documents; None if there is no plan."""
         readings = self._readings
         if any(one.bounded for one in readings) and known.outcome is not Outcome.HIT:
-            return None  # it may be asked for this once
+            return None  # nobody may ask for it again
         if self._page:
-            return None if asked.row else _of_page(self._page, readings)
+            return None if read.row else _of_page(self._page, readings)
         if len(readings) == 1 and len(readings[0].keys) == 1:
-            return _of_document(asked, readings[0])
+            return _of_document(read, readings[0])
         return None
 
 
-def _of_document(asked: Asked, reading: Reading) -> Understood | None:
-    """Understand an answer that is one document: the row that the path names, or an entry."""
+def _of_document(read: ReadRequest, reading: Reading) -> LearnedPlan | None:
+    """Return the plan of an answer that is one document: the row in the path, or an entry."""
     rows = reading.function
-    if asked.row:
-        if not isinstance(rows, MemoizedMany) or reading.keys[0] != rows.prefix + asked.row:
+    if read.row:
+        if not isinstance(rows, MemoizedMany) or reading.keys[0] != rows.prefix + read.row:
             return None
-        address = Address(*_route(), None, [], rows, is_row=True)
-        return address, [[], [reading.documents[0]]]
+        plan = ReadPlan(*_route(), None, [], rows, is_row=True)
+        return plan, [[], [reading.documents[0]]]
     if isinstance(rows, MemoizedMany):
-        return None  # not everybody may see it
-    address = Address(*_route(), None, _names_of([reading]), None)
-    return address, [[reading.documents[0]], []]
+        return None  # it may not be for everybody
+    plan = ReadPlan(*_route(), None, _names_of([reading]), None)
+    return plan, [[reading.documents[0]], []]
 
 
-def _of_page(page: Page, readings: Sequence[Reading]) -> Understood | None:
+def _of_page(page: Page, readings: Sequence[Reading]) -> LearnedPlan | None:
     functions = {page.function, *(join.function for join in page.joins)}
     entries = [one for one in readings if one.function not in functions]
     documents = [document for one in entries for document in _ordered(one)]
@@ -73,7 +73,7 @@ def _of_page(page: Page, readings: Sequence[Reading]) -> Understood | None:
     if list(rows) != keys:
         return None
     joined = [_pairs(join, _read_of(join.function, readings), page.rows) for join in page.joins]
-    address = Address(
+    plan = ReadPlan(
         *_route(),
         page.layout,
         _names_of(entries),
@@ -81,7 +81,7 @@ def _of_page(page: Page, readings: Sequence[Reading]) -> Understood | None:
         ids=[str(one) for one in page.ids],
         joins=page.joins,
     )
-    return address, [documents, list(rows.values()), *joined]
+    return plan, [documents, list(rows.values()), *joined]
 
 
 def _route() -> tuple[str, Any]:
@@ -89,7 +89,7 @@ def _route() -> tuple[str, Any]:
 
 
 def _names_of(entries: Sequence[Reading]) -> list[Reading]:
-    """Return what was read without the documents, which an address has no need to keep."""
+    """Return the readings without their documents: a plan does not keep these."""
     return [one._replace(documents={}) for one in entries]
 
 
@@ -98,7 +98,7 @@ def _ordered(reading: Reading) -> list[bytes]:
 
 
 def _read_of(function: MemoizedMany[int], readings: Sequence[Reading]) -> dict[str, bytes]:
-    """Return the documents of a function by their keys, in the order in which they were asked."""
+    """Return the documents of a function by key, in the order in which they were read."""
     return {
         key: document
         for one in readings
@@ -108,7 +108,7 @@ def _read_of(function: MemoizedMany[int], readings: Sequence[Reading]) -> dict[s
 
 
 def _pairs(join: Join, read: dict[str, bytes], rows: Sequence[bytes]) -> list[bytes]:
-    """Return the numbers that rows have and the documents with these, in turn."""
+    """Return the numbers that rows name and the documents with these numbers, in turn."""
     return [
         part
         for number in join.numbers(rows)

@@ -1,4 +1,4 @@
-"""What a process knows of one address: which documents its answers are made of, and how."""
+"""The plan of a cached read: the documents that its answer is made of, and how it is composed."""
 
 from __future__ import annotations
 
@@ -18,28 +18,25 @@ if TYPE_CHECKING:
     from shop.quotas import Charge
 
 
-KEY_BYTES = 64  # that a name needs besides its characters
+KEY_BYTES = 64  # memory of a name besides its characters
 
 
 @dataclass(eq=False)
-class Address:
-    """What was learnt of an address.
-
-    One of rows is that of a route: the id that ends its path is that of its row.
-    """
+class ReadPlan:
+    """The plan of one URL, or of all rows of a route: the path ends with the id of the row."""
 
     route: str
     charges: Sequence[Charge]
-    layout: Layout | None  # none where a document is the whole answer
+    layout: Layout | None  # None: one document is the whole answer
     entries: Sequence[Reading]
     rows: MemoizedMany[int] | None
-    ids: Sequence[str] = ()  # of rows that no entry names
+    ids: Sequence[str] = ()  # rows that no entry names
     joins: Sequence[Join] = ()
     is_row: bool = False
 
     @cached_property
     def keys(self) -> list[str]:
-        """The names that the script is told, but that of a route's row."""
+        """The KEYS of the script, without the row of a route."""
         keys = [name for one in self.entries for name in (*one.generations, *one.keys)]
         if self.rows:
             keys += [self.rows.generation_key, *(f"{self.rows.prefix}{one}" for one in self.ids)]
@@ -47,7 +44,7 @@ class Address:
 
     @cached_property
     def arguments(self) -> list[object]:
-        """What the script is told of these names."""
+        """The ARGV of the script that describe these keys."""
         named = self.rows.prefix if self.rows and self.entries else ""
         given = len(self.ids) + self.is_row
         arguments: list[object] = [named, given, len(self.entries), len(self.joins)]
@@ -59,23 +56,23 @@ class Address:
 
     @cached_property
     def has_tags(self) -> bool:
-        """Whether an entry depends on more than the generation of its family."""
+        """True if an entry depends on more than the generation of its family."""
         return any(len(one.generations) > 1 for one in self.entries)
 
     @cached_property
     def is_row_alone(self) -> bool:
-        """Whether a row is the whole answer."""
+        """True if a row is the whole answer."""
         return self.is_row and not (self.entries or self.joins or self.layout)
 
     @cached_property
     def size(self) -> int:
-        """The bytes that it needs."""
+        """Bytes of memory that the plan needs."""
         return sum(len(key) + KEY_BYTES for key in (*self.keys, *self.ids, self.route))
 
     def compose(self, found: list[Any]) -> Document | None:
-        """Answer with what everybody may see of the documents that were found.
+        """Return the answer from the documents that were found and that everybody may see.
 
-        Return None where that is nothing: Flask knows what to say of it.
+        Return None without such a document: Flask answers then.
         """
         entries, rows, *joined = found
         entries = list(filter(None, entries))
@@ -89,7 +86,7 @@ class Address:
         return Document(body, etag_of(body), links)
 
     def names(self, row: str, found: list[Any]) -> list[str]:
-        """Return the names of all that an answer depends on, of which these were found."""
+        """Return all names that an answer depends on, if it was composed of `found`."""
         entries, _, *joined = found
         names = list(self.keys)
         if self.rows:
@@ -100,7 +97,7 @@ class Address:
         return names
 
     def reads(self, found: list[Any]) -> list[tuple[str, int]]:
-        """Return how many documents of which functions were found."""
+        """Return the number of documents found, by function."""
         _, rows, *joined = found
         reads = [(one.function.name, len(one.keys)) for one in self.entries]
         if self.rows and rows:
@@ -112,6 +109,6 @@ class Address:
 
 
 def _by_number(pairs: list[bytes]) -> dict[str, bytes]:
-    """Return the documents by number, of a list of both in turn."""
+    """Return the documents by number, from a list of numbers and documents in turn."""
     both = zip(pairs[::2], pairs[1::2], strict=True)
     return {number.decode(): document for number, document in both if document}

@@ -1,14 +1,14 @@
-"""How a worker begins and ends to serve, without a request that is lost.
+"""The server of a worker: it starts, accepts connections, and shuts down without losing a request.
 
-A worker that is to end does so in steps. For half of DRAIN_SECONDS it goes on as before, but
-each answer says `Connection: close`, and it is not ready, so that balancers turn to others. Then it
-accepts nothing more, and answers for the other half what comes on the connections that there are:
-a client may have sent a request when it had not read yet that the connection ends (RFC 9112,
-section 9.6). Then it closes those that are idle, and waits for the requests under way.
+A shutdown has steps. For half of DRAIN_SECONDS the worker goes on as before, but each answer says
+`Connection: close`, and the worker is not ready, so that balancers turn to others. Then it accepts
+no more connections, and for the other half answers requests on the connections that are open: a
+client may have sent a request before it read that the connection ends (RFC 9112, section 9.6). Then
+it closes idle connections, and waits for the requests under way.
 
-Before all that it waits for workers that are starting: after SIGHUP gunicorn asks the old ones to
-end as soon as it has forked the new ones, which have the application still to import. After
-`--max-requests` it waits until another worker serves, so that they end one after another.
+Before the shutdown the worker waits for workers that are starting: after SIGHUP gunicorn asks the
+old workers to end as soon as it has forked new ones, and these still import the application. After
+`--max-requests` the worker waits until another one serves, so that they end one after another.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.server import Server
 
-from . import siblings
+from . import worker_states
 from .protocol import Protocol
-from .siblings import State
+from .worker_states import WorkerState
 
 if TYPE_CHECKING:
     import socket
@@ -59,10 +59,10 @@ class EdgeServer(Server):
         self._listeners = [one.dup() for one in sockets or []]
         for one in self._listeners:
             asyncio.get_running_loop().add_reader(one, self._accept, one)
-        siblings.note(self._worker.age, State.SERVING)
+        worker_states.note(self._worker.age, WorkerState.SERVING)
 
     def _accept(self, listener: socket.socket) -> None:
-        """Accept who has come by this turn, so that nobody waits for a turn of its own."""
+        """Accept all clients that wait, so that no client waits for a turn of its own."""
         for client in islice(_accept_all(listener), ACCEPTED):
             connecting = asyncio.create_task(self._connect(client))
             self._connecting.add(connecting)
@@ -90,27 +90,27 @@ class EdgeServer(Server):
         self.force_exit = self.force_exit or sig != signal.SIGTERM
 
     async def on_tick(self, counter: int) -> bool:
-        """Tell whether to end."""
+        """Return whether the server ends now."""
         is_asked = await super().on_tick(counter)
         if os.getppid() != self._worker.ppid or not self._worker.alive:
             self.should_exit = is_asked = True
         return self.force_exit or (is_asked and not self._has_to_wait())
 
     def _has_to_wait(self) -> bool:
-        """Tell whether another worker has to serve first."""
+        """Return whether another worker has to serve first."""
         now = asyncio.get_running_loop().time()
         self._asked_at = self._asked_at or now
         if now > self._asked_at + self._patience:
             return False
         if self.should_exit:
-            return siblings.count(State.STARTING) > 0
+            return worker_states.count(WorkerState.STARTING) > 0
         # After --max-requests: gunicorn starts the next one when this one has gone.
-        return self._worker.cfg.workers > 1 and siblings.count(State.SERVING) == 1
+        return self._worker.cfg.workers > 1 and worker_states.count(WorkerState.SERVING) == 1
 
     # The end.
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        siblings.note(self._worker.age, State.LEAVING)
+        worker_states.note(self._worker.age, WorkerState.LEAVING)
         ends = asyncio.get_running_loop().time() + max(0.0, self._patience - MARGIN_SECONDS)
         Protocol.is_leaving = True
         for connection in self._connections():
@@ -123,19 +123,21 @@ class EdgeServer(Server):
         self._edge.stop()
 
     async def _go_on(self, seconds: float, ends: float) -> None:
-        """Serve for so many seconds, unless all has to end before."""
+        """Serve for `seconds`, or until `ends`, whichever is first."""
         loop = asyncio.get_running_loop()
         until = min(loop.time() + seconds, ends)
         while loop.time() < until and not self.force_exit:
             # While another serves, the host is ready, whichever worker is asked.
-            self._edge.is_leaving = self.should_exit and not siblings.count(State.SERVING)
+            self._edge.is_leaving = self.should_exit and not worker_states.count(
+                WorkerState.SERVING
+            )
             await asyncio.sleep(min(LOOK_SECONDS, seconds))
 
     async def _stop_accepting(self, sockets: Sequence[socket.socket]) -> None:
         """Close the listening sockets, but serve the clients that wait in their queues.
 
-        The loop accepts at its next turn who has come by then; who comes later would be reset. So
-        is now who comes within the microseconds between the last look at the queue and its end.
+        A client that the loop has not accepted yet would be reset, so this accepts all that wait.
+        Only a client of the microseconds between that and the close is reset.
         """
         for one in self._listeners:
             asyncio.get_running_loop().remove_reader(one)

@@ -1,7 +1,7 @@
-"""Rows that are not cached, read for many requests by one call of their function.
+"""Read missing rows for many requests by one call of their memoized function.
 
-Requests that come while others wait for a thread join them. A call that has begun nobody joins: it
-may have read already what a write has replaced since.
+A request joins a call that waits for a thread. No request joins a call that has begun: that call
+may have read a row that a write has replaced since.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from shop.facts import Facts
 
-from .misses import read_rows
+from .database_reads import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,32 +28,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Call:
-    """One that has not begun."""
+class RowsCall:
+    """A call that has not begun."""
 
     result: asyncio.Task[Result]
     ids: set[int] = field(default_factory=set)
     joined: int = 0  # requests that are counted as waiting
 
 
-class Together:
+class CoalescedReads:
     def __init__(self, app: Flask, threads: Threads) -> None:
         self._app = app
         self._threads = threads
-        self._calls: dict[MemoizedMany[int], Call] = {}
+        self._calls: dict[MemoizedMany[int], RowsCall] = {}
 
-    async def read(self, rows: MemoizedMany[int], row_id: int, known: Facts) -> Found | None:
-        """Return a row; None where another reader computes it.
+    async def read(self, rows: MemoizedMany[int], row_id: int, facts: Facts) -> Found | None:
+        """Return a row; None if another reader computes it.
 
-        Raises OverloadedError, and what the function does.
+        Raises OverloadedError, and the errors of the function.
         """
         self._threads.reads.check()
         call = self._calls.get(rows)
         if call is None:
-            facts = Facts(known.identifier, asked=known.asked)
-            task = asyncio.get_running_loop().create_task(self._carry_out(rows, facts))
-            call = self._calls[rows] = Call(task)
-        elif self._threads.reads.are_taken:
+            shared = Facts(facts.identifier, read_request=facts.read_request)
+            task = asyncio.get_running_loop().create_task(self._carry_out(rows, shared))
+            call = self._calls[rows] = RowsCall(task)
+        elif self._threads.reads.all_taken:
             self._threads.reads.join(1)
             call.joined += 1
         call.ids.add(row_id)
@@ -65,7 +65,7 @@ class Together:
     async def _carry_out(self, rows: MemoizedMany[int], facts: Facts) -> Result:
         call = self._calls[rows]
         try:
-            async with self._threads.reads.place():
+            async with self._threads.reads.slot():
                 self._begin(rows, call)
                 work = partial(read_rows, self._app, facts, rows, list(call.ids))
                 result: Result = await self._threads.run(work)
@@ -73,8 +73,8 @@ class Together:
         finally:
             self._begin(rows, call)
 
-    def _begin(self, rows: MemoizedMany[int], call: Call) -> None:
-        """Let nobody join any more."""
+    def _begin(self, rows: MemoizedMany[int], call: RowsCall) -> None:
+        """Let no further request join the call."""
         if self._calls.get(rows) is call:
             del self._calls[rows]
             self._threads.reads.join(-call.joined)
