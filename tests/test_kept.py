@@ -234,7 +234,7 @@ def test_a_lost_connection_ends_all_copies(stocked: Shop, redis_cli: Any) -> Non
 
 def test_another_life_of_the_database_ends_all_copies(stocked: Shop) -> None:
     stocked.get(PAGE)
-    hits_of(stocked)._connection.begin(b"0123456789abcdef")
+    hits_of(stocked)._connection.set_origin(b"0123456789abcdef")
     assert stocked.get(PAGE).headers["X-Cache"] == "MISS"
 
 

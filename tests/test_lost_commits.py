@@ -173,7 +173,7 @@ def test_what_an_old_primary_computes_is_not_stored(
     with shop.app.app_context():
         connection = cache.backend.connection
         look(shop)
-        connection.begin(b"0" * 16)  # as a look at another primary would
+        connection.set_origin(b"0" * 16)  # as a look at another primary would
     redis_cli.delete("products:id:1")
     assert [shop.get("/products/1").headers["X-Cache"] for _ in range(2)] == ["MISS", "MISS"]
     assert not redis_cli.exists("products:id:1")

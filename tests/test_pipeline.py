@@ -46,7 +46,7 @@ def run(
 
     async def main() -> None:
         pipeline = Pipeline(
-            connect, timeout, when_lost=heard.lost.append, when_told=heard.told.append
+            connect, timeout, when_lost=heard.lost.append, when_pushed=heard.told.append
         )
         await pipeline.open()
         await play(pipeline, heard)

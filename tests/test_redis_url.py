@@ -19,7 +19,7 @@ NOT_VALID = "REDIS_URL is not valid: "
 
 
 @pytest.mark.parametrize(
-    ("url", "kind", "places"),
+    ("url", "kind", "servers"),
     [
         ("redis://host", "redis", [("host", 6379)]),
         ("redis://", "redis", [("localhost", 6379)]),
@@ -35,9 +35,9 @@ NOT_VALID = "REDIS_URL is not valid: "
         ("unix:///run/redis.sock?db=1", "unix", []),
     ],
 )  # fmt: skip
-def test_every_form_leads_to_its_hosts(url: str, kind: str, places: list[tuple[str, int]]) -> None:
+def test_every_form_leads_to_its_hosts(url: str, kind: str, servers: list[tuple[str, int]]) -> None:
     parsed = parse_redis_url(url)
-    assert (parsed.kind, list(parsed.places)) == (kind, places)
+    assert (parsed.kind, list(parsed.servers)) == (kind, servers)
     assert bool(parsed.options.get("ssl")) == url.startswith("rediss")
 
 

@@ -48,7 +48,7 @@ def started(make_shop: Make, start_redis: StartRedis) -> Iterator[Started]:
 def end_probes(shop: Shop) -> None:
     """Let the threads that wait for Redis say nothing in the next test."""
     connection = redis_connection(shop.app)
-    connection.enabled = shop.app.extensions["shop.limits"].counter._is_told = False
+    connection.enabled = shop.app.extensions["shop.limits"].counter._is_logged = False
     connection._breaker._probe = lambda: None
     await_true(lambda: not connection._breaker.is_open)
 

@@ -16,7 +16,7 @@ from ports import free_port
 
 from shop.extensions import cache
 from shop.redis import redis_connection
-from shop.redis.sentinels import Sentinels, Told
+from shop.redis.sentinels import MasterReport, Sentinels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,8 +109,8 @@ def test_sentinels_that_do_not_answer_cost_nobody_anything(
             assert cache_is_used(shop, stock)
         redis_connection(shop.app).client.connection_pool.disconnect()
         assert cache_is_used(shop, 9)  # by new connections
-        told = [one for one in caplog.messages if "does not answer" in one]
-        assert len(told) == count
+        report = [one for one in caplog.messages if "does not answer" in one]
+        assert len(report) == count
         assert silent(shop) == count
         assert f"shop_redis_sentinels_unreachable {count}.0" in shop.get("/metrics").text
         assert shop.get("/health_check").get_json()["status"] == "ok"
@@ -206,23 +206,23 @@ OLD, NEW = ("10.0.0.1", 1), ("10.0.0.2", 1)
 def test_a_sentinel_that_is_behind_does_not_lead_back() -> None:
     """It was cut off during a failover, and the two that know of it are gone now."""
     one = Sentinels("main", dict.fromkeys([("a", 1), ("b", 1), ("c", 1)]))  # type: ignore[arg-type]
-    one._note(("a", 1), Told(4, OLD), "")
-    one._note(("b", 1), Told(5, NEW), "")
+    one._note(("a", 1), MasterReport(4, OLD), "")
+    one._note(("b", 1), MasterReport(5, NEW), "")
     assert one.master == NEW
-    one._note(("a", 1), Told(4, OLD), "")
+    one._note(("a", 1), MasterReport(4, OLD), "")
     one._note(("b", 1), None, "gone")
-    one._note(("a", 1), Told(4, OLD), "")
+    one._note(("a", 1), MasterReport(4, OLD), "")
     assert (one.master, one.silent) == (NEW, 1)
 
 
 def test_sentinels_that_were_made_anew_are_followed_when_most_agree() -> None:
     """Their epochs begin with 0 again."""
     one = Sentinels("main", dict.fromkeys([("a", 1), ("b", 1), ("c", 1)]))  # type: ignore[arg-type]
-    one._note(("a", 1), Told(5, OLD), "")
-    one._note(("b", 1), Told(0, NEW), "")
-    one._note(("c", 1), Told(0, NEW), "")
+    one._note(("a", 1), MasterReport(5, OLD), "")
+    one._note(("b", 1), MasterReport(0, NEW), "")
+    one._note(("c", 1), MasterReport(0, NEW), "")
     assert one.master == OLD
-    one._note(("a", 1), Told(0, NEW), "")
+    one._note(("a", 1), MasterReport(0, NEW), "")
     assert one.master == NEW
 
 
@@ -231,8 +231,12 @@ def test_most_sentinels_may_be_behind() -> None:
     one = Sentinels("main", dict.fromkeys([("a", 1), ("b", 1), ("c", 1)]))  # type: ignore[arg-type]
     seen = set()
     for place in ("a", "b", "c"):
-        one._note((place, 1), Told(4, OLD), "")
-    for place, told in [("a", Told(5, NEW)), ("b", Told(4, OLD)), ("c", Told(4, OLD))] * 3:
-        one._note((place, 1), told, "")
+        one._note((place, 1), MasterReport(4, OLD), "")
+    for place, report in [
+        ("a", MasterReport(5, NEW)),
+        ("b", MasterReport(4, OLD)),
+        ("c", MasterReport(4, OLD)),
+    ] * 3:
+        one._note((place, 1), report, "")
         seen.add(one.master)
     assert seen == {NEW}

@@ -31,7 +31,7 @@ def connect() -> Any:
     return connection
 
 
-pipeline = Pipeline(connect, 1.0, when_lost=lambda _: None, when_told=lambda _: None)
+pipeline = Pipeline(connect, 1.0, when_lost=lambda _: None, when_pushed=lambda _: None)
 
 
 async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:

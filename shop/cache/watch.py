@@ -189,7 +189,7 @@ class Watch:
         if self._origin not in {b"", found.origin}:
             logger.warning("The database is not the one of before: the cache begins anew")
         self.identity, self._origin = found.identity, found.origin
-        self._connection.begin(found.origin)
+        self._connection.set_origin(found.origin)
 
     def _empty_outbox(self) -> None:
         if not self._connection.available:

@@ -249,7 +249,7 @@ class Hits:
         if document is None:
             return None
         is_kept = self._redis.tracks_changes
-        named = self._connection.named(plan.names(read.row, documents)) if is_kept else ()
+        named = self._connection.prefixed(plan.names(read.row, documents)) if is_kept else ()
         copy = Copy(
             document,
             plan.reads(documents),

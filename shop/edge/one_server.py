@@ -35,7 +35,7 @@ class OneServer:
         *,
         enforced: bool,
     ) -> None:
-        """`when_changed` has the names that have changed, or None for all of them."""
+        """`when_changed` is called with the names that have changed, or None for all names."""
         self._connection = connection
         self._redis = LoopRedis(connection, when_changed)
         self._enforced = enforced
@@ -109,4 +109,4 @@ class OneServer:
         arguments = [origin, connection.prefix, "1" if self._enforced else "", until, *reading]
         for charge in charges:
             arguments += charge
-        return ScriptCall(ANSWER, connection.named(keys), arguments)
+        return ScriptCall(ANSWER, connection.prefixed(keys), arguments)

@@ -105,7 +105,7 @@ def replay() -> None:
 @click.argument("key")
 def show(key: str) -> None:
     """Show the entry KEY, such as products:id:123, and the seconds it has left."""
-    [name] = redis_connection().named([key])
+    [name] = redis_connection().prefixed([key])
     value, seconds = call_redis(lambda client: (client.get(name), client.ttl(name)))
     if value is None:
         raise click.ClickException(f"no entry {key}")
@@ -147,7 +147,7 @@ def claim() -> None:
     with needs_redis() as connection:
         connection.claim(memo.installation.identity(), by_force=True)
         time.sleep(VOUCH_SECONDS)  # in which the processes of the one before notice
-        clients = connection.named(scan(f"{records.PREFIX}*"))
+        clients = connection.prefixed(scan(f"{records.PREFIX}*"))
         for client in clients:
             connection.call(lambda redis: redis.unlink(client))  # noqa: B023  (called now)
     click.echo(f"claimed; {len(clients)} clients have their whole quota again")

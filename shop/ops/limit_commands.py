@@ -88,7 +88,7 @@ def show(client: str) -> None:
 @click.argument("client")
 def reset(client: str) -> None:
     key = records.key(_record_name(client))
-    removed = call_redis(lambda redis: redis.unlink(*redis_connection().named([key])))
+    removed = call_redis(lambda redis: redis.unlink(*redis_connection().prefixed([key])))
     click.echo(f"reset {key}" if removed else f"{key}: nothing is used")
 
 

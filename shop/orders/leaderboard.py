@@ -211,7 +211,7 @@ class _Board:
         """Let the board be these, and what was sold meanwhile, at once; tell whether it is."""
         connection = self._connection
         draft = self.beside(secrets.token_hex(4))
-        [place] = connection.named([draft])
+        [place] = connection.prefixed([draft])
         members = {NOBODY: float(self.origin)}
         members |= {str(product_id): score for product_id, score in scores}
         rows = list(members.items())
@@ -231,7 +231,7 @@ def forget(app: Flask | None = None) -> None:
     connection = redis_connection(app)
     board = _Board(connection)
     try:
-        names = connection.named([board.key, board.making])
+        names = connection.prefixed([board.key, board.making])
         connection.call(lambda client: client.unlink(*names), key=names[0])
     except RedisUnavailable as error:
         logger.debug("The leaderboard is not forgotten: %s", error.__cause__)

@@ -33,7 +33,7 @@ UNREACHABLE = (
     OSError,
     UnicodeError,  # a name that no host can have
 )
-# What a server says that carries out nothing useful, whatever it is asked.
+# Errors of a server that refuses all useful commands.
 OUT_OF_SERVICE = (redis.exceptions.ReadOnlyError, redis.exceptions.ClusterDownError)
 BUSY = "BUSY "  # with a script that does not end
 
@@ -42,7 +42,7 @@ _counting = threading.Lock()
 
 
 def is_out_of_service(error: redis.RedisError) -> bool:
-    """Tell whether Redis refuses everything now, and not only this command."""
+    """Return whether Redis refuses all commands now, and not only this one."""
     return isinstance(error, OUT_OF_SERVICE) or str(error).startswith(BUSY)
 
 
@@ -54,11 +54,11 @@ class Breaker:
     ) -> None:
         self._probe = probe  # raises while the server does not answer
         self._when_closed = when_closed
-        self._which = which  # of several servers, in the log
+        self._which = which  # names one of several servers in the log
         self._open = threading.Event()
         self._lock = threading.Lock()
         self._end = threading.Event()
-        self._is_told = False
+        self._is_logged = False
 
     @property
     def is_open(self) -> bool:
@@ -71,24 +71,24 @@ class Breaker:
                 return
             self._open.set()
             self._count(_open.add)
-        self._tell(reason)
+        self._log(reason)
         threading.Thread(target=self.await_answer, name="redis-probe", daemon=True).start()
 
     def await_answer(self) -> None:
-        """Close as soon as the server answers a probe."""
+        """Probe the server until it answers, then close."""
         while not self._answers():
             if self._end.wait(PROBE_SECONDS):
                 return
         with self._lock:
             self._open.clear()
             self._count(_open.discard)
-            was_told, self._is_told = self._is_told, False
-        if was_told:
+            was_logged, self._is_logged = self._is_logged, False
+        if was_logged:
             logger.warning("Redis answers again%s", self._which)
         self._when_closed()
 
     def stop(self) -> None:
-        """Stay as it is, and probe no longer."""
+        """Stop probing: the breaker stays as it is."""
         self._end.set()
         self._count(_open.discard)
 
@@ -96,14 +96,14 @@ class Breaker:
         try:
             self._probe()
         except Exception as error:  # noqa: BLE001  (whatever it is, the thread must go on)
-            self._tell(error)
+            self._log(error)
             return False
         return True
 
-    def _tell(self, reason: object) -> None:
-        """Say that it is open, also if it opens and closes all the time, once a minute."""
+    def _log(self, reason: object) -> None:
+        """Log once a minute that the breaker is open, also if it opens and closes all the time."""
         if once_a_minute(f"breaker {id(self)}"):
-            self._is_told = True
+            self._is_logged = True
             logger.warning(
                 "Redis cannot be reached%s, reads go to the database: %.200s", self._which, reason
             )

@@ -1,7 +1,7 @@
 """The Redis client of a process, behind a circuit breaker.
 
-A call that cannot reach Redis opens the breaker. So a Redis that hangs costs a request one timeout,
-and most requests nothing.
+A call that cannot reach Redis opens the breaker. So when Redis hangs, one request waits for a
+timeout, and most requests wait for nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from shop.prometheus import Counter, Histogram
 from .breaker import UNREACHABLE, Breaker, is_out_of_service
 from .client import connect
 from .ownership import ForeignError, Ownership, UnknownOwnerError
-from .pool import PROBE, ScriptPool, evaluate, evaluate_again, keep_well
+from .pool import PROBE, ScriptPool, evaluate, evaluate_again, renew_idle_connections
 from .shards import ShardLostError, Shards, is_whole_cluster_lost
 from .urls import parse_redis_url
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from .pool import Key
     from .sentinels import Sentinels
-    from .urls import Place
+    from .urls import HostPort
 
 LATENCY = Histogram(
     "shop_redis_seconds",
@@ -41,7 +41,7 @@ LATENCY = Histogram(
 )
 ERRORS = Counter("shop_redis_errors", "Calls that Redis did not carry out, by reason.", ["reason"])
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class RedisUnavailable(Exception):  # noqa: N818  (a state, always caught)
@@ -49,7 +49,7 @@ class RedisUnavailable(Exception):  # noqa: N818  (a state, always caught)
 
 
 class RedisConnection:
-    """Calls that Redis answers soon, or that raise RedisUnavailable."""
+    """Calls of Redis: each is answered within the timeout, or raises RedisUnavailable."""
 
     def __init__(self, settings: Settings) -> None:
         self._url = parse_redis_url(settings.redis_url)
@@ -59,20 +59,20 @@ class RedisConnection:
         self.prefix = settings.redis_key_prefix  # of every name in Redis
         self.ownership = Ownership(self.prefix)
         self._origin = b""
-        # Finds out whose Redis this is, unless that is known.
+        # Finds out which installation this is, unless that is known.
         self.introduce: Callable[[], None] | None = None
         self._settings = settings
         self.when_back: list[Callable[[], None]] = []  # called each time that it answers again
         self._breaker = Breaker(self._probe, self._come_back)
-        self._master: Place | None = None  # that sentinels told last
+        self._master: HostPort | None = None  # that the sentinels named last
 
     @cached_property
     def client(self) -> Any:
-        """The client; to make that of a cluster already needs the cluster."""
+        """The client. The client of a cluster connects when it is made."""
         timeout, most = self._settings.redis_timeout / 1000, self._settings.redis_max_connections
         client = connect(self._url, timeout=timeout, max_connections=most)
         if not self._has_shards:
-            keep_well(client.connection_pool)
+            renew_idle_connections(client.connection_pool)
         return client
 
     @property
@@ -82,36 +82,36 @@ class RedisConnection:
 
     @cached_property
     def _scripts(self) -> ScriptPool:
-        """Those of one server."""
+        """The connections for scripts, of one server."""
         return ScriptPool(self.client.connection_pool)
 
     @cached_property
     def shards(self) -> Shards:
-        """Those of a cluster, made when it first answers."""
+        """The shards of a cluster, made when it first answers."""
         return Shards(self.client, self._come_back)
 
     @property
     def available(self) -> bool:
-        """Whether the next call will be tried: Redis is enabled, the breaker closed, it is ours."""
+        """True if the next call will be tried: Redis is enabled, reachable, and not foreign."""
         self._ask_owner()
         return self._is_reachable and not self.ownership.is_foreign
 
     @property
     def is_ready(self) -> bool:
-        """The same without waiting for anything: not so while it is not known whose Redis it is."""
+        """True if `available` is, and the owner of Redis is known. Waits for nothing."""
         return self._is_reachable and self.ownership.is_known and not self.ownership.is_foreign
 
     @property
     def _is_reachable(self) -> bool:
         return self.enabled and not self._breaker.is_open
 
-    def call(self, command: Callable[[Any], Answer], *, key: Key | None = None) -> Answer:
+    def call(self, command: Callable[[Any], Result], *, key: Key | None = None) -> Result:
         """Return `command(client)`; raise RedisUnavailable if Redis does not carry it out.
 
-        `key`: a name, as Redis has it, of those that the command is about. Then it is not tried
-        while that shard of a cluster is lost.
+        `key`: one of the command's names, with its prefix. The command is not tried while the shard
+        of that name is lost.
         """
-        if not self._is_introduced() and self._is_reachable:
+        if not self._is_owner_known() and self._is_reachable:
             raise RedisUnavailable from UnknownOwnerError()
         if self.ownership.is_foreign:
             raise RedisUnavailable from ForeignError()
@@ -121,21 +121,21 @@ class RedisConnection:
 
     @property
     def origin(self) -> bytes:
-        """Whose documents are computed now (`cache/installation.py`); empty if nobody knows."""
-        self._is_introduced()
+        """The origin of documents (`cache/installation.py`); empty while it is not known."""
+        self._is_owner_known()
         return self._origin
 
     @property
     def known_origin(self) -> bytes:
-        """The same as far as it is known, without waiting for anything."""
+        """`origin` as far as it is known. Waits for nothing."""
         return self._origin
 
-    def begin(self, origin: bytes) -> None:
-        """From here on what is of another origin counts for nothing."""
+    def set_origin(self, origin: bytes) -> None:
+        """Set the origin of documents: those of another origin are no hits from now on."""
         self._origin = origin
 
-    def _is_introduced(self) -> bool:
-        """Tell whether it is known whose Redis this is, or nobody finds that out."""
+    def _is_owner_known(self) -> bool:
+        """Return whether the owner of Redis is known, or there is no way to find it out."""
         self._ask_owner()
         return self.ownership.is_known or not self.introduce
 
@@ -144,38 +144,38 @@ class RedisConnection:
             self.introduce()
 
     def ping(self) -> None:
-        """Raise RedisUnavailable unless Redis answers, whoever it belongs to."""
+        """Raise RedisUnavailable unless Redis answers, also a foreign one."""
         self._carry_out(lambda client: self.shards.ping() if self._has_shards else client.ping())
 
     def claim(self, identity: str = "", *, by_force: bool = False) -> None:
-        """Find out whether Redis is of an installation, by default of the one known so far.
+        """Claim Redis for an installation, by default for the one known so far.
 
         Raises RedisUnavailable.
         """
         was_foreign = self.ownership.is_foreign
 
         def ask(script: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:
-            return self._carry_out(self._evaluating(script, keys, arguments, arguments))
+            return self._carry_out(self._evaluation(script, keys, arguments, arguments))
 
         self.ownership.claim(ask, identity, by_force=by_force)
         if was_foreign and not self.ownership.is_foreign:
             self._come_back()
 
-    def _carry_out(self, command: Callable[[Any], Answer]) -> Answer:
+    def _carry_out(self, command: Callable[[Any], Result]) -> Result:
         if not self._is_reachable:
             raise RedisUnavailable
         with self.counted():
             return command(self.client)
 
     def counted(self) -> AbstractContextManager[None]:
-        """Count a call of Redis that the block makes, and open the breaker if it finds nobody.
+        """Time the call of Redis in the block, and open the breaker if it reaches nobody.
 
-        Raises RedisUnavailable for what Redis does not carry out.
+        Raises RedisUnavailable for a call that Redis does not carry out.
         """
         return _Counted(self._fail)
 
     def _fail(self, error: Exception) -> None:
-        """Raise RedisUnavailable for what Redis has not carried out."""
+        """Count the error of a call, and raise RedisUnavailable for it."""
         if isinstance(error, ShardLostError):
             ERRORS.labels("unreachable").inc(error.__cause__ is not None)
             raise RedisUnavailable from error.__cause__
@@ -198,22 +198,22 @@ class RedisConnection:
         *,
         again: Sequence[object] | None = None,
     ) -> Any:
-        """Return what `script` answers; raise RedisUnavailable if Redis does not carry it out.
+        """Return the answer of `script`; raise RedisUnavailable if Redis does not carry it out.
 
-        The names of the keys are those without a prefix. On a cluster all are in one slot. `again`:
-        arguments of a second attempt, over another connection, if the first one breaks or leads to
-        a replica. Both may run, in any order.
+        The keys have no prefix. On a cluster all are in one slot. `again`: arguments of a second
+        attempt, over another connection, if the first one breaks or leads to a replica. Both
+        attempts may run, in any order.
         """
-        return self.call(self._evaluating(script, self.named(keys), arguments, again))
+        return self.call(self._evaluation(script, self.prefixed(keys), arguments, again))
 
-    def named(self, keys: Sequence[Key]) -> Sequence[Any]:
-        """Return names as Redis has them."""
+    def prefixed(self, keys: Sequence[Key]) -> Sequence[Any]:
+        """Return names with the prefix that all names in Redis have."""
         if not self.prefix:
             return keys
         ahead = self.prefix.encode()
         return [self.prefix + key if isinstance(key, str) else ahead + key for key in keys]
 
-    def _evaluating(
+    def _evaluation(
         self,
         script: str,
         keys: Sequence[Key],
@@ -242,7 +242,7 @@ class RedisConnection:
         return connection
 
     def leads_to_master(self, connection: Any) -> bool:
-        """Tell whether sentinels, if there are some, name no other master than it leads to."""
+        """Return whether a connection leads to the master that sentinels name, if there are any."""
         sentinels = self.sentinels
         return not sentinels or (connection.host, connection.port) == sentinels.master
 
@@ -252,14 +252,14 @@ class RedisConnection:
         return self._settings.redis_timeout / 1000
 
     def follow_master(self) -> bool:
-        """Tell whether sentinels have named another master since they were asked last."""
+        """Return whether the sentinels have named another master since the last call of this."""
         if not self.sentinels:
             return False
         before, self._master = self._master, self.sentinels.master
         return before not in {None, self._master}
 
     def _probe(self) -> None:
-        """Raise whatever comes up while Redis does not answer."""
+        """Raise an error unless Redis answers."""
         if self._has_shards:
             self.shards.refresh()  # the shards have breakers of their own
             return
@@ -274,7 +274,7 @@ class RedisConnection:
 
 
 class _Counted:
-    """Times a block; what `contextmanager` makes of a generator takes three times as long."""
+    """Times a block. The same by `contextmanager` takes three times as long."""
 
     __slots__ = ("_fail", "_started")
 

@@ -1,4 +1,4 @@
-"""The calls of an event loop: they wait for Redis, and the loop does not."""
+"""Calls of Redis on an event loop, which goes on while a call waits."""
 
 from __future__ import annotations
 
@@ -27,16 +27,19 @@ AGAIN_SECONDS = 0.1  # until it is tried again to open the pipeline
 
 
 class LoopRedis:
-    """Keeps a pipeline open while Redis answers; behind the breaker of the process."""
+    """Keeps a pipeline open while Redis answers, behind the breaker of the process."""
 
     def __init__(
         self, connection: RedisConnection, when_changed: Callable[[list[bytes] | None], None]
     ) -> None:
-        """`when_changed` has the names that have changed, or None for all of them."""
+        """`when_changed` is called with the names that have changed, or None for all names."""
         self._connection = connection
         self._when_changed = when_changed
         self._pipeline = Pipeline(
-            connection.connect, connection.timeout, when_lost=self._open_again, when_told=self._hear
+            connection.connect,
+            connection.timeout,
+            when_lost=self._open_again,
+            when_pushed=self._receive_push,
         )
         self.tracks_changes = False
         self._followed: Sequence[str] = ()
@@ -44,9 +47,9 @@ class LoopRedis:
         self._keeping: asyncio.Task[None] | None = None
 
     def start(self, followed: Sequence[str]) -> None:
-        """Open the pipeline, and again whenever it is lost; call it on the loop.
+        """Open the pipeline, and open it again whenever it is lost; call this on the loop.
 
-        `followed`: what the names begin with whose changes are to be told.
+        `followed`: the prefixes of the names whose changes Redis sends.
         """
         self._followed = followed
         loop = asyncio.get_running_loop()
@@ -61,7 +64,7 @@ class LoopRedis:
 
     @property
     def is_ready(self) -> bool:
-        """Whether a call will be tried now."""
+        """True if the next call will be tried."""
         if not (self._pipeline.is_open and self._connection.is_ready):
             return False
         if self._connection.leads_to_master(self._pipeline.connection):
@@ -71,7 +74,7 @@ class LoopRedis:
         return False
 
     async def run(self, call: ScriptCall) -> Any:
-        """Return what a script answers, which is not tried twice. Raises RedisUnavailable."""
+        """Return the answer of a script, which runs once at most. Raises RedisUnavailable."""
         with self._connection.counted():
             try:
                 return await self._pipeline.run(call)
@@ -109,9 +112,9 @@ class LoopRedis:
         self._when_changed(None)
         self._wanted.set()
 
-    def _hear(self, told: list[Any]) -> None:
-        if told[0] == b"invalidate":
-            self._when_changed(told[1])
+    def _receive_push(self, message: list[Any]) -> None:
+        if message[0] == b"invalidate":
+            self._when_changed(message[1])
 
 
 def _call_on(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:

@@ -1,7 +1,7 @@
-"""The calls of an event loop in a Redis Cluster: a pipeline to each node, behind its breaker.
+"""Calls of a Redis Cluster on an event loop: a pipeline to each node, behind its breaker.
 
-No call waits for a connection, follows a name that moves, or asks for the topology: it is not
-carried out then, and whoever goes on in a thread does all that.
+A call does not wait for a connection, follow a name that moves, or ask for the topology. It raises
+NotAskedError then, and a thread, which may do all that, answers the request.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ LIFE = re.compile(rb"role:master\r\n.*master_replid:([0-9a-f]{16})", re.DOTALL)
 
 
 class NotAskedError(Exception):
-    """A call was not carried out; a thread finds or opens the way to the node."""
+    """The call was not sent: there is no open connection to a node that has the name."""
 
 
 class Value(NamedTuple):
-    """What a node has under a name, and what is true of that node."""
+    """The value of a name, with the epoch and the clock of its node."""
 
     data: bytes
-    epoch: bytes  # of the life that the node is in
+    epoch: bytes  # of the node
     clock: int  # milliseconds
 
 
 class LoopCluster:
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
-        self._pipelines: dict[str, Pipeline] = {}  # by the address of a node
+        self._pipelines: dict[str, Pipeline] = {}  # by the host and port of a node
         self._opening: dict[str, asyncio.Task[None]] = {}
 
     def stop(self) -> None:
@@ -55,20 +55,20 @@ class LoopCluster:
 
     @property
     def is_ready(self) -> bool:
-        """Whether a call will be tried now, if its node has a pipeline."""
+        """True if the next call will be tried, should its node have a pipeline."""
         return self._connection.is_ready
 
     @property
     def is_opening(self) -> bool:
-        """Whether a pipeline that was wanted will soon be open."""
+        """True while a pipeline is being opened."""
         return bool(self._opening)
 
     async def evaluate(self, script: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:
-        """Return what a script answers, whose names are in one slot, and which is not tried twice.
+        """Return the answer of a script, which runs once at most. Its names are in one slot.
 
         Raises NotAskedError and RedisUnavailable.
         """
-        keys = self._connection.named(keys)
+        keys = self._connection.prefixed(keys)
         node = self._node_of(keys[0])
         pipeline = self._pipeline(node, keys[0])
         if pipeline is None:
@@ -79,9 +79,9 @@ class LoopCluster:
         raise NotAskedError
 
     async def read(self, keys: Sequence[str]) -> dict[str, Value | None]:
-        """Return what is under names; None where there is nothing, or nobody to ask.
+        """Return the values of names; None without a value, or without a node to ask.
 
-        The names of the keys are those without a prefix, here as in `evaluate`.
+        The names have no prefix, as those of `evaluate`.
         """
         nodes: dict[str, tuple[Any, list[str]]] = {}
         for key in keys:
@@ -95,12 +95,12 @@ class LoopCluster:
         return values
 
     async def _read_at(self, node: Any, keys: Sequence[str]) -> dict[str, Value]:
-        """Read names at a node, and after them its epoch and its clock.
+        """Read names from a node, and after them its epoch and its clock.
 
-        So the epoch was that of the node when it answered: it never has one again, and a replica
+        The node had this epoch when it answered the names: an epoch never comes back, and a replica
         answers nothing. docs/cache.md says more.
         """
-        names = self._connection.named(keys)
+        names = self._connection.prefixed(keys)
         pipeline = self._pipeline(node, names[0])
         if pipeline is None:
             return {}
@@ -111,8 +111,8 @@ class LoopCluster:
             for answer in (*found, life, time):
                 if isinstance(answer, redis.RedisError) and is_out_of_service(answer):
                     raise answer
-            is_told = isinstance(life, bytes) and isinstance(time, list)
-            if is_told and (master := LIFE.search(life)):
+            is_answered = isinstance(life, bytes) and isinstance(time, list)
+            if is_answered and (master := LIFE.search(life)):
                 clock = int(time[0]) * 1000 + int(time[1]) // 1000
                 return {
                     key: Value(answer[0], master[1], clock)
@@ -122,14 +122,14 @@ class LoopCluster:
         return {}
 
     def _node_of(self, key: Key) -> Any:
-        """Return the node that has a name; None if nobody has."""
+        """Return the node that has the slot of a name; None if no node has it."""
         try:
             return self._connection.shards.node_of(key)
         except SlotNotCoveredError:
             return None
 
     def _pipeline(self, node: Any, key: Key) -> Pipeline | None:
-        """Return the open pipeline to the node of a name; open it if there is none."""
+        """Return the open pipeline to a node. If there is none, begin to open it."""
         if node is None or self._connection.shards.is_lost(node):
             return None
         pipeline = self._pipelines.get(node.name)
@@ -138,7 +138,7 @@ class LoopCluster:
                 partial(self._connection.shards.connect, node),
                 self._connection.timeout,
                 when_lost=_ignore,
-                when_told=_ignore,
+                when_pushed=_ignore,
             )
         if pipeline.is_open:
             return pipeline
@@ -156,4 +156,4 @@ class LoopCluster:
 
 
 def _ignore(_: object) -> None:
-    """Leave it to the next call."""
+    """Do nothing: the next call opens the pipeline again."""

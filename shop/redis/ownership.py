@@ -1,8 +1,8 @@
-"""Whose Redis this is: one installation reads and writes it, under a prefix of its own or none.
+"""The owner of Redis: one installation reads and writes it, under a prefix of its own or none.
 
-An owner's key names the installation. It is set where it is absent, and looked at again and again,
-so that its loss is noticed. An installation that finds another's leaves Redis alone: to take its
-notes and leases for nothing would open names that their writers need closed.
+The owner's key names the installation. An installation sets the key if it is absent, and reads it
+again and again, so that its loss is noticed. An installation that finds the key of another one does
+not use Redis: to ignore the other's notes and leases would open names that its writers need closed.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("shop.redis")
 
 OWNER = "shop:owner"
-VACANT_SECONDS = 0.5  # that an owner has to put its key back, before another takes its place
+VACANT_SECONDS = 0.5  # for an owner to put its key back, before another one takes Redis
 FOREIGN = Gauge(
     "shop_redis_foreign",
     "Workers that leave Redis alone, because it belongs to another installation.",
     multiprocess_mode="livesum",
 )
 
-# KEYS: the owner's key. ARGV: who asks, and how (the three below).
+# KEYS: the owner's key. ARGV: the installation that asks, and how (the three below).
 # Returns the owner, if there is one. A full Redis does this, too.
 CLAIM = """#!lua flags=allow-oom
 local owner = redis.pcall('GET', KEYS[1])
@@ -51,20 +51,20 @@ class ForeignError(Exception):
 
 
 class UnknownOwnerError(Exception):
-    """The database has not told so far whose Redis this is."""
+    """The database has not told yet which installation this is."""
 
     def __init__(self) -> None:
         super().__init__("the database does not tell which installation this is")
 
 
 class Ownership:
-    """What this process knows of the owner."""
+    """The owner of Redis, as far as this process knows it."""
 
     def __init__(self, prefix: str) -> None:
         self._key = f"{prefix}{OWNER}"
         self._identity = ""  # of the installation, which is not known at first
         self._owner = ""
-        self._is_told = False  # that it is foreign
+        self._is_logged = False  # whether the log says that Redis is foreign
         self._lock = threading.Lock()
 
     @property
@@ -78,9 +78,9 @@ class Ownership:
     def claim(
         self, evaluate: Callable[..., Any], identity: str = "", *, by_force: bool = False
     ) -> None:
-        """Ask who the owner is, or become it. Raises what Redis says.
+        """Read the owner's key, or set it. Raises the errors of Redis.
 
-        An owner puts its key back at once. Another installation leaves it the time to do so.
+        An owner puts its key back at once. Another installation waits for it to do so.
         """
         self._identity = identity or self._identity
         if not self._identity:
@@ -91,18 +91,18 @@ class Ownership:
             self._ask(evaluate, TAKE_VACANT)
 
     def _ask(self, evaluate: Callable[..., Any], how: int) -> bool:
-        """Ask once, and tell whether there is an owner; one at a time, the latest answer counts."""
+        """Ask once, and return whether there is an owner. One thread asks at a time."""
         with self._lock:
             answer = evaluate(CLAIM, [self._key], [self._identity, how])
             if answer is None:
                 return False
             self._owner = answer.decode(errors="replace") or "?"
-            if self.is_foreign != self._is_told:
-                self._tell()
+            if self.is_foreign != self._is_logged:
+                self._log()
             return True
 
-    def _tell(self) -> None:
-        self._is_told = self.is_foreign
+    def _log(self) -> None:
+        self._is_logged = self.is_foreign
         FOREIGN.set(int(self.is_foreign))
         if self.is_foreign:
             logger.warning(

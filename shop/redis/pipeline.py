@@ -1,4 +1,4 @@
-"""Redis on an event loop: one connection, over which the calls of many requests travel together."""
+"""One connection of an event loop to Redis, which the calls of many requests share."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 CHUNK = 65_536  # bytes that are read at a time
 CHUNKS_MAX = 64  # that are read in a turn of the loop
-PING_SECONDS = 1.0  # of silence, after which the connection is asked whether it is whole
+PING_SECONDS = 1.0  # of silence, after which a PING is sent
 WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 @dataclass(slots=True)
 class _Call:
     answer: asyncio.Future[Any]
-    sent: float | None = None  # when, as soon as it is
-    parts: list[Any] | None = None  # of the answer to several commands, those that have come
+    sent: float | None = None  # the time; None until then
+    parts: list[Any] | None = None  # the answers so far, if the call has several commands
     expected: int = 1
 
 
 class ScriptCall:
-    """A call of a script, as often as it is sent."""
+    """A packed call of a script, which can be sent often."""
 
     def __init__(self, script: str, keys: Sequence[Key], arguments: Sequence[object]) -> None:
         self.script = script
@@ -48,7 +48,7 @@ class ScriptCall:
 class Pipeline:
     """A connection whose calls are answered in their order, each within `timeout` seconds.
 
-    If one is not, the connection ends and all calls under way fail, so that no late answer is
+    If a call is late, the connection ends and all calls under way fail, so that no late answer is
     taken for another's. Everything but `connect` runs on the loop.
     """
 
@@ -58,16 +58,17 @@ class Pipeline:
         timeout: float,
         *,
         when_lost: Callable[[Exception], None],
-        when_told: Callable[[list[Any]], None],
+        when_pushed: Callable[[list[Any]], None],
     ) -> None:
         """`connect` returns a connection of redis-py, and may take its time.
 
-        `when_lost` is told why calls have failed; `when_told` has what Redis says by itself.
+        `when_lost` is called with the error for which calls have failed, `when_pushed` with
+        messages of Redis that are no answers.
         """
         self._connect = connect
         self._timeout = timeout
         self._when_lost = when_lost
-        self._when_told = when_told
+        self._when_pushed = when_pushed
         self._connection: Any = None
         self._waiting: deque[_Call] = deque()
         self._unsent: list[bytes] = []
@@ -79,16 +80,16 @@ class Pipeline:
 
     @property
     def connection(self) -> Any:
-        """The one of redis-py; None while there is none."""
+        """The connection of redis-py; None while there is none."""
         return self._connection
 
     @property
     def is_idle(self) -> bool:
-        """Whether no call is under way."""
+        """True if no call is under way."""
         return not self._waiting
 
     async def open(self) -> None:
-        """Connect. Raises what redis-py does."""
+        """Connect. Raises the errors of redis-py."""
         self._loop = asyncio.get_running_loop()
         connection = await self._loop.run_in_executor(None, self._connect)
         self._reader = hiredis.Reader(replyError=BaseParser.parse_error)
@@ -97,10 +98,10 @@ class Pipeline:
         self._is_encrypted = isinstance(self._socket, ssl.SSLSocket)
         self._connection, self._is_blocked, self._used = connection, False, time.monotonic()
         self._loop.add_reader(self._socket, self._read)
-        self._timer = self._loop.call_later(self._timeout / 4, self._look)
+        self._timer = self._loop.call_later(self._timeout / 4, self._check_deadlines)
 
     def close(self, error: Exception) -> None:
-        """End the connection; the calls under way fail for this reason."""
+        """End the connection; the calls under way fail with this error."""
         if self._connection is None:
             return
         self._timer.cancel()
@@ -113,17 +114,17 @@ class Pipeline:
             answer = self._waiting.popleft().answer
             if not answer.done():
                 answer.set_exception(error)
-                answer.exception()  # it has been seen, whoever still waits
+                answer.exception()  # retrieved, so that asyncio does not log it
 
     def call(self, *command: str | bytes | float) -> asyncio.Future[Any]:
-        """Send a command with all others of this turn of the loop; the future has the answer."""
+        """Send a command with the others of this turn of the loop; the future has the answer."""
         packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # it takes any length
         return self._start(packed, _Call(self._loop.create_future()))
 
     def call_each(self, commands: Sequence[tuple[str | bytes, ...]]) -> asyncio.Future[list[Any]]:
         """Send commands one after the other, with none of another call between them.
 
-        The future has their answers; that to a command which is refused is its error.
+        The future has their answers; a refused command has its error there.
         """
         packed = b"".join(map(hiredis.pack_command, commands))  # type: ignore[arg-type]
         call = _Call(self._loop.create_future(), parts=[], expected=len(commands))
@@ -140,11 +141,11 @@ class Pipeline:
         return call.answer
 
     async def evaluate(self, script: str, keys: Sequence[Key], arguments: Sequence[object]) -> Any:
-        """Return what a script answers."""
+        """Return the answer of a script."""
         return await self.run(ScriptCall(script, keys, arguments))
 
     async def run(self, call: ScriptCall) -> Any:
-        """Return what a script answers."""
+        """Return the answer of a script."""
         try:
             return await self._start(call.packed, _Call(self._loop.create_future()))
         except redis.exceptions.NoScriptError:
@@ -159,7 +160,7 @@ class Pipeline:
         for call in reversed(self._waiting):
             if call.sent is not None:
                 break
-            call.sent = self._used  # from here on it is Redis that is waited for
+            call.sent = self._used  # the call waits for Redis from now on
         try:
             sent = self._socket.send(data)
         except WAIT:
@@ -194,10 +195,9 @@ class Pipeline:
             self._lose(redis.ConnectionError(f"an answer cannot be read: {error}"))
 
     def _receive(self) -> bytes:
-        """Return what has come.
+        """Return all input, within a bound.
 
-        All of it, within a bound: the next turn of the loop may be long in coming, and answers that
-        wait for it would seem late.
+        Answers that wait for the next turn of the loop could seem late, because it may take long.
         """
         parts = [self._socket.recv(CHUNK)]
         with suppress(*WAIT):
@@ -210,7 +210,7 @@ class Pipeline:
     def _take_answers(self) -> None:
         while (answer := self._reader.gets()) is not False:
             if isinstance(answer, hiredis.PushNotification):
-                self._when_told(answer)
+                self._when_pushed(answer)
                 continue
             call = self._waiting[0]
             if call.parts is not None:
@@ -226,19 +226,19 @@ class Pipeline:
             else:
                 call.answer.set_result(answer)
 
-    def _look(self) -> None:
-        """Lose a connection that is late; ask one that is silent."""
+    def _check_deadlines(self) -> None:
+        """Close a connection whose answer is late; send PING over a silent one."""
         now = time.monotonic()
         if self._is_late(now):
-            self._read()  # it was perhaps this process that was late
+            self._read()  # the answer may be here, if this process was late
             if self._connection is None:
                 return
             if self._is_late(now):
                 self._lose(redis.TimeoutError("Redis does not answer in time"))
                 return
         if now - self._used >= PING_SECONDS:
-            self.call("PING").add_done_callback(_see)
-        self._timer = self._loop.call_later(self._timeout / 4, self._look)
+            self.call("PING").add_done_callback(_mark_retrieved)
+        self._timer = self._loop.call_later(self._timeout / 4, self._check_deadlines)
 
     def _is_late(self, now: float) -> bool:
         sent = self._waiting[0].sent if self._waiting else None
@@ -249,6 +249,6 @@ class Pipeline:
         self._when_lost(error)
 
 
-def _see(answer: asyncio.Future[Any]) -> None:
+def _mark_retrieved(answer: asyncio.Future[Any]) -> None:
     if not answer.cancelled():
         answer.exception()

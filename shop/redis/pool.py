@@ -1,4 +1,4 @@
-"""Connections that are kept for scripts, and how a script is run."""
+"""Run scripts over connections that are kept for them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import redis
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-TRUSTED_SECONDS = 0.01  # that a connection is taken to be whole after its last use
-IDLE_SECONDS = 3.0  # after which it is made anew: a firewall may have forgotten it in silence
+TRUSTED_SECONDS = 0.01  # after its last use a connection is taken to be open
+IDLE_SECONDS = 3.0  # then a connection is made anew: a firewall may have forgotten it in silence
 
 # Does nothing. It is refused where writes are, but for want of memory: reads go on then.
 PROBE = """#!lua flags=allow-oom
@@ -25,13 +25,13 @@ return 1
 Key = TypeVar("Key", str, bytes)
 
 
-class Kept:
-    """What a connection of a pool needs besides: it is made anew when it was idle for long."""
+class RenewedConnection:
+    """A mixin of redis-py's connections: one that was idle for long is made anew."""
 
     used = 0.0
 
     def connect_check_health(self, *arguments: Any, **options: Any) -> None:
-        """Connect; a server that refuses its name, password or database cannot be reached."""
+        """Connect. Raises ConnectionError for a server that refuses user, password or database."""
         try:
             super().connect_check_health(*arguments, **options)  # type: ignore[misc]
         except redis.ResponseError as error:
@@ -47,29 +47,29 @@ class Kept:
         return super().read_response(*arguments, **options)  # type: ignore[misc]
 
 
-def kept(kind: type) -> type:
-    return type(f"Kept{kind.__name__}", (Kept, kind), {})
+def renewed(kind: type) -> type:
+    return type(f"Renewed{kind.__name__}", (RenewedConnection, kind), {})
 
 
-def keep_well(pool: redis.ConnectionPool) -> None:
-    """Let a pool, which has no connection so far, make such connections."""
-    pool.connection_class = kept(pool.connection_class)
+def renew_idle_connections(pool: redis.ConnectionPool) -> None:
+    """Let a pool without connections make such as are renewed after idle time."""
+    pool.connection_class = renewed(pool.connection_class)
 
 
 class ScriptPool:
-    """Connections of a client's pool, kept for calls of scripts.
+    """Connections of a client's pool that are kept for scripts.
 
-    Around each command the client notes events, counts attempts and keeps the books of its pool,
-    which costs as much again as to send it and to read the answer.
+    The client notes events, counts attempts and manages its pool around each command. That costs as
+    much again as to send the command and to read the answer.
     """
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
-        self._pool = pool  # whose connections are `Kept`
+        self._pool = pool  # of renewed connections
         self._idle: list[Any] = []  # the latest used last; `pop` and `append` are atomic
         os.register_at_fork(after_in_child=self._idle.clear)
 
     def call(self, *command: str | bytes | float) -> Any:
-        """Return what Redis answers; raise what the client would."""
+        """Return the answer of Redis; raise the errors that the client would."""
         connection = self._take() or self._pool.get_connection()
         try:
             packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # it takes any length
@@ -86,13 +86,13 @@ class ScriptPool:
         return answer
 
     def disconnect(self) -> None:
-        """Begin anew with every connection that is idle now."""
+        """Disconnect every idle connection."""
         while connection := self._take():
             self._pool.release(connection)
         self._pool.disconnect(inuse_connections=False)
 
     def _take(self) -> Any:
-        """Return an idle connection, if there is one, which may have ended meanwhile."""
+        """Return an idle connection, if there is one."""
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -104,7 +104,7 @@ class ScriptPool:
 
 
 def _has_ended(connection: Any) -> bool:
-    """Tell whether there is something to read, which is no answer: the end, after a restart."""
+    """Return whether there is input before any command: the end, after a restart."""
     try:
         return bool(connection.can_read())
     except (redis.RedisError, OSError):
@@ -118,7 +118,7 @@ def evaluate_again(
     arguments: Sequence[object],
     again: Sequence[object] | None,
 ) -> Any:
-    """Run a script; if the connection breaks, or leads to a replica, once more over another."""
+    """Run a script. If the connection breaks or leads to a replica, run it over another one."""
     try:
         return evaluate(pool.call, script, keys, arguments)
     except (redis.ConnectionError, redis.ReadOnlyError):

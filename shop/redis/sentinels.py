@@ -1,7 +1,7 @@
-"""Sentinels, which tell where the master is. No request waits for them.
+"""Ask sentinels for the master of Redis. No request waits for them.
 
-A thread for each asks it again and again. Connections are made to the master that is known, and
-left when another one is: sentinels that are gone cost nobody anything while the master lives.
+A thread for each sentinel asks it again and again. Connections lead to the known master, and are
+closed when another one is known. So lost sentinels cost nothing while the master lives.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from shop.prometheus import Gauge
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .urls import Place
+    from .urls import HostPort
 
 logger = logging.getLogger("shop.redis")
 
-ASK_SECONDS = 0.1  # between two questions: as often as the watch looks
-PATIENCE_SECONDS = 0.5  # that the first call of a process waits for the first answer
+ASK_SECONDS = 0.1  # between two questions, as between two looks of the cache's watch
+PATIENCE_SECONDS = 0.5  # for which the first call of a process waits for the first answer
 SILENT = Gauge(
     "shop_redis_sentinels_unreachable",
     "Sentinels that do not tell this worker where the master is.",
@@ -31,22 +31,22 @@ SILENT = Gauge(
 )
 
 
-class Told(NamedTuple):
-    """What a sentinel says of the master."""
+class MasterReport(NamedTuple):
+    """The master, as one sentinel names it."""
 
     epoch: int  # a failover has a higher one than those before it
-    master: Place
+    master: HostPort
 
 
 class Sentinels:
-    """Where the master is, as those of the sentinels say that know it best."""
+    """The sentinels of a service, and the master that they name."""
 
-    def __init__(self, service: str, clients: Mapping[Place, redis.Redis]) -> None:
+    def __init__(self, service: str, clients: Mapping[HostPort, redis.Redis]) -> None:
         self._service = service
         self._clients = clients
-        self._told: dict[Place, Told | None] = dict.fromkeys(clients)
-        self._silent: set[Place] = set()
-        self._known: Told | None = None
+        self._reports: dict[HostPort, MasterReport | None] = dict.fromkeys(clients)
+        self._silent: set[HostPort] = set()
+        self._known: MasterReport | None = None
         self._is_known = threading.Event()
         self._lock = threading.Lock()
         self._has_started = False
@@ -54,17 +54,17 @@ class Sentinels:
         os.register_at_fork(after_in_child=self._forget_threads)
 
     @property
-    def master(self) -> Place | None:
-        """The master that is known, if any."""
+    def master(self) -> HostPort | None:
+        """The known master, if any."""
         return self._known and self._known.master
 
     @property
     def silent(self) -> int:
-        """How many sentinels do not answer."""
+        """Number of sentinels that do not answer."""
         return len(self._silent)
 
-    def await_master(self) -> Place:
-        """Return the master; wait only as long as none is known. Raises redis.ConnectionError."""
+    def await_master(self) -> HostPort:
+        """Return the master; wait only while none is known. Raises redis.ConnectionError."""
         self._start()
         self._is_known.wait(PATIENCE_SECONDS)
         if self._known is None:
@@ -72,7 +72,7 @@ class Sentinels:
         return self._known.master
 
     def stop(self) -> None:
-        """Ask no longer."""
+        """Stop asking."""
         self._end.set()
 
     def _start(self) -> None:
@@ -80,70 +80,70 @@ class Sentinels:
             if self._has_started:
                 return
             self._has_started = True
-        for place in self._clients:
+        for server in self._clients:
             threading.Thread(
-                target=self._ask_on, args=[place], name="redis-sentinel", daemon=True
+                target=self._ask_on, args=[server], name="redis-sentinel", daemon=True
             ).start()
 
     def _forget_threads(self) -> None:
         self._lock = threading.Lock()
         self._has_started = False
 
-    def _ask_on(self, place: Place) -> None:
+    def _ask_on(self, server: HostPort) -> None:
         while not self._end.is_set():
-            self._note(place, *self._ask(place))
+            self._note(server, *self._ask(server))
             self._end.wait(ASK_SECONDS)
 
-    def _ask(self, place: Place) -> tuple[Told | None, str]:
-        """Return what a sentinel says, or why it does not."""
-        client: Any = self._clients[place]
+    def _ask(self, server: HostPort) -> tuple[MasterReport | None, str]:
+        """Return the report of a sentinel, or None and the reason."""
+        client: Any = self._clients[server]
         try:
             with client.pipeline(transaction=False) as both:
                 both.execute_command("SENTINEL MASTER", self._service)
                 both.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", self._service)
                 state, (host, port) = both.execute()
-            return Told(int(state["config-epoch"]), (host.decode(), port)), ""
+            return MasterReport(int(state["config-epoch"]), (host.decode(), port)), ""
         except (redis.RedisError, OSError, ValueError, TypeError, KeyError) as error:
             return None, f"{error}" or type(error).__name__
 
-    def _note(self, place: Place, told: Told | None, reason: str) -> None:
+    def _note(self, server: HostPort, report: MasterReport | None, reason: str) -> None:
         with self._lock:
-            self._told[place] = told
-            if told and self._is_better(told):
-                self._known = told
+            self._reports[server] = report
+            if report and self._is_better(report):
+                self._known = report
                 self._is_known.set()
-            if (told is None) != (place in self._silent):
-                self._tell(place, reason)
+            if (report is None) != (server in self._silent):
+                self._log_change(server, reason)
 
-    def _is_better(self, told: Told) -> bool:
-        """Tell whether to believe it: those that were cut off for a time know an older master.
+    def _is_better(self, report: MasterReport) -> bool:
+        """Return whether to believe a report: a sentinel that was cut off names an older master.
 
-        All epochs begin anew where the sentinels are made anew. Then most of them agree, and none
-        says what is known so far.
+        Epochs begin anew when the sentinels are set up anew. Then most sentinels agree, and none
+        reports the known master.
         """
-        if self._known is None or told.epoch > self._known.epoch:
+        if self._known is None or report.epoch > self._known.epoch:
             return True
-        if self._known in self._told.values():
+        if self._known in self._reports.values():
             return False
-        agree = [one for one in self._told.values() if one == told]
-        return len(agree) * 2 > len(self._told)
+        agree = [one for one in self._reports.values() if one == report]
+        return len(agree) * 2 > len(self._reports)
 
-    def _tell(self, place: Place, reason: str) -> None:
-        host, port = place
+    def _log_change(self, server: HostPort, reason: str) -> None:
+        host, port = server
         if reason:
-            self._silent.add(place)
+            self._silent.add(server)
             logger.warning("The sentinel %s:%s does not answer: %.200s", host, port, reason)
         else:
-            self._silent.remove(place)
+            self._silent.remove(server)
             logger.warning("The sentinel %s:%s answers again", host, port)
         SILENT.set(len(self._silent))
 
 
 def connection_class(base: type[Any], sentinels: Sentinels) -> type[Any]:
-    """Return a class of connections that lead to the master of now."""
+    """Return a class of connections that lead to the current master."""
 
     class MasterConnection(base):  # type: ignore[misc]
-        connects = False  # now, and logs in
+        connects = False  # True while it connects and logs in
 
         def connect_check_health(self, *arguments: Any, **options: Any) -> None:
             if not self._sock:

@@ -1,7 +1,8 @@
 """The shards of a Redis Cluster: which node has a name, and a breaker for each node.
 
-A lost shard costs what is on it, and nobody waits for it: only the probe of its breaker asks the
-others who has taken its place. The client of the cluster would ask for each call that fails.
+No call waits for a lost shard, and other shards go on. Only the probe of the lost shard's breaker
+asks the other nodes who has taken its place. The client of the cluster would ask for each call that
+fails.
 """
 
 from __future__ import annotations
@@ -21,32 +22,32 @@ from redis.exceptions import (
 )
 
 from .breaker import UNREACHABLE, Breaker, is_out_of_service
-from .pool import PROBE, ScriptPool, evaluate, evaluate_again, kept
+from .pool import PROBE, ScriptPool, evaluate, evaluate_again, renewed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from .pool import Key
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-MOVING = (AskError, TryAgainError)  # what nodes say while a slot moves
-MOVES = 5  # of a name, that one call follows
-NOBODY = "of a slot"  # instead of the address of a node
+MOVING = (AskError, TryAgainError)  # errors of nodes while a slot moves
+MOVES = 5  # of a name, which one call follows
+NOBODY = "of a slot"  # in place of a node's host and port
 
 
 def is_whole_cluster_lost(error: Exception) -> bool:
-    """Tell whether no node could be asked for the topology."""
+    """Return whether no node could be asked for the topology."""
     lost = isinstance(error, RedisClusterException)
     return lost and not isinstance(error, SlotNotCoveredError)
 
 
 class ShardLostError(Exception):
-    """The breaker of a shard is open; the cause is what has opened it just now."""
+    """The breaker of a shard is open. The cause is the error that has just opened it."""
 
 
 class Node(NamedTuple):
-    """How one node is called. The client of the cluster has connections of its own."""
+    """The client and the script connections of one node, apart from those of the cluster."""
 
     client: redis.Redis
     scripts: ScriptPool
@@ -57,22 +58,22 @@ class Shards:
         self._client = client
         self._nodes = client.nodes_manager
         self._when_closed = when_closed
-        self._breakers: dict[str, Breaker] = {}  # by the address of a node
+        self._breakers: dict[str, Breaker] = {}  # by the host and port of a node
         self._called: dict[str, Node] = {}
         self._wanted: dict[str, Any] = {}  # a name for which a breaker has opened
         self._lock = threading.Lock()
 
-    def call(self, key: Key, command: Callable[[Any], Answer]) -> Answer:
+    def call(self, key: Key, command: Callable[[Any], Result]) -> Result:
         """Run `command(client)` at the node that has a name.
 
-        Raises ShardLostError, or what Redis says.
+        Raises ShardLostError, or the errors of Redis.
         """
         return self._run(key, lambda node: command(node.client), command)
 
     def _run(
-        self, key: Key, at_node: Callable[[Node], Answer], moving: Callable[[Any], Answer]
-    ) -> Answer:
-        """Run a command at a node, or by the client of the cluster, while a slot moves."""
+        self, key: Key, at_node: Callable[[Node], Result], moving: Callable[[Any], Result]
+    ) -> Result:
+        """Run `at_node` at the node of a name, or `moving` by the cluster's client if it moves."""
         for _ in range(MOVES):
             try:
                 node = self.node_of(key)
@@ -104,14 +105,14 @@ class Shards:
         )
 
     def ping(self) -> None:
-        """Raise what comes up unless every shard answers."""
+        """Raise an error unless every shard answers."""
         if any(breaker.is_open for breaker in list(self._breakers.values())):
             raise ShardLostError
         for node in self._client.get_primaries():
             self._node(node).client.ping()
 
     def refresh(self, lost: str | None = None) -> None:
-        """Ask the nodes for the topology, and one that is lost after all others."""
+        """Ask the nodes for the topology, and the lost one after all others."""
         self._nodes.initialize(disconnect_startup_nodes_pools=False, last_failed_node_name=lost)
 
     def _lost(self, name: str, key: Key, error: Exception) -> ShardLostError:
@@ -120,7 +121,7 @@ class Shards:
         return ShardLostError()
 
     def node_of(self, key: Key) -> Any:
-        """Return who has a name, as far as is known. Raises SlotNotCoveredError."""
+        """Return the node of a name, by the known topology. Raises SlotNotCoveredError."""
         name = key.encode() if isinstance(key, str) else key
         slot = key_slot(name)
         holders = self._nodes.slots_cache.get(slot)  # the master first
@@ -129,14 +130,14 @@ class Shards:
         return holders[0]
 
     def is_lost(self, node: Any) -> bool:
-        """Whether a node is not called now."""
+        """Return whether the breaker of a node is open."""
         return self._breaker(node.name).is_open
 
     @contextmanager
     def guarded(self, node: Any, key: Key) -> Iterator[None]:
-        """Open the breaker of a node that the block calls for a name, and finds lost.
+        """Open the breaker of a node that the block, which calls it for a name, finds lost.
 
-        Raises ShardLostError, or what Redis says.
+        Raises ShardLostError, or the errors of Redis.
         """
         try:
             yield
@@ -148,7 +149,7 @@ class Shards:
             raise
 
     def connect(self, node: Any) -> Any:
-        """Return a new connection to a node, for the caller alone. Raises what redis-py does."""
+        """Return a new connection to a node. Raises the errors of redis-py."""
         pool = self._node(node).client.connection_pool
         connection = pool.connection_class(**pool.connection_kwargs)
         connection.connect()
@@ -167,7 +168,7 @@ class Shards:
             if node.name not in self._called:
                 like = self._client.get_redis_connection(node).connection_pool
                 pool = redis.ConnectionPool(
-                    connection_class=kept(like.connection_class),
+                    connection_class=renewed(like.connection_class),
                     max_connections=like.max_connections,
                     **like.connection_kwargs,
                 )
@@ -175,7 +176,7 @@ class Shards:
             return self._called[node.name]
 
     def _probe(self, name: str) -> None:
-        """Raise whatever comes up while nobody answers for the name that was wanted."""
+        """Raise an error unless a node answers for the name that was wanted."""
         self.refresh(lost=name)
         key = self._wanted[name]
         node = self.node_of(key)

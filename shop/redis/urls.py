@@ -1,11 +1,11 @@
-"""What REDIS_URL says: where Redis is, who logs in, and how connections are encrypted.
+"""Parse REDIS_URL: the servers, the login, and the encryption of connections.
 
     redis[s]://[USER:PASSWORD@]HOST[:PORT][/DB][?OPTION=VALUE]
     redis[s]+sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST…]/SERVICE[/DB]
     redis[s]+cluster://[USER:PASSWORD@]HOST[:PORT][,HOST…]
     unix://[USER:PASSWORD@]/PATH[?db=DB]
 
-What it says and the service would not do is refused, in a line that names no value.
+A URL that the service could not follow is refused, in a line that names no value.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ SENTINEL_PORT = 26379
 PORT_MAX = 65_535
 DATABASE_MAX = 1_000_000
 
-TAKEN = PLAIN | TLS | {"db", "sentinel_username", "sentinel_password"}
-KNOWN = TAKEN | ADVICE.keys()
+ALLOWED = PLAIN | TLS | {"db", "sentinel_username", "sentinel_password"}
+KNOWN = ALLOWED | ADVICE.keys()
 
-Place = tuple[str, int]  # host and port
+HostPort = tuple[str, int]  # host and port
 
 
 @dataclass(frozen=True)
 class RedisUrl:
-    """A URL that can be used."""
+    """A parsed REDIS_URL."""
 
     kind: str  # redis, unix, sentinel or cluster
-    places: tuple[Place, ...]  # none of a socket
+    servers: tuple[HostPort, ...]  # empty for a socket
     path: str  # of a socket
-    service: str  # that sentinels know the master by
+    service: str  # name of the master, for sentinels
     login: Mapping[str, str]  # username and password, as far as there are
     sentinel_login: Mapping[str, str]
     database: int
@@ -51,20 +51,20 @@ class RedisUrl:
 
 
 def parse_redis_url(url: str) -> RedisUrl:
-    """Take a URL apart. Raises SettingError."""
+    """Parse a URL. Raises SettingError."""
     scheme, _, rest = url.partition("://")
     if scheme not in {*SCHEMES, *TLS_SCHEMES, "unix"}:
         expected = ", ".join(f"{one}://" for one in (*SCHEMES, *TLS_SCHEMES, "unix"))
         raise SettingError(f"REDIS_URL must begin with one of {expected}")
-    _refuse_what_would_be_cut_off(rest)
+    _refuse_unescaped(rest)
     kind = "unix" if scheme == "unix" else scheme.rpartition("+")[2].replace("rediss", "redis")
     rest, _, query = rest.partition("?")
     authority, slash, path = rest.partition("/")
     login, _, hosts = authority.rpartition("@")
-    told = _pairs(query)
-    database = told.pop("db", "")
+    options = _pairs(query)
+    database = options.pop("db", "")
     sentinel_login = {
-        name: told.pop(f"sentinel_{name}", "") if kind == "sentinel" else ""
+        name: options.pop(f"sentinel_{name}", "") if kind == "sentinel" else ""
         for name in ("username", "password")
     }
     service, path = _service(path) if kind == "sentinel" else ("", path)
@@ -72,13 +72,13 @@ def parse_redis_url(url: str) -> RedisUrl:
         raise _invalid("unix:// is followed by the path of a socket, with three slashes")
     return RedisUrl(
         kind=kind,
-        places=() if kind == "unix" else _places(hosts, kind),
+        servers=() if kind == "unix" else _servers(hosts, kind),
         path=unquote(slash + path) if kind == "unix" else "",
         service=service,
         login=_login(login),
         sentinel_login={name: value for name, value in sentinel_login.items() if value},
         database=_database("" if kind == "unix" else path, database, kind),
-        options=parse_options(told, is_encrypted=scheme in TLS_SCHEMES),
+        options=parse_options(options, is_encrypted=scheme in TLS_SCHEMES),
     )
 
 
@@ -86,8 +86,8 @@ def _invalid(reason: str) -> SettingError:
     return SettingError(f"REDIS_URL is not valid: {reason}")
 
 
-def _refuse_what_would_be_cut_off(rest: str) -> None:
-    """Refuse characters at which a password would end, and its rest be taken for something else."""
+def _refuse_unescaped(rest: str) -> None:
+    """Refuse characters that would end a password, so that its rest is taken for another part."""
     _, *after = re.split("[/?]", rest, maxsplit=1)
     if "#" in rest or any("@" in one for one in after):
         raise _invalid(
@@ -98,20 +98,20 @@ def _refuse_what_would_be_cut_off(rest: str) -> None:
 
 
 def _pairs(query: str) -> dict[str, str]:
-    """Return the options, each of which can be told once."""
-    told: dict[str, str] = {}
+    """Return the options, each of which can be given once."""
+    options: dict[str, str] = {}
     for name, value in parse_qsl(query.replace("+", "%2B"), keep_blank_values=True):
-        if name not in KNOWN:  # it may be the end of a password, and is not told
+        if name not in KNOWN:  # it may be the end of a password, so the message does not name it
             raise SettingError(
                 "REDIS_URL has an unknown option; & in a value is written %26. Known are "
-                f"{', '.join(sorted(TAKEN))}"
+                f"{', '.join(sorted(ALLOWED))}"
             )
-        if name in told:
+        if name in options:
             raise SettingError(f"REDIS_URL has the option {name} twice")
         if not value:
             raise SettingError(f"REDIS_URL has the option {name} without a value")
-        told[name] = value
-    return told
+        options[name] = value
+    return options
 
 
 def _login(text: str) -> dict[str, str]:
@@ -121,24 +121,24 @@ def _login(text: str) -> dict[str, str]:
 
 
 def _service(path: str) -> tuple[str, str]:
-    """Return the name of the service, and what follows it."""
+    """Return the name of the service, and the rest of the path."""
     service, _, rest = path.partition("/")
     if not service:
         raise _invalid("the name of the service follows the sentinels: /SERVICE")
     return unquote(service), rest
 
 
-def _places(hosts: str, kind: str) -> tuple[Place, ...]:
+def _servers(hosts: str, kind: str) -> tuple[HostPort, ...]:
     if not hosts and kind == "redis":
         return (("localhost", PORT),)
     default = SENTINEL_PORT if kind == "sentinel" else PORT
-    places = tuple(_place(one.strip(), default) for one in hosts.split(","))
-    if kind == "redis" and len(places) > 1:
+    servers = tuple(_server(one.strip(), default) for one in hosts.split(","))
+    if kind == "redis" and len(servers) > 1:
         raise _invalid("several hosts are those of redis+sentinel:// or of redis+cluster://")
-    return places
+    return servers
 
 
-def _place(text: str, default: int) -> Place:
+def _server(text: str, default: int) -> HostPort:
     found = re.fullmatch(r"(\[[^]]*\]|[^][:%\s]+)(?::([0-9]{1,5}))?", text)
     if found is None:
         raise _invalid("a host is HOST or HOST:PORT, and an IPv6 address is in brackets")
