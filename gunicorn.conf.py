@@ -23,7 +23,7 @@ from shop.edge import worker_states
 from shop.edge.worker_states import WorkerState
 from shop.environment import SettingError
 from shop.extensions import cache
-from shop.logs import logging_config, tell_dropped
+from shop.logs import dropped_line, logging_config
 from shop.output import never_wait
 from shop.shared_counts import merge_counts
 
@@ -32,7 +32,7 @@ try:
 except SettingError as error:
     raise SystemExit(f"shop cannot start: {error}") from None
 
-never_wait(tell_dropped)  # the master neither: it restarts workers
+never_wait(dropped_line)  # the master neither: it restarts workers
 
 bind = f"0.0.0.0:{settings.port}"  # --bind says otherwise
 workers = settings.web_concurrency

@@ -41,7 +41,7 @@ HOUSE: dict[str, Collection[str]] = {
     "settings": ["config", "database_url", "environment"],
     "ground": [
         *("etags", "facts", "fields", "money", "origins", "output", "problems", "prometheus"),
-        *("quotas", "repeats", "requests", "shared_counts", "transition", "version"),
+        *("ipv4_in_ipv6", "log_throttle", "quotas", "requests", "shared_counts", "version"),
     ],
 }
 

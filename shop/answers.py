@@ -1,4 +1,4 @@
-"""What the answers to reads are, whoever makes them: the event loop, or a view of Flask's."""
+"""Make answers as status, headers and body, for the event loop and for the views of Flask."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Answer(NamedTuple):
 
 
 class Document(NamedTuple):
-    """An encoded document that a read answers with, and what is said of it."""
+    """The encoded document of a read, with its ETag and links."""
 
     body: bytes
     etag: str
@@ -61,7 +61,7 @@ def read(
 
 
 def private(status: HTTPStatus, body: bytes) -> Answer:
-    """Answer with a document that nobody keeps."""
+    """Answer with a document that no cache may keep."""
     return Answer(status, [*_content(JSON, body), ("Cache-Control", "no-store")], body)
 
 
@@ -94,7 +94,7 @@ def of_error(error: ShopError, path: str, identifier: str) -> Answer:
 
 
 def closing_headers(known: Facts) -> Headers:
-    """Return what every answer ends with: its quotas, what browsers are told, and its id."""
+    """Return the last headers of every answer: usage of quotas, security, and request id."""
     return [*usage_headers(known.usages), *SECURITY_HEADERS, ("X-Request-ID", known.identifier)]
 
 

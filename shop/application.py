@@ -1,4 +1,4 @@
-"""Flask without what nothing here uses, and each request would pay for."""
+"""Flask, without features that the service does not use and each request would pay for."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Application(RetryingFlask):
     request_class = Request
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function as it is: none is asynchronous.
+        """Return a function as it is: no function here is asynchronous.
 
-        Flask and its extensions ask this of each hook and of each decorator of a view.
+        Flask and its extensions call this for each hook and for each decorator of a view.
         """
         return func

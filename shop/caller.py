@@ -1,4 +1,4 @@
-"""Who sent the current request, and what it sends to say so."""
+"""The caller of the current request, and the credential that it sends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from flask import request
 
-from .client_address import client_address, way_here
+from .client_address import client_address, network_path
 from .config import current_settings
 from .facts import Caller, bearer, facts
 
@@ -34,12 +34,12 @@ def session_id() -> int:
 
 
 def of_address(*, sent_unknown_key: bool = False) -> Caller:
-    """Return the caller of a request that no key and no session names: its address."""
+    """Return the caller of a request without a valid key or session: its client address."""
     client = request_address()
     return Caller(client, client, sent_unknown_key=sent_unknown_key)
 
 
 def request_address() -> str:
-    """Return the client address of the request, whoever its caller is."""
+    """Return the client address of the request."""
     forwarded = request.headers.get("X-Forwarded-For", "")
-    return client_address(request.remote_addr or "", forwarded, way_here(current_settings()))
+    return client_address(request.remote_addr or "", forwarded, network_path(current_settings()))

@@ -1,4 +1,4 @@
-"""The address that a client is named by, also behind proxies."""
+"""The client address of a request, also behind proxies, and the name of a client by it."""
 
 from __future__ import annotations
 
@@ -7,44 +7,44 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from .transition import embedded_ipv4
+from .ipv4_in_ipv6 import embedded_ipv4
 
 if TYPE_CHECKING:
     from .config import Settings
-    from .transition import Prefix
+    from .ipv4_in_ipv6 import Prefix
 
 ADDRESS_LONGEST = 128  # characters, with brackets, zone, port and spaces
 IPV6_SITE = 64  # bits: one customer of a provider has at least this network
 
 
-class Way(NamedTuple):
-    """What is known to stand between clients and the service."""
+class NetworkPath(NamedTuple):
+    """The proxies and the translators between clients and the service."""
 
     proxies: int
     nat64: tuple[Prefix, ...]
 
 
-def way_here(settings: Settings) -> Way:
-    return Way(settings.trusted_proxies, settings.nat64_prefixes)
+def network_path(settings: Settings) -> NetworkPath:
+    return NetworkPath(settings.trusted_proxies, settings.nat64_prefixes)
 
 
-def client_address(peer: str, forwarded: str, way: Way) -> str:
+def client_address(peer: str, forwarded: str, network: NetworkPath) -> str:
     """Return the address that the outermost trusted proxy saw, else that of the peer.
 
-    Each proxy appends one: the last ones of X-Forwarded-For are from those that are trusted.
+    Each proxy appends an address, so the trusted proxies have written the last ones.
     """
-    if way.proxies:
+    if network.proxies:
         seen = forwarded.split(",")
-        if way.proxies <= len(seen):
-            return address(seen[-way.proxies], way.nat64)
-    return address(peer, way.nat64)
+        if network.proxies <= len(seen):
+            return name_address(seen[-network.proxies], network.nat64)
+    return name_address(peer, network.nat64)
 
 
-def address(text: str, nat64: tuple[Prefix, ...] = ()) -> str:
+def name_address(text: str, nat64: tuple[Prefix, ...] = ()) -> str:
     """Name a client by its address: IPv4 whole, IPv6 by /64, anything else `unknown`.
 
-    An IPv6 address that stands for an IPv4 host is that of the host. Some proxies write [IPv6],
-    and some add a port.
+    An IPv6 address that embeds that of an IPv4 host counts as the IPv4 one. Some proxies write
+    [IPv6], and some add a port.
     """
     return _named(text, nat64) if len(text) <= ADDRESS_LONGEST else "unknown"
 

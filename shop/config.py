@@ -1,8 +1,8 @@
 """Every setting: its name, unit, bounds and default, read from the environment once.
 
-A secret NAME can also be given as NAME_FILE, the path of a file that holds it. What is not set
-is taken from `.env`, and then from `instance/running.env`, which is there while `make run` runs,
-so that `flask` commands in the same checkout talk to its servers.
+A secret NAME can also be given as NAME_FILE, the path of a file that holds it. Settings that the
+environment lacks are read from `.env`, and then from `instance/running.env`, which exists while
+`make run` runs, so that `flask` commands in the same checkout use its servers.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from .environment import Reader, SettingError, read_lines, without_loaded
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .transition import Prefix
+    from .ipv4_in_ipv6 import Prefix
 
 ROOT = Path(__file__).parent.parent
 RUNNING_ENV = ROOT / "instance" / "running.env"
 DOT_ENV = ROOT / ".env"
 FILES = [RUNNING_ENV, DOT_ENV]  # the later one counts, and the environment before both
 
-PRODUCTS_LIMIT = (10, 100)  # rows of a page: default, most
-CATEGORIES_LIMIT = (100, 1000)
+PRODUCTS_PAGE_SIZE = (10, 100)  # rows: default, most
+CATEGORIES_PAGE_SIZE = (100, 1000)
 SKIP_MAX = 10_000  # rows before a page of products; further pages begin after a row
-CHOSEN_MAX = 100  # products, or categories, that a query can name
-WORDS_MAX = 200  # characters of what is searched for
+CHOSEN_MAX = 100  # products or categories that a query can name
+WORDS_MAX = 200  # characters of a search
 SUGGESTIONS_MAX = 10
-ORDERS_LIMIT = (20, 100)
-BEST_SELLERS_LIMIT = (10, 100)
+ORDERS_PAGE_SIZE = (20, 100)
+BEST_SELLERS_PAGE_SIZE = (10, 100)
 LINES_MAX = 100  # of an order or a cart
 QUANTITY_MAX = 10_000  # of a line
-PATH_SHOWN = 2048  # characters of the address of a request, in logs and answers
+PATH_SHOWN = 2048  # characters of a request's path, in logs and answers
 BODY_MAX = 64 * 1024  # bytes of a request, where its route does not declare another limit
 LARGE_BODY_MAX = 1024 * 1024  # of a product, a category or an order: writes that need a key
-PREFLIGHT_SECONDS = 7200  # that a browser keeps what a page may send; Chromium's most
+PREFLIGHT_SECONDS = 7200  # for which a browser keeps a preflight's answer; Chromium's most
 CONDITION_MAX = 2000  # characters of If-Match and of If-None-Match
 DAY = 86_400
 SESSION_SECONDS = DAY  # without use until a session ends
@@ -53,7 +53,7 @@ IDEMPOTENCY_SECONDS = DAY  # that an answer is kept for requests that repeat its
 PAYMENT_MAX = 90 * DAY  # seconds
 WAIT_MAX = 600_000  # milliseconds
 CALLS_MAX = 1_000_000  # of any quota
-ADDRESS_CLIENTS = 10  # of whose quotas an address has the sum, unless a setting says otherwise
+ADDRESS_CLIENTS = 10  # an address has the quota of so many clients, unless a setting says otherwise
 TIERS = ("standard", "partner", "unlimited")  # of API keys; a client without one is standard
 THREADS = 4  # of a worker
 # Connections of a worker: one for each of its threads. One that cannot be had in time fails a
@@ -188,7 +188,7 @@ class Settings:
         )
 
     def remarks(self) -> list[str]:
-        """Return what the log is to tell of the settings when the service starts."""
+        """Return the remarks on the settings that the service logs when it starts."""
         return [
             f"{name} is a service link of Kubernetes or Docker, and counts as not set"
             for name in sorted(self.service_links)
@@ -196,7 +196,7 @@ class Settings:
 
 
 def from_files() -> dict[str, str]:
-    """Return the settings in `.env` and in `instance/running.env`, as far as these are there."""
+    """Return the settings in `.env` and in `instance/running.env`, if these files exist."""
     found: dict[str, str] = {}
     for path in FILES:
         found |= read_lines(path)

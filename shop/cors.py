@@ -1,7 +1,7 @@
-"""CORS: which pages of other origins a browser lets read the answers (the Fetch standard).
+"""CORS: the headers that let pages of other origins read answers in a browser (Fetch standard).
 
-A wrapper of the WSGI application, so that an answer has the headers whatever made it, a fault in
-Flask too; the event loop adds the same to its own answers. Without `CORS_ORIGINS` nothing is added.
+A wrapper of the WSGI application adds them to every answer, also to a fault in Flask. The event
+loop adds them to its own answers. Without `CORS_ORIGINS` nothing is added.
 
 No cookie says who is calling, so `Access-Control-Allow-Credentials` is never sent: a page sends
 its token itself, in `Authorization`.
@@ -40,12 +40,12 @@ def init_app(app: Flask) -> None:
 
 
 class CrossOrigin:
-    """Adds to headers of answers what lets the pages of some origins read these."""
+    """Adds the headers that let pages of the allowed origins read an answer."""
 
     def __init__(self, origins: tuple[str, ...]) -> None:
-        # What is answered is a setting, and never what the request has sent.
+        # The answer names an origin of the settings, and never the text that the request has sent.
         self._allowed = {origin: _allowing(origin) for origin in origins}
-        # A constant, for requests without an origin too: so caches need not tell them apart.
+        # For `*` the header is a constant, also without an origin, so that caches need not vary.
         self._others = self._allowed.get(EVERY, [])
         self._varies = bool(origins) and EVERY not in origins
 
@@ -77,7 +77,7 @@ def _allowing(origin: str) -> Headers:
 
 
 def _varying(headers: Headers) -> Headers:
-    """Return the headers with `Vary: Origin`, in one line with what else the answer varies by."""
+    """Return the headers with `Origin` added to `Vary`."""
     fields = [value for name, value in headers if name == "Vary"]
     if fields:
         headers = [header for header in headers if header[0] != "Vary"]
@@ -89,7 +89,7 @@ def allows(origins: tuple[str, ...], origin: str | None) -> bool:
 
 
 def preflight_headers(methods: str) -> Headers:
-    """Return what a page may send, besides what every answer has."""
+    """Return the headers of a preflight's answer: the methods and headers that a page may send."""
     return [
         ("Access-Control-Allow-Methods", methods),
         ("Access-Control-Allow-Headers", SENT),

@@ -1,6 +1,6 @@
-"""Where settings are given: the environment, and files of NAME=VALUE lines under it.
+"""Read settings from the environment, and from files of NAME=VALUE lines under it.
 
-What is wrong with one is told in one line, and never the content of a secret.
+A wrong setting is refused in one line, which never has the content of a secret.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from dotenv import dotenv_values
 
+from .ipv4_in_ipv6 import Prefix, parse_prefixes
 from .origins import parse_origins
-from .transition import Prefix, parse_prefixes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MESSAGE_MAX = 500  # characters
 SECRET_BYTES = 65_536
-# What Kubernetes and Docker put into the environment beside a service that is called `redis`:
+# Kubernetes and Docker put service links into the environment beside a service called `redis`:
 # REDIS_PORT=tcp://10.96.0.7:6379.
 LINK = re.compile(r"(tcp|udp|sctp)://.*", re.DOTALL)
 UNFIT = re.compile("[\0\ud800-\udfff]")  # no bytes outside of UTF-8 either, which Python keeps so
@@ -39,20 +39,20 @@ class SettingError(ValueError):
 
 
 class Reader:
-    """Values of settings in several places, of which the first counts that has a name.
+    """Reads settings from several sources, of which the first that has the name counts.
 
-    An empty value counts as not set, and hides those of the places after it.
+    An empty value counts as not set, and hides those of later sources.
     """
 
-    def __init__(self, *places: Mapping[str, str]) -> None:
-        self._places = places
+    def __init__(self, *sources: Mapping[str, str]) -> None:
+        self._sources = sources
         self.links: set[str] = set()  # names that hold a service link, and count as not set
 
     def text(self, name: str) -> str | None:
-        for place in self._places:
-            if name not in place:
+        for source in self._sources:
+            if name not in source:
                 continue
-            value = place[name].strip()
+            value = source[name].strip()
             if name.endswith("_PORT") and LINK.fullmatch(value):
                 self.links.add(name)
                 continue
@@ -123,26 +123,26 @@ class Reader:
             ) from None
 
     def secret(self, name: str, *, shortest: int) -> str | None:
-        """Return a secret, which NAME_FILE may name the file of.
+        """Return a secret, from NAME or from the file that NAME_FILE names.
 
-        The first place that has one of the two counts, and there NAME before NAME_FILE.
+        The first source that has one of the two counts, and there NAME before NAME_FILE.
         """
         either = {name, f"{name}_FILE"}
-        here = Reader(next((place for place in self._places if either & place.keys()), {}))
-        told, value = name, here.text(name)
+        here = Reader(next((source for source in self._sources if either & source.keys()), {}))
+        source, value = name, here.text(name)
         if value is None and (path := here.text(f"{name}_FILE")) is not None:
-            told, value = f"{name}_FILE, {path},", _content(f"{name}_FILE", path)
+            source, value = f"{name}_FILE, {path},", _content(f"{name}_FILE", path)
         if value is None:
             return None
         if CONTROL.search(value):
-            raise SettingError(f"{told} must be one line without control characters")
+            raise SettingError(f"{source} must be one line without control characters")
         if len(value) < shortest:
-            raise SettingError(f"{told} must have at least {shortest} characters")
+            raise SettingError(f"{source} must have at least {shortest} characters")
         return value
 
 
 def _content(name: str, path: str) -> str:
-    """Return the secret in the file that the setting `name` names, without space around it."""
+    """Return the secret in the file of the setting `name`, without space around it."""
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             raise SettingError(f"{name} is not a file: {path}")
@@ -162,7 +162,7 @@ def _content(name: str, path: str) -> str:
 
 
 def read_lines(path: Path) -> dict[str, str]:
-    """Return what a file of NAME=VALUE lines sets; nothing where there is no file.
+    """Return the settings in a file of NAME=VALUE lines; none without the file.
 
     Values are taken as they are written: `${…}` may be part of a password.
     """
@@ -176,9 +176,9 @@ def read_lines(path: Path) -> dict[str, str]:
 
 
 def without_loaded(environment: Mapping[str, str], path: Path) -> dict[str, str]:
-    """Return the environment without what the `flask` command has taken from a file.
+    """Return the environment without the settings that the `flask` command has read from a file.
 
-    It loads `.env` into the environment before the application, and replaces `${…}` in it.
+    The command loads `.env` into the environment before the application, and replaces `${…}` in it.
     """
     loaded = dotenv_values(path, encoding="utf-8") if read_lines(path) else {}
     return {

@@ -1,4 +1,4 @@
-"""Every failure as application/problem+json (RFC 9457): the kinds are in `shop.problems`."""
+"""Answer every failure with application/problem+json (RFC 9457); the kinds: `shop.problems`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .config import LINES_MAX, PATH_SHOWN
 from .database.failures import UNAVAILABLE, meaning
 from .facts import bearer, facts
 from .fields import WHOLE
+from .log_throttle import once_a_minute
 from .problems import ShopError
-from .repeats import once_a_minute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 1
 PROBLEM = "application/problem+json"
 ERRORS_MAX = 20  # of a problem
-# What the framework raises, by status. Any other status says all that there is to say.
+# Problems for errors of the framework, by status. Any other status needs no `type`.
 OF_STATUS: dict[int, type[ShopError]] = {
     kind.status: kind
     for kind in (
@@ -63,7 +63,7 @@ def problem(
 def problem_document(
     status: int, detail: str, path: str, identifier: str, members: Mapping[str, Any]
 ) -> bytes:
-    """Return the document of a problem with the request that has this path and id."""
+    """Return the document of a problem for a request with this path and id."""
     document: dict[str, Any] = {
         "type": "about:blank",
         "title": members.get("title") or HTTPStatus(status).phrase,
@@ -106,7 +106,7 @@ def headers_of(error: ShopError) -> dict[str, str]:
 
 
 def members_of(error: ShopError) -> dict[str, Any]:
-    """Return what the document of an error has besides what every problem has."""
+    """Return the members of an error's document that not every problem has."""
     return {
         "type": error.type(),
         "title": error.title(),
@@ -116,18 +116,20 @@ def members_of(error: ShopError) -> dict[str, Any]:
 
 
 def _few_errors(fields: Mapping[problems.Path, problems.FieldError]) -> dict[str, Any]:
-    """Return an entry for each wrong field, as far as there is room, and how many were left out.
+    """Return an entry for each wrong field, up to a bound, and the number of those left out.
 
-    There is more room for what is in a list: an order may have so many lines.
+    The bound is higher for fields in a list: an order may have so many lines.
     """
-    told: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for name, wrong in fields.items():
         path = (name,) if isinstance(name, str) else name
         in_a_list = any(isinstance(part, int) for part in path)
-        if len(told) < (LINES_MAX if in_a_list else ERRORS_MAX):
-            told.append(_entry(".".join(map(str, path)), wrong))
-    omitted = len(fields) - len(told)
-    return ({"errors": told} if told else {}) | ({"errors_omitted": omitted} if omitted else {})
+        if len(entries) < (LINES_MAX if in_a_list else ERRORS_MAX):
+            entries.append(_entry(".".join(map(str, path)), wrong))
+    omitted = len(fields) - len(entries)
+    return ({"errors": entries} if entries else {}) | (
+        {"errors_omitted": omitted} if omitted else {}
+    )
 
 
 def _entry(path: str, wrong: problems.FieldError) -> dict[str, Any]:
@@ -136,7 +138,7 @@ def _entry(path: str, wrong: problems.FieldError) -> dict[str, Any]:
 
 
 def _challenge() -> str:
-    """Return how to send credentials (RFC 6750, section 3), and whether those sent are wrong."""
+    """Return WWW-Authenticate (RFC 6750, section 3), with an error if a token was sent."""
     sent = bearer(request.headers.get("Authorization", ""))
     wrong = {"error": "invalid_token"} if sent else {}
     return WWWAuthenticate("bearer", {"realm": "shop", **wrong}).to_header()

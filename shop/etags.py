@@ -14,16 +14,16 @@ def etag_of(body: bytes) -> str:
 
 
 def is_current(etag: str, if_none_match: str | None) -> bool:
-    """Tell whether the caller has this ETag, by weak comparison (section 13.1.2)."""
+    """Return whether the caller has this ETag, by weak comparison (section 13.1.2)."""
     if not if_none_match or if_none_match == etag:
         return if_none_match == etag
     return parse_etags(if_none_match).contains_weak(etag.strip('"'))
 
 
 def require_match(body: bytes, if_match: str | None) -> None:
-    """Raise PreconditionFailedError unless `body` is what the caller has seen (section 13.1.1).
+    """Raise PreconditionFailedError unless If-Match has the ETag of `body` (section 13.1.1).
 
-    Without If-Match any will do. The comparison is strong: a weak tag never matches.
+    Without If-Match every body passes. The comparison is strong: a weak tag never matches.
     """
     if if_match is None:
         return

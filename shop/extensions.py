@@ -18,8 +18,8 @@ __all__ = ["Base", "api", "cache", "db", "limiter", "migrate"]
 class Base(DeclarativeBase):
     """The base of every model; constraints get names that migrations and errors can use.
 
-    What the database computes comes back with each INSERT and UPDATE, and stays after COMMIT: a
-    write answers with what it wrote, whatever another write does next.
+    INSERT and UPDATE return the values that the database computes, and rows stay loaded after
+    COMMIT: a write answers with its own values, whatever another write does next.
     """
 
     __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012

@@ -1,4 +1,4 @@
-"""The features: each declares in its `feature.py` what the service has to know of it."""
+"""Find the features, each of which declares itself in its `feature.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fields that take exactly the JSON that their documentation says, and nothing near it."""
+"""Fields that take exactly the JSON of their documentation, and refuse anything near it."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def describe(description: str, *examples: Any, **more: Any) -> dict[str, Any]:
-    """Return what the API's document says of a field, for its `metadata`."""
+    """Return the `metadata` of a field: its part of the API's document."""
     shown = {"examples": list(examples)} if examples else {}
     return {"description": description, **shown, **more}
 
 
 SKIPPED = describe("The rows before this page.", 0)
-LIMIT = describe("The rows that a page has at most.", 10)
+PAGE_SIZE = describe("The rows that a page has at most.", 10)
 
 
 class Input(Schema):
@@ -54,12 +54,12 @@ class Input(Schema):
 
     @pre_load
     def _leave_few_unknown(self, data: Any, **_: Any) -> Any:
-        """Take out most of many unknown names: each costs more than a field, and is refused."""
+        """Remove unknown names beyond a bound: to refuse one costs more than to read a field."""
         most = set(self._unknown(data)[UNKNOWN_MAX:])
         return {name: data[name] for name in data if name not in most} if most else data
 
     def handle_error(self, error: ValidationError, data: Any, **_: Any) -> None:
-        """Put all unknown names among the errors, last and in the order in which they came."""
+        """Add all unknown names to the errors, last and in their order in the object."""
         if isinstance(error.messages, dict):
             unknown = self._unknown(data)
             if SCHEMA in error.messages and SCHEMA not in unknown:
@@ -97,7 +97,7 @@ class Text(fields.String):
         super().__init__(validate=rules, **options)
 
     def _validate(self, value: str) -> None:
-        """Stop at the first rule that is broken: what is too long is not looked at further."""
+        """Stop at the first broken rule: a text that is too long is not matched with a pattern."""
         for rule in self.validators:
             rule(value)
 
@@ -107,7 +107,7 @@ class Text(fields.String):
 
 
 class BoundedList(fields.List[Any]):
-    """A list of `least` to `most` items; those of a longer one are not looked at."""
+    """A list of `least` to `most` items; a longer one is refused before its items are read."""
 
     def __init__(self, item: Any, *, least: int, most: int, **options: Any) -> None:
         super().__init__(item, validate=validate.Length(least, most), **options)
@@ -125,7 +125,7 @@ class Whole(fields.Integer):
     def __init__(
         self, least: int, most: int = INTEGER_MAX, *, wrong: str | None = None, **options: Any
     ) -> None:
-        """`wrong` is what is said of a number that is not between them."""
+        """`wrong`: the message for a number out of the range."""
         super().__init__(validate=validate.Range(least, most, error=wrong), **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
@@ -139,7 +139,7 @@ class Whole(fields.Integer):
 
 
 class WholeText(Whole):
-    """The same, written as text: in a query."""
+    """A whole number that is written as text: in a query."""
 
     DIGITS = "[0-9]+"
 
@@ -152,11 +152,11 @@ class WholeText(Whole):
 class CommaList(BoundedList):
     """A list that is written as text: in a query, with commas between its items.
 
-    To the document it is a string. Many clients that are generated of it write an array as a
-    parameter that comes again, whatever style it has there, and that is refused.
+    In the API's document it is a string. Many generated clients write an array as a repeated
+    parameter, whatever style the document has, and a repeated parameter is refused.
     """
 
-    is_multiple = False  # which webargs would take for a parameter that comes again
+    is_multiple = False  # else webargs would expect a repeated parameter
 
     def __init__(self, item: Any, *, written: str, longest: int, most: int, **options: Any) -> None:
         """`written` is the pattern of an item, which has `longest` characters at most."""
@@ -172,7 +172,7 @@ class CommaList(BoundedList):
 
 
 class Flag(fields.Boolean):
-    """True or false, and not what resembles them."""
+    """True or false of JSON, and no other value."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
@@ -181,7 +181,7 @@ class Flag(fields.Boolean):
 
 
 class FlagText(Flag):
-    """The same, written as text: in a query."""
+    """True or false, written as text: in a query."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
         return super()._deserialize({"true": True, "false": False}.get(value), attr, data, **kwargs)
@@ -201,8 +201,8 @@ class AmountText(fields.Field[Decimal]):
 class Money(fields.Field[Decimal]):
     """An amount of the currency that stands beside it: a string, or a number on input.
 
-    Exact all the way: a number of the request is read as a decimal, never as a float. What is
-    sent may have as many decimal places as any currency; a service knows which one it is.
+    It is exact: a number in the request is read as a decimal, never as a float. It may have as many
+    decimal places as any currency has; a service checks them by the currency.
     """
 
     INPUT = {  # noqa: RUF012

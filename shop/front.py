@@ -1,4 +1,4 @@
-"""`/`: what this is, and where to go on; a page for browsers, JSON for all others."""
+"""Answer `/` with the addresses of the API: a page for browsers, JSON for others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OF_LIBRARIES = {"limiter", "openapi"}  # commands that operators do not need
 
 @blueprint.get("/", strict_slashes=False)  # also of a request without a path
 def index() -> flask.Response:
-    """Answer with the page if the request prefers it, as browsers do, else with JSON."""
+    """Answer with HTML if the request prefers it, as browsers do, else with JSON."""
     forms = ("application/json", "text/html")
     if flask.request.accept_mimetypes.best_match(forms) == "text/html":
         response = flask.make_response(flask.render_template("index.html", commands=_commands()))
@@ -36,7 +36,7 @@ def index() -> flask.Response:
 
 
 def _commands() -> dict[str, str]:
-    """Return the operators' commands, and what each is for."""
+    """Return the operators' commands, each with its help."""
     found = flask.current_app.cli.commands
     names = sorted(found.keys() - OF_LIBRARIES)
     return {name: found[name].get_short_help_str(100) for name in names}

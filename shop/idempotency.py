@@ -1,7 +1,7 @@
-"""Idempotency-Key: a request that is sent again is carried out once.
+"""Idempotency-Key: carry out a request once, also if it is sent again.
 
-The answer of a request with a key is kept in the database, in the transaction that carries the
-request out: either both are there, or neither. So a client that got no answer can send it again.
+The transaction of a request with a key also stores its answer: the database has both, or neither.
+So a client that got no answer can send the request again.
 (draft-ietf-httpapi-idempotency-key-header-07)
 """
 
@@ -48,7 +48,7 @@ REQUESTS = Counter(
 
 
 class KeptAnswer(Base):
-    """What a request with a key was answered."""
+    """The stored answer to a request with a key."""
 
     __tablename__ = "idempotency_keys"
 
@@ -62,8 +62,8 @@ class KeptAnswer(Base):
     )
 
 
-class Answer(NamedTuple):
-    """The answer to a write: the row that it made or changed, and its JSON document."""
+class WriteAnswer(NamedTuple):
+    """The answer to a write: the id of its row, and the row as a JSON document."""
 
     row_id: int
     body: bytes
@@ -72,7 +72,7 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Once:
-    """A request that is carried out once for each key of a client; without a key, each time."""
+    """A request that is carried out once for each key of a client; without a key, every time."""
 
     client: str
     key: str | None
@@ -87,12 +87,12 @@ class Once:
         target = f"{request.method} {request.path}\n".encode()
         return cls(caller().client, key, sha256(target + read_body(request)).hexdigest())
 
-    def carry_out(self, work: Callable[[], Answer]) -> Answer:
-        """Do the work and keep its answer, or return the one that was kept.
+    def carry_out(self, work: Callable[[], WriteAnswer]) -> WriteAnswer:
+        """Do the work and store its answer, or return the answer that is stored.
 
-        Within `cache.transaction()`, before anything else. Work that raises is not kept: nothing
-        was done, and the same key may try again. Raises RequestUnderWayError while another request
-        with this key is, IdempotencyKeyReusedError for a key that was another request's.
+        Call it first in `cache.transaction()`. Work that raises stores nothing: nothing was done,
+        and the same key may try again. Raises RequestUnderWayError while another request with this
+        key is carried out, IdempotencyKeyReusedError if the key was sent with another request.
         """
         if self.key is None:
             return work()
@@ -113,29 +113,29 @@ class Once:
             raise RequestUnderWayError(message)
 
     def _kept(self) -> KeptAnswer | None:
-        # A statement after the claim: it sees what the holder before this one has committed.
+        # This statement follows the claim, so it sees the answer that an earlier holder committed.
         mine = select(KeptAnswer).where(
             KeptAnswer.client == self.client, KeptAnswer.key == self.key
         )
         return db.session.scalar(mine.where(KeptAnswer.created_at > _oldest()))
 
-    def _replay(self, kept: KeptAnswer) -> Answer:
+    def _replay(self, kept: KeptAnswer) -> WriteAnswer:
         if kept.fingerprint != self.fingerprint:
             REQUESTS.labels("reused").inc()
             message = "This Idempotency-Key was sent with another request: use a new one."
             raise IdempotencyKeyReusedError(message)
         cache.await_forgotten()
         REQUESTS.labels("replayed").inc()
-        return Answer(kept.row_id, kept.body, replayed=True)
+        return WriteAnswer(kept.row_id, kept.body, replayed=True)
 
-    def _keep(self, answer: Answer) -> None:
+    def _keep(self, answer: WriteAnswer) -> None:
         values = {
             "fingerprint": self.fingerprint,
             "row_id": answer.row_id,
             "body": answer.body,
         }
         statement = insert(KeptAnswer).values(client=self.client, key=self.key, **values)
-        # One that has expired and was not purged so far gives way.
+        # It replaces an expired answer that is not purged yet.
         db.session.execute(
             statement.on_conflict_do_update(
                 index_elements=[KeptAnswer.client, KeptAnswer.key],
@@ -145,7 +145,7 @@ class Once:
 
 
 def purge() -> int:
-    """Delete the answers that are kept no longer, and return how many those were."""
+    """Delete the expired answers, and return their number."""
     purged = 0
     while some := purge_some():
         purged += some
@@ -153,7 +153,7 @@ def purge() -> int:
 
 
 def purge_some() -> int:
-    """Delete as many of them as one transaction should; return 0 when there are no more."""
+    """Delete expired answers in one transaction, up to a bound; return their number."""
     row = tuple_(KeptAnswer.client, KeptAnswer.key)
     old = select(KeptAnswer.client, KeptAnswer.key).where(KeptAnswer.created_at <= _oldest())
     some = old.limit(PURGED_TOGETHER).with_for_update(skip_locked=True)

@@ -1,9 +1,8 @@
-"""Say whose each request is: the holder of an API key, a session, or an address.
+"""Identify the caller of each request: the holder of an API key, a session, or a client address.
 
-A credential that the cache has costs no statement. Any other is charged to its address before it
-is looked up, as a request of that address: when its quota is spent, whatever is sent from there
-costs the database nothing, and leaves nothing in Redis. If the credential turns out to be valid,
-the charge is repaid, and the request is its holder's.
+A credential that the cache has costs no statement. Any other credential is looked up after a charge
+to its client address: an address that has spent its quota costs the database nothing, and leaves
+nothing in Redis. If the credential is valid, the charge is repaid, and its holder is the caller.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ OPENS_SESSIONS = "sessions.open_session"
 
 
 class Credential(NamedTuple):
-    """What was sent, in a form in which it can be valid."""
+    """A token in the form of a valid one, and how to find its holder."""
 
     hash: str
     documents: MemoizedMany[str]
@@ -41,10 +40,10 @@ class Credential(NamedTuple):
     holder: Callable[[bytes], Caller | None]  # by that document
     is_key: bool
 
-    def nobody(self) -> Caller:
-        """Return the caller if it is not valid.
+    def unknown_caller(self) -> Caller:
+        """Return the caller if the credential is not valid.
 
-        A session has ended, and nobody can guess one: its address goes on as before.
+        An invalid session has ended, because nobody can guess one: its client address pays no more.
         """
         return of_address(sent_unknown_key=self.is_key)
 
@@ -56,7 +55,7 @@ def init_app(app: Flask) -> None:
 
 def _identify_caller() -> None:
     token = sent_token()
-    if not token or limiter.is_exempt():  # where nobody is limited, nobody need be known
+    if not token or limiter.is_exempt():  # a route without limits needs no caller
         return
     if administrator := keys.administrator(token):
         facts().caller = administrator
@@ -68,7 +67,7 @@ def _identify_caller() -> None:
 
 def _session(token: str) -> Credential | None:
     if not SESSION_TOKEN.fullmatch(token) or request.endpoint == OPENS_SESSIONS:
-        return None  # a session that could open others would bring a quota for more of them
+        return None  # the address pays for a new session, so that a session opens no further ones
     token_hash = sessions.hash_of(token)
 
     def holder(document: bytes) -> Caller | None:
@@ -91,16 +90,16 @@ def _key(token: str) -> Credential | None:
 
 def _identify(credential: Credential) -> Caller:
     try:
-        return _holder(credential) or credential.nobody()
+        return _holder(credential) or credential.unknown_caller()
     except DATABASE_UNAVAILABLE as error:
-        # A read needs no key: without the database it may still be answered from the cache. What
-        # needs one is refused when the limits of the address have been charged.
+        # Without the database a read may still be answered from the cache. A route that needs a key
+        # refuses, after the limits of the address have been charged.
         facts().unidentified = error
         db.session.rollback()
         limiter.repay()
         return of_address()
     finally:
-        facts().outcome = None  # how a credential was had says nothing of the answer
+        facts().outcome = None  # the lookup of a credential is no read of the answer
 
 
 def _holder(credential: Credential) -> Caller | None:
@@ -108,12 +107,12 @@ def _holder(credential: Credential) -> Caller | None:
     document = credential.documents.peek(credential.name)
     if document is not None:
         return known.note(credential.hash, credential.holder(document))
-    if facts().decided is not None:  # the edge has found it, and has charged its holder
+    if facts().decided is not None:  # the loop has found the session and charged it
         return _look_up(credential, known)
     with known.turn(credential.hash):
-        if credential.hash in known:  # its entry has expired: who had it before need not pay
+        if credential.hash in known:  # it was valid before, so the address is not charged
             return _look_up(credential, known)
-        facts().caller = credential.nobody()
+        facts().caller = credential.unknown_caller()
         if not limiter.hold():
             return None
         found = _look_up(credential, known)

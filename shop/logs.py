@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 access = logging.getLogger("shop.access")
 
-# No line tells its thread, its process or its place in the code: to find these out takes longer
-# than to write it (the standard library's Logging HOWTO, "Optimization").
+# No line has its thread, its process or its place in the code: to find these takes longer than to
+# write the line (the standard library's Logging HOWTO, "Optimization").
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 logging._srcfile = None  # noqa: SLF001
 
 
-# Asked by machines, every few seconds: neither counted nor, but for debugging, logged.
+# Machines ask these every few seconds: they are not counted, and logged at DEBUG only.
 PROBES = {"/livez", "/readyz", "/health_check"}
 
 CLOCK = "%H:%M:%S"  # of text; JSON has the date, too
@@ -37,7 +37,7 @@ CLOCK = "%H:%M:%S"  # of text; JSON has the date, too
 def logging_config(level: str, *, terminal: bool | None = None) -> dict[str, Any]:
     """Return the configuration of all logs, for `dictConfig` and for gunicorn.
 
-    `terminal` chooses readable text; by default it is what standard error is.
+    `terminal` chooses readable text; by default, whether standard error is a terminal.
     """
     as_text = sys.stderr.isatty() if terminal is None else terminal
     return {
@@ -66,7 +66,7 @@ def logging_config(level: str, *, terminal: bool | None = None) -> dict[str, Any
     }
 
 
-def tell_dropped(count: int) -> str:
+def dropped_line(count: int) -> str:
     """Return the line that says how many lines were dropped."""
     as_text = sys.stderr.isatty()
     formatter = TextFormatter(CLOCK) if as_text else JSONFormatter()
@@ -76,7 +76,7 @@ def tell_dropped(count: int) -> str:
 
 
 class Answered(NamedTuple):
-    """A request and its answer, as logs and metrics tell of them."""
+    """A request and its answer, for logs and metrics."""
 
     method: str
     route: str | None  # None: no route has this path
@@ -99,9 +99,9 @@ class RequestFilter(logging.Filter):
 
 
 class JSONFormatter(logging.Formatter):
-    """An object on a line: the time, the level, the logger, the message, and more fields.
+    """Formats a record as a JSON object on one line.
 
-    A library that does this takes twice as long, which is much of a cached read.
+    A library for this takes twice as long, which is much of a cached read.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -126,7 +126,7 @@ def _encode(fields: dict[str, Any]) -> bytes:
     """Return a line."""
     try:
         return orjson.dumps(fields, default=str, option=orjson.OPT_APPEND_NEWLINE)
-    except TypeError:  # half of a surrogate pair, which is no text, and to be seen in a log
+    except TypeError:  # half of a surrogate pair, which the log has to show
         return json.dumps(fields, default=str).encode() + b"\n"
 
 
@@ -136,7 +136,7 @@ def _local_time(second: int) -> str:
 
 
 class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes records, and lines that are made without one."""
+    """Writes records, and lines that are made without a record."""
 
     def write_line(self, line: bytes) -> None:
         with self.lock:  # type: ignore[union-attr]
@@ -144,7 +144,7 @@ class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
                 self.stream.buffer.write(line)
                 self.stream.buffer.flush()
             except Exception:  # noqa: BLE001  (as of a record)
-                self.handleError(_LIKE)
+                self.handleError(_TEMPLATE)
 
 
 class TextFormatter(logging.Formatter):
@@ -159,7 +159,7 @@ class TextFormatter(logging.Formatter):
 
 
 def shown(text: str) -> str:
-    """Return a text for a terminal: what is not printable by its code."""
+    """Return a text for a terminal, with codes in place of unprintable characters."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
@@ -169,7 +169,7 @@ def init_app(app: Flask) -> None:
 
 
 def _arrive() -> None:
-    facts()  # from here on its time counts
+    facts()  # notes the time of arrival
 
 
 def _log_access(response: Response) -> Response:
@@ -178,7 +178,7 @@ def _log_access(response: Response) -> Response:
 
 
 def answered(response: Response) -> Answered:
-    """Return what is told of the current request."""
+    """Return the current request and its answer, for logs and metrics."""
     known, request = facts(), request_ctx.request
     return Answered(
         method=request.method,
@@ -222,9 +222,9 @@ def log_request(request: Answered) -> None:
 
 
 def _line_handler() -> LineHandler | None:
-    """Return the handler to which a line of JSON is enough, if no other one wants a record.
+    """Return the only handler, if it writes JSON lines and needs no record.
 
-    To make a record, and to hand it on, takes several times as long as to write the line.
+    To make a record and to hand it on takes several times as long as to write the line.
     """
     found: logging.Logger | None = access
     handlers = []
@@ -238,15 +238,15 @@ def _line_handler() -> LineHandler | None:
     return None
 
 
-_LIKE = logging.LogRecord(access.name, logging.INFO, __file__, 0, "", (), None)
+_TEMPLATE = logging.LogRecord(access.name, logging.INFO, __file__, 0, "", (), None)
 
 
 def _record(level: int, message: str, fields: dict[str, Any]) -> logging.LogRecord:
-    """Make a record as the logger would, but for the thread and the line that logs it.
+    """Make a record without the thread and the place in the code.
 
-    To find these out takes longer than to write the line.
+    To find these takes longer than to write the line.
     """
     record = logging.LogRecord.__new__(logging.LogRecord)
-    vars(record).update(vars(_LIKE), msg=message, created=time.time(), fields=fields)
+    vars(record).update(vars(_TEMPLATE), msg=message, created=time.time(), fields=fields)
     record.levelno, record.levelname = level, logging.getLevelName(level)
     return record

@@ -1,4 +1,4 @@
-"""Amounts of money: which currencies there are, and which amounts each of them has."""
+"""Amounts of money: the currencies, their decimal places, and the CHECKs of the tables."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def smallest(currency: str) -> Decimal:
 
 
 def rounded(amount: Decimal, currency: str) -> Decimal:
-    """Return the amount of the currency that is nearest, of two the larger."""
+    """Return the nearest amount of the currency; of two, the larger one."""
     return amount.quantize(smallest(currency), ROUND_HALF_UP)
 
 
 def exact(amount: Decimal, currency: str) -> Decimal:
-    """Return the same amount with the currency's decimal places. Raises ValueError for others."""
+    """Return an amount with the currency's decimal places. Raises ValueError if it has more."""
     found = rounded(amount, currency)
     if found != amount:
         places = decimals(currency)
@@ -67,9 +67,9 @@ def step(amount: Decimal) -> int:
 
 
 def is_of_steps(low: Decimal | None, high: Decimal | None, currency: str | None) -> bool:
-    """Tell whether a range has whole steps of the ladder, such as 10 to 19.99.
+    """Return whether a range has whole steps of the ladder, such as 10 to 19.99.
 
-    Whatever the currency, amounts count that have no part of a cent.
+    Amounts are counted in cents, or in the smallest unit of a currency that has no cents.
     """
     unit = max(smallest(currency), CENT) if currency else CENT
     from_step = not low or low in LADDER

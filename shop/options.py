@@ -1,8 +1,8 @@
-"""OPTIONS, answered ahead of keys and limits, without the database and Redis.
+"""Answer OPTIONS before keys and limits, without the database and Redis.
 
-A browser sends one by itself before a page's request, and asks again for each address. Were it
-charged, a page would spend its quota twice as fast; were it refused, the page could not even read
-that its quota is spent.
+A browser sends OPTIONS by itself before a page's request, for each URL. If it were charged, a page
+would spend its quota twice as fast. If it were refused, the page could not read that its quota is
+spent.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def init_app(app: Flask) -> None:
-    """Call it ahead of what identifies callers and charges them."""
+    """Call this before the modules that identify callers and charge them."""
     app.before_request(_answer_options)
 
 
 def _answer_options() -> Response | None:
-    """Answer 204 with the methods of the address; to a preflight also with what a page may send."""
+    """Answer 204 with the methods of the URL, and a preflight also with the CORS headers."""
     if request.method != "OPTIONS":
         return None
     origins = current_settings().cors_origins
@@ -41,13 +41,13 @@ def _answer_options() -> Response | None:
     if origins:
         response.headers["Vary"] = "Access-Control-Request-Method"
     if preflight:
-        # To an unknown address a page may send anything: then it can read the 404.
+        # A page may send any method to an unknown URL, so that it can read the 404.
         response.headers.extend(preflight_headers(methods or _all_methods()))
     return response
 
 
 def _methods() -> str:
-    """Return the methods of the requested address, none if it is unknown."""
+    """Return the methods of the requested URL, none if it is unknown."""
     return ", ".join(sorted(current_app.make_default_options_response().allow))
 
 

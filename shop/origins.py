@@ -1,4 +1,4 @@
-"""Origins, in the one form in which browsers send them (RFC 6454, section 6.2)."""
+"""Parse origins in the form in which browsers send them (RFC 6454, section 6.2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PORT_MAX = 65_535
 def parse_origins(text: str) -> tuple[str, ...]:
     """Return the origins of a comma-separated list, or `*` alone; none of an empty text.
 
-    Raises ValueError with the first that is none as browsers send it: it would allow nobody.
+    Raises ValueError with the first one in another form: no browser would send it.
     """
     if text in {"", EVERY}:
         return (text,) if text else ()
@@ -44,7 +44,7 @@ def _is_host(name: str) -> bool:
 
 
 def _is_address(text: str, version: int) -> bool:
-    """Tell whether a text is an address as it is usually written: not 127.1, not 0:0::1."""
+    """Return whether a text is an IP address in its usual form: not 127.1, not 0:0::1."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

@@ -1,9 +1,9 @@
 """Standard output and standard error that wait for no reader.
 
-A pipe that nobody reads, a terminal that was stopped, or a collector of logs that hangs would hold
-whoever writes a line: requests, and the end of the service. So a thread writes, in order, and lines
-wait for it up to a bound. What is beyond is dropped and counted, until all that waits is written;
-then a line tells how much that was. A file needs no reader, and is written at once.
+A pipe that nobody reads, a stopped terminal, or a collector of logs that hangs would block every
+request that writes a line. So a thread writes the lines in order, and they wait for it up to a
+bound. Beyond the bound, lines are dropped and counted, until all waiting lines are written; then
+one more line has the count. A file needs no reader, and is written at once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 BACKLOG_MAX = 1024 * 1024  # bytes that wait for a reader, in each process
-PAUSE_SECONDS = 0.05  # in which lines gather, to be written together
+PAUSE_SECONDS = 0.05  # between two writes, so that lines are written together
 STUCK_SECONDS = 0.5  # that an exit waits for a reader who takes nothing
 EXIT_SECONDS = 5.0  # that it waits for one who is slow
 FORK_SECONDS = 0.1  # that a fork waits for the thread to end
@@ -41,11 +41,11 @@ DROPPED = Counter(
 
 
 def never_wait(tell: Callable[[int], str]) -> None:
-    """Let nothing that this process prints or logs wait for a reader.
+    """Replace standard output and error, so that no writer waits for a reader.
 
-    `tell` returns the line that says how many were dropped.
+    `tell` returns the line with the number of dropped lines.
     """
-    outputs: dict[tuple[int, int], Output] = {}  # one for what leads to the same place
+    outputs: dict[tuple[int, int], Output] = {}  # by device and inode
     for name in ("stdout", "stderr"):
         stream: TextIO | None = getattr(sys, name)
         if stream is None or not _may_wait(stream):
@@ -69,7 +69,7 @@ def _may_wait(stream: TextIO) -> bool:
 
 
 class Output(io.RawIOBase):
-    """What a thread writes to a descriptor, as far as there is room for it to wait."""
+    """A stream whose lines a thread writes to a descriptor, with a bounded queue."""
 
     def __init__(self, descriptor: int, name: str, tell: Callable[[int], str]) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Output(io.RawIOBase):
         os.register_at_fork(before=self._end_thread, after_in_child=self._begin)
 
     def _begin(self) -> None:
-        """Begin with nothing; what waits at a fork is the parent's to write."""
+        """Begin with an empty queue: after a fork, the parent writes the lines that wait."""
         self._changed = threading.Condition()
         self._waiting: deque[bytes] = deque()
         self._size = 0  # bytes that wait
@@ -112,7 +112,7 @@ class Output(io.RawIOBase):
         return len(lines)
 
     def finish(self) -> None:
-        """Wait until all is written, or nobody reads."""
+        """Wait until all lines are written, or nobody reads."""
         deadline = time.monotonic() + EXIT_SECONDS
         with self._changed:
             self._hurry.set()
@@ -132,7 +132,7 @@ class Output(io.RawIOBase):
             self._thread.start()
 
     def _end_thread(self) -> None:
-        """Before a fork, end the thread, unless it waits for a reader; another begins if needed."""
+        """End the thread before a fork, unless it waits for a reader. A later write starts one."""
         with self._changed:
             thread, self._thread = self._thread, None
             self._changed.notify_all()
@@ -161,7 +161,7 @@ class Output(io.RawIOBase):
                     return
 
     def _write_all(self) -> None:
-        """Write what waits, then how much was dropped after it. Raises OSError."""
+        """Write the waiting lines, then the number of dropped ones. Raises OSError."""
         while True:
             dropped = self._dropped  # if any were, nothing is added to what waits
             if some := self._next():
@@ -175,7 +175,7 @@ class Output(io.RawIOBase):
                 return
 
     def _next(self) -> list[bytes]:
-        """Return what can be written whole, between what other processes write."""
+        """Return lines that are written as one piece, apart from those of other processes."""
         some: list[bytes] = []
         size = 0
         with self._changed:

@@ -1,8 +1,8 @@
-"""Answers that are made of cached documents: what names rows, the rows, what is joined to them.
+"""Pages of cached documents: entries that name rows, the rows, and documents joined to them.
 
-A page says of which documents it is made, and its layout how. Flask reads the documents one kind
-after another; the edge reads them in one script, by the same rules, and has the same layout make
-the answer.
+A page lists its documents, and its layout composes the answer of them. Flask reads the documents
+one kind after another. The edge reads them in one script, by the same rules, and composes the
+answer by the same layout.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from .cache import MemoizedMany
 
-IDS = re.compile(rb'\{"ids":\[([0-9,]*)\]')  # what an entry that names rows begins with
+IDS = re.compile(rb'\{"ids":\[([0-9,]*)\]')  # the beginning of an entry that names rows
 
 
 class Layout(Protocol):
-    """How an answer is made of documents. Frozen: the edge keeps it."""
+    """Composes an answer of documents. A layout is frozen, because the edge keeps it."""
 
     def compose(
         self,
@@ -38,14 +38,14 @@ class Layout(Protocol):
     ) -> tuple[bytes, str]:
         """Return the answer, and the value of its Link header, empty for none.
 
-        `joined` has for each join its documents by number. Only documents that exist are there. A
+        `joined` has the documents of each join by number. All documents exist. A
         link that begins with its query, `<?limit=10>`, leads to the path of the answer itself.
         """
         ...
 
 
 class Join(NamedTuple):
-    """A document for each row, whose id is the number that a member of the row has.
+    """A document for each row: the member of the row is a number, the id of the document.
 
     A quotation mark within a JSON text has a backslash before it, so the first bytes that read as
     the member and a number are the member, unless an object within the row has one of that name.
@@ -55,24 +55,24 @@ class Join(NamedTuple):
     member: str  # letters and underscores
 
     def numbers(self, rows: Iterable[bytes]) -> list[int]:
-        """Return the numbers that the rows have, each once."""
+        """Return the numbers in the rows, each once."""
         member = re.compile(b'"%b":([0-9]+)' % self.member.encode())
         found = map(member.search, rows)
         return list(dict.fromkeys(int(match[1]) for match in found if match))
 
 
 class Page(NamedTuple):
-    """The documents that an answer is made of, and where they are from.
+    """The documents of an answer, and the functions that have them.
 
     The rows are those with the `ids`, then those that entries name, each once: an entry names rows
-    if it begins with `{"ids":[`. Those that may not be shown are left out.
+    if it begins with `{"ids":[`. Rows that may not be shown are left out.
     """
 
     layout: Layout
     entries: Sequence[bytes]
     rows: Sequence[bytes]
     joined: Sequence[Mapping[str, bytes]]
-    function: MemoizedMany[int]  # that has the rows
+    function: MemoizedMany[int]  # of the rows
     joins: Sequence[Join] = ()
     ids: Sequence[int] = ()
 
@@ -88,9 +88,9 @@ def read_page(
     joins: Sequence[Join] = (),
     all_rows: bool = False,
 ) -> Page:
-    """Read the rows of a page, and what is joined to them.
+    """Read the rows of a page, and the documents joined to them.
 
-    Unless `all_rows` is asked for, only those that everybody may see.
+    Without `all_rows`, only rows that everybody may see.
     """
     found = function(row_ids(ids, entries))
     rows = list(found.values()) if all_rows else function.published(found.values())
@@ -102,7 +102,7 @@ def read_page(
 
 
 def row_ids(ids: Sequence[int], entries: Iterable[bytes]) -> list[int]:
-    """Return the ids of a page's rows: those that are given, and those that entries name."""
+    """Return the ids of a page's rows: the given `ids`, and those that entries name."""
     lists = [match[1] for match in map(IDS.match, entries) if match and match[1]]
     named = (int(one) for some in lists for one in some.split(b","))
     return list(dict.fromkeys([*ids, *named]))
@@ -140,9 +140,9 @@ def select_page_ids(
     limit: int,
     *conditions: ColumnExpressionArgument[bool],
 ) -> bytes:
-    """Return the ids of a page in id order, and whether more follow, as a JSON document.
+    """Return the ids of a page, in order, and whether more follow, as a JSON document.
 
-    The page is one of the rows that meet all conditions.
+    The list has the rows that meet all conditions.
     """
     statement = select(column).where(*conditions).order_by(column)
     ids = list(db.session.scalars(statement.offset(skip).limit(limit + 1)))
@@ -150,7 +150,7 @@ def select_page_ids(
 
 
 def has_more(page_ids: bytes) -> bool:
-    """Tell whether more rows follow those of that document."""
+    """Return whether more rows follow the page of `select_page_ids`."""
     return page_ids.endswith(b'"more":true}')
 
 

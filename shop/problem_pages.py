@@ -24,7 +24,7 @@ def list_() -> tuple[str, dict[str, str]]:
 
 @blueprint.get("/<slug>")
 def show(slug: str) -> tuple[str, dict[str, str]]:
-    """Say what a problem means, and which members it has."""
+    """Answer with the meaning of a problem, and its members."""
     kind = kinds().get(slug)
     if kind is None:
         raise NotFound
@@ -33,7 +33,7 @@ def show(slug: str) -> tuple[str, dict[str, str]]:
 
 
 def _paragraphs(kind: type[ShopError]) -> list[Markup]:
-    """Return what a kind says of itself, with `words` of the API marked as such."""
+    """Return the docstring of a kind as HTML, with `words` of the API as code."""
     text = str(escape(inspect.cleandoc(kind.__doc__ or "")))
     marked = re.sub("`(.+?)`", r"<code>\1</code>", text)
     return [Markup(paragraph) for paragraph in marked.split("\n\n")]  # noqa: S704  (escaped)

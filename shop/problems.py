@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     FieldError = str | Mapping[str, Any]  # a detail, alone or with more members
 
 
-SHOWN_MAX = 64  # characters of what a client sent, in what it is told
+SHOWN_MAX = 64  # characters of a client's text, in a message to the client
 
 
 def clipped(text: str) -> str:
@@ -79,9 +79,9 @@ def kinds() -> dict[str, type[ShopError]]:
 
 @contextmanager
 def violations(errors: Mapping[str, Callable[[], ShopError]]) -> Iterator[None]:
-    """Raise what `errors[constraint]` returns for the constraint that a statement violates.
+    """Raise the error that `errors[constraint]` makes, if the block violates the constraint.
 
-    It is asked when the transaction has been rolled back, and may read the database.
+    It is called after the rollback of the transaction, and may read the database.
     """
     try:
         yield

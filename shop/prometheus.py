@@ -1,6 +1,6 @@
-"""The kinds of metrics, which several workers count together.
+"""Counters, gauges and histograms that several workers count together.
 
-With PROMETHEUS_MULTIPROC_DIR, each worker counts in a file there that is named after its process.
+With PROMETHEUS_MULTIPROC_DIR, each worker counts in a file there, named after its process.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ __all__ = ["Counter", "Gauge", "Histogram"]
 
 
 class Counter(prometheus_client.Counter):
-    """One that is trusted to be counted upwards, and has its labels."""
+    """A counter without the library's checks of the amount and the labels, which cost time."""
 
     def inc(self, amount: float = 1, _: object = None) -> None:
         self._value.inc(amount)
 
 
 class Histogram(prometheus_client.Histogram):
-    """The same of observations."""
+    """A histogram without the library's check of the labels."""
 
     def observe(self, amount: float, _: object = None) -> None:
         self._sum.inc(amount)
@@ -44,14 +44,14 @@ _is_forked = False  # and the files are still those of the parent
 class _Value:
     """A number in the file of its kind and its process.
 
-    The library's own looks for its process, its file and its place each time that it counts, which
-    a cached read does nine times.
+    The library's own value looks up its process, its file and its place each time that it counts. A
+    cached read counts nine times.
     """
 
     _multiprocess = True  # so the library asks no value for the time of its beginning
 
     def __init__(self, kind: str, *named: Any, multiprocess_mode: str = "") -> None:
-        """`named`: the metric, the number, its labels and their values, what it tells."""
+        """`named`: the metric, the number, its labels and their values, its help."""
         self._kind = f"{kind}_{multiprocess_mode}" if kind == "gauge" else kind
         self._key = mmap_key(*named)
         with _lock:

@@ -1,4 +1,4 @@
-"""Requests as the application sees them."""
+"""The request class of the application."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENCODED = {byte: f"%{byte:02X}" for byte in range(0x80, 0x100)}
 
 
 class Request(flask.Request):
-    """A request whose query can be read, whatever bytes it has."""
+    """A request whose query can be read, whatever bytes are in it."""
 
     def __init__(self, environ: WSGIEnvironment, *args: Any, **options: Any) -> None:
         super().__init__(environ, *args, **options)

@@ -1,4 +1,4 @@
-"""Answers with JSON documents that are encoded already."""
+"""Flask's responses with encoded JSON documents."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .problems import InvalidConditionError
 if TYPE_CHECKING:
     from flask import Flask
 
-    from .idempotency import Answer
+    from .idempotency import WriteAnswer
     from .pages import Page
 
 
 class JSONWithoutNewline(DefaultJSONProvider):
-    """Encodes what a view returns as all other documents are: compact, and nothing after it."""
+    """Encodes the result of a view as all other documents: compact, without a newline."""
 
     compact = True
 
@@ -45,7 +45,7 @@ def init_app(app: Flask) -> None:
 
 
 def _end_transaction(response: Response) -> Response:
-    """Give the connection back. If the database is lost by now, the answer is still right."""
+    """Give the connection back. The answer stays right if the database is lost by now."""
     if not db.session.registry.has():
         return response
     try:
@@ -62,8 +62,8 @@ def _let_no_content_have_no_type(response: Response) -> Response:
 
 
 def _close_headers(response: Response) -> Response:
-    """Add what every answer ends with, where a view has not said otherwise."""
-    there = {name for name, _ in response.headers}  # to ask for one that is not costs more
+    """Add the headers of every answer that the view has not set."""
+    there = {name for name, _ in response.headers}  # a lookup of a missing header costs more
     for name, value in answers.closing_headers(facts()):
         if name not in there:
             response.headers.add(name, value)
@@ -79,14 +79,14 @@ def document(body: bytes, status: int = 200, *, location: str | None = None) -> 
 
 
 def private(body: bytes, status: int = 200, *, location: str | None = None) -> Response:
-    """Answer with what is for the caller alone, and for no cache."""
+    """Answer with a document for the caller alone, which no cache may keep."""
     response = document(body, status, location=location)
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
 def private_page(body: bytes, last: int | None) -> Response:
-    """Answer with a page of rows, and a link to those that follow the last one, if any do."""
+    """Answer with a page of rows, and a link to the next page, if `last` is its last row's id."""
     response = private(body)
     if last:
         query = urlencode(request.args.to_dict() | {"after": last})
@@ -95,25 +95,25 @@ def private_page(body: bytes, last: int | None) -> Response:
 
 
 def versioned(body: bytes, status: int = 200, *, location: str | None = None) -> Response:
-    """Answer a write with the document as it is now, and with its ETag for If-Match."""
+    """Answer a write with the document that it made, and with the ETag for If-Match."""
     response = document(body, status, location=location)
     response.headers["ETag"] = etag_of(body)
     return response
 
 
 def if_match() -> str | None:
-    """Return what the request says that the caller has read. Raises InvalidConditionError."""
+    """Return If-Match of the request. Raises InvalidConditionError."""
     return _bounded("If-Match", request.headers.get("If-Match"))
 
 
 def _bounded(name: str, condition: str | None) -> str | None:
-    """Return a condition. Raises InvalidConditionError for one that is too long."""
+    """Return a condition. Raises InvalidConditionError if it is too long."""
     if condition and len(condition) > CONDITION_MAX:
         raise InvalidConditionError(f"{name} has at most {CONDITION_MAX} characters.")
     return condition
 
 
-def carried_out(answer: Answer, status: int = 200, *, location: str | None = None) -> Response:
+def carried_out(answer: WriteAnswer, status: int = 200, *, location: str | None = None) -> Response:
     """Answer a write that is carried out once for each Idempotency-Key."""
     response = private(answer.body, status, location=location)
     if answer.replayed:
@@ -136,7 +136,7 @@ def cached_document(body: bytes, links: str = "") -> Response:
 
 
 def cached_page(page: Page) -> Response:
-    """Answer with what a page's layout makes of its documents, and links to its neighbours."""
+    """Answer with a page, composed by its layout, and links to its neighbours."""
     if observer := facts().observer:
         observer.show(page)
     body, links = page.compose()
@@ -144,9 +144,9 @@ def cached_page(page: Page) -> Response:
 
 
 def for_this_caller(response: Response) -> Response:
-    """Let no shared cache keep a read that others would get another answer to (RFC 9111, 5.2.2.7).
+    """Forbid shared caches to keep an answer for this caller (RFC 9111, section 5.2.2.7).
 
-    None may, of an answer to a request with Authorization (section 3.5). Some are told otherwise.
+    They keep no answer to a request with Authorization (section 3.5), unless set up otherwise.
     """
     response.headers["Cache-Control"] = "private, no-cache"
     return response

@@ -1,11 +1,11 @@
 """Counts that the workers of a gunicorn share, in files under PROMETHEUS_MULTIPROC_DIR.
 
-Each process counts in files of its own, which it maps into its memory. Whoever writes to a mapped
-page that the disk has no room for is killed (SIGBUS), so a file gets all its blocks before it is
-mapped. A process that cannot have that counts in memory alone.
+Each process counts in files of its own, which it maps into its memory. A process that writes to a
+mapped page without room on the disk is killed (SIGBUS), so a file gets all its blocks before it is
+mapped. Without room for that, the process counts in its own memory.
 
-The counts of a worker that has ended are added to those of the others that have, and its files are
-removed. So there are the files of living workers, and one of each kind for all that have ended.
+When a worker ends, its counts are added to those of ended workers, and its files are removed. So
+there are the files of living workers, and one of each kind for all ended ones.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ NUMBER_BYTES = 8
 HEAD_BYTES = 8  # how many bytes are used, and padding
 KINDS = ("counter", "histogram")
 LOCK = "lock"
-READER_SECONDS = 1  # that somebody who reads waits for somebody who merges
-MERGER_SECONDS = 0.5  # and the other way round
-# What is raised of a file that has other content.
+READER_SECONDS = 1  # for which a reader waits for a merger
+MERGER_SECONDS = 0.5  # for which a merger waits for readers
+# Errors of a file that has other content.
 UNREADABLE = (struct.error, RuntimeError, ValueError, TypeError, AttributeError)
 
 
@@ -62,13 +62,13 @@ class Counts(MmapedDict):
         return self._f is not None
 
     def place_of(self, key: str) -> int:
-        """Return where a value is among the `numbers`; its time comes after it."""
+        """Return the place of a value in `numbers`; its time follows it."""
         if key not in self._positions:
             self._init_value(key)
         return self._positions[key] // NUMBER_BYTES
 
     def _view(self) -> None:
-        """Let `numbers` be what is mapped now."""
+        """Point `numbers` to the current mapping."""
         whole = self._capacity // NUMBER_BYTES * NUMBER_BYTES
         self.numbers = memoryview(self._m)[:whole].cast("d")
 
@@ -92,12 +92,12 @@ class Counts(MmapedDict):
             self._map_memory(self._m[: self._used], self._capacity * 2)
 
     def _leave_file(self, error: OSError, counts: bytes) -> None:
-        """Go on in memory. What is in the file stays there, for those who read it."""
+        """Go on in memory. The counts in the file stay there, for readers."""
         if self.is_shared:
             self._f.close()
         self._f = None
         self._map_memory(counts, max(FIRST_BYTES, len(counts) * 2))
-        _tell(error)
+        _warn(error)
 
     def _map_memory(self, counts: bytes, capacity: int) -> None:
         self._capacity = capacity
@@ -118,18 +118,18 @@ def _entry_bytes(key: str) -> int:
 
 
 def _reserve(file: IO[bytes], size: int) -> None:
-    """Let a file have all its blocks, where the system can. Raises OSError without room."""
+    """Reserve all blocks of a file, where the system can. Raises OSError without room."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
 
 
-_told: set[int] = set()  # processes
+_warned: set[int] = set()  # processes
 
 
-def _tell(error: OSError) -> None:
-    """Say once that this process counts in its own memory."""
-    if os.getpid() not in _told:
-        _told.add(os.getpid())
+def _warn(error: OSError) -> None:
+    """Log once that this process counts in its own memory."""
+    if os.getpid() not in _warned:
+        _warned.add(os.getpid())
         logger.warning(
             "Metrics are counted in this process alone: PROMETHEUS_MULTIPROC_DIR, %s: %s",
             os.environ["PROMETHEUS_MULTIPROC_DIR"],
@@ -138,7 +138,7 @@ def _tell(error: OSError) -> None:
 
 
 def registry() -> CollectorRegistry | None:
-    """Return what all processes have counted, or None where that cannot be read."""
+    """Return the counts of all processes; None if they cannot be read."""
     directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     found = CollectorRegistry()
     try:
@@ -153,7 +153,7 @@ def registry() -> CollectorRegistry | None:
 
 
 class _Read:
-    """Metrics that were read."""
+    """A collector of metrics that were read from files."""
 
     def __init__(self, metrics: Iterable[Any]) -> None:
         self._metrics = metrics
@@ -168,8 +168,8 @@ _ended: set[int] = set()  # processes whose counts are still to be merged
 def merge_counts(process: int) -> None:
     """Keep the counts of a process that has ended, and remove its files.
 
-    What cannot be done now is tried again when the next one ends. Never raises: that would end
-    gunicorn's master.
+    A process whose counts cannot be merged now is tried again when the next one ends. Never raises:
+    an error would end gunicorn's master.
     """
     directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     _ended.add(process)
@@ -201,7 +201,7 @@ def _merge_all(directory: Path, process: int) -> None:
 
 
 def _merge(directory: Path, kind: str, process: int) -> None:
-    """Add what a process has counted to what all have that ended. Raises OSError without room."""
+    """Add the counts of a process to those of ended ones. Raises OSError without room."""
     own, all_ended = directory / f"{kind}_{process}.db", directory / f"{kind}_ended.db"
     if not own.exists():
         return
@@ -215,7 +215,7 @@ def _merge(directory: Path, kind: str, process: int) -> None:
 
 
 def _as_file(counts: Mapping[str, float]) -> bytes:
-    """Return a file as the library reads it."""
+    """Return the counts in the library's file format."""
     entries = bytearray()
     for key, value in counts.items():
         text = key.encode()
@@ -225,7 +225,7 @@ def _as_file(counts: Mapping[str, float]) -> bytes:
 
 
 def _values(path: Path) -> list[tuple[str, float]]:
-    """Return what is counted in a file: nothing, if it has no head so far, or other content."""
+    """Return the counts in a file; none if it has no head yet, or other content."""
     try:
         found = MmapedDict.read_all_values_from_file(path)  # type: ignore[no-untyped-call]
         values = [(key, value) for key, value, *_ in found]
@@ -239,7 +239,7 @@ def _values(path: Path) -> list[tuple[str, float]]:
 
 @contextmanager
 def _locked(directory: Path, how: int, patience: float) -> Iterator[None]:
-    """Hold the lock of the directory. Raises OSError if it cannot be had within some seconds."""
+    """Hold the lock of the directory. Raises OSError if it is not free in `patience` seconds."""
     with (directory / LOCK).open("ab") as lock:
         ends = time.monotonic() + patience
         while True:

@@ -1,4 +1,4 @@
-"""What operators' commands share."""
+"""Functions that operators' commands share."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def needs_redis() -> Iterator[RedisConnection]:
     try:
         yield connection
     except RedisUnavailable as error:
-        raise click.ClickException(_told(error.__cause__)) from None
+        raise click.ClickException(_explanation(error.__cause__)) from None
 
 
-def _told(reason: BaseException | None) -> str:
+def _explanation(reason: BaseException | None) -> str:
     if isinstance(reason, UnknownOwnerError):
         return "the database cannot be used: see the log"
     if isinstance(reason, ForeignError):
@@ -73,7 +73,7 @@ def call_redis(command: Callable[[Any], Any]) -> Any:
 
 
 def scan(pattern: str) -> list[bytes]:
-    """Return the names that match, without the prefix that all have. Looks at all of Redis."""
+    """Return the names that match, without the common prefix. Scans all of Redis."""
     prefix = redis_connection().prefix
     found = call_redis(
         lambda client: set(client.scan_iter(match=f"{prefix}{pattern}", count=SCANNED))

@@ -31,7 +31,7 @@ from dev.demo.seed import seed
 from dev.embedded import programs
 from dev.embedded.home import Home
 from dev.embedded.servers import Guarded, Postgres, Redis
-from shop import create_app, repeats
+from shop import create_app, log_throttle
 from shop.cache import watch
 from shop.extensions import db
 from shop.redis import breaker, ownership, redis_connection
@@ -507,7 +507,7 @@ def _unhurried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture(autouse=True)
 def _talkative() -> None:
     """Let each test hear what is said once a minute."""
-    repeats.forget()
+    log_throttle.forget()
 
 
 @pytest.fixture

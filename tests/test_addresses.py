@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shop.client_address import address
+from shop.client_address import name_address
 from shop.config import Settings
 from shop.environment import SettingError
-from shop.transition import parse_prefixes
+from shop.ipv4_in_ipv6 import parse_prefixes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ TRANSLATED = {
     ],
 )  # fmt: skip
 def test_an_address_that_embeds_one_of_ipv4_is_that_host(written: str) -> None:
-    assert address(written) == HOST
+    assert name_address(written) == HOST
 
 
 @pytest.mark.parametrize(
@@ -58,19 +58,19 @@ def test_an_address_that_embeds_one_of_ipv4_is_that_host(written: str) -> None:
     ],
 )  # fmt: skip
 def test_any_other_address_is_its_network(written: str, network: str) -> None:
-    assert address(written) == network
+    assert name_address(written) == network
 
 
 @pytest.mark.parametrize(("prefix", "written"), TRANSLATED.items())
 def test_a_translator_of_its_own_is_named_by_its_prefix(prefix: str, written: str) -> None:
-    assert address(written, parse_prefixes(prefix)) == HOST
-    assert address(written) != HOST
+    assert name_address(written, parse_prefixes(prefix)) == HOST
+    assert name_address(written) != HOST
 
 
 def test_an_address_of_the_prefix_that_is_not_translated_is_its_network() -> None:
     """Octet u of a translated one is zero."""
     prefixes = parse_prefixes("2001:db8:122:344::/64")
-    assert address("2001:db8:122:344:1c0:2:2100::", prefixes) == "2001:db8:122:344::/64"
+    assert name_address("2001:db8:122:344:1c0:2:2100::", prefixes) == "2001:db8:122:344::/64"
 
 
 @pytest.mark.parametrize(

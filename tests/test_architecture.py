@@ -42,7 +42,7 @@ ROOMS = {
         "money",
         "pages",
     }
-    | {"facts", "problems", "repeats"},
+    | {"facts", "problems", "log_throttle"},
     "routes": {"caller", "config", "fields", "idempotency", "keys", "limits", "openapi", "pages"}
     | {"responses"},
 }
@@ -109,7 +109,7 @@ def test_cache_and_limits_know_no_feature(package: str) -> None:
     for path in (PACKAGE / package).glob("*.py"):
         for other, *rest in imported(path):
             below = {package, "config", "database", "errors", "facts", "prometheus", "quotas"}
-            below |= {"environment", "redis", "repeats"}
+            below |= {"environment", "redis", "log_throttle"}
             if package == "limits":
                 below |= {"caller", "client_address"}
             if path.stem == "routes":

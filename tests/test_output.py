@@ -37,9 +37,9 @@ PIPE_SIZE = 4096  # bytes, the smallest that Linux has
 LONG = "x" * 2000  # a path
 PRELUDE = """
 import os, sys
-from shop.logs import tell_dropped
+from shop.logs import dropped_line
 from shop.output import never_wait
-never_wait(tell_dropped)
+never_wait(dropped_line)
 """
 
 

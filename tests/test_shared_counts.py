@@ -61,7 +61,7 @@ def limit_files() -> None:
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     monkeypatch.setattr(shared_counts, "_ended", set())
-    monkeypatch.setattr(shared_counts, "_told", set())
+    monkeypatch.setattr(shared_counts, "_warned", set())
     return tmp_path
 
 

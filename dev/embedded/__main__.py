@@ -28,7 +28,7 @@ from shop import create_app, read_settings
 from shop.config import ROOT, RUNNING_ENV, from_files
 from shop.environment import SettingError
 from shop.extensions import db
-from shop.logs import tell_dropped
+from shop.logs import dropped_line
 from shop.output import never_wait
 
 from . import EmbeddedError
@@ -90,7 +90,7 @@ class Stop:
 
 
 def main() -> None:
-    never_wait(tell_dropped)
+    never_wait(dropped_line)
     stop = Stop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())

@@ -14,8 +14,8 @@ from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
 from shop.config import current_settings
 from shop.database.failures import is_database_gone
 from shop.facts import Outcome, facts
+from shop.log_throttle import once_a_minute
 from shop.redis import RedisUnavailable
-from shop.repeats import once_a_minute
 
 from .installation import computed_by
 from .metrics import ERRORS, NOT_ADMITTED, REFUSED_FILLS, WAITS, reads

@@ -29,7 +29,7 @@ from .schemas import State
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from shop.idempotency import Answer, Once
+    from shop.idempotency import Once, WriteAnswer
 
 
 def cart(session_id: int) -> bytes:
@@ -125,7 +125,9 @@ def remove_item(session_id: int, product_id: int) -> None:
         raise NotFoundError(f"Product {product_id} is not in the cart.")
 
 
-def check_out(session_id: int, address: str, customer: Mapping[str, str], once: Once) -> Answer:
+def check_out(
+    session_id: int, address: str, customer: Mapping[str, str], once: Once
+) -> WriteAnswer:
     """Make an order of the cart, which is empty then, or neither.
 
     Raises SessionEndedError, CartEmptyError, and what `orders.add_order` raises.
@@ -137,7 +139,7 @@ def check_out(session_id: int, address: str, customer: Mapping[str, str], once: 
     return answer
 
 
-def _order(buyer: Buyer, customer: Mapping[str, str]) -> Answer:
+def _order(buyer: Buyer, customer: Mapping[str, str]) -> WriteAnswer:
     caps.take_turn(buyer)
     sessions.lock_session(buyer.session_id)
     lines = [

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from shop import answers
 from shop.answers import Answer
-from shop.client_address import way_here
+from shop.client_address import network_path
 from shop.config import BODY_MAX, PATH_SHOWN
 from shop.cors import CrossOrigin
 from shop.facts import ENVIRONMENT
@@ -55,7 +55,7 @@ class Edge:
         self._threads = Threads(settings)
         self.hits = Hits(app, self._threads)
         self._doctor: Doctor = app.extensions["shop.health"]
-        self._way = way_here(settings)
+        self._network = network_path(settings)
         self._cross_origin = CrossOrigin(settings.cors_origins)
         self.is_leaving = False  # then the worker is not ready for new requests
 
@@ -72,7 +72,7 @@ class Edge:
 
         Return None if the connection ended before the request was complete.
         """
-        incoming = IncomingRequest.of(scope, self._way)
+        incoming = IncomingRequest.of(scope, self._network)
         if incoming.path in PROBES and incoming.method in READ_METHODS:
             return self._own(incoming, await self._probe(incoming))
         if incoming.path == "*":  # OPTIONS alone has it (RFC 9110, section 9.3.7)

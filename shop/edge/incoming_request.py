@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shop.answers import Answer
-    from shop.client_address import Way
+    from shop.client_address import NetworkPath
 
     Scope = Mapping[str, Any]
 
@@ -31,12 +31,12 @@ class IncomingRequest:
     facts: Facts
 
     @classmethod
-    def of(cls, scope: Scope, way: Way) -> IncomingRequest:
+    def of(cls, scope: Scope, network: NetworkPath) -> IncomingRequest:
         headers = read_headers(scope)
         identifier = sane_id(headers.get(b"x-request-id", b"").decode("latin-1"))
         peer = scope["client"]
         forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1")
-        client = client_address(peer[0] if peer else "", forwarded, way)
+        client = client_address(peer[0] if peer else "", forwarded, network)
         return cls(scope, headers, client, Facts(identifier))
 
     @property

@@ -14,9 +14,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from shop.log_throttle import once_a_minute
 from shop.quotas import CLIENT, Charge, Held, Payers, Receipt
 from shop.redis import PROBE_SECONDS, RedisUnavailable
-from shop.repeats import once_a_minute
 
 from . import calls, metrics, records, scripts
 from .decision import parse_usages

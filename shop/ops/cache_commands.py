@@ -15,7 +15,7 @@ from shop.cache.names import kinds
 from shop.cache.watch import VOUCH_SECONDS
 from shop.categories import service as categories
 from shop.categories.models import Category
-from shop.config import CATEGORIES_LIMIT, PRODUCTS_LIMIT, current_settings
+from shop.config import CATEGORIES_PAGE_SIZE, PRODUCTS_PAGE_SIZE, current_settings
 from shop.extensions import cache as memo
 from shop.extensions import db
 from shop.limits import records
@@ -168,9 +168,9 @@ def warm(pages: int) -> None:
     _warm_rows("categories", Category.id, categories.category_documents)
     _warm_rows("products", Product.id, products.product_documents)
     for read_ids, (limit, _) in (
-        (categories.page_ids, CATEGORIES_LIMIT),
-        (products.page_ids, PRODUCTS_LIMIT),
-        (products.all_page_ids, PRODUCTS_LIMIT),
+        (categories.page_ids, CATEGORIES_PAGE_SIZE),
+        (products.page_ids, PRODUCTS_PAGE_SIZE),
+        (products.all_page_ids, PRODUCTS_PAGE_SIZE),
     ):
         for number in range(pages):
             if not has_more(read_ids(number * limit, limit)):

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shop.caller import session_id
-from shop.config import LARGE_BODY_MAX, ORDERS_LIMIT
+from shop.config import LARGE_BODY_MAX, ORDERS_PAGE_SIZE
 from shop.idempotency import Once
 from shop.keys.auth import has_scope, require_scope, require_scope_or_session
 from shop.limits import PerRowsOfSession, limit
@@ -29,7 +29,7 @@ READ, WRITE = "orders:read", "orders:write"
 
 
 @blueprint.route("")
-@limit("default", cost=PerRowsOfSession(20, *ORDERS_LIMIT))
+@limit("default", cost=PerRowsOfSession(20, *ORDERS_PAGE_SIZE))
 @require_scope_or_session(READ)
 @blueprint.arguments(OrderQuery, location="query")
 @blueprint.response(200, OrderPageSchema, headers={"Link": "Link"})

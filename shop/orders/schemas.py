@@ -4,12 +4,12 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from shop.config import LINES_MAX, ORDERS_LIMIT, QUANTITY_MAX
+from shop.config import LINES_MAX, ORDERS_PAGE_SIZE, QUANTITY_MAX
 from shop.fields import (
     EMAIL,
     ID_MAX,
-    LIMIT,
     LINE,
+    PAGE_SIZE,
     TEXT,
     BoundedList,
     Input,
@@ -95,7 +95,7 @@ class OrderQuery(Schema):
     since = Instant(metadata=Instant.INPUT | describe("Those placed then or later."))
     until = Instant(metadata=Instant.INPUT | describe("Those placed before."))
     after = WholeText(1, ID_MAX, metadata=AFTER)
-    limit = WholeText(1, ORDERS_LIMIT[1], load_default=ORDERS_LIMIT[0], metadata=LIMIT)
+    limit = WholeText(1, ORDERS_PAGE_SIZE[1], load_default=ORDERS_PAGE_SIZE[0], metadata=PAGE_SIZE)
 
 
 class CustomerSchema(Schema):
@@ -151,4 +151,4 @@ class OrderPageSchema(Schema):
     """A page of orders, newest first."""
 
     items = fields.List(fields.Nested(OrderSchema), required=True, metadata=describe("The orders."))
-    limit = Whole(1, required=True, metadata=LIMIT)
+    limit = Whole(1, required=True, metadata=PAGE_SIZE)

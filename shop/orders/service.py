@@ -15,7 +15,7 @@ from sqlalchemy import func, select, true, tuple_
 from shop.config import current_settings
 from shop.extensions import cache, db
 from shop.fields import instant
-from shop.idempotency import Answer
+from shop.idempotency import WriteAnswer
 from shop.pages import dump
 from shop.problems import InvalidFieldsError, NotFoundError, OrderExpiredError, OrderStatusError
 from shop.products import service as products
@@ -106,7 +106,7 @@ def _place(order_id: int, reader: int | None) -> Any:
     return tuple_(created_at, order_id)
 
 
-def place_order(values: Mapping[str, Any], once: Once) -> Answer:
+def place_order(values: Mapping[str, Any], once: Once) -> WriteAnswer:
     """Take the stock of all lines, and make an order of them, or neither.
 
     Raises what `add_order` raises.
@@ -117,7 +117,7 @@ def place_order(values: Mapping[str, Any], once: Once) -> Answer:
     return answer
 
 
-def announce(answer: Answer, event: str) -> None:
+def announce(answer: WriteAnswer, event: str) -> None:
     """Tell metrics, leaderboard and cache, after the commit, what became of an order."""
     if answer.replayed:
         return
@@ -134,7 +134,7 @@ def add_order(
     *,
     field: str = "lines",
     buyer: Buyer | None = None,
-) -> Answer:
+) -> WriteAnswer:
     """Do that within a transaction, which is to be rolled back if this raises.
 
     Raises what `check_lines` raises. A buyer without a key has taken their turn: then also what
@@ -155,7 +155,7 @@ def add_order(
     new.total = sum((line.total for line in new.lines), Decimal(0))
     db.session.add(new)
     db.session.flush()
-    return Answer(new.id, dump(schema.dump(new)))
+    return WriteAnswer(new.id, dump(schema.dump(new)))
 
 
 def _end() -> Any:
@@ -179,7 +179,7 @@ def _currency(found: Mapping[int, Product]) -> str:
     return next(iter(found.values())).currency
 
 
-def move_order(order_id: int, action: str, once: Once) -> Answer:
+def move_order(order_id: int, action: str, once: Once) -> WriteAnswer:
     """Bring an order to the status that the action leads to; `cancel` gives the stock back.
 
     Raises NotFoundError, OrderStatusError, OrderExpiredError, StockLimitError.
@@ -190,7 +190,7 @@ def move_order(order_id: int, action: str, once: Once) -> Answer:
     return answer
 
 
-def _move(order_id: int, action: str) -> Answer:
+def _move(order_id: int, action: str) -> WriteAnswer:
     found = db.session.get(Order, order_id, with_for_update=True)
     if found is None:
         raise _not_found(order_id)
@@ -212,7 +212,7 @@ def _check_step(found: Order, action: str, now: datetime) -> None:
         raise OrderStatusError(message, order_id=found.id, order_status=found.status, action=action)
 
 
-def change_status(found: Order, status: str, now: datetime) -> Answer:
+def change_status(found: Order, status: str, now: datetime) -> WriteAnswer:
     """Let a locked order have a status, within a transaction; `cancelled` gives the stock back.
 
     Raises StockLimitError where the stock has no room for that.
@@ -228,7 +228,7 @@ def change_status(found: Order, status: str, now: datetime) -> Answer:
     found.updated_at = now
     setattr(found, f"{status}_at", now)
     db.session.flush()
-    return Answer(found.id, dump(schema.dump(found)))
+    return WriteAnswer(found.id, dump(schema.dump(found)))
 
 
 def database_time() -> datetime:

@@ -16,6 +16,7 @@ from shop.categories.models import Category
 from shop.etags import require_match
 from shop.extensions import cache, db
 from shop.fields import INTEGER_MAX
+from shop.log_throttle import once_a_minute
 from shop.money import decimals, exact
 from shop.pages import dump, select_page_ids
 from shop.problems import (
@@ -29,7 +30,6 @@ from shop.problems import (
     TooManyDecimalsError,
     violations,
 )
-from shop.repeats import once_a_minute
 
 from . import lists, rows
 from .lists import Facts

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import redis
 
+from shop.log_throttle import once_a_minute
 from shop.prometheus import Gauge
-from shop.repeats import once_a_minute
 
 if TYPE_CHECKING:
     from collections.abc import Callable

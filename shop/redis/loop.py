@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from shop.repeats import once_a_minute
+from shop.log_throttle import once_a_minute
 
 from .connection import RedisUnavailable
 from .pipeline import Pipeline

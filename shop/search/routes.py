@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import request
 
-from shop.config import CATEGORIES_LIMIT, PRODUCTS_LIMIT
+from shop.config import CATEGORIES_PAGE_SIZE, PRODUCTS_PAGE_SIZE
 from shop.keys.auth import check_scope, has_scope
 from shop.limits import PerRows, limit
 from shop.openapi import Blueprint
@@ -31,7 +31,7 @@ WITH_OR_WITHOUT_KEY: list[dict[str, list[str]]] = [{}, {"key": []}]
 
 
 @blueprint.route("/products", tags=["products"])
-@limit("default", cost=PerQuery(50, *PRODUCTS_LIMIT))
+@limit("default", cost=PerQuery(50, *PRODUCTS_PAGE_SIZE))
 @blueprint.arguments(ProductQuery, location="query")
 @blueprint.cached(ProductPageSchema, "Link")
 @blueprint.problems(401, 403)
@@ -52,7 +52,7 @@ def list_products(query: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/categories", tags=["categories"])
-@limit("default", cost=PerRows(100, *CATEGORIES_LIMIT))
+@limit("default", cost=PerRows(100, *CATEGORIES_PAGE_SIZE))
 @blueprint.arguments(CategoryQuery, location="query")
 @blueprint.cached(CategoryPageSchema, "Link")
 def list_categories(query: dict[str, Any]) -> Response:

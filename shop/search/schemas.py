@@ -6,15 +6,15 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate, va
 
 from shop.categories.schemas import CategorySchema
 from shop.config import (
-    CATEGORIES_LIMIT,
+    CATEGORIES_PAGE_SIZE,
     CHOSEN_MAX,
-    PRODUCTS_LIMIT,
+    PRODUCTS_PAGE_SIZE,
     SKIP_MAX,
     SUGGESTIONS_MAX,
     WORDS_MAX,
 )
 from shop.fields import (
-    LIMIT,
+    PAGE_SIZE,
     SKIPPED,
     AmountText,
     CommaList,
@@ -123,9 +123,9 @@ class ProductQuery(Schema):
     skip = WholeText(0, SKIP_MAX, wrong=SKIP_WRONG, metadata=SKIPPED)
     limit = WholeText(
         1,
-        PRODUCTS_LIMIT[1],
+        PRODUCTS_PAGE_SIZE[1],
         metadata=describe(
-            f"The rows that a page has at most; without it, {PRODUCTS_LIMIT[0]}.", 10
+            f"The rows that a page has at most; without it, {PRODUCTS_PAGE_SIZE[0]}.", 10
         ),
     )
     after = fields.String(
@@ -155,7 +155,7 @@ class ProductQuery(Schema):
     # The document shows no default: clients send it by themselves, and with `id` it is refused.
     @post_load
     def _have_defaults(self, query: dict[str, Any], **_: Any) -> dict[str, Any]:
-        return {"limit": PRODUCTS_LIMIT[0], "total": False} | query
+        return {"limit": PRODUCTS_PAGE_SIZE[0], "total": False} | query
 
     @validates_schema(pass_original=True)
     def _fit_together(self, query: dict[str, Any], sent: Any, **_: Any) -> None:
@@ -247,7 +247,7 @@ class ProductPageSchema(Schema):
         fields.Nested(ListedProductSchema), required=True, metadata=describe("The products.")
     )
     skip = Whole(0, metadata=SKIPPED)
-    limit = Whole(1, metadata=LIMIT)
+    limit = Whole(1, metadata=PAGE_SIZE)
     as_of = Instant(
         metadata=Instant.OUTPUT | describe("The time of the report that best sellers are of.")
     )
@@ -260,7 +260,9 @@ class CategoryQuery(Schema):
     """Which categories, and what is told of them."""
 
     skip = WholeText(0, load_default=0, metadata=SKIPPED)
-    limit = WholeText(1, CATEGORIES_LIMIT[1], load_default=CATEGORIES_LIMIT[0], metadata=LIMIT)
+    limit = WholeText(
+        1, CATEGORIES_PAGE_SIZE[1], load_default=CATEGORIES_PAGE_SIZE[0], metadata=PAGE_SIZE
+    )
     include = Names(
         "counts",
         metadata=describe("`counts` shows how many active products each has.", "counts"),
@@ -280,7 +282,7 @@ class CategoryPageSchema(Schema):
         fields.Nested(ListedCategorySchema), required=True, metadata=describe("The categories.")
     )
     skip = Whole(0, required=True, metadata=SKIPPED)
-    limit = Whole(1, required=True, metadata=LIMIT)
+    limit = Whole(1, required=True, metadata=PAGE_SIZE)
 
 
 class SuggestionQuery(Schema):

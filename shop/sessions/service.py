@@ -18,9 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shop.config import RENEWAL_SECONDS, SESSION_SECONDS
 from shop.extensions import cache, db
+from shop.log_throttle import once_a_minute
 from shop.pages import dump
 from shop.problems import SessionEndedError
-from shop.repeats import once_a_minute
 
 from .models import Session
 from .schemas import SessionSchema

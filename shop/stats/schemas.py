@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from shop.config import BEST_SELLERS_LIMIT
+from shop.config import BEST_SELLERS_PAGE_SIZE
 from shop.fields import Instant, Money, Whole, WholeText, describe
 from shop.products.schemas import CURRENCY, ProductSchema
 
@@ -17,8 +17,8 @@ class LimitQuery(Schema):
 
     limit = WholeText(
         1,
-        BEST_SELLERS_LIMIT[1],
-        load_default=BEST_SELLERS_LIMIT[0],
+        BEST_SELLERS_PAGE_SIZE[1],
+        load_default=BEST_SELLERS_PAGE_SIZE[0],
         metadata=describe("The products that are listed at most.", 10),
     )
 

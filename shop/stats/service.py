@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import func, select
 
-from shop.config import BEST_SELLERS_LIMIT
+from shop.config import BEST_SELLERS_PAGE_SIZE
 from shop.extensions import cache, db
 from shop.money import rounded
 from shop.orders import leaderboard
@@ -93,7 +93,7 @@ def units_sold(period: str) -> bytes:
         .join(Product, Product.id == sold.c.product_id)
         .where(Product.active)
         .order_by(sold.c.units.desc(), sold.c.product_id)
-        .limit(REPORT_MAX if period == "all" else BEST_SELLERS_LIMIT[1])
+        .limit(REPORT_MAX if period == "all" else BEST_SELLERS_PAGE_SIZE[1])
     )
     rows = db.session.execute(statement).all()
     ids, sold_units = ([row[at] for row in rows] for at in (0, 1))

@@ -1,7 +1,7 @@
-"""IPv4 addresses within IPv6 ones, as the ways from the one network to the other write them.
+"""Find IPv4 addresses that IPv6 addresses embed, such as those of NAT64.
 
-A translator shows each of its clients as an address of one small network. If all of that network
-were one client, all who come through a translator would share a quota.
+A translator shows each of its clients as an address of one small network. If that network counted
+as one client, all clients of a translator would share a quota.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WELL_KNOWN = Prefix(int(IPv6Address("64:ff9b::")), 96)  # RFC 6052, section 2.1
 def parse_prefixes(text: str) -> tuple[Prefix, ...]:
     """Return the NAT64 prefixes of a comma-separated list; none of an empty text.
 
-    Raises ValueError with the first that is none.
+    Raises ValueError with the first that is no prefix.
     """
     return tuple(map(_prefix, text.split(","))) if text else ()
 
@@ -50,10 +50,10 @@ def _prefix(text: str) -> Prefix:
 
 
 def embedded_ipv4(address: IPv6Address, nat64: tuple[Prefix, ...] = ()) -> IPv4Address | None:
-    """Return the IPv4 address of the host that an IPv6 address stands for, if it has one.
+    """Return the IPv4 address of the host that an IPv6 address embeds, if there is one.
 
-    Not that of ISATAP (RFC 5214): there the host itself chooses the bits that hold it, so each
-    would have as many quotas as it likes, and those of others. It counts by its network.
+    An address of ISATAP (RFC 5214) counts by its network: there the host itself chooses the bits,
+    so it could have as many quotas as it likes, and those of others.
     """
     found = _within(int(address), nat64)
     if found is None or (host := IPv4Address(found)) in NOBODY:

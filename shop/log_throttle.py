@@ -1,4 +1,4 @@
-"""Lines of the log that each request could repeat: each is said once a minute."""
+"""Limit lines of the log that each request could repeat: each is written once a minute."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 
 SECONDS = 60.0
 
-_due: dict[str, float] = {}  # by what is said
+_due: dict[str, float] = {}  # by the line's name
 _lock = threading.Lock()
 
 
 def once_a_minute(what: str) -> bool:
-    """Tell whether something is to be said, because it was not within the last minute."""
+    """Return whether a line is to be written, because it was not within the last minute."""
     now = time.monotonic()
     with _lock:
         if now < _due.get(what, now):
@@ -22,5 +22,5 @@ def once_a_minute(what: str) -> bool:
 
 
 def forget() -> None:
-    """Let everything be said at once."""
+    """Let every line be written at once."""
     _due.clear()
