@@ -1,4 +1,4 @@
-"""Who has a place for a write, who waits for one, and who is refused."""
+"""The slots for writes: who has one, who waits for one, and who is refused."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import pytest
 from shop.edge.thread_slots import WriteSlots
 from shop.problems import DatabaseBusyError, OverloadedError
 
-PLACES, QUEUE = 2, 3
+SLOTS, QUEUE = 2, 3
 
 
 class Writes:
-    """Writes that hold a place until they are told how they end."""
+    """Writes that hold a slot until they are told how they end."""
 
     def __init__(self) -> None:
-        self.places = WriteSlots(PLACES, QUEUE)
+        self.slots = WriteSlots(SLOTS, QUEUE)
         self._ends: list[asyncio.Future[bool]] = []
 
     async def _write(self) -> None:
-        async with self.places.slot():
+        async with self.slots.slot():
             self._ends.append(asyncio.get_running_loop().create_future())
-            self.places.note(got_on=await self._ends[-1])
+            self.slots.note(got_on=await self._ends[-1])
 
     async def begin(self) -> asyncio.Task[None]:
         write = asyncio.create_task(self._write())
@@ -49,9 +49,9 @@ class Writes:
 def test_writes_wait_as_long_as_some_get_on() -> None:
     async def play() -> None:
         writes = Writes()
-        under_way = [await writes.begin() for _ in range(PLACES + QUEUE)]
+        under_way = [await writes.begin() for _ in range(SLOTS + QUEUE)]
         for got_on in (False, True, False, True, False):
-            assert writes.are_there == min(PLACES, sum(not write.done() for write in under_way))
+            assert writes.are_there == min(SLOTS, sum(not write.done() for write in under_way))
             await writes.end(got_on=got_on)
         assert [write.exception() for write in under_way] == [None] * 5
 
@@ -67,17 +67,17 @@ def test_writes_are_refused_when_as_many_have_failed_as_there_are_places() -> No
         await writes.end(got_on=False)
         assert isinstance(waits.exception(), DatabaseBusyError)
         assert (first.done(), second.done(), third.done()) == (True, True, False)
-        fourth = await writes.begin()  # there is a place
-        assert writes.are_there == PLACES
+        fourth = await writes.begin()  # a slot is free
+        assert writes.are_there == SLOTS
         with pytest.raises(DatabaseBusyError):
-            writes.places.check()
+            writes.slots.check()
         await writes.end(got_on=True)
         assert third.exception() is None
         await writes.begin()
         await writes.begin()  # waits again
         await writes.end(got_on=True)
         assert fourth.exception() is None
-        assert writes.are_there == PLACES
+        assert writes.are_there == SLOTS
 
     asyncio.run(play())
 
@@ -85,7 +85,7 @@ def test_writes_are_refused_when_as_many_have_failed_as_there_are_places() -> No
 def test_a_queue_has_an_end() -> None:
     async def play() -> None:
         writes = Writes()
-        for _ in range(PLACES + QUEUE):
+        for _ in range(SLOTS + QUEUE):
             await writes.begin()
         assert isinstance((await writes.begin()).exception(), OverloadedError)
 
@@ -96,9 +96,9 @@ def test_a_queue_has_an_end() -> None:
 def test_who_goes_while_it_waits_leaves_its_turn_to_the_next(*, has_its_turn: bool) -> None:
     async def play() -> None:
         async with AsyncExitStack() as stack:
-            places = WriteSlots(1, QUEUE)
-            await stack.enter_async_context(places.slot())
-            goes, stays = [asyncio.create_task(places.slot().__aenter__()) for _ in range(2)]
+            slots = WriteSlots(1, QUEUE)
+            await stack.enter_async_context(slots.slot())
+            goes, stays = [asyncio.create_task(slots.slot().__aenter__()) for _ in range(2)]
             await Writes.settle()
             if has_its_turn:
                 await stack.aclose()
