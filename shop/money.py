@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint
 
 # The currencies in circulation by the decimal places of their minor units: ISO 4217, list one, as
 # its maintenance agency (SIX) published it on 2026-01-01, without funds, metals and test codes.
-# The tables have CHECKs of the first and the last line: whoever changes those writes a migration.
+# The tables have CHECKs of the first and the last line: a change of those needs a migration.
 UNITS = {
     0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF",
     2: """

@@ -29,8 +29,8 @@ def _answer_options() -> Response | None:
     if request.method != "OPTIONS":
         return None
     origins = current_settings().cors_origins
-    asked = request.headers.get("Access-Control-Request-Method")
-    preflight = asked is not None and allows(origins, request.headers.get("Origin"))
+    requested_method = request.headers.get("Access-Control-Request-Method")
+    preflight = requested_method is not None and allows(origins, request.headers.get("Origin"))
     if request.routing_exception and not preflight:
         raise request.routing_exception
     response = Response(status=HTTPStatus.NO_CONTENT)

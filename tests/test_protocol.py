@@ -393,7 +393,7 @@ class Breaking:
 
     def __init__(self, connection: RedisConnection) -> None:
         self.is_cluster, self.origin = connection.is_cluster, connection.origin
-        self.together = connection.together
+        self.script_batches = connection.script_batches
         self.sent: list[tuple[str, Any, Any]] = []
         self._connection = connection
 

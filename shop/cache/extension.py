@@ -84,7 +84,7 @@ class Cache(FlaskCache):
             self.installation,
             self._generations,
         )
-        backend.connection.introduce = partial(backend.watch.introduce, app)
+        backend.connection.find_installation = partial(backend.watch.introduce, app)
 
     def _generations(self) -> list[str]:
         """Return the names of the generations of all families."""

@@ -136,7 +136,7 @@ class Protocol:
         Returns how many were stored; the others were refused, because their lease is gone.
         """
         stored = 0
-        for keys in self._connection.together(list(documents)):
+        for keys in self._connection.script_batches(list(documents)):
             arguments: list[object] = [self._keep_expired]
             for key in keys:
                 lease, ttl, document = documents[key]
@@ -163,18 +163,18 @@ class Protocol:
 
     def give_back(self, leases: Mapping[str, bytes]) -> None:
         """Let other readers compute at once what this one could not: `{key: lease}`."""
-        for keys in self._connection.together(list(leases)):
+        for keys in self._connection.script_batches(list(leases)):
             self._eval(GIVE_BACK, keys, [leases[key] for key in keys])
 
     def suspend(self, names: Sequence[str], writer: str) -> None:
         """Drop entries and leases, and let none come, until `release`."""
         arguments = (writer, _milliseconds(SUSPENSION_SECONDS))
-        for some in self._connection.together(names):
+        for some in self._connection.script_batches(names):
             self._eval(SUSPEND, some, arguments)
 
     def release(self, names: Sequence[Key], *writers: str) -> None:
         """Drop what is under the names, and let readers fill them unless other writers are left."""
-        for some in self._connection.together(names):
+        for some in self._connection.script_batches(names):
             self._eval(RELEASE, some, writers)
 
     def admit_missing(self, counter: str, more: int) -> bool:

@@ -99,7 +99,7 @@ class Edge:
 
     async def _probe(self, incoming: IncomingRequest) -> Answer:
         health = None if incoming.path == "/livez" else await self._doctor.await_health()
-        document, status = probes.told(incoming.path, health)
+        document, status = probes.probe_document(incoming.path, health)
         if health and self.is_leaving:
             document["status"], status = "leaving", HTTPStatus.SERVICE_UNAVAILABLE
         answer = answers.private(status, orjson.dumps(document))

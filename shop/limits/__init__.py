@@ -72,7 +72,7 @@ def limit(policy: str, *, cost: Cost = 1) -> Callable[[Any], Any]:
         raise ValueError(f"{policy} is none of the policies {', '.join(POLICIES)}")
 
     def declare(view: Any) -> Any:
-        limiter.costs[get_qualified_name(view), policy] = cost
+        limiter.declared_costs[get_qualified_name(view), policy] = cost
         if policy == "default":
             return view
         return limiter.shared_limit(_numbers(policy), scope=policy, override_defaults=False)(view)

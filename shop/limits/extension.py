@@ -82,7 +82,9 @@ class DecidedLimit(RequestLimit):
 class Limiter(flask_limiter.Limiter):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.costs: dict[tuple[str, str], Cost] = {}  # by the names of view and policy
+        self.declared_costs: dict[
+            tuple[str, str], Cost
+        ] = {}  # by the names of the view and the policy
 
     def init_app(self, app: Flask) -> None:
         settings = app.config["SETTINGS"]
@@ -139,7 +141,9 @@ class Limiter(flask_limiter.Limiter):
         if limit.per_method or limit.deduct_when or limit.meta_limits or limit.on_breach:
             raise RuntimeError(f"{policy} has options that are not supported")
         numbers = limit.limit
-        cost = self.costs.get((view, "default" if policy in GENERAL else policy), limit.cost)
+        cost = self.declared_costs.get(
+            (view, "default" if policy in GENERAL else policy), limit.cost
+        )
         return Declared(policy, numbers.amount, numbers.get_expiry(), cost, limit)
 
     def _check_request_limit(  # type: ignore[override]
@@ -178,7 +182,7 @@ class Limiter(flask_limiter.Limiter):
         return [limit.charge(least=least) for limit in limits if limit.applies()]
 
     def is_exempt(self) -> bool:
-        """Tell whether the current route has no limits, for nobody."""
+        """Return whether the current route has no limits for any caller."""
         return not self.declared(request.endpoint, TIERS[0])
 
     def hold(self) -> bool:

@@ -1,8 +1,8 @@
 """The headers of a limited response, and the answer that refuses a request.
 
 X-RateLimit-* tell the policy that is nearest to its quota; RateLimit-Policy and RateLimit tell
-every policy (draft-ietf-httpapi-ratelimit-headers-10). Seconds are rounded up, so that nobody is
-told to come back too early.
+every policy (draft-ietf-httpapi-ratelimit-headers-10). Seconds are rounded up, so that no client
+comes back too early.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ QUOTA_EXCEEDED = {
 }
 
 # The requests that a policy counts, where they are not those of one client.
-WHOSE = {
+COUNTED = {
     "address": " of an address with all its sessions",
     "unknown_key": " with a key that nobody has",
 }
@@ -49,9 +49,11 @@ def refusal(violated: Sequence[Usage]) -> tuple[str, dict[str, Any], dict[str, s
 
 
 def _exceeded(usage: Usage) -> str:
-    whose = WHOSE.get(usage.policy, "")
+    counted = COUNTED.get(usage.policy, "")
     cost = f", of which this one costs {usage.cost}" if usage.cost > 1 else ""
-    return f"{usage.quota} requests{whose} in {usage.period} seconds (policy {usage.policy}){cost}"
+    return (
+        f"{usage.quota} requests{counted} in {usage.period} seconds (policy {usage.policy}){cost}"
+    )
 
 
 def usage_headers(used: Sequence[Usage]) -> list[tuple[str, str]]:

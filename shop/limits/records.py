@@ -12,9 +12,9 @@ hundredth of the period that its last entry is in. After an outage a last line h
 of payments. A record is one key, so that one script decides all policies of a request, on a cluster
 too.
 
-From its second writing on a line has notes before its entries, and room after them, so that it is
-written in place (`in_place.py`). They have the form of entries, for whoever reads a line as a list
-of these: notes and room cost nothing now.
+From its second write on a line has notes before its entries, and room after them, so that it can be
+written in place (`in_place.py`). Notes and room have the form of entries that cost nothing, for a
+reader that takes a line for a list of entries.
 
     0000002992434873:0000003 0000512012004009:0000000 0795460923155123:0000000 …
     … 9999999999999999:0000000
@@ -22,11 +22,10 @@ of these: notes and room cost nothing now.
 The notes are: the hundredth that the newest entry is in, and its cost; the length of the record in
 bytes, how many entries have room in the line, and the places of the oldest and the newest, from 0,
 in 6, 3, 3 and 3 digits; the time of the oldest, without its first digit. The times of notes are
-long ago, so that they have ended. Those of the room are to come: a script of the version before,
-which takes that for a clock that was set back, then puts the entries in order and adds them up
-anew. It needs at least one. What was dropped stays before the oldest entry until the record is
-written anew.
-Notes are not believed if the length of the record is another: somebody has changed it.
+long ago, so that as entries they have ended. The times of the room are in the future: a script of
+the version before takes that for a clock that was set back, puts the entries in order, and adds
+them up anew. It needs at least one such entry. Dropped entries stay before the oldest one until the
+record is written anew. Notes do not count if the record has another length: it was changed by hand.
 """
 
 from __future__ import annotations

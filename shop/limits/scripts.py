@@ -26,10 +26,10 @@ local function save_changed()
 end
 """
 
-_ASK = f"""
+_POLICIES = f"""
 {RECORDS}
 {_PAYERS}
-local asked = {{}}
+local policies = {{}}
 for i = 1, #ARGV, 5 do
   local p = policy(ARGV[i + 4] == '1' and own or shared, ARGV[i])
   p.quota, p.seconds = ARGV[i + 1], ARGV[i + 2]
@@ -38,7 +38,7 @@ for i = 1, #ARGV, 5 do
   p.cost = min(ARGV[i + 3], p.most)
   p.passes = p.cost == 0 or p.used + p.cost <= p.most
   passes = passes and p.passes
-  asked[#asked + 1] = p
+  policies[#policies + 1] = p
 end
 """
 
@@ -53,8 +53,8 @@ local function charge(p)
   p.used, p.record.changed = p.used + p.cost, true
 end
 
-for i = 1, #asked do
-  local p = asked[i]
+for i = 1, #policies do
+  local p = policies[i]
   if not p.passes then
     p.refused = format('%07d', min(p.refused + 1, 9999999))
     redis.call('SETRANGE', p.record.key, p.place, p.refused)
@@ -76,8 +76,8 @@ local function wait(p)
 end
 
 local answer, joined = {}, {}
-for i = 1, #asked do
-  local p, n = asked[i], #answer
+for i = 1, #policies do
+  local p, n = policies[i], #answer
   answer[n + 1] = p.passes and 1 or 0
   answer[n + 2] = p.used
   answer[n + 3] = p.from < p.to and p.first + p.period - now or p.tail and p.period or 0
@@ -91,7 +91,7 @@ return answer, joined
 _DECIDE = f"""
 {IN_PLACE}
 local function decide_anew(passes)
-{_ASK}
+{_POLICIES}
 {_CHARGE}
 end
 if decide(1, passes) == nil then

@@ -125,7 +125,7 @@ def _usage(line: RecordLine) -> str:
 def _look(keys: list[bytes]) -> Iterator[tuple[str, list[RecordLine]]]:
     """Look at records, and yield each client with what it has used."""
     with needs_redis() as connection:
-        for some in connection.together(keys):
+        for some in connection.script_batches(keys):
             now, *values = connection.eval(scripts.LOOK, some, [])
             for key, found in zip(some, values, strict=True):
                 client = key.decode(errors="backslashreplace").removeprefix(records.PREFIX)

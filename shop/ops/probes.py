@@ -1,7 +1,7 @@
-"""What load balancers, containers and monitoring ask, every few seconds and for nothing.
+"""The probes of load balancers, containers and monitoring, which ask every few seconds.
 
-They are no clients: nobody is identified for them, nothing is charged, and `/livez` needs neither
-the database nor Redis, whatever is sent with it.
+A probe is no client's request: no caller is identified, nothing is charged, and `/livez` needs
+neither the database nor Redis, whatever is sent with it.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def _answer() -> ResponseReturnValue | None:
     return None
 
 
-def told(path: str, found: Health | None) -> tuple[dict[str, Any], HTTPStatus]:
-    """Return the document and the status of a probe; `/livez` needs to know nothing."""
+def probe_document(path: str, found: Health | None) -> tuple[dict[str, Any], HTTPStatus]:
+    """Return the document and the status of a probe; `found` is None for `/livez`."""
     if found is None:
         return {"status": "ok"}, HTTPStatus.OK
     status = HTTPStatus.OK if found.serves else HTTPStatus.SERVICE_UNAVAILABLE
@@ -64,18 +64,18 @@ def told(path: str, found: Health | None) -> tuple[dict[str, Any], HTTPStatus]:
 @limiter.exempt
 def livez() -> Answer:
     """Answer 200: this process answers."""
-    return (*told("/livez", None), NO_STORE)
+    return (*probe_document("/livez", None), NO_STORE)
 
 
 @blueprint.get("/readyz")
 @limiter.exempt
 def readyz() -> Answer:
     """Answer 200 if requests can be served, else 503."""
-    return (*told("/readyz", doctor().health()), NO_STORE)
+    return (*probe_document("/readyz", doctor().health()), NO_STORE)
 
 
 @blueprint.get("/health_check")
 @limiter.exempt
 def health_check() -> Answer:
     """Answer 200 while the database answers, else 503; `degraded` where it or Redis is not well."""
-    return (*told("/health_check", doctor().health()), NO_STORE)
+    return (*probe_document("/health_check", doctor().health()), NO_STORE)

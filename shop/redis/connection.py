@@ -60,7 +60,7 @@ class RedisConnection:
         self.ownership = Ownership(self.prefix)
         self._origin = b""
         # Finds out which installation this is, unless that is known.
-        self.introduce: Callable[[], None] | None = None
+        self.find_installation: Callable[[], None] | None = None
         self._settings = settings
         self.when_back: list[Callable[[], None]] = []  # called each time that it answers again
         self._breaker = Breaker(self._probe, self._come_back)
@@ -137,11 +137,11 @@ class RedisConnection:
     def _is_owner_known(self) -> bool:
         """Return whether the owner of Redis is known, or there is no way to find it out."""
         self._ask_owner()
-        return self.ownership.is_known or not self.introduce
+        return self.ownership.is_known or not self.find_installation
 
     def _ask_owner(self) -> None:
-        if self.introduce and self._is_reachable:
-            self.introduce()
+        if self.find_installation and self._is_reachable:
+            self.find_installation()
 
     def ping(self) -> None:
         """Raise RedisUnavailable unless Redis answers, also a foreign one."""
@@ -227,7 +227,7 @@ class RedisConnection:
 
         return command
 
-    def together(self, keys: Sequence[Key]) -> list[Sequence[Key]]:
+    def script_batches(self, keys: Sequence[Key]) -> list[Sequence[Key]]:
         """Divide keys into those that one script can have; on a cluster that is one each."""
         return [[key] for key in keys] if self.is_cluster else [keys] if keys else []
 
