@@ -51,7 +51,7 @@ test: install  ## Run all tests, on a PostgreSQL and a Redis of their own
 	@$(BIN)/pytest --numprocesses auto
 
 .PHONY: test-fast
-test-fast: install  ## Run the tests that start no programs of their own, and take no seconds
+test-fast: install  ## Run the tests that need no server, in half a minute
 	@$(BIN)/pytest --numprocesses auto -m "not slow"
 
 # Its file is no test_*.py, so that `make test` leaves it out.

@@ -46,8 +46,6 @@ ADMIN_KEY = "an-admin-key-for-the-tests"
 PATIENCE = "60000"  # milliseconds that Redis is waited for, so that no pause decides a test
 CUSTOMER = {"name": "A. Customer", "email": "customer@example.com", "address": "1 Way"}
 
-STARTERS = {"own_redis", "replicated", "serve", "start_redis"}  # fixtures
-
 Make = Callable[..., "Shop"]
 MakeRelay = Callable[[Path], "Relay"]
 StartRedis = Callable[..., int]
@@ -65,9 +63,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let `make test-fast` leave out the tests that start servers or services of their own."""
+    """Let `make test-fast` leave out the tests that need a server."""
     for item in items:
-        if STARTERS.intersection(getattr(item, "fixturenames", ())):
+        if "home" in getattr(item, "fixturenames", ()):
             item.add_marker("slow")
 
 

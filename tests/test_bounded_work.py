@@ -104,7 +104,6 @@ def assert_bounded(shop: Shop, places: Iterable[Place], text: Text) -> None:
     assert [one for one in met if is_ambiguous(*one)] == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("text", TEXTS)
 def test_work_grows_no_faster_than_a_parameter(shop: Shop, places: Places, text: str) -> None:
     parameters = list(places.parameters())
@@ -119,13 +118,11 @@ def test_work_grows_no_faster_than_a_text(shop: Shop, places: Places, text: str)
     assert_bounded(shop, bodies, lambda size: json.dumps(TEXTS[text](size)))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("text", JSON_TEXTS)
 def test_work_grows_no_faster_than_a_body(shop: Shop, places: Places, text: str) -> None:
     assert_bounded(shop, places.bodies(), JSON_TEXTS[text])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("query", QUERIES)
 def test_work_grows_no_faster_than_a_query(shop: Shop, places: Places, query: str) -> None:
     assert_bounded(shop, places.queries(), QUERIES[query])

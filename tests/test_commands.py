@@ -303,7 +303,6 @@ def test_commands_for_limits_survive_what_others_wrote(a_shop: Shop, redis_cli: 
             assert a_shop.command("limits", command, named).exit_code == 2
 
 
-@pytest.mark.slow
 def test_the_flask_program_finds_the_commands(settings: dict[str, str]) -> None:
     def flask(*arguments: str) -> str:
         program = Path(sys.executable).with_name("flask")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import pytest
 from conftest import ADMIN_KEY, CUSTOMER
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -220,7 +219,6 @@ class Commerce(RuleBasedStateMachine):
             assert seen["stock"] == self.stock[n]
 
 
-@pytest.mark.slow
 def test_stock_and_what_is_sold_are_what_came_in(make_shop: Make) -> None:
     Commerce.shop = make_shop(SESSION_OPEN_ORDERS=str(CAP))
     Commerce.operations.clear()

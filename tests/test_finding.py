@@ -115,7 +115,6 @@ def _ask_whatever(shop: Shop, data: st.DataObject) -> None:
         compare(shop, oracle, question)
 
 
-@pytest.mark.slow
 def test_whatever_is_asked_of_whatever_catalogue_the_answer_is_right(a_shop: Shop) -> None:
     _ask_whatever(a_shop)
 
@@ -140,7 +139,6 @@ def catalogue() -> list[Row]:
     ]
 
 
-@pytest.mark.slow
 def test_every_two_parameters_together_are_answered_right(a_shop: Shop) -> None:
     oracle = fill(a_shop, catalogue())
     asked = 0

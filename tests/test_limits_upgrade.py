@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from former import lua as former_lua
 from former import scripts as former_scripts
 from hypothesis import given
@@ -50,7 +49,6 @@ class Charged:
         )
 
 
-@pytest.mark.slow
 @exact
 @given(turns=st.lists(st.tuples(GAPS, st.booleans(), STEPS), min_size=60, max_size=150))
 def test_workers_of_both_versions_in_turn_count_every_charge_and_none_for_longer(

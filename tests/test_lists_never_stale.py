@@ -55,7 +55,6 @@ def outcomes(shop: Shop) -> set[str]:
     return {shop.get(path).headers["X-Cache"] for path in LISTS}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_a_writer_that_dies_leaves_no_stale_list(
     a_shop: Shop, settings: dict[str, str], redis_cli: Any, step: str

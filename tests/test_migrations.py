@@ -103,7 +103,6 @@ def test_the_printed_sql_makes_the_same_tables(empty: Flask) -> None:
         assert compare_metadata(context, Base.metadata) == []
 
 
-@pytest.mark.slow
 def test_of_two_upgrades_at_once_one_waits_for_the_other(empty: Flask) -> None:
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
     environment = {**os.environ, "DATABASE_URL": database_url()}
@@ -288,7 +287,6 @@ def test_an_amount_that_is_written_meanwhile_stops_the_upgrade_too(
     assert migrate(before, "upgrade", "0005").exit_code == 0
 
 
-@pytest.mark.slow
 def test_an_upgrade_that_cannot_have_a_table_gives_up_and_can_be_run_again(before: Flask) -> None:
     with db.engine.connect() as holder:
         holder.execute(text("SELECT FROM order_lines"))  # after products and orders were altered

@@ -83,7 +83,6 @@ create_app().test_client().open(path, method=method, json={"stock": 77, "name": 
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("method", ["PUT", "POST"])
 def test_a_writer_that_dies_leaves_nothing_stale(

@@ -176,7 +176,6 @@ def test_assets_are_those_of_the_page_alone(a_shop: Shop, name: str) -> None:
     assert a_shop.get(f"/docs/assets/{name}").status_code == 404
 
 
-@pytest.mark.slow
 def test_generated_requests_get_documented_answers(make_shop: Make) -> None:
     """Requests made from the document, valid ones and wrong ones; each answer is checked."""
     shop = make_shop(LOG_LEVEL="WARNING")

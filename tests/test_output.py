@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     Start = Callable[..., subprocess.Popen[bytes]]
     Serve = Callable[[], "Served"]
 
-pytestmark = pytest.mark.slow
-
 PROGRAMS = Path(sys.executable).parent
 PIPE_SIZE = 4096  # bytes, the smallest that Linux has
 LONG = "x" * 2000  # a path

@@ -162,7 +162,6 @@ def _walk(shop: Shop, data: st.DataObject) -> None:
     assert twice <= walk.moved
 
 
-@pytest.mark.slow
 def test_no_product_is_twice_and_none_is_lost_whose_sort_key_and_filters_stay(
     a_shop: Shop,
 ) -> None:

@@ -72,7 +72,6 @@ def walk(shop: Shop, path: str) -> list[tuple[bytes, str | None]]:
     return found
 
 
-@pytest.mark.slow
 def test_whatever_changes_each_page_is_as_without_a_cache(shop: Shop) -> None:
     chance = Random(1)
     for _ in range(CHANGES):

@@ -10,7 +10,6 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import pytest
 from relevance.judge import SHOWN, judge, queries
 
 from dev.demo.catalogue import CATALOGUE
@@ -24,7 +23,6 @@ OVERALL, TYPOS = 0.95, 0.9
 KINDS = {"exact": 50, "prefix": 40, "typo": 50, "accent": 30, "words": 30}
 
 
-@pytest.mark.slow
 def test_a_right_product_is_among_the_first(make_shop: Make) -> None:
     shop = make_shop(RATE_LIMIT_ENABLED="false")
     assert shop.command("seed").exit_code == 0

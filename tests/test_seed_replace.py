@@ -95,7 +95,6 @@ def test_an_order_of_the_seed_stays_one_whatever_becomes_of_it(seeded: Shop) -> 
     assert seeded.command(*REPLACE, "--yes").exit_code == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "left"), [("y", 5), ("n", 8), ("", 8)])
 def test_on_a_terminal_it_asks(
     seeded: Shop, settings: dict[str, str], answer: str, left: int
@@ -122,7 +121,6 @@ def test_on_a_terminal_it_asks(
     assert count(seeded, "products") == left
 
 
-@pytest.mark.slow
 def test_orders_of_others_are_not_even_asked_about(seeded: Shop, settings: dict[str, str]) -> None:
     seeded.create_product(category_id=1, stock=5)
     seeded.place_order(9)

@@ -119,7 +119,6 @@ def charges(policies: Sequence[str], cost: int) -> list[Charge]:
     return [Charge(policy, QUOTAS[policy], PERIOD, cost, CLIENT) for policy in policies]
 
 
-@pytest.mark.slow
 @thorough
 @given(requests=REQUESTS)
 def test_any_arrivals_are_decided_as_the_exact_model_would(
@@ -148,7 +147,6 @@ def test_any_arrivals_are_decided_as_the_exact_model_would(
             assert bool(answer.reset) == bool(answer.used)
 
 
-@pytest.mark.slow
 @thorough
 @given(requests=REQUESTS, cost=st.integers(1, 50))
 def test_the_wait_of_a_refused_request_is_exact(
@@ -301,7 +299,6 @@ def flat(asked: Sequence[Charge]) -> list[Any]:
     return [value for charge in asked for value in charge]
 
 
-@pytest.mark.slow
 @thorough
 @given(requests=REQUESTS, cost=st.integers(1, 9))
 def test_a_charge_that_is_repaid_leaves_the_record_as_it_was(
@@ -319,7 +316,6 @@ def test_a_charge_that_is_repaid_leaves_the_record_as_it_was(
             assert account.entries(now) == before
 
 
-@pytest.mark.slow
 @thorough
 @given(requests=REQUESTS, cost=st.integers(1, 9), gaps=st.lists(st.integers(0, CELL), max_size=5))
 def test_a_charge_that_others_have_followed_is_repaid_alone(
@@ -352,7 +348,6 @@ def test_a_charge_that_is_repaid_when_it_is_over_changes_nothing(redis_cli: Any)
     assert account.decide(later, charges(["default"], 0)) == [1]
 
 
-@pytest.mark.slow
 @thorough
 @given(requests=REQUESTS, cost=st.integers(1, 9))
 def test_a_worker_alone_repays_as_exactly(

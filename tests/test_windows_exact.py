@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -175,7 +174,6 @@ exact = settings(
 )
 
 
-@pytest.mark.slow
 @exact
 @given(steps=st.lists(st.tuples(GAPS, STEPS), min_size=50, max_size=150))
 def test_whatever_comes_is_decided_as_the_windows_do(

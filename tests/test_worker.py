@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     Work = Callable[..., "Worker"]
 
-pytestmark = pytest.mark.slow
-
 LATE = "UPDATE orders SET expires_at = now() - interval '1 s' WHERE status = 'pending'"
 TURNS = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted"
 
