@@ -25,7 +25,7 @@ NEVER = float("inf")
 class ConnectionLimits(NamedTuple):
     """The limits of one worker, from gunicorn's settings and ours."""
 
-    line: int  # bytes of the address
+    line: int  # bytes of the URL
     fields: int  # headers
     field: int  # bytes of one
     head_seconds: float

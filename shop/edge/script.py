@@ -7,19 +7,19 @@ from shop.limits.scripts import DECIDE
 # KEYS: the records of a client and of its address, which may be one; for each group of entries
 # their generations and names; if there are rows, their generation and the names of those that are
 # given; for each join its generation; if a session is sent, its generation and name.
-# ARGV: the origin of documents; what names in Redis begin with; 1 if limits are enforced; of a
-# session the time that it must last until, in seconds of a host's clock, as its end is; the prefix
-# of the rows that entries name, empty if none does; how many rows are given; the numbers of groups
-# and joins; for each group the numbers of its generations and entries; for each join the member of
-# a row that has a number, and the prefix; for each policy what DECIDE asks.
-# Returns nothing for a session that is not known or soon to be renewed. Else what DECIDE returns;
-# if all that was asked for are hits, the epoch and the milliseconds until the first of them ends,
-# the entries, the rows, and for each join numbers and documents in turn. What can fail comes before
-# anything is charged.
+# ARGV: the origin of documents; the prefix of all names in Redis; 1 if limits are enforced; the
+# time until which the session must last, in seconds of a host's clock, empty without a session; the
+# prefix of the rows that entries name, empty if none does; how many rows are given; the numbers of
+# groups and joins; for each group the numbers of its generations and entries; for each join the
+# member of a row that has a number, and the prefix; for each policy the arguments of DECIDE.
+# Returns nothing for a session that is not known or soon to be renewed. Otherwise returns the
+# answer of DECIDE, and if all documents are hits: the epoch and the milliseconds until the first of
+# them ends, the entries, the rows, and for each join numbers and documents in turn. A step that can
+# fail comes before the charge.
 ANSWER = f"""
 {HITS}
 local function decide(KEYS, ARGV)
-{DECIDE.replace(TIME, "")}  -- it is asked above
+{DECIDE.replace(TIME, "")}  -- HITS has read the time
 end
 if ARGV[4] ~= '' then
   local session = hits(1, {{KEYS[#KEYS - 1], KEYS[#KEYS]}})

@@ -99,12 +99,12 @@ if decide(1, passes) == nil then
 end
 """
 
-# All policies of a request together: what one refuses, none is charged for. A cost above the
-# quota is charged as the whole quota. What costs nothing always passes, and tells what is left.
+# Decide all policies of a request together: if one refuses, none is charged. A cost above the quota
+# is charged as the whole quota. A request that costs nothing always passes.
 # KEYS: the records of the client and of its address, which may be one. ARGV: for each policy its
 # name, quota, period in seconds, cost, and 1 or 2 for the record that has it.
-# Returns for each: 1 if it lets the request pass, what is used now, the microseconds until
-# something of it is dropped, and those until the request would pass.
+# Returns for each: 1 if the request passes, the usage, the microseconds until an entry is dropped,
+# and the microseconds until the request would pass.
 DECIDE = f"""
 {NOW}
 local passes, with_receipt = true, false
@@ -112,9 +112,9 @@ local passes, with_receipt = true, false
 return answer
 """
 
-# The same for a charge that may be repaid.
-# Returns what DECIDE does, and with it the receipt: the time, and for each policy the time that
-# the entry had which the charge has joined, 0 if there was none.
+# DECIDE, for a charge that may be repaid.
+# Returns the answer of DECIDE and the receipt: the time, and for each policy the earlier time of
+# the entry that the charge has joined, 0 for a new entry.
 HOLD = f"""
 {NOW}
 local passes, with_receipt = true, true
@@ -122,7 +122,7 @@ local passes, with_receipt = true, true
 return {{answer, {{now, unpack(joined)}}}}
 """
 
-# The same for a request that a record on another server has refused: nothing is charged.
+# DECIDE, for a request that a record on another server has refused: nothing is charged.
 TELL = f"""
 {NOW}
 local passes, with_receipt = false, false
@@ -130,7 +130,7 @@ local passes, with_receipt = false, false
 return answer
 """
 
-# Undo a charge: the record is what it was, but for what was charged meanwhile.
+# Undo a charge, and keep all later charges.
 # KEYS: the record. ARGV: the time of the charge; for each policy its name, quota, period in
 # seconds, what it was charged, and the time that the receipt has for it.
 REPAY = f"""
