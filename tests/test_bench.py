@@ -48,7 +48,7 @@ def test_another_version_is_compared_where_it_was_measured() -> None:
     assert f"| item: at least 2.5 of `{BEFORE}` | 1.00 (1.00 to 1.00) | **no** |" in told
 
 
-def test_of_what_monitor_tells_a_command_has_words_and_a_call_of_a_script_none() -> None:
+def test_monitor_lines_are_parsed_as_commands_and_calls_of_scripts_are_not() -> None:
     line = rb'1795831200.5 [3 127.0.0.1:4711] "EVALSHA" "a b" "\x1f\"\\\r\n" ""'
     assert words(line) == ["EVALSHA", "a b", '\x1f"\\\r\n', ""]
     assert words(b'1795831200.5 [3 unix:/run/redis.sock] "ECHO" "x"') == ["ECHO", "x"]

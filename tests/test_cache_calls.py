@@ -307,6 +307,6 @@ def test_what_is_not_memoized_is_not_forgotten(shop: Shop, given: Any) -> None:
         ("delete_memoized_verhash", "cache.delete_memoized"),
     ],
 )
-def test_what_would_answer_stale_refuses(call: str, instead: str) -> None:
+def test_calls_that_would_answer_stale_refuse(call: str, instead: str) -> None:
     with pytest.raises(RuntimeError, match=f"cache.{call} is not supported.*{instead}"):
         getattr(cache, call)(categories.page_ids)

@@ -114,7 +114,7 @@ def test_a_read_after_a_write_does_not_join_one_from_before(
     assert shop.get("/products/2").get_json()["name"] == "Spade"
 
 
-def test_who_asks_for_what_another_computes_waits_alone(
+def test_only_a_request_for_a_document_under_way_waits_for_it(
     shop: Shop, pool: ThreadPoolExecutor, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol_module, "LEASE_SECONDS", 100)

@@ -101,7 +101,7 @@ def test_a_preflight_is_for_every_call_and_costs_no_statement_and_no_redis(
     assert not redis_cli.keys("rate_limit:*")
 
 
-def test_what_the_document_says_that_a_client_may_send_a_page_may_send(make_shop: Make) -> None:
+def test_pages_may_send_the_headers_that_the_document_names(make_shop: Make) -> None:
     document = make_shop().get("/openapi.json").get_json()
     parameters = [
         parameter["name"]
@@ -333,7 +333,7 @@ def test_the_edge_answers_pages_as_it_answers_others(make_shop: Make) -> None:
             assert page.headers["Access-Control-Allow-Origin"] == PAGE
 
 
-def test_what_an_answer_varies_by_else_is_kept(make_shop: Make) -> None:
+def test_cors_keeps_other_names_in_vary(make_shop: Make) -> None:
     shop = make_shop(CORS_ORIGINS=ORIGINS)
 
     @shop.app.after_request

@@ -405,7 +405,7 @@ def test_a_request_is_logged_and_counted_as_flask_would(
     }
 
 
-def test_who_wants_to_know_of_each_key_is_told_by_flask(
+def test_the_edge_leaves_reads_to_flask_while_each_key_is_logged_or_signalled(
     stocked: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, "shop.cache"), counting(passed=1):

@@ -220,7 +220,7 @@ def test_a_suspended_generation_ends_hits(shop: Shop, name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["products:list:generation", "products:id:generation", "products:id:3"]
 )
-def test_what_a_node_has_of_an_earlier_life_is_no_hit(
+def test_an_entry_of_an_earlier_life_of_a_node_is_no_hit(
     shop: Shop, cluster: Cluster, name: str
 ) -> None:
     """A generation that comes back with older data comes back in a new life of its node."""
@@ -428,7 +428,7 @@ def test_a_session_whose_address_is_on_a_lost_node_pays_once(
     assert used(own_cluster, name, "default") == before + 1
 
 
-def test_who_is_counted_on_a_lost_node_is_counted_by_the_worker(
+def test_a_client_of_a_lost_node_is_counted_by_the_worker(
     make_shop: Make, own_cluster: Cluster
 ) -> None:
     """And still answered on the loop; the node is told when it is back."""

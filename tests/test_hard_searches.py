@@ -107,7 +107,7 @@ def test_a_word_that_was_renamed_away_is_corrected_again(a_shop: Shop) -> None:
     assert found(a_shop, "teapto") == [pot]
 
 
-def test_what_only_products_that_are_not_sold_have_together_is_corrected(a_shop: Shop) -> None:
+def test_words_that_only_inactive_products_have_together_are_corrected(a_shop: Shop) -> None:
     desk = a_shop.create_product(name="Desk lamp")["id"]
     a_shop.create_product(name="Lamb")
     a_shop.create_product(name="Desk lamb", active=False)
@@ -121,7 +121,7 @@ def test_a_word_to_be_without_does_not_end_the_last_word(a_shop: Shop) -> None:
     assert found(a_shop, '"desk" -pine') == []
 
 
-def test_who_sees_what_is_not_sold_finds_it_by_words_that_nothing_else_has(a_shop: Shop) -> None:
+def test_a_caller_who_sees_inactive_products_finds_them_by_words_of_their_own(a_shop: Shop) -> None:
     a_shop.create_product(name="Oak desk")
     hidden = a_shop.create_product(name="Saffron crocus", active=False)["id"]
     key = {"Authorization": f"Bearer {a_shop.key}"}

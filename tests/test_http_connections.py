@@ -43,7 +43,9 @@ def test_pipelined_requests_are_answered_in_their_order(service: Service) -> Non
         assert client.is_open()
 
 
-def test_what_is_wrong_behind_others_is_refused_after_them(service: Service) -> None:
+def test_a_wrong_request_in_a_pipeline_is_refused_after_the_answers_before_it(
+    service: Service,
+) -> None:
     good = numbered(b"/products", 1) + numbered(b"/livez", 2)
     broken_body = post(b"5\r\nhello!", CHUNKED)
     for wrong in (get(b"/", b"Host: x", b"Host: x"), b"\x16\x03\x01", broken_body):
@@ -163,7 +165,7 @@ def test_trailers_are_no_headers(service: Service) -> None:
         assert client.is_open()
 
 
-def test_of_a_header_twice_neither_counts_alone(service: Service) -> None:
+def test_a_header_that_comes_twice_is_not_read_as_one_of_the_two(service: Service) -> None:
     with connected(service) as [client]:
         key = post(NAME).partition(b"Authorization: ")[2].partition(b"\r\n")[0]
         length = b"Content-Length: 16"

@@ -126,7 +126,7 @@ def test_an_idle_connection_of_the_client_itself_is_made_anew(
     assert redis_connection(shop.app).available
 
 
-def test_what_is_in_use_is_neither_proven_nor_made_anew(shop: Shop, way: Relay) -> None:
+def test_a_connection_in_use_is_neither_tested_nor_renewed(shop: Shop, way: Relay) -> None:
     with redis.Redis(unix_socket_path=str(way.target)) as client:
         client.config_resetstat()
         before = client.info("stats")["total_connections_received"]

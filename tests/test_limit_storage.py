@@ -269,7 +269,7 @@ def test_what_was_cleared_is_not_owed(make_shop: Make, own_redis: Redis) -> None
     ],
     ids=["hit", "incr", "acquire_entry", "get", "get_expiry"],
 )
-def test_what_would_charge_past_the_scripts_refuses(
+def test_calls_that_would_charge_past_the_scripts_refuse(
     limited: Shop, redis_cli: Any, call: Callable[[RateLimitItemPerSecond, str], Any]
 ) -> None:
     item = RateLimitItemPerSecond(5, 60)
@@ -278,7 +278,7 @@ def test_what_would_charge_past_the_scripts_refuses(
     assert not redis_cli.exists(f"rate_limit:{CLIENT}")
 
 
-def test_what_names_no_policy_refuses(limited: Shop) -> None:
+def test_limits_that_name_no_policy_are_refused(limited: Shop) -> None:
     with limited.app.app_context(), pytest.raises(RefusedError, match="none of the policies"):
         left(5, CLIENT, "products.list_products")
 

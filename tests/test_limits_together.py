@@ -246,7 +246,7 @@ def test_a_client_does_not_get_its_quota_again_when_redis_goes(workers: Workers)
     assert [workers.until_429(0), workers.until_429(1)] == [2, 2]
 
 
-def test_nor_when_redis_returns_which_is_told_at_once(workers: Workers) -> None:
+def test_a_client_does_not_get_its_quota_again_when_redis_returns(workers: Workers) -> None:
     workers.cut()
     assert [workers.until_429(0), workers.until_429(1)] == [5, 5]
     workers.mend()

@@ -475,7 +475,7 @@ def test_a_full_redis_still_suspends(protocol: Protocol, client: Any) -> None:
         *("lease {stamp} ", "lease {stamp} x\n", "lease {stamp} abc\n"),
     ],
 )
-def test_whatever_is_under_a_name_does_no_harm(
+def test_values_of_any_type_under_a_name_do_no_harm(
     protocol: Protocol, client: Any, name: str, value: str
 ) -> None:
     filled(protocol)

@@ -198,7 +198,7 @@ TYPES = """
 """
 
 
-def test_what_grows_with_traffic_has_ids_of_eight_bytes(empty: Flask) -> None:
+def test_ids_of_tables_that_grow_with_traffic_have_eight_bytes(empty: Flask) -> None:
     flask_migrate.upgrade(MIGRATIONS)
     narrow = {(table, name) for table, name, kind in rows(TYPES) if kind != "bigint"}
     catalogue = {

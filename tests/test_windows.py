@@ -164,7 +164,9 @@ def test_the_wait_of_a_refused_request_is_exact(
         assert all(answer.passes for answer in decide(now + wait, asked))
 
 
-def test_what_one_policy_refuses_is_charged_to_none(make_decide: Callable[[], Decide]) -> None:
+def test_a_request_refused_by_one_policy_is_charged_to_none(
+    make_decide: Callable[[], Decide],
+) -> None:
     decide = make_decide()
     both = charges(["default", "write"], 1)
     passed = [all(answer.passes for answer in decide(START, both)) for _ in range(9)]
@@ -238,7 +240,7 @@ def test_a_payment_is_known_as_long_as_its_record_lives(redis_cli: Any) -> None:
     assert used == 5
 
 
-def test_what_one_of_two_records_refuses_is_charged_to_neither(
+def test_a_request_refused_by_one_record_is_charged_to_neither(
     make_decide: Callable[[], Decide],
 ) -> None:
     """A client's own, and that which its address shares with others."""

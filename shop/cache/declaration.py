@@ -33,7 +33,7 @@ class Owner(Protocol):
 
 
 class Declaration:
-    """What is declared of a function: its keys, its time to live, the tables that it reads."""
+    """The declaration of a function: its keys, its time to live, the tables that it reads."""
 
     def __init__(  # noqa: PLR0913  (each is declared of a function)
         self,

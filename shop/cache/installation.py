@@ -1,4 +1,4 @@
-"""Whose documents are in Redis: those of an installation, and of one life of its database.
+"""The owner of documents in Redis: an installation, and one life of its database.
 
 An installation has an identity, a random text in its database. A copy of the database has that of
 the original until `renew`. A primary that was promoted or restored, or that has crashed, may lack
@@ -57,7 +57,7 @@ KNOWN = "life"  # where a connection has it
 
 
 class Found(NamedTuple):
-    """What one look at the database has found."""
+    """The result of one look at the database."""
 
     identity: str
     life: str | None  # None: the server is in recovery

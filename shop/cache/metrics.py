@@ -1,4 +1,4 @@
-"""What the cache counts, for /metrics."""
+"""The metrics of the cache."""
 
 from functools import cache
 

@@ -59,7 +59,7 @@ FILTER_BYTES, FILTER_BITS = 16_384, 4  # of what was asked for, and of each such
 
 
 class State(Enum):
-    """What a reader finds under an entry's name, and what it may do."""
+    """The state that a reader finds under an entry's name, and what it may do."""
 
     HIT = b"H"  # answer the document
     LEASED = b"L"  # compute and fill
@@ -68,7 +68,7 @@ class State(Enum):
 
 
 class Fill(Enum):
-    """What became of a document that was to be stored."""
+    """The outcome of storing a document."""
 
     REFUSED = 0  # its lease is gone
     STORED = 1

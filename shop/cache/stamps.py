@@ -1,4 +1,4 @@
-"""What is a hit on a cluster, for a reader who has read the names of several nodes at a time.
+"""Tells a hit on a cluster, for a reader of names on several nodes at a time.
 
 It is what the scripts compare (`scripts.py`): the epoch of the entry's node, the origin, and all
 generations, each with the epoch of its node; and the end by the clock of the entry's node.

@@ -51,7 +51,7 @@ WRITES = re.compile(
 
 
 class Transaction:
-    """What one write changes and what it forgets."""
+    """One write: what it changes and what it forgets."""
 
     def __init__(self, backend: RedisBackend, outbox: Outbox, db: SQLAlchemy) -> None:
         self.changed: set[str] = set()  # names of tables

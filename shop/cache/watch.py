@@ -1,4 +1,4 @@
-"""Whether the cache may answer: only while the outbox is known to have nothing to forget.
+"""Tells whether the cache may answer: only while the outbox has nothing to forget.
 
 A write that could not suspend its names in Redis commits them to the outbox, and is acknowledged
 when the database has been there for VOUCH_SECONDS after that. A process answers from the cache
@@ -49,7 +49,7 @@ class _UnusableError(Exception):
 
 
 class Watch:
-    """What this process knows of the outbox."""
+    """The state of the outbox, as far as this process knows."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What an error of PostgreSQL means, by its SQLSTATE: its words are in the server's language.
+"""The meaning of PostgreSQL's errors, by SQLSTATE: their text is in the server's language.
 
 A failure that passes by itself is 503, and one that a person has to end is 500. None of them is a
 bug here, so that none is logged with a traceback.

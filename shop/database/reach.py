@@ -1,4 +1,4 @@
-"""Whether anybody listens where a connection could not be made.
+"""Tells whether anybody listens where a connection could not be made.
 
 What a server says of a refusal is in its own language, and the driver tells no SQLSTATE of it. But
 each server, and each pooler, answers one question before it knows who asks: whether it has TLS.

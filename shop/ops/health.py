@@ -1,4 +1,4 @@
-"""What the service needs to answer: the database, and Redis to be fast."""
+"""Checks what the service needs: the database to answer, and Redis to be fast."""
 
 from __future__ import annotations
 

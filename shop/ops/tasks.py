@@ -1,4 +1,4 @@
-"""What has to be done by the clock. `worker.py` says when, and by whom.
+"""The tasks that are done by the clock. `worker.py` says when, and by whom.
 
 A task does what is due, in pieces that end soon, and returns the seconds until it is due again.
 """

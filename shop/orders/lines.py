@@ -1,4 +1,4 @@
-"""Whether the lines of an order can be had, of products that are locked."""
+"""Checks that the lines of an order can be had, of products that are locked."""
 
 from __future__ import annotations
 

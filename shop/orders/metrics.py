@@ -1,4 +1,4 @@
-"""What is counted of orders, for `/metrics`."""
+"""The metrics of orders."""
 
 from __future__ import annotations
 

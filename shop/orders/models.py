@@ -89,7 +89,7 @@ class Order(Base):
 
     @property
     def cancel_reason(self) -> str | None:
-        """Whether it was cancelled by a request, or because it was not paid in time."""
+        """Tells an order that a request has cancelled from one that was not paid in time."""
         if self.cancelled_at is None:
             return None
         return "expired" if self.is_expired(self.cancelled_at) else "requested"

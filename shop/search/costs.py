@@ -1,4 +1,4 @@
-"""What finding products costs, in requests."""
+"""The cost of finding products, in requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller looks for, in one canonical form: the same question has the same name."""
+"""A question for products, in one canonical form: the same question has the same name."""
 
 from __future__ import annotations
 

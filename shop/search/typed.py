@@ -1,4 +1,4 @@
-"""What somebody typed to search for, read without a look at the database."""
+"""Parses a text that is searched for, without a look at the database."""
 
 from __future__ import annotations
 

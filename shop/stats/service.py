@@ -1,4 +1,4 @@
-"""What sells, and how the shop does.
+"""Reports: what sells, and how the shop does.
 
 Best sellers and the dashboard are of a certain time, which they tell (`as_of`), and are kept for
 as long as their time to live says: no sale forgets them. The products in them are those of now.
