@@ -110,6 +110,10 @@ check: install  ## Check format, lint, types, the Dockerfile, the compose file a
 picture: install  ## Draw what imports what in shop/ into docs/architecture.md
 	@$(BIN)/python -m dev.picture
 
+.PHONY: settings
+settings: install  ## Write the settings of shop/config.py into docs/operations.md and the compose file
+	@$(BIN)/python -m dev.settings
+
 .PHONY: load
 load: install  ## Load a running service (KIND=Shopper, Browser or Buyer; USERS=400 SECONDS=60 HOST=http://localhost:8000)
 	@$(BIN)/locust --headless --users $(or $(USERS),400) --spawn-rate 50 \

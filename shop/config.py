@@ -132,7 +132,11 @@ class Settings:
         """
         if environment.get("FLASK_RUN_FROM_CLI"):
             environment = without_loaded(environment, DOT_ENV)
-        read = Reader(environment, *map(read_lines, reversed(FILES)))
+        return cls.from_reader(Reader(environment, *map(read_lines, reversed(FILES))))
+
+    @classmethod
+    def from_reader(cls, read: Reader) -> Settings:
+        """Read each setting by its name, with its default and bounds: the list of them all."""
         read.text("REDIS_PORT")  # a service link is told of, also where REDIS_URL goes before it
         calls = read.number("RATE_LIMIT_CALLS", 100, 1, CALLS_MAX)
         of_address = min(ADDRESS_CLIENTS * calls, CALLS_MAX)

@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dev.demo.fill import catalogue_is_empty, fill
 from dev.demo.seed import DEMO_ORDERS, DEMO_PRODUCTS, DEMO_SEED
+from dev.settings import names
 from shop import create_app, read_settings
 from shop.config import ROOT, RUNNING_ENV, from_files
 from shop.environment import SettingError
@@ -45,17 +46,8 @@ PROGRAMS = Path(sys.executable).parent
 HOST = "127.0.0.1"
 START_SECONDS = 120
 
-# What `flask` commands in the same checkout need to know.
-SHARED = (
-    *("DATABASE_URL", "ADMIN_API_KEY_FILE", "METRICS_TOKEN", "METRICS_TOKEN_FILE", "PORT"),
-    *("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_PASSWORD", "REDIS_ENABLED"),
-    *("REDIS_CACHE_TTL", "CATEGORY_CACHE_TTL", "SESSION_CACHE_TTL", "KEY_CACHE_TTL"),
-    *("BEST_SELLERS_CACHE_TTL", "DASHBOARD_CACHE_TTL", "SEARCH_CONFIGURATION"),
-    *("RATE_LIMIT_ENABLED", "RATE_LIMIT_MODE", "RATE_LIMIT_CALLS", "RATE_LIMIT_PERIOD"),
-    *("WRITE_LIMIT_CALLS", "PARTNER_RATE_LIMIT_CALLS", "PARTNER_WRITE_LIMIT_CALLS"),
-    *("ADDRESS_LIMIT_CALLS", "SESSION_LIMIT_CALLS", "UNKNOWN_KEY_LIMIT_CALLS"),
-    *("ORDER_PAYMENT_SECONDS", "SESSION_OPEN_ORDERS", "ADDRESS_OPEN_ORDERS", "NAT64_PREFIXES"),
-)
+# `flask` commands in the same checkout get all settings but the keys that only the service needs.
+SHARED = [name for name in names() if name not in {"ADMIN_API_KEY", "SECRET_KEY"}]
 
 BANNER = """
   API             http://localhost:{port}

@@ -1,0 +1,52 @@
+"""The lists of settings are those of shop/config.py; `make settings` writes them anew."""
+
+from __future__ import annotations
+
+import pytest
+from dotenv import dotenv_values
+
+from dev import settings
+from dev.embedded.__main__ import SHARED
+from dev.meanings import MEANINGS
+from shop.config import ROOT, Settings
+
+# Of compose alone: the passwords of the database's roles.
+PASSWORDS = {"POSTGRES_PASSWORD", "DATABASE_PASSWORD"}
+
+
+def test_every_setting_is_explained() -> None:
+    recorder = settings.Recorder()
+    Settings.from_reader(recorder)
+    assert set(recorder.found) == set(MEANINGS)
+
+
+def test_the_table_of_the_document_is_that_of_the_code() -> None:
+    document = settings.DOCUMENT.read_text()
+    assert settings.table() in document
+    assert settings.table_anew(document) == document
+
+
+def test_the_compose_file_passes_every_setting_on() -> None:
+    compose = settings.COMPOSE.read_text()
+    assert settings.block() in compose
+    assert settings.block_anew(compose) == compose
+    for name in settings.OF_COMPOSE:
+        assert f"  {name}: " in compose
+
+
+@pytest.mark.parametrize("setting", settings.settings(), ids=lambda setting: setting.name)
+def test_the_example_has_each_setting_with_its_default(setting: settings.Setting) -> None:
+    example = dotenv_values(ROOT / ".env.production.example")
+    assert setting.name in example
+    if setting.name not in {*settings.OF_COMPOSE, *settings.DEFAULTS}:
+        assert example[setting.name] == setting.default
+
+
+def test_the_example_has_nothing_that_nobody_reads() -> None:
+    example = dotenv_values(ROOT / ".env.production.example")
+    assert set(example) == {setting.name for setting in settings.settings()} | PASSWORDS
+
+
+def test_commands_beside_make_run_get_the_names_of_its_redis() -> None:
+    assert {"REDIS_KEY_PREFIX", "REDIS_PASSWORD_FILE", "REDIS_TIMEOUT"} <= set(SHARED)
+    assert not {"ADMIN_API_KEY", "SECRET_KEY"} & set(SHARED)
