@@ -9,7 +9,7 @@ from shop.extensions import Base
 
 
 class CartItem(Base):
-    """What somebody is about to buy.
+    """The items that a session is about to buy.
 
     The product is no foreign key: a cart shows what it had of one that was deleted.
     """

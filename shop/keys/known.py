@@ -1,4 +1,4 @@
-"""What this process knows of credentials: which were valid when it looked at them last."""
+"""The credentials that were valid when this process last looked them up."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Customer:
 
 
 class Order(Base):
-    """What a customer has bought. Its lines are copies: products change, orders do not."""
+    """A customer's purchase. Its lines are copies: products change, orders do not."""
 
     __tablename__ = "orders"
     __table_args__ = (

@@ -37,7 +37,7 @@ filing = cache.tag("products:filing", tables=[Product])
 
 
 class Facts(NamedTuple):
-    """What lists show, filter, sort or count by."""
+    """The fields that lists show, filter, sort or count by."""
 
     category_id: int
     active: bool

@@ -1,4 +1,4 @@
-"""What is cached of a search: pages of ids, totals and facets, each under what was asked for.
+"""Cached reads of a search: pages of ids, totals and facets, each under its query.
 
 A page is made of ids and rows, as plain ones are. An entry has the tags of what it depends on;
 what a write forgets of them is in `shop/products/lists.py`.

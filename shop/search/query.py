@@ -82,7 +82,7 @@ class Filters:
 
     @property
     def of_steps(self) -> bool:
-        """Whether the range of prices is of whole steps, as one without ends is."""
+        """Return whether the range of prices has whole steps; a range without ends has."""
         return is_of_steps(self.min_price, self.max_price, self.currency)
 
     def tags(
@@ -140,7 +140,7 @@ class Query:
 
     @property
     def question(self) -> str:
-        """What all pages of a list have in common."""
+        """The part of a query that all pages of a list share."""
         return f"{self.filters}:sort:{self.sort}"
 
     @property

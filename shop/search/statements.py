@@ -39,7 +39,7 @@ TOTAL_MAX = 10_000  # to which products are counted
 
 
 class Order(NamedTuple):
-    """What a page is sorted by, before the id."""
+    """The order of a page, before the id."""
 
     column: Any
     descending: bool = False

@@ -21,7 +21,7 @@ class Piece(NamedTuple):
 
 
 class Typed(NamedTuple):
-    """What was typed: what it is to be without, then what is looked for, in order.
+    """The typed text, parsed: excluded terms first, then wanted terms in order.
 
     The last word that is looked for may go on, unless it ends with a quote.
     """

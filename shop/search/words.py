@@ -126,7 +126,7 @@ class Word(NamedTuple):
 
 
 class Term(NamedTuple):
-    """What a product has to have, or must not have: a word, or the words of a phrase in order."""
+    """A word, or a phrase's words in order, that a product must have or must not have."""
 
     words: tuple[Word, ...]
     is_phrase: bool
