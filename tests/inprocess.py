@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ from flask.testing import FlaskClient
 from werkzeug.test import run_wsgi_app
 
 from shop.edge import Edge
-from shop.redis import redis_connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,28 +39,28 @@ class Served:
     def __init__(self, app: Flask) -> None:
         app.extensions["served"] = self
         self.edge = Edge(app)
-        self._connection = redis_connection(app)
         event_loop().call_soon_threadsafe(self.edge.start)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        self._settle()
-
         async def receive() -> dict[str, Any]:
             body = environ["wsgi.input"].read()
             return {"type": "http.request", "body": body, "more_body": False}
 
-        answering = self.edge.answer(_scope(environ), receive)
+        answering = self._answer(_scope(environ), receive)
         answer = asyncio.run_coroutine_threadsafe(answering, event_loop()).result(SECONDS)
         assert answer is not None
         status = HTTPStatus(answer.status)
         start_response(f"{status.value} {status.phrase}", answer.headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
 
-    def _settle(self) -> None:
-        """Return when the loop has its connection to Redis, or Redis is away."""
-        deadline = time.monotonic() + SECONDS
-        while self.edge.hits.is_opening and time.monotonic() < deadline:
-            time.sleep(0.001)
+    async def _answer(self, scope: dict[str, Any], receive: Any) -> Any:
+        """Answer when the loop has its connection to Redis, or Redis is away.
+
+        Only the loop may look: it closes a connection that leads to a former master.
+        """
+        while self.edge.hits.is_opening:  # noqa: ASYNC110  (nothing tells that Redis is away)
+            await asyncio.sleep(0.001)
+        return await self.edge.answer(scope, receive)
 
 
 def stop(app: Flask) -> None:
