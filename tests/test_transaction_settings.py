@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from shop.cache.statements import each_statement_alone
+from shop.cache.statements import autocommit
 from shop.database.locks import take_lock
 from shop.extensions import db
 
@@ -38,12 +38,12 @@ def test_each_transaction_of_a_request_has_its_settings_and_the_session_has_none
     shop: Shop,
 ) -> None:
     with shop.app.test_request_context(), db.engine.connect() as connection:
-        with each_statement_alone(connection):
+        with autocommit(connection):
             before = settings(connection)
         for end in (connection.commit, connection.rollback):
             assert settings(connection) == SETTINGS | OF_REQUESTS
             end()
-        with each_statement_alone(connection):
+        with autocommit(connection):
             assert settings(connection) == before
 
 

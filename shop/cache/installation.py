@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import Pool
 
-from .statements import each_statement_alone
+from .statements import autocommit
 
 if TYPE_CHECKING:
     from flask_sqlalchemy import SQLAlchemy
@@ -85,7 +85,7 @@ class Installation:
         """Look at what decides whether the cache may answer, in one statement."""
         identity = select(self.table.c.identity).scalar_subquery()
         statement = select(identity, text(LIFE), outbox.any.scalar_subquery())
-        with self._db.engine.connect() as connection, each_statement_alone(connection):
+        with self._db.engine.connect() as connection, autocommit(connection):
             found, life, waiting = connection.execute(statement).one()
         return Found(found or self.identity(), life, not waiting)
 

@@ -20,7 +20,7 @@ from shop.redis import RedisUnavailable
 from .installation import computed_by
 from .metrics import ERRORS, NOT_ADMITTED, REFUSED_FILLS, WAITS, reads
 from .protocol import LEASE_SECONDS, MISSING_SECONDS, Entry, Fill, State, origin_of
-from .statements import each_statement_alone
+from .statements import autocommit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -78,7 +78,7 @@ class Reader:
                 self._count(Outcome.BYPASS, wanted)
                 self._take(self._compute(wanted), wanted)
                 return
-            held = self._settle(entries, alone=time.monotonic() > deadline)
+            held = self._settle(entries, timed_out=time.monotonic() > deadline)
             if not held or self._apart:
                 return
             if wanted != held or pause == FIRST_PAUSE:
@@ -92,17 +92,17 @@ class Reader:
         read = self._cache.backend.read(self._generations, keys)
         return dict(zip(wanted, read, strict=True))
 
-    def _settle(self, entries: dict[int, Entry], *, alone: bool) -> list[int]:
+    def _settle(self, entries: dict[int, Entry], *, timed_out: bool) -> list[int]:
         """Take the hits, compute what is missing, and return what another reader computes.
 
-        `alone` computes that, too: waiting has lasted too long.
+        After the timeout, compute the held entries as well.
         """
         hits, missing, held = [], [], []
         for position, entry in entries.items():
             if entry.state is State.HIT:
                 hits.append(position)
                 self.documents[position] = entry.document
-            elif entry.state is State.HELD and not alone:
+            elif entry.state is State.HELD and not timed_out:
                 held.append(position)
             else:
                 missing.append(position)
@@ -220,7 +220,7 @@ def _reading(session: Session) -> Iterator[None]:
         yield
         return
     try:
-        with each_statement_alone(session.connection()):
+        with autocommit(session.connection()):
             yield
     finally:
         try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def each_statement_alone(connection: Connection) -> Iterator[None]:
+def autocommit(connection: Connection) -> Iterator[None]:
     """Let each statement be its own transaction, on a connection that has begun none.
 
     Neither BEGIN nor ROLLBACK is sent, and nothing else: to go back costs no statement, either. (An
