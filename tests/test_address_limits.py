@@ -146,7 +146,7 @@ def test_a_session_is_told_its_own_quotas_and_those_of_its_address(make_shop: Ma
     ]
 
 
-def test_what_a_page_costs_it_costs_its_address(make_shop: Make, redis_cli: Any) -> None:
+def test_cost_of_a_page_is_charged_to_the_address(make_shop: Make, redis_cli: Any) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="50", ADDRESS_LIMIT_CALLS="100")
     [session] = sessions_of(shop, 1)
     shop.get("/categories?limit=1000", headers=session)

@@ -190,7 +190,7 @@ def outcomes(shop: Shop, price: int, times: int) -> list[str]:
     return [shop.get(f"/tried?price={price}").headers["X-Cache"] for _ in range(times)]
 
 
-def test_what_is_not_admitted_is_answered_as_a_miss(shop: Shop, redis_cli: Any) -> None:
+def test_unadmitted_read_is_answered_as_a_miss(shop: Shop, redis_cli: Any) -> None:
     assert outcomes(shop, 11, 1) == ["MISS"]
     assert not redis_cli.exists("tried:below:11")
     assert outcomes(shop, 11, 3) == ["MISS", "HIT", "HIT"]

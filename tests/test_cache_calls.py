@@ -294,7 +294,7 @@ def test_the_edge_keeps_no_answer_that_depends_on_a_value(a_shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("given", [KEY, len])
-def test_what_is_not_memoized_is_not_forgotten(shop: Shop, given: Any) -> None:
+def test_delete_memoized_refuses_other_functions(shop: Shop, given: Any) -> None:
     with pytest.raises(TypeError, match=r"is not memoized: cache\.delete"):
         cache.delete_memoized(given)
 

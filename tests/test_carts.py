@@ -109,7 +109,7 @@ def test_an_item_is_put_changed_and_removed(shop: Shop, buyer: Buyer) -> None:
     assert buyer.cart()["items"] == []
 
 
-def test_what_is_not_sold_cannot_be_put_in(shop: Shop, buyer: Buyer) -> None:
+def test_cart_refuses_a_product_that_is_not_sold(shop: Shop, buyer: Buyer) -> None:
     shop.patch("/products/2", active=False)
     assert buyer.put(2).status_code == 409
     assert buyer.put(9).status_code == 404

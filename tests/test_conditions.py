@@ -81,7 +81,7 @@ def test_a_star_matches_whatever_is_there(shop: Shop) -> None:
     assert shop.request("PATCH", "/products/9", json={}, headers=star).status_code == 404
 
 
-def test_what_is_made_tells_its_etag(shop: Shop) -> None:
+def test_creation_answers_the_etag(shop: Shop) -> None:
     made = shop.post("/products", name="Hoe", price="5", stock=1, category_id=1)
     assert made.headers["ETag"] == shop.get("/products/2").headers["ETag"]
 

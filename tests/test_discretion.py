@@ -223,7 +223,7 @@ def test_a_request_that_cannot_be_read_is_not_quoted(serve: Callable[..., Servic
     assert_discreet(service.log.read_text())
 
 
-def test_what_is_searched_for_is_in_no_log(serve: Callable[..., Service], a_shop: Shop) -> None:
+def test_search_terms_are_in_no_log(serve: Callable[..., Service], a_shop: Shop) -> None:
     a_shop.create_product(name="Marker", sku="MARKER-1")
     service = serve(LOG_LEVEL="DEBUG", WEB_CONCURRENCY="1")
     for _ in range(3):

@@ -204,7 +204,7 @@ def test_what_is_answered_is_made_of_entries_rows_and_joins(shop: Shop) -> None:
     ]
 
 
-def test_what_a_write_forgets_the_edge_does_not_answer(shop: Shop, declared: Declared) -> None:
+def test_edge_does_not_answer_an_entry_that_a_write_forgot(shop: Shop, declared: Declared) -> None:
     """A row, a joined document, a tag, a family: each alone."""
     learn(shop, BELOW)
 

@@ -135,7 +135,7 @@ def test_after_a_day_a_key_is_a_new_one(shop: Shop) -> None:
     assert (again.get_json()["id"], again.headers["Idempotent-Replayed"]) == (2, "true")
 
 
-def test_what_is_kept_no_longer_is_purged(shop: Shop) -> None:
+def test_expired_idempotency_keys_are_purged(shop: Shop) -> None:
     order(shop)
     age(shop, 86_400)
     order(shop, "new")

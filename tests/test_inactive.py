@@ -110,7 +110,7 @@ def test_to_everybody_it_does_not_exist(shop: Shop, public: Headers) -> None:
     assert ids(shop, **public) == [1, 3, 4]
 
 
-def test_who_writes_the_catalogue_sees_all_of_it(shop: Shop, writer: Headers) -> None:
+def test_catalogue_writer_sees_inactive_products(shop: Shop, writer: Headers) -> None:
     for outcome in ("MISS", "HIT"):
         answer = shop.get("/products?limit=4", headers=writer)
         assert [item["id"] for item in answer.get_json()["items"]] == [1, 2, 3, 4]

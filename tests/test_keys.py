@@ -72,7 +72,7 @@ def test_any_administrators_key_can_be_sent(make_shop: Make, key: str) -> None:
 
 
 @pytest.mark.parametrize("header", ["Basic dXNlcjpwYXNz", "Bearer", "wrong", "", "Bearer a=b"])
-def test_what_is_no_bearer_key_is_401(a_shop: Shop, header: str) -> None:
+def test_invalid_bearer_key_is_401(a_shop: Shop, header: str) -> None:
     assert write(a_shop, Authorization=header).status_code == 401
 
 

@@ -242,7 +242,7 @@ def test_reset_forgets_all_clients(limited: Shop, redis_cli: Any) -> None:
     assert limited.get("/products").headers["X-RateLimit-Remaining"] == "4"
 
 
-def test_what_was_cleared_is_not_owed(make_shop: Make, own_redis: Redis) -> None:
+def test_cleared_usage_is_not_owed(make_shop: Make, own_redis: Redis) -> None:
     """A worker that counted alone does not tell Redis of what was cleared meanwhile."""
     shop = make_shop(**LIMITS, REDIS_URL=own_redis.url, WEB_CONCURRENCY="1")
     with shop.app.app_context():

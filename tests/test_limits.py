@@ -286,7 +286,7 @@ def test_in_the_shadow_nothing_is_refused_and_all_is_told(
     assert counted_by["default"][:2] == ("2/2", 3)
 
 
-def test_what_is_allowed_and_refused_is_counted_by_policy(make_shop: Make) -> None:
+def test_allowed_and_refused_requests_are_counted_by_policy(make_shop: Make) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="9", WRITE_LIMIT_CALLS="2")
     shop.key = key_of(shop)
     states = [(p, r) for p in ("default", "write") for r in ("allowed", "refused")]

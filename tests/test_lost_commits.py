@@ -52,7 +52,7 @@ def look(shop: Shop) -> None:
         cache.backend.watch.look()
 
 
-def test_what_a_new_primary_never_had_is_in_no_answer(
+def test_rows_that_a_new_primary_lost_are_in_no_answer(
     shop: Shop, replicated: Replicated, way: Relay
 ) -> None:
     shop.create_product(name="Rake", price=36)
@@ -164,7 +164,7 @@ def sold(shop: Shop) -> list[int]:
     return [round(row["score"]) for row in found]
 
 
-def test_what_an_old_primary_computes_is_not_stored(
+def test_result_of_an_old_primary_is_not_stored(
     shop: Shop, replicated: Replicated, redis_cli: Any
 ) -> None:
     """A connection to it may live on while the process has looked at the new one."""

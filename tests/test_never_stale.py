@@ -190,7 +190,7 @@ def two(make_shop: Make, relay: MakeRelay, redis_server: Redis) -> tuple[Shop, S
 
 
 @pytest.mark.hurried
-def test_what_a_worker_without_redis_writes_the_others_answer(
+def test_workers_answer_a_write_of_a_worker_without_redis(
     two: tuple[Shop, Shop, Relay],
 ) -> None:
     cut, other, way = two
@@ -448,7 +448,7 @@ def test_a_transaction_of_statements_alone_has_one_connection(a_shop: Shop) -> N
     assert stock(a_shop) == 9
 
 
-def test_what_a_transaction_reads_of_its_own_is_not_cached(a_shop: Shop, redis_cli: Any) -> None:
+def test_uncommitted_read_of_a_transaction_is_not_cached(a_shop: Shop, redis_cli: Any) -> None:
     a_shop.create_product(stock=3)
     redis_cli.delete(KEY)
 

@@ -96,7 +96,7 @@ def test_a_session_counts_for_the_address_that_it_is_used_from(buyers: Buyers) -
 
 
 @pytest.mark.parametrize("step", ["pay", "cancel", "expire", "time"])
-def test_what_is_paid_cancelled_or_late_is_open_no_longer(buyers: Buyers, step: str) -> None:
+def test_paid_cancelled_or_expired_order_is_not_open(buyers: Buyers, step: str) -> None:
     session = buyers.session()
     assert buyers.statuses(session, session, session) == [201, 201, 409]
     if step in {"pay", "cancel"}:

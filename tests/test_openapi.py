@@ -116,7 +116,7 @@ def parameters(operation: dict[str, Any]) -> list[str]:
     return [parameter["name"] for parameter in operation.get("parameters", [])]
 
 
-def test_who_may_call_is_documented(document: dict[str, Any]) -> None:
+def test_permissions_are_documented(document: dict[str, Any]) -> None:
     others = CACHED | FREE | OF_SESSIONS | OF_EITHER
     for call in OPERATIONS - others | {("GET", "/stats/dashboard")}:
         operation = operation_of(document, call)
@@ -135,7 +135,7 @@ def test_who_may_call_is_documented(document: dict[str, Any]) -> None:
     assert set(document["components"]["securitySchemes"]) == {"key", "session"}
 
 
-def test_what_a_cached_read_answers_is_documented(document: dict[str, Any]) -> None:
+def test_answers_of_cached_reads_are_documented(document: dict[str, Any]) -> None:
     for call in OPERATIONS:
         operation = operation_of(document, call)
         assert ("If-None-Match" in parameters(operation)) == (call in CACHED)

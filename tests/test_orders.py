@@ -352,7 +352,7 @@ def test_orders_go_on_without_redis(make_shop: Make) -> None:
     assert shop.stock_of(1) == 2
 
 
-def test_what_becomes_of_orders_is_counted(shop: Shop) -> None:
+def test_changes_of_orders_are_counted(shop: Shop) -> None:
     def counted(line: str) -> float:
         lines = shop.get("/metrics").text.splitlines()
         return sum(float(one.split()[-1]) for one in lines if one.startswith(line))

@@ -264,7 +264,7 @@ def test_a_key_that_is_another_sessions_too_leads_each_to_its_own_order(shop: Sh
     assert (one.found(), other.found()) == ([1], [2])
 
 
-def test_who_reads_orders_needs_a_session_or_a_scope(shop: Shop, buyer: Buyer) -> None:
+def test_reading_orders_needs_a_session_or_a_scope(shop: Shop, buyer: Buyer) -> None:
     buyer.buy()
     key = shop.command("keys", "create", "--name", "x", "--scope", "orders:write").output
     for path in ("/orders", "/orders/1"):

@@ -233,7 +233,7 @@ def test_the_next_page_may_show_and_count_something_else(shop: Shop, query: str)
         assert answer.get_json()["items"]
 
 
-def test_what_is_no_cursor_is_refused(shop: Shop) -> None:
+def test_invalid_cursor_is_refused(shop: Shop) -> None:
     query = "sort=price&limit=2"
     cursor = first_cursor(shop, query)
     wrong = ["", "a", "AAAA", "=", "é", "\ud800", "\0", "%00", "null", "1", "a" * 2000, "a" * 9000]
