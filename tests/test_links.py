@@ -11,7 +11,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(chain(ROOT.glob("*.md"), ROOT.glob("docs/*.md")))
 # Those about the code; others also name what was there once, or is to be made.
-OF_CODE = ("architecture", "cache", "commerce", "limits", "performance", "redis", "search")
+OF_CODE = (
+    "architecture", "cache", "commerce", "limits", "operations", "performance", "redis", "search",
+    "topologies",
+)  # fmt: skip
 LINK = re.compile(r"\]\((?!https?:)([^)\s#]*)(?:#([^)\s]+))?\)")
 NAMED = re.compile(r"`((?:shop|dev|tests|bench|migrations|deploy)/[\w/.-]+?)/?`")
 
