@@ -20,8 +20,9 @@ COPY --from=builder /opt/venv /opt/venv
 COPY .flaskenv gunicorn.conf.py wsgi.py ./
 COPY migrations migrations
 COPY shop shop
-# `flask seed`; the servers in dev/ are not for an image.
-COPY dev dev
+# `flask seed`; the rest of dev/ is not for an image.
+COPY dev/__init__.py dev/__init__.py
+COPY dev/demo dev/demo
 # Nobody may write here later, and each worker would compile it anew.
 RUN python -m compileall -q shop dev
 

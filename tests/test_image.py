@@ -23,19 +23,14 @@ LOAD = "import sys, wsgi; print(*sorted(name for name in sys.modules if name.sta
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """Return a directory with what the Dockerfile copies, less what the build does not see."""
-    ignored = [ROOT / line for line in (ROOT / ".dockerignore").read_text().splitlines()]
+    """Return a directory with what the Dockerfile copies."""
     [*copies] = re.findall("^COPY ([^-].*) (.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     for sources, target in copies:
         for name in sources.split():
+            (tmp_path / target).parent.mkdir(exist_ok=True)
             if (ROOT / name).is_dir():
-                shutil.copytree(
-                    ROOT / name,
-                    tmp_path / target,
-                    ignore=lambda place, names: [
-                        one for one in names if Path(place) / one in ignored or one == "__pycache__"
-                    ],
-                )
+                ignore = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(ROOT / name, tmp_path / target, ignore=ignore)
             else:
                 shutil.copy(ROOT / name, tmp_path / target)
     return tmp_path
