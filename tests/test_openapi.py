@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -67,6 +68,11 @@ LONGEST = {"id": 100, "sku": 100, "category_id": 100, "facets": 3, "fields": 11,
 def document(a_shop: Shop) -> dict[str, Any]:
     found: dict[str, Any] = a_shop.get("/openapi.json").get_json()
     return found
+
+
+def test_the_command_that_prints_the_document_prints_all_of_it(make_shop: Make) -> None:
+    printed = make_shop().command("openapi", "print").output
+    assert json.loads(printed) == make_shop().get("/openapi.json").get_json()
 
 
 def test_two_first_readers_get_the_same_whole_document(a_shop: Shop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +36,14 @@ SECURITY = {
 }
 
 
+_describing = Lock()
+
+
 class Api(flask_smorest.Api):  # type: ignore[misc]
     """The API and its document; errors are answered by `shop.errors`."""
 
     ERROR_SCHEMA = ProblemSchema
     DEFAULT_ERROR_RESPONSE_NAME = None
-
-    _writing = Lock()
 
     def init_app(self, app: Flask, **options: Any) -> None:
         # Each describes the views of a blueprint; workers and commands start without that.
@@ -54,6 +56,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
         app.url_map.converters |= {"row_id": RowId, "long_id": LongId}
         plugins = {"flask_plugin": Paths(), "marshmallow_plugin": Schemas()}
         super().init_app(app, spec_kwargs=plugins, **options)
+        self.spec.to_dict = partial(_describe_all, self.undescribed, self.spec.to_dict)
         for converter in (RowId, LongId):
             self.register_converter(converter, lambda one: one.schema())
         self.spec.options |= {"info": INFO, "servers": SERVERS}
@@ -63,15 +66,6 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
         for name, (description, schema) in HEADERS.items():
             self.spec.components.header(name, {"description": description, "schema": schema})
         app.register_blueprint(docs)
-
-    def document(self) -> dict[str, Any]:
-        """Return the document; the first call describes all views in it."""
-        with self._writing:
-            while self.undescribed:
-                self.undescribed[0]()
-                del self.undescribed[0]
-            document: dict[str, Any] = self.spec.to_dict()
-        return document
 
     def _register_error_handlers(self) -> None:
         """Leave errors to `shop.errors`."""
@@ -83,3 +77,14 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
     def _register_etag_headers(self) -> None: ...
 
     def _register_pagination_header(self) -> None: ...
+
+
+def _describe_all(
+    undescribed: list[Callable[[], None]], to_dict: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the document; whoever reads it first has all views described in it."""
+    with _describing:
+        while undescribed:
+            undescribed[0]()
+            del undescribed[0]
+        return to_dict()

@@ -17,8 +17,8 @@ SWAGGER_UI = Path(str(resources.files("flask_swagger_ui") / "dist"))
 def document() -> dict[str, Any]:
     """Answer with the document of the whole API."""
     apis = flask.current_app.extensions["flask-smorest"]["apis"]
-    found: dict[str, Any] = apis[""]["ext_obj"].document()
-    return found
+    spec: dict[str, Any] = apis[""]["ext_obj"].spec.to_dict()
+    return spec
 
 
 @docs.get("/docs", strict_slashes=False)
