@@ -88,7 +88,7 @@ def test_an_address_has_ten_times_the_quota_of_a_client_by_default(make_shop: Ma
         assert f'"address";q={quota};w=60' in answer.headers["RateLimit-Policy"]
 
 
-def test_what_one_record_refuses_neither_is_charged_for(
+def test_a_request_that_one_record_refuses_is_charged_to_neither(
     make_shop: Make, redis_cli: Any, edge: dict[str, str]
 ) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="3", ADDRESS_LIMIT_CALLS="5", **edge)
@@ -233,7 +233,7 @@ def apart(shop: Shop) -> dict[str, str]:
             return session
 
 
-def test_on_a_cluster_what_one_node_refuses_is_repaid_by_the_other(
+def test_a_cluster_node_repays_a_charge_that_another_node_refuses(
     make_shop: Make, two_nodes: list[int], edge: dict[str, str]
 ) -> None:
     shop = make_shop(

@@ -40,7 +40,7 @@ TRANSLATED = {
         "[::ffff:192.0.2.33%1]:80",
     ],
 )  # fmt: skip
-def test_an_address_that_embeds_one_of_ipv4_is_that_host(written: str) -> None:
+def test_an_ipv6_address_that_embeds_an_ipv4_address_is_that_host(written: str) -> None:
     assert name_address(written) == HOST
 
 
@@ -57,17 +57,17 @@ def test_an_address_that_embeds_one_of_ipv4_is_that_host(written: str) -> None:
         ("2001:db8::200:5efe:192.0.2.33", "2001:db8::/64"),
     ],
 )  # fmt: skip
-def test_any_other_address_is_its_network(written: str, network: str) -> None:
+def test_any_other_ipv6_address_is_its_network(written: str, network: str) -> None:
     assert name_address(written) == network
 
 
 @pytest.mark.parametrize(("prefix", "written"), TRANSLATED.items())
-def test_a_translator_of_its_own_is_named_by_its_prefix(prefix: str, written: str) -> None:
+def test_a_translator_is_configured_by_its_prefix(prefix: str, written: str) -> None:
     assert name_address(written, parse_prefixes(prefix)) == HOST
     assert name_address(written) != HOST
 
 
-def test_an_address_of_the_prefix_that_is_not_translated_is_its_network() -> None:
+def test_an_address_within_the_prefix_that_is_not_translated_is_its_network() -> None:
     """Octet u of a translated one is zero."""
     prefixes = parse_prefixes("2001:db8:122:344::/64")
     assert name_address("2001:db8:122:344:1c0:2:2100::", prefixes) == "2001:db8:122:344::/64"
@@ -80,7 +80,7 @@ def test_an_address_of_the_prefix_that_is_not_translated_is_its_network() -> Non
         "64:ff9b:1:0:100::/96", "64:ff9b:1::/96,", "64:ff9b:1::/96 2001:db8::/32", "::/0",
     ],
 )  # fmt: skip
-def test_a_prefix_that_no_translator_has_stops_the_start(wrong: str) -> None:
+def test_an_invalid_translator_prefix_stops_the_start(wrong: str) -> None:
     with pytest.raises(SettingError, match=r"^NAT64_PREFIXES must be IPv6 prefixes"):
         Settings.from_environment(
             {"DATABASE_URL": "postgresql://shop@localhost/shop", "NAT64_PREFIXES": wrong}
@@ -138,14 +138,14 @@ def test_no_answer_redirects(a_shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("path", ["/products//1", "//products/1", "/products/1/", "/products/"])
-def test_an_address_with_a_slash_too_many_is_unknown(a_shop: Shop, path: str) -> None:
+def test_a_path_with_an_extra_slash_is_unknown(a_shop: Shop, path: str) -> None:
     a_shop.create_product()
     answer = a_shop.get(path, headers={"Host": "other.test"})
     assert answer.status_code == 404
     assert answer.content_type == "application/problem+json"
 
 
-def test_the_documentation_has_its_address_with_a_slash_too(a_shop: Shop) -> None:
+def test_the_documentation_is_served_with_a_trailing_slash_too(a_shop: Shop) -> None:
     assert a_shop.get("/docs/").status_code == 200
     assert a_shop.get("/docs/").data == a_shop.get("/docs").data
 
@@ -182,13 +182,13 @@ def test_forwarded_schemes_hosts_and_prefixes_are_ignored(
             assert answer.headers.get("Link") == plain.headers.get("Link")
 
 
-def test_the_location_of_what_is_made_is_a_path(a_shop: Shop) -> None:
+def test_the_location_of_a_created_row_is_a_path(a_shop: Shop) -> None:
     headers = {"Host": "other.test", "X-Forwarded-Host": "other.test", "X-Forwarded-Proto": "https"}
     made = a_shop.request("POST", "/categories", json={"name": "Garden"}, headers=headers)
     assert made.headers["Location"] == "/categories/1"
 
 
-def test_a_request_for_another_host_by_its_whole_address_is_answered_here(
+def test_a_request_with_an_absolute_url_of_another_host_is_answered(
     serve: Callable[..., Service],
 ) -> None:
     service = serve()

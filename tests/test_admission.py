@@ -63,7 +63,7 @@ def ask(protocol: Protocol, number: object) -> State | Fill:
     return protocol.fill_bounded(key, entry.lease, TTL, b"1", ADMISSION)
 
 
-def test_the_first_thousand_are_stored_and_then_what_is_asked_for_again(
+def test_the_first_thousand_entries_are_stored_then_only_repeated_ones(
     protocol: Protocol,
 ) -> None:
     assert [ask(protocol, number) for number in range(1000)] == [Fill.STORED] * 1000
@@ -73,7 +73,9 @@ def test_the_first_thousand_are_stored_and_then_what_is_asked_for_again(
     assert ask(protocol, 1002) is Fill.NOT_ADMITTED
 
 
-def test_no_more_than_two_thousand_are_stored_in_a_minute(protocol: Protocol, client: Any) -> None:
+def test_no_more_than_two_thousand_entries_are_stored_in_a_minute(
+    protocol: Protocol, client: Any
+) -> None:
     asked = [ask(protocol, number) for number in range(2100) for _ in range(2)]
     assert asked.count(Fill.STORED) == 2000
     assert len(client.keys("things:[0-9]*")) == 2000
@@ -86,7 +88,9 @@ def test_no_more_than_two_thousand_are_stored_in_a_minute(protocol: Protocol, cl
     assert [ask(protocol, number) for number in range(3000, 3100)] == [Fill.STORED] * 100
 
 
-def test_what_is_not_admitted_leaves_nothing(protocol: Protocol, client: Any) -> None:
+def test_an_entry_that_is_not_admitted_leaves_nothing_in_redis(
+    protocol: Protocol, client: Any
+) -> None:
     for number in range(1000):
         ask(protocol, number)
     before, size = set(client.keys("*")), client.memory_usage(ADMISSION)
@@ -96,7 +100,7 @@ def test_what_is_not_admitted_leaves_nothing(protocol: Protocol, client: Any) ->
     assert client.memory_usage(ADMISSION) == size
 
 
-def test_what_was_admitted_stays_so_and_counts_once(protocol: Protocol, client: Any) -> None:
+def test_an_admitted_entry_stays_admitted_and_counts_once(protocol: Protocol, client: Any) -> None:
     """A write that forgets it costs it nothing."""
     for number in range(100):
         ask(protocol, number)
@@ -107,7 +111,7 @@ def test_what_was_admitted_stays_so_and_counts_once(protocol: Protocol, client: 
     assert client.strlen(ADMISSION) == size
 
 
-def test_a_lease_that_is_gone_admits_nothing(protocol: Protocol, client: Any) -> None:
+def test_a_lost_lease_admits_nothing(protocol: Protocol, client: Any) -> None:
     [entry] = protocol.read([GENERATION], ["things:1"])
     protocol.suspend(["things:1"], "a")
     filled = protocol.fill_bounded("things:1", entry.lease, TTL, b"old", ADMISSION)
@@ -115,7 +119,7 @@ def test_a_lease_that_is_gone_admits_nothing(protocol: Protocol, client: Any) ->
     assert not client.exists(ADMISSION)
 
 
-def test_an_expired_document_is_kept_by_what_is_not_admitted(
+def test_an_expired_document_is_kept_when_its_refill_is_not_admitted(
     protocol: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [entry] = protocol.read([GENERATION], ["things:1"])
@@ -127,7 +131,7 @@ def test_an_expired_document_is_kept_by_what_is_not_admitted(
 
 
 @pytest.mark.parametrize("value", ["", "x", "x" * 16_390, ["a list"]])
-def test_whatever_is_under_its_name_does_no_harm(
+def test_any_value_under_the_key_of_the_filter_does_no_harm(
     protocol: Protocol, client: Any, value: str | list[str]
 ) -> None:
     if isinstance(value, list):
@@ -199,7 +203,7 @@ def test_unadmitted_read_is_answered_as_a_miss(shop: Shop, redis_cli: Any) -> No
     assert text in shop.get("/metrics").text
 
 
-def test_admission_is_no_further_round_trip(shop: Shop, redis_cli: Any) -> None:
+def test_admission_costs_no_extra_round_trip(shop: Shop, redis_cli: Any) -> None:
     outcomes(shop, 11, 2)  # Redis knows the scripts then
     redis_cli.config_resetstat()
     assert outcomes(shop, 12, 2) == ["MISS", "MISS"]

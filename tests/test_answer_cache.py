@@ -98,7 +98,9 @@ def test_a_suspended_name_ends_a_copy_before_the_commit(stocked: Shop) -> None:
 @pytest.mark.parametrize(
     "name", ["products:id:2", "products:list:generation", "products:list:skip:0:limit:2"]
 )
-def test_what_is_deleted_by_hand_ends_a_copy(stocked: Shop, redis_cli: Any, name: str) -> None:
+def test_a_key_that_is_deleted_by_hand_ends_a_copy(
+    stocked: Shop, redis_cli: Any, name: str
+) -> None:
     stocked.get(PAGE)
     assert redis_cli.delete(name)
     with counting(miss=1):
@@ -112,7 +114,7 @@ def test_a_flush_ends_all_copies(stocked: Shop, redis_cli: Any) -> None:
         stocked.get(PAGE)
 
 
-def test_other_changes_leave_a_copy(stocked: Shop, redis_cli: Any) -> None:
+def test_changes_of_other_keys_leave_a_copy(stocked: Shop, redis_cli: Any) -> None:
     stocked.get(PAGE)
     assert stocked.patch("/products/3", stock=9).status_code == 200
     redis_cli.config_resetstat()
@@ -121,7 +123,7 @@ def test_other_changes_leave_a_copy(stocked: Shop, redis_cli: Any) -> None:
     assert keys_read(redis_cli) == 0
 
 
-def test_a_copy_that_changes_while_it_is_asked_for_is_read_again(
+def test_an_entry_that_changes_while_its_copy_is_read_is_read_again(
     stocked: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its request has been charged by then, and is not charged twice."""
@@ -182,7 +184,7 @@ def test_requests_that_miss_one_copy_together_read_it_once(stocked: Shop, redis_
     assert len({left(answer) for answer in answers}) == 20  # each is charged once
 
 
-def test_requests_that_wait_for_a_read_which_finds_less_are_answered_all_the_same(
+def test_requests_that_wait_for_a_read_without_a_hit_are_answered(
     stocked: Shop, redis_cli: Any
 ) -> None:
     whole = stocked.get(PAGE)
@@ -192,7 +194,7 @@ def test_requests_that_wait_for_a_read_which_finds_less_are_answered_all_the_sam
     assert len({left(answer) for answer in answers}) == 5
 
 
-def test_requests_that_wait_for_one_which_is_refused_read_themselves(make_shop: Make) -> None:
+def test_requests_that_wait_for_a_refused_request_read_for_themselves(make_shop: Make) -> None:
     shop = stock(make_shop(RATE_LIMIT_CALLS="100"))
     shop.get(PAGE)
     while shop.get("/categories").status_code == 200:
@@ -209,7 +211,7 @@ def test_no_copy_outlives_its_entry(make_shop: Make) -> None:
     assert max(ends) <= time.monotonic() + 10
 
 
-def test_without_changes_from_redis_nothing_is_kept(make_shop: Make, redis_cli: Any) -> None:
+def test_no_copy_is_kept_without_invalidations_from_redis(make_shop: Make, redis_cli: Any) -> None:
     """A user who may not ask for them reads as before."""
     path = redis_cli.connection_pool.connection_kwargs["path"]
     rules = {"enabled": True, "nopass": True, "keys": ["*"], "commands": ["+@all"]}
@@ -232,13 +234,13 @@ def test_a_lost_connection_ends_all_copies(stocked: Shop, redis_cli: Any) -> Non
     assert copies(stocked) <= 1
 
 
-def test_another_life_of_the_database_ends_all_copies(stocked: Shop) -> None:
+def test_a_new_epoch_of_the_database_ends_all_copies(stocked: Shop) -> None:
     stocked.get(PAGE)
     hits_of(stocked)._connection.set_origin(b"0123456789abcdef")
     assert stocked.get(PAGE).headers["X-Cache"] == "MISS"
 
 
-def test_more_changes_than_are_remembered_end_a_copy(
+def test_a_copy_ends_when_too_many_changes_were_received(
     stocked: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stocked.get(PAGE)

@@ -157,7 +157,9 @@ def test_a_pattern_that_is_searched_for_may_begin_anywhere() -> None:
     assert not is_ambiguous(re.compile("/{2,}?"), "sub")
 
 
-def test_no_line_is_looked_at_of_an_order_that_has_too_many(shop: Shop, places: Places) -> None:
+def test_an_order_with_too_many_lines_is_refused_before_any_line_is_checked(
+    shop: Shop, places: Places
+) -> None:
     call = places.call("POST", "/orders")
 
     def looked_at(lines: int) -> int:
@@ -169,7 +171,7 @@ def test_no_line_is_looked_at_of_an_order_that_has_too_many(shop: Shop, places: 
     assert [looked_at(lines) for lines in (1, 100, 101, 20_000)] == [1, 100, 0, 0]
 
 
-def test_nothing_more_is_checked_of_a_text_that_is_too_long(shop: Shop, places: Places) -> None:
+def test_a_text_that_is_too_long_is_checked_no_further(shop: Shop, places: Places) -> None:
     call = places.call("POST", "/cart/checkout")
 
     def is_matched(name: str) -> bool:
@@ -180,7 +182,7 @@ def test_nothing_more_is_checked_of_a_text_that_is_too_long(shop: Shop, places: 
     assert [is_matched("a" * length) for length in (200, 201, 60_000)] == [True, False, False]
 
 
-def test_an_unknown_name_costs_a_few_calls(shop: Shop, places: Places) -> None:
+def test_an_unknown_parameter_costs_a_few_calls(shop: Shop, places: Places) -> None:
     body = json.dumps({f"n{n}": n for n in range(50_000)}).encode()
     work, status, length = send(shop, places.request(places.call("POST", "/orders"), body))
     assert (status, length < 8192) == (422, True)

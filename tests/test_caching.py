@@ -83,7 +83,7 @@ def test_no_key_is_a_name_of_the_caches_own(word: str) -> None:
 
 @pytest.mark.parametrize("word", OWN)
 @pytest.mark.parametrize("path", ["/search/suggest?q=", "/products?sku=", "/products?q="])
-def test_a_word_that_the_cache_has_in_its_names_is_a_word(
+def test_a_reserved_word_of_cache_keys_can_be_searched_for(
     a_shop: Shop, path: str, word: str
 ) -> None:
     a_shop.create_product(name=f"Next {word}", sku=word)
@@ -308,7 +308,7 @@ def test_an_unchanged_document_is_304(a_shop: Shop) -> None:
         ("If-Modified-Since", "Mon, 01 Jan 2040 00:00:00 GMT", 200),
     ],
 )  # fmt: skip
-def test_of_conditions_only_if_none_match_counts(
+def test_if_none_match_is_the_only_condition_of_a_read(
     a_shop: Shop, header: str, value: str, status: int
 ) -> None:
     a_shop.create_product()
@@ -361,7 +361,7 @@ def test_signals_tell_hits_and_misses(a_shop: Shop) -> None:
     assert seen == [("miss", "products:id:1"), ("hit", "products:id:1")]
 
 
-def test_switched_off_the_cache_is_bypassed(make_shop: Make, redis_cli: Any) -> None:
+def test_the_cache_is_bypassed_when_it_is_switched_off(make_shop: Make, redis_cli: Any) -> None:
     shop = make_shop(REDIS_ENABLED="false")
     shop.create_product()
     for path in READS:
@@ -372,7 +372,7 @@ def test_switched_off_the_cache_is_bypassed(make_shop: Make, redis_cli: Any) -> 
     assert redis_cli.dbsize() == 0
 
 
-def test_switched_off_nothing_is_said_of_invalidation(
+def test_a_write_with_the_cache_switched_off_logs_no_invalidation(
     make_shop: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "shop.cache"):

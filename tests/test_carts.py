@@ -81,7 +81,7 @@ def test_a_cart_shows_its_products_as_they_are_now(shop: Shop, buyer: Buyer) -> 
     assert cart["totals"] == [{"currency": "EUR", "total": "2.30"}]
 
 
-def test_a_cart_tells_what_can_no_longer_be_had(shop: Shop, buyer: Buyer) -> None:
+def test_a_cart_shows_which_items_are_unavailable(shop: Shop, buyer: Buyer) -> None:
     shop.create_product(name="Hoe")
     shop.create_product(name="Axe", currency="CHF")
     for product_id in (1, 2, 3, 4):
@@ -139,7 +139,7 @@ def test_each_session_has_its_own_cart(shop: Shop, buyer: Buyer) -> None:
     assert set(other.states()) == {2}
 
 
-def test_a_flush_of_redis_loses_nobodys_cart(shop: Shop, buyer: Buyer, redis_cli: Any) -> None:
+def test_a_flush_of_redis_loses_no_cart(shop: Shop, buyer: Buyer, redis_cli: Any) -> None:
     buyer.put(1)
     redis_cli.flushall()
     assert buyer.states() == {1: "available"}
@@ -221,7 +221,7 @@ def test_a_checkout_needs_its_customer(shop: Shop, buyer: Buyer) -> None:
     assert shop.stock_of(1) == 5
 
 
-def test_a_session_that_ends_meanwhile_is_told_so(
+def test_a_session_that_ends_during_its_request_gets_401(
     shop: Shop, buyer: Buyer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was there when the request began."""
@@ -236,7 +236,7 @@ def end_all_sessions(shop: Shop) -> None:
         connection.execute(text("DELETE FROM sessions"))
 
 
-def test_carts_go_on_without_redis(make_shop: Make) -> None:
+def test_carts_work_without_redis(make_shop: Make) -> None:
     shop = make_shop(REDIS_ENABLED="false")
     shop.create_product()
     buyer = Buyer(shop)

@@ -44,7 +44,7 @@ def test_a_name_is_unique(a_shop: Shop) -> None:
     assert a_shop.get(f"/categories/{other['id']}").get_json() == other
 
 
-def test_of_racing_creates_with_one_name_one_wins(a_shop: Shop) -> None:
+def test_one_of_several_racing_creates_with_the_same_name_wins(a_shop: Shop) -> None:
     def create(_: int) -> int:
         headers = {"Authorization": f"Bearer {a_shop.key}"}
         client = a_shop.app.test_client()
@@ -84,7 +84,7 @@ def test_a_category_with_products_is_not_deleted(a_shop: Shop) -> None:
     assert a_shop.get(path).status_code == 404
 
 
-def test_a_product_and_the_end_of_its_category_race_to_one_of_two_ends(a_shop: Shop) -> None:
+def test_a_category_that_is_deleted_while_a_product_joins_it_leaves_no_orphan(a_shop: Shop) -> None:
     """Either the product is there with its category, or neither is."""
     headers = {"Authorization": f"Bearer {a_shop.key}"}
     for n in range(10):

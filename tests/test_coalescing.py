@@ -76,7 +76,7 @@ def test_rows_that_wait_together_are_read_by_one_statement(
     assert sum("products.description" in one for one in sent) == 1
 
 
-def test_rows_beyond_the_queue_are_refused(
+def test_a_read_beyond_the_queue_is_refused(
     shop: Shop, pool: ThreadPoolExecutor, postgres: Postgres
 ) -> None:
     with locked(postgres, TABLE):
@@ -89,7 +89,7 @@ def test_rows_beyond_the_queue_are_refused(
     assert waiting() == 0
 
 
-def test_a_read_after_a_write_does_not_join_one_from_before(
+def test_a_read_after_a_write_does_not_join_an_older_read(
     shop: Shop, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     has_read, goes_on = threading.Event(), threading.Event()
@@ -132,7 +132,7 @@ def test_only_a_request_for_a_document_under_way_waits_for_it(
         assert reads[0].result().get_json()["id"] == 2
 
 
-def test_without_the_database_each_fares_by_itself(
+def test_without_the_database_each_waiting_read_gets_its_own_answer(
     make_shop: Make,
     way: Relay,  # noqa: F811
     redis_cli: Any,
@@ -147,7 +147,7 @@ def test_without_the_database_each_fares_by_itself(
     assert failed is not None
 
 
-def test_each_is_told_how_its_own_row_was_had(shop: Shop) -> None:
+def test_each_response_reports_hit_or_miss_of_its_own_row(shop: Shop) -> None:
     with shop.app.app_context():
         found, failed = products.product_documents.read_apart([1, 2, 99])
     assert failed is None

@@ -91,7 +91,7 @@ def test_show_prints_an_entry_and_its_time(a_shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("what", "left"), [("products", {"categories"}), ("categories", {"products"}), ("all", set())]
 )
-def test_clear_forgets_what_it_is_told(
+def test_clear_forgets_the_given_entries(
     a_shop: Shop, redis_cli: Any, what: str, left: set[str]
 ) -> None:
     a_shop.create_product()
@@ -117,7 +117,7 @@ def test_clear_leaves_the_notes_of_writers(a_shop: Shop, redis_cli: Any) -> None
     assert all(value.startswith("writers a=") for value in redis_cli.mget(names))
 
 
-def test_clear_refuses_what_it_does_not_know(a_shop: Shop) -> None:
+def test_clear_refuses_an_unknown_name(a_shop: Shop) -> None:
     assert a_shop.command("cache", "clear", "everything").exit_code == 2
 
 
@@ -205,7 +205,7 @@ def test_limits_that_refuse_nothing_are_listed_as_such(
     assert run(make_shop(**change), "limits", "list").splitlines()[0] == line
 
 
-def test_what_a_client_has_used_is_shown_and_reset(make_shop: Make) -> None:
+def test_the_usage_of_a_client_is_shown_and_reset(make_shop: Make) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="3", WRITE_LIMIT_CALLS="2", RATE_LIMIT_PERIOD="50")
     assert run(shop, "limits", "show", "127.0.0.1") == "rate_limit:127.0.0.1\nnothing is used\n"
     assert [shop.get("/products").status_code for _ in range(4)] == [200, 200, 200, 429]
@@ -222,7 +222,9 @@ def test_what_a_client_has_used_is_shown_and_reset(make_shop: Make) -> None:
     assert again == "rate_limit:127.0.0.1: nothing is used\n"
 
 
-def test_top_shows_who_uses_most_and_who_is_refused_most(make_shop: Make, redis_cli: Any) -> None:
+def test_top_shows_the_clients_with_the_most_usage_and_refusals(
+    make_shop: Make, redis_cli: Any
+) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="10", WRITE_LIMIT_CALLS="2", TRUSTED_PROXIES="1")
     shop.key = None
     for client, reads, writes in (("192.0.2.1", 4, 0), ("192.0.2.2", 12, 0), ("192.0.2.3", 0, 5)):
@@ -245,7 +247,7 @@ def test_top_shows_who_uses_most_and_who_is_refused_most(make_shop: Make, redis_
     assert lines[8].endswith("; 2 refused")
 
 
-def test_top_of_nobody_is_empty(a_shop: Shop) -> None:
+def test_top_without_clients_is_empty(a_shop: Shop) -> None:
     assert run(a_shop, "limits", "top") == "clients: 0\n\nused most\n\nrefused most\n"
 
 
@@ -275,7 +277,7 @@ def test_commands_that_need_the_database_say_so_in_one_line(make_shop: Make) -> 
         assert "hidden" not in result.output
 
 
-def test_counters_and_entries_of_another_kind_are_no_fault(a_shop: Shop, redis_cli: Any) -> None:
+def test_counters_and_entries_of_another_type_are_no_fault(a_shop: Shop, redis_cli: Any) -> None:
     redis_cli.set("rate_limit:127.0.0.1", "abc")
     assert "nothing is used" in run(a_shop, "limits", "show", "127.0.0.1")
     redis_cli.hset("products:id:7", "a", "b")

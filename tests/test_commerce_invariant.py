@@ -219,7 +219,7 @@ class Commerce(RuleBasedStateMachine):
             assert seen["stock"] == self.stock[n]
 
 
-def test_stock_and_what_is_sold_are_what_came_in(make_shop: Make) -> None:
+def test_stock_and_sold_units_add_up_to_the_units_that_came_in(make_shop: Make) -> None:
     Commerce.shop = make_shop(SESSION_OPEN_ORDERS=str(CAP))
     Commerce.operations.clear()
     run_state_machine_as_test(

@@ -91,7 +91,7 @@ def statuses(answers: list[requests.Response]) -> Counter[int]:
     return Counter(answer.status_code for answer in answers)
 
 
-def test_of_two_hundred_buyers_fifty_get_what_there_is(buyers: Buyers) -> None:
+def test_fifty_of_two_hundred_buyers_get_the_stock_of_fifty(buyers: Buyers) -> None:
     buyers.make_products(50)
     sold_out = threading.Event()
     seen: list[int] = []
@@ -158,7 +158,7 @@ def test_one_key_sent_fifty_times_at_once_makes_one_order(buyers: Buyers) -> Non
     assert buyers.stock(1) == 99
 
 
-def test_a_cart_is_checked_out_once_however_often_it_is_sent(buyers: Buyers) -> None:
+def test_a_repeated_checkout_makes_one_order(buyers: Buyers) -> None:
     buyers.make_products(100)
     token = buyers.send("POST", "/sessions").json()["token"]
     session = {"Authorization": f"Bearer {token}"}
@@ -169,7 +169,7 @@ def test_a_cart_is_checked_out_once_however_often_it_is_sent(buyers: Buyers) -> 
     assert buyers.stock(1) == 98
 
 
-def test_of_a_cancellation_and_a_payment_that_race_one_comes_first(buyers: Buyers) -> None:
+def test_one_of_a_racing_cancellation_and_payment_comes_first(buyers: Buyers) -> None:
     count = 40
     buyers.make_products(count)
     for _ in range(count):
@@ -244,7 +244,7 @@ def expiring(settings: dict[str, str], processes: int) -> Iterator[Callable[[], 
 NO_DEADLOCK = "SELECT deadlocks FROM pg_stat_database WHERE datname = 'shop'"
 
 
-def test_of_a_payment_and_an_expiry_that_race_one_comes_first(
+def test_one_of_a_racing_payment_and_expiry_comes_first(
     buyers: Buyers, settings: dict[str, str]
 ) -> None:
     """A third of the orders is late, a third is not, and the time of the others is just over."""
@@ -281,7 +281,9 @@ def test_of_a_payment_and_an_expiry_that_race_one_comes_first(
     assert buyers.sql(NO_DEADLOCK) == before
 
 
-def test_orders_expire_once_however_many_look(buyers: Buyers, settings: dict[str, str]) -> None:
+def test_orders_expire_once_with_several_expiry_runs_at_once(
+    buyers: Buyers, settings: dict[str, str]
+) -> None:
     """And while they are cancelled, and others are placed of the same products."""
     count = 60
     buyers.make_products(*[2 * count] * 3)
@@ -338,7 +340,7 @@ def capped(serve: Serve, postgres: Postgres) -> Buyers:
     return buyers
 
 
-def test_the_sessions_of_an_address_place_exactly_as_many_orders_as_they_may(
+def test_the_sessions_of_an_address_place_exactly_as_many_orders_as_their_cap(
     capped: Buyers,
 ) -> None:
     visitors = Visitors(capped, 30)
@@ -349,7 +351,7 @@ def test_the_sessions_of_an_address_place_exactly_as_many_orders_as_they_may(
     assert capped.stock(1) == 980
 
 
-def test_one_session_places_exactly_as_many_orders_as_it_may(capped: Buyers) -> None:
+def test_a_session_places_exactly_as_many_orders_as_its_cap(capped: Buyers) -> None:
     visitors = Visitors(capped, 1)
     [session] = visitors.sessions
     while True:
@@ -462,7 +464,7 @@ class Checkout:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_worker_killed_at_any_step_loses_nothing_and_doubles_nothing(
+def test_a_worker_killed_at_any_step_loses_and_repeats_no_order(
     serve: Serve, postgres: Postgres, commit_waits: None, step: str
 ) -> None:
     checkout = Checkout(Buyers(serve(WEB_CONCURRENCY="1"), postgres.url))

@@ -48,7 +48,7 @@ def test_a_write_is_refused_when_its_row_has_moved(shop: Shop, path: str) -> Non
 
 
 @pytest.mark.parametrize("path", ["/products/1", "/categories/2"])
-def test_each_write_tells_the_etag_for_the_next(shop: Shop, path: str) -> None:
+def test_each_write_returns_the_etag_for_the_next_write(shop: Shop, path: str) -> None:
     shop.create_category("Attic")
     etag = shop.get(path).headers["ETag"]
     *changes, deletion = writes(path)
@@ -117,7 +117,7 @@ def test_a_wrong_difference_is_refused(shop: Shop, body: dict[str, Any]) -> None
     assert shop.stock_of(1) == 5
 
 
-def test_only_who_may_write_the_catalogue_changes_stock(shop: Shop) -> None:
+def test_only_a_key_with_catalog_write_changes_stock(shop: Shop) -> None:
     assert shop.patch("/products/9/stock", delta=1).status_code == 404
     shop.key = None
     assert shop.patch("/products/1/stock", delta=1).status_code == 401

@@ -145,7 +145,7 @@ def test_redis_can_be_given_in_parts() -> None:
     assert settings.redis_url == "redis://:p%40%3A%2F@cache:6380/2"
 
 
-def test_what_the_environment_lacks_is_taken_from_files(
+def test_settings_that_the_environment_lacks_are_read_from_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running, own = tmp_path / "running.env", tmp_path / ".env"

@@ -129,7 +129,7 @@ def test_a_page_may_ask_for_an_unknown_path_and_read_that_it_is_404(
 
 
 @pytest.mark.parametrize("origins", ["", ORIGINS, "*"])
-def test_another_options_says_what_is_allowed_and_costs_nothing(
+def test_a_plain_options_request_lists_the_methods_and_costs_nothing(
     make_shop: Make, redis_cli: Any, origins: str
 ) -> None:
     shop = make_shop(CORS_ORIGINS=origins)
@@ -164,7 +164,7 @@ def test_no_head_is_charged_as_a_write(a_shop: Shop) -> None:
 
 
 @EDGE
-def test_a_client_without_quota_is_refused_readably_and_may_still_ask(
+def test_a_page_without_quota_can_read_its_refusal_and_send_preflights(
     make_shop: Make, redis_cli: Any, edge: str
 ) -> None:
     shop = make_shop(CORS_ORIGINS=ORIGINS, RATE_LIMIT_CALLS="3", EDGE_ENABLED=edge)
@@ -256,7 +256,7 @@ HOSTILE = [
 
 @EDGE
 @pytest.mark.parametrize("origin", HOSTILE)
-def test_another_origin_is_not_told_that_it_may_read(
+def test_an_unlisted_origin_gets_no_permission_to_read(
     make_shop: Make, edge: str, origin: str
 ) -> None:
     """Nor is what it sends ever answered. Its preflight is an OPTIONS like others."""
@@ -291,7 +291,7 @@ def test_each_origin_gets_an_answer_of_its_own(make_shop: Make, edge: str) -> No
 
 @EDGE
 @pytest.mark.parametrize("origin", [None, PAGE, "null"])
-def test_when_every_origin_may_read_all_get_the_same_answer(
+def test_every_origin_gets_the_same_answer_when_all_may_read(
     make_shop: Make, edge: str, origin: str | None
 ) -> None:
     """Without an origin, too: what a cache keeps is then right for pages. Credentials never are."""
@@ -311,7 +311,7 @@ def test_when_every_origin_may_read_all_get_the_same_answer(
 
 
 @EDGE
-def test_without_origins_an_answer_says_nothing_of_them(make_shop: Make, edge: str) -> None:
+def test_an_answer_has_no_cors_headers_without_origins(make_shop: Make, edge: str) -> None:
     shop = make_shop(EDGE_ENABLED=edge)
     for path in ("/categories", "/categories", "/nothing"):
         assert not cors_headers(shop.get(path, headers={"Origin": PAGE}))

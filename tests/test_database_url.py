@@ -101,14 +101,16 @@ def test_a_url_of_another_client_or_server_stops_the_start(scheme: str) -> None:
         "shop:{}@localhost:0/shop", "shop:{}@localhost/shop?schema=public",
     ],
 )  # fmt: skip
-def test_no_piece_of_a_password_is_in_the_message(url: str) -> None:
+def test_no_part_of_a_password_is_in_the_error_message(url: str) -> None:
     secret = "Hidden_1"
     message = refused(f"postgresql://{url.format(secret)}")
     assert secret not in message
 
 
 @pytest.mark.parametrize("character", "@/")
-def test_a_character_that_cuts_a_password_is_to_be_percent_encoded(character: str) -> None:
+def test_a_password_character_that_ends_the_url_part_must_be_percent_encoded(
+    character: str,
+) -> None:
     message = refused(f"postgresql://shop:one{character}two@localhost/shop")
     assert ENCODE in message
     encoded = quote(character, safe="")
@@ -118,7 +120,7 @@ def test_a_character_that_cuts_a_password_is_to_be_percent_encoded(character: st
 
 
 @pytest.mark.parametrize("character", "#?:[ %=&é")
-def test_a_character_that_cuts_no_password_is_taken(character: str) -> None:
+def test_a_password_character_that_ends_no_url_part_is_accepted(character: str) -> None:
     text = "%25" if character == "%" else character
     url = make_url(url_of(f"postgresql://shop:one{text}two@localhost:5433/shop?sslmode=require"))
     assert url.password == f"one{character}two"
@@ -145,20 +147,22 @@ def test_a_character_that_cuts_no_password_is_taken(character: str) -> None:
         ("h/a%20b%3Fc", {"host": "h", "dbname": "a b?c"}),
     ],
 )  # fmt: skip
-def test_a_url_leads_where_libpq_reads_that_it_does(url: str, expected: dict[str, str]) -> None:
+def test_a_url_is_read_as_libpq_reads_it(url: str, expected: dict[str, str]) -> None:
     app = create_app({"DATABASE_URL": f"postgresql://{url}", "REDIS_ENABLED": "false"})
     with app.app_context():
         [_, found] = db.engine.dialect.create_connect_args(db.engine.url)
     assert {name: str(value) for name, value in found.items()} == expected
 
 
-def test_a_service_of_a_file_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_from_a_service_file_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "services").write_text("[shop]\nhost=a,b\nport=1,2\ndbname=d\n")
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
     assert url_of("postgresql://?service=shop") == "postgresql+psycopg2://?service=shop"
 
 
-def test_what_libpq_takes_from_the_environment_is_tried_as_well(
+def test_libpq_variables_of_the_environment_are_checked_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PGHOST", "a,b")
@@ -169,7 +173,7 @@ def test_what_libpq_takes_from_the_environment_is_tried_as_well(
     assert "requre" in refused("postgresql://")
 
 
-def test_what_the_url_says_of_connections_goes_before_the_defaults(
+def test_connection_settings_in_the_url_override_the_defaults(
     make_shop: Make, settings: dict[str, str]
 ) -> None:
     for more, expected in (("", ("3", "10000")), ("&connect_timeout=7", ("7", "10000"))):
@@ -181,7 +185,7 @@ def test_what_the_url_says_of_connections_goes_before_the_defaults(
         assert (told["connect_timeout"], told["tcp_user_timeout"]) == expected
 
 
-def test_of_several_hosts_the_primary_is_found_after_a_failover(
+def test_a_url_of_several_hosts_finds_the_new_primary_after_a_failover(
     make_shop: Make, replicated: Replicated
 ) -> None:
     primary, standby = replicated

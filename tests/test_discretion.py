@@ -199,7 +199,7 @@ def test_an_error_has_no_value_wherever_it_is_printed(a_shop: Shop) -> None:
         assert_discreet("".join(traceback.format_exception(pending.value)))
 
 
-def test_why_a_connection_fails_is_told(make_shop: Make) -> None:
+def test_the_reason_of_a_failed_connection_is_logged(make_shop: Make) -> None:
     shop = make_shop(DATABASE_URL="postgresql://nobody:hidden@127.0.0.1:1/none")
     run = shop.command("keys", "list")
     assert "the database cannot be used: " in run.output

@@ -82,7 +82,7 @@ def document(a_shop: Shop) -> Document:
     return Document(a_shop.get("/openapi.json").get_json())
 
 
-def test_each_call_has_a_name_of_the_field(document: Document) -> None:
+def test_each_call_has_a_name_in_the_usual_terms(document: Document) -> None:
     assert {
         name: (method, path) for name, (method, path, _) in document.operations.items()
     } == CALLS
@@ -91,7 +91,7 @@ def test_each_call_has_a_name_of_the_field(document: Document) -> None:
     assert all(re.fullmatch(r"[a-z]+([A-Z][a-z]+)+", name) for name in names)
 
 
-def test_each_call_takes_and_answers_what_its_name_says(document: Document) -> None:
+def test_each_call_takes_and_answers_the_schemas_of_its_name(document: Document) -> None:
     for name, expected in BODIES.items():
         body = document.operations[name][2]["requestBody"]
         assert body["required"] is True
@@ -103,7 +103,7 @@ def test_each_call_takes_and_answers_what_its_name_says(document: Document) -> N
         assert references(responses.get("200", responses.get("201"))["content"]) == {expected}
 
 
-def test_the_document_says_whose_it_is_and_where(document: Document) -> None:
+def test_the_document_names_its_contact_and_server(document: Document) -> None:
     assert document.all["info"]["contact"]["name"]
     assert document.all["info"]["description"]
     assert [server["url"] for server in document.all["servers"]] == ["/"]
@@ -154,7 +154,7 @@ def test_each_problem_is_shown_as_its_call_answers_it(document: Document) -> Non
                 assert content["example"]["instance"] == re.sub("{.*}", "7", path), name
 
 
-def test_what_the_examples_compose_is_valid_and_of_this_world(document: Document) -> None:
+def test_composed_examples_are_valid_and_plausible(document: Document) -> None:
     for name, schema in document.schemas.items():
         example = document.example(schema)
         document.validator(schema).validate(example)

@@ -156,7 +156,7 @@ def test_neighbours_of_a_page_are_linked_as_they_are_now(make_shop: Make) -> Non
         {"query_string": "x=" + "y" * asgi_scope.URL_LONGEST},
     ],
 )
-def test_an_unusual_request_goes_on_into_flask(stocked: Shop, options: dict[str, Any]) -> None:
+def test_an_unusual_request_is_passed_to_flask(stocked: Shop, options: dict[str, Any]) -> None:
     method = options.get("method", "GET")
     others = {name: value for name, value in options.items() if name != "method"}
     for _ in range(2):
@@ -175,7 +175,7 @@ def test_an_unusual_request_goes_on_into_flask(stocked: Shop, options: dict[str,
         {"Host": "Shop.Example.com"},
     ],
 )
-def test_other_headers_change_nothing(stocked: Shop, headers: dict[str, str]) -> None:
+def test_unrelated_headers_do_not_change_the_answer(stocked: Shop, headers: dict[str, str]) -> None:
     plain = stocked.get("/products/1")
     with counting(hit=1):
         answer = stocked.get("/products/1", headers=headers)
@@ -222,7 +222,7 @@ def test_every_header_that_the_service_reads_is_known_to_the_edge() -> None:
     assert used - {*Answered._fields, "_asdict"} <= ways  # log_request's is another
 
 
-def test_a_key_that_is_revoked_gives_no_quota_any_more(make_shop: Make) -> None:
+def test_a_revoked_key_gives_no_quota(make_shop: Make) -> None:
     shop = stock(make_shop())
     key = shop.command("keys", "create", "--name", "x", "--tier", "partner").output.split()[-1]
     headers = {"Authorization": f"Bearer {key}"}
@@ -275,7 +275,9 @@ def test_a_session_is_refused_in_one_round_trip(make_shop: Make, redis_cli: Any)
     ["DELETE FROM sessions", "UPDATE sessions SET expires_at = now() + interval '1 hour'"],
     ids=["that has ended", "that is to be renewed"],
 )
-def test_a_session_goes_on_into_flask(stocked: Shop, redis_cli: Any, end: str) -> None:
+def test_a_session_near_or_past_its_end_is_passed_to_flask(
+    stocked: Shop, redis_cli: Any, end: str
+) -> None:
     """And its request is charged once, to whom Flask says."""
     session = open_session(stocked, redis_cli)
     with stocked.app.app_context(), db.engine.begin() as connection:
@@ -287,7 +289,7 @@ def test_a_session_goes_on_into_flask(stocked: Shop, redis_cli: Any, end: str) -
     assert quota_left(stocked, session) == left - 1
 
 
-def test_a_session_ends_by_the_clock_of_its_host(
+def test_a_session_ends_by_the_clock_of_its_worker(
     stocked: Shop, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By such a clock its end was made. That of Redis may be two hours behind."""
@@ -304,7 +306,7 @@ def quota_left(shop: Shop, headers: dict[str, str]) -> int:
     return remaining
 
 
-def test_a_session_that_is_closed_is_one_no_more(stocked: Shop, redis_cli: Any) -> None:
+def test_a_closed_session_is_refused(stocked: Shop, redis_cli: Any) -> None:
     session = open_session(stocked, redis_cli)
     with counting(hit=1):
         stocked.get("/products/1", headers=session)
@@ -324,7 +326,7 @@ def test_a_session_that_is_closed_is_one_no_more(stocked: Shop, redis_cli: Any) 
         ("", "passed"),
     ],
 )
-def test_what_else_is_sent_than_a_session_goes_on_into_flask(
+def test_a_request_with_another_credential_than_a_session_is_passed_to_flask(
     stocked: Shop, redis_cli: Any, scheme: str, result: str
 ) -> None:
     token = open_session(stocked, redis_cli)["Authorization"].removeprefix("Bearer ")
@@ -332,7 +334,7 @@ def test_what_else_is_sent_than_a_session_goes_on_into_flask(
         stocked.get("/products/1", headers={"Authorization": scheme + token})
 
 
-def test_no_more_addresses_are_known_than_a_bound(
+def test_the_number_of_learnt_urls_is_bounded(
     make_shop: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(learned_plans, "PLANS_MAX", 2)
@@ -348,7 +350,7 @@ def test_no_more_addresses_are_known_than_a_bound(
         shop.get(paths[0])
 
 
-def test_an_answer_with_more_than_the_edge_would_give_is_not_learnt(make_shop: Make) -> None:
+def test_an_answer_with_additional_headers_is_not_learnt(make_shop: Make) -> None:
     shop = make_shop()
 
     @shop.app.after_request
@@ -421,14 +423,14 @@ def test_the_edge_leaves_reads_to_flask_while_each_key_is_logged_or_signalled(
     assert keys == ["products:id:1"]
 
 
-def test_in_shadow_mode_nothing_is_refused(make_shop: Make) -> None:
+def test_shadow_mode_refuses_nothing(make_shop: Make) -> None:
     shop = stock(make_shop(RATE_LIMIT_MODE="shadow", RATE_LIMIT_CALLS="5"))
     with counting(hit=1):
         answer = shop.get("/products/1")
     assert (answer.status_code, answer.headers["X-RateLimit-Remaining"]) == (200, "0")
 
 
-def test_without_limits_there_are_no_headers_of_them(make_shop: Make, redis_cli: Any) -> None:
+def test_answers_have_no_limit_headers_without_limits(make_shop: Make, redis_cli: Any) -> None:
     shop = stock(make_shop(RATE_LIMIT_ENABLED="false"))
     redis_cli.config_resetstat()
     with counting(hit=1):
@@ -437,7 +439,7 @@ def test_without_limits_there_are_no_headers_of_them(make_shop: Make, redis_cli:
     assert not redis_cli.keys("rate_limit:*")
 
 
-def test_a_fault_ahead_of_flask_is_logged_and_flask_answers(
+def test_a_fault_in_the_edge_is_logged_and_flask_answers(
     stocked: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(hits, "parse_read_request", lambda *_: 1 / 0)
@@ -473,7 +475,9 @@ def test_a_request_that_is_passed_on_keeps_its_id_and_its_time(
 
 
 @pytest.mark.parametrize("changes", [{"EDGE_ENABLED": "false"}, {"REDIS_ENABLED": "false"}])
-def test_it_stands_aside(make_shop: Make, changes: dict[str, str]) -> None:
+def test_the_edge_is_switched_off_by_these_settings(
+    make_shop: Make, changes: dict[str, str]
+) -> None:
     with counting():
         stock(make_shop(**changes))
 
@@ -505,7 +509,7 @@ def redis_url_as(redis_cli: Any, user: str) -> str:
     return f"unix://{user}:x@{path}"
 
 
-def test_it_answers_again_when_redis_is_back(make_shop: Make, own_redis: Redis) -> None:
+def test_the_edge_answers_again_when_redis_is_back(make_shop: Make, own_redis: Redis) -> None:
     shop = stock(make_shop(REDIS_URL=own_redis.url))
     own_redis.stop()
     with counting(passed=1):

@@ -129,7 +129,7 @@ def test_a_request_without_quota_is_refused_on_the_loop_as_flask_does(
         assert told(answer) == told(expected)
 
 
-def test_a_page_is_asked_for_in_two_steps_of_all_nodes(shop: Shop, cluster: Cluster) -> None:
+def test_a_page_is_read_from_all_nodes_in_two_steps(shop: Shop, cluster: Cluster) -> None:
     """Its limits, its entry and all generations are one; its rows are the other."""
     learn(shop, "/products")
     scripts, names, asked = (cluster.calls(one) for one in ("eval", "mget", "time"))
@@ -271,7 +271,7 @@ def test_a_session_reads_on_the_loop_as_in_flask(
 @pytest.mark.parametrize(
     ("refusing", "quotas"), [("default", ("30", "1000")), ("address", ("1000", "300"))]
 )
-def test_a_session_is_refused_on_the_loop_at_nobodys_expense(
+def test_a_session_without_quota_is_refused_on_the_loop_and_charges_nothing(
     make_shop: Make, cluster: Cluster, place: int, refusing: str, quotas: tuple[str, str]
 ) -> None:
     shop = open_shop(make_shop, cluster, RATE_LIMIT_CALLS=quotas[0], ADDRESS_LIMIT_CALLS=quotas[1])
@@ -311,7 +311,9 @@ def test_quotas_are_exact_for_sessions_of_one_address_that_come_together(
     ["DELETE FROM sessions", "UPDATE sessions SET expires_at = now() + interval '1 hour'"],
     ids=["that has ended", "that is to be renewed"],
 )
-def test_a_session_is_left_to_flask(shop: Shop, cluster: Cluster, end: str) -> None:
+def test_a_session_near_or_past_its_end_is_passed_to_flask(
+    shop: Shop, cluster: Cluster, end: str
+) -> None:
     session, name = session_of(shop, cluster, 0)
     with shop.app.app_context(), db.engine.begin() as connection:
         connection.execute(text(end))
@@ -337,7 +339,7 @@ def lost_and_kept(cluster: Cluster, shop: Shop) -> tuple[int, list[str], list[st
 
 
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
-def test_a_lost_node_costs_what_is_on_it_and_charges_once(
+def test_a_lost_node_affects_only_its_own_keys_and_is_charged_once(
     make_shop: Make, own_cluster: Cluster, how: signal.Signals
 ) -> None:
     shop = open_shop(make_shop, own_cluster, REDIS_TIMEOUT="500")
@@ -372,7 +374,7 @@ def test_a_node_that_is_back_is_asked_again(make_shop: Make, own_cluster: Cluste
 
 
 @pytest.mark.parametrize("name", ["products:id:3", "products:id:generation", ADDRESS])
-def test_a_name_that_moves_is_found_again_and_charged_once(
+def test_a_key_in_a_moved_slot_is_found_again_and_charged_once(
     make_shop: Make, own_cluster: Cluster, name: str
 ) -> None:
     """The request that meets it goes into a thread, which follows the name."""

@@ -244,7 +244,7 @@ def planted(change: tuple[bytes, bytes], sent: bytes = SENT) -> str | None:
         (b"Length: 8", b"Length: 9"),
     ],
 )  # fmt: skip
-def test_the_comparison_finds(change: tuple[bytes, bytes]) -> None:
+def test_the_comparison_finds_each_difference(change: tuple[bytes, bytes]) -> None:
     assert planted(change)
 
 
@@ -257,7 +257,7 @@ def test_the_comparison_finds(change: tuple[bytes, bytes]) -> None:
         (b"Reset: 30", b"Reset: 31"),
     ],
 )
-def test_the_comparison_leaves_out(change: tuple[bytes, bytes]) -> None:
+def test_the_comparison_ignores_differences_of_time_and_chance(change: tuple[bytes, bytes]) -> None:
     assert not planted(change)
 
 

@@ -184,7 +184,7 @@ def test_every_form_is_answered_in_one_round_trip_as_flask_does(
     assert hit.headers.get("Link") == missed.headers.get("Link")
 
 
-def test_what_is_answered_is_made_of_entries_rows_and_joins(shop: Shop) -> None:
+def test_a_learnt_answer_is_composed_of_entries_rows_and_joins(shop: Shop) -> None:
     garden, kitchen = (learn(shop, f"/categories/{number}") for number in (1, 2))
     assert learn(shop, BELOW) == {
         "names": ["Rake 2", "Rake 1"],
@@ -204,7 +204,9 @@ def test_what_is_answered_is_made_of_entries_rows_and_joins(shop: Shop) -> None:
     ]
 
 
-def test_edge_does_not_answer_an_entry_that_a_write_forgot(shop: Shop, declared: Declared) -> None:
+def test_the_edge_does_not_answer_with_an_entry_that_a_write_forgot(
+    shop: Shop, declared: Declared
+) -> None:
     """A row, a joined document, a tag, a family: each alone."""
     learn(shop, BELOW)
 
@@ -232,9 +234,7 @@ def test_edge_does_not_answer_an_entry_that_a_write_forgot(shop: Shop, declared:
         assert shop.get(BELOW).get_json() == answer
 
 
-def test_while_one_of_its_generations_is_suspended_nothing_is_answered(
-    shop: Shop, declared: Declared
-) -> None:
+def test_an_answer_with_a_suspended_generation_is_not_given(shop: Shop, declared: Declared) -> None:
     learn(shop, BELOW)
     with shop.app.app_context():
         cache.backend.protocol.suspend([declared.prices.of()], "a")
@@ -277,12 +277,12 @@ def test_an_answer_for_which_more_was_read_is_not_learnt(shop: Shop) -> None:
             assert len(shop.get("/tried/more").get_json()["items"]) == 3
 
 
-def test_a_long_address_is_learnt(shop: Shop) -> None:
+def test_a_long_url_is_learnt(shop: Shop) -> None:
     chosen = ",".join(str(one) for one in (1, *range(1_000_000_000, 1_000_000_099)))
     assert learn(shop, f"/tried/chosen?id={chosen}")["names"] == ["Rake 1"]
 
 
-def test_addresses_and_answers_need_no_more_memory_than_a_bound(
+def test_the_memory_of_learnt_urls_and_answers_is_bounded(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oldest go: an address is learnt again, an answer is composed again."""

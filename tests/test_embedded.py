@@ -122,7 +122,7 @@ def checkout(home: Home) -> Iterator[Checkout]:
         await_true(checkout.everything_is_gone)
 
 
-def test_it_serves_stops_whole_and_finds_its_data_again(checkout: Checkout) -> None:
+def test_make_run_serves_stops_completely_and_keeps_its_data(checkout: Checkout) -> None:
     checkout.serve()
     key = checkout.path / "instance" / "admin_api_key"
     assert key.stat().st_mode & 0o777 == 0o600
@@ -148,7 +148,7 @@ def test_it_serves_stops_whole_and_finds_its_data_again(checkout: Checkout) -> N
     assert checkout.everything_is_gone()
 
 
-def test_only_its_account_can_read_what_it_writes(checkout: Checkout) -> None:
+def test_only_the_account_of_the_servers_can_read_their_files(checkout: Checkout) -> None:
     """Also a log that an earlier version left open to others."""
     instance = checkout.path / "instance"
     instance.mkdir()
@@ -166,7 +166,7 @@ def test_only_its_account_can_read_what_it_writes(checkout: Checkout) -> None:
     }
 
 
-def test_flask_commands_find_its_servers(checkout: Checkout) -> None:
+def test_flask_commands_find_the_embedded_servers(checkout: Checkout) -> None:
     checkout.serve()
     checkout.get("/products")
     output = subprocess.check_output(
@@ -195,7 +195,7 @@ def test_the_death_of_any_child_ends_all(checkout: Checkout, name: str, program:
     await_true(checkout.everything_is_gone, checkout.processes)
 
 
-def test_nothing_outlives_it_when_it_is_killed(checkout: Checkout) -> None:
+def test_no_server_outlives_a_killed_make_run(checkout: Checkout) -> None:
     checkout.serve()
     assert checkout.process
     checkout.process.kill()
@@ -228,7 +228,7 @@ def test_a_signal_may_come_at_any_moment_of_a_wait() -> None:
     assert stop.is_set()
 
 
-def test_a_busy_port_is_said_in_one_line(checkout: Checkout) -> None:
+def test_a_busy_port_is_reported_in_one_line(checkout: Checkout) -> None:
     with socket.create_server(("127.0.0.1", checkout.port)):
         assert checkout.run().wait(60) == 1
     assert checkout.output() == (
@@ -258,7 +258,9 @@ def test_clean_leaves_nothing_behind(checkout: Checkout) -> None:
     assert list((checkout.path / "instance").iterdir()) == []
 
 
-def test_servers_of_ones_own_are_used(checkout: Checkout, settings: dict[str, str]) -> None:
+def test_configured_servers_are_used_instead_of_embedded_ones(
+    checkout: Checkout, settings: dict[str, str]
+) -> None:
     servers = {name: settings[name] for name in ("DATABASE_URL", "REDIS_URL")}
     checkout.serve(**servers)
     assert checkout.get("/health_check").json()["status"] == "ok"

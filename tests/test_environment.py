@@ -78,12 +78,14 @@ def test_a_service_link_hides_no_setting_of_a_file(
 @pytest.mark.parametrize(
     ("name", "value"), [("REDIS_URL", "tcp://10.96.0.7:6379"), ("DATABASE_URL", "tcp://h/d")]
 )
-def test_what_no_platform_sets_is_refused_in_the_form_of_a_link_too(name: str, value: str) -> None:
+def test_a_setting_that_no_platform_injects_is_refused_with_a_service_link_value(
+    name: str, value: str
+) -> None:
     with pytest.raises(SettingError, match=f"^{name} must begin with"):
         create_app(DATABASE | {name: value})
 
 
-def test_the_service_tells_once_of_a_service_link(
+def test_an_ignored_service_link_is_logged_once(
     serve: Callable[..., Service], settings: dict[str, str]
 ) -> None:
     service = serve(WEB_CONCURRENCY="2", REDIS_PORT="tcp://10.96.0.7:6379")
@@ -101,7 +103,7 @@ def test_the_service_tells_once_of_a_service_link(
         f"{SECRET}\n", f"\ufeff{SECRET}", f"{SECRET}\r\n", f"\r\n \t{SECRET}\n\n", SECRET,
     ],
 )  # fmt: skip
-def test_what_editors_add_to_a_secret_is_no_part_of_it(
+def test_a_secret_file_is_read_without_byte_order_mark_and_newline(
     tmp_path: Path, name: str, content: str
 ) -> None:
     (tmp_path / "secret").write_bytes(content.encode())
@@ -123,7 +125,7 @@ def test_what_editors_add_to_a_secret_is_no_part_of_it(
         (b"hidden-" * 10_000, "has more than 65536 bytes"),
     ],
 )  # fmt: skip
-def test_a_wrong_file_of_a_secret_is_told_by_name_and_path_alone(
+def test_an_unreadable_secret_file_is_reported_by_setting_and_path_alone(
     tmp_path: Path, name: str, content: bytes, reason: str
 ) -> None:
     path = tmp_path / "secret"
@@ -136,7 +138,7 @@ def test_a_wrong_file_of_a_secret_is_told_by_name_and_path_alone(
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_what_is_no_file_that_can_be_read_is_told(tmp_path: Path, name: str) -> None:
+def test_an_unreadable_secret_path_is_reported_with_its_reason(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for place, reason in {
@@ -170,7 +172,7 @@ def test_a_secret_of_the_environment_goes_before_those_of_files_in_either_form(
 
 
 @pytest.mark.parametrize("name", [*SECRETS, "REDIS_URL", "LOG_LEVEL", "CORS_ORIGINS"])
-def test_what_is_not_text_is_refused_and_not_quoted(name: str) -> None:
+def test_a_secret_that_is_not_text_is_refused_and_not_quoted(name: str) -> None:
     """Bytes outside of UTF-8 come from the environment so, and NUL from a file."""
     for value in ("hidden-0123456789\udcff", "hidden-0123456789\0"):
         line = refusal(**{name: value})

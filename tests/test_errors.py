@@ -146,7 +146,7 @@ def test_without_the_database_the_answer_is_503(make_shop: Make) -> None:
     assert (health.status_code, health.get_json()["database"]) == (503, "unreachable")
 
 
-def test_health_tells_of_both_servers(a_shop: Shop, make_shop: Make) -> None:
+def test_the_health_check_reports_both_servers(a_shop: Shop, make_shop: Make) -> None:
     response = a_shop.get("/health_check")
     assert response.status_code == 200
     assert response.get_json() == {
@@ -180,7 +180,9 @@ def test_every_answer_has_the_security_headers(a_shop: Shop, path: str) -> None:
     assert headers["Content-Security-Policy"].startswith("default-src ")
 
 
-def test_an_access_line_tells_the_request(a_shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_access_line_describes_the_request(
+    a_shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
     a_shop.create_product()
     with caplog.at_level(logging.INFO, "shop.access"):
         a_shop.get("/products/1", headers={"X-Request-ID": "seven"})
@@ -247,9 +249,7 @@ def test_a_connection_that_was_lost_is_made_anew(a_shop: Shop, postgres: Postgre
     assert a_shop.get("/products").status_code == 200
 
 
-def test_connections_that_end_as_soon_as_they_are_made_are_503(
-    a_shop: Shop, postgres: Postgres
-) -> None:
+def test_database_connections_that_end_at_once_are_503(a_shop: Shop, postgres: Postgres) -> None:
     """As those of a PostgreSQL that is shutting down."""
     with a_shop.app.app_context():
         pool = db.engine.pool
@@ -314,7 +314,9 @@ def names_like_lines(count: int) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("path", ["/orders", "/sessions", "/categories", "/cart/checkout"])
-def test_names_that_look_like_lines_are_no_lines(a_shop: Shop, path: str) -> None:
+def test_field_names_that_look_like_order_lines_are_not_taken_for_lines(
+    a_shop: Shop, path: str
+) -> None:
     headers = a_shop.open_session() if path == "/cart/checkout" else {}
     body = json.dumps(names_like_lines(75), ensure_ascii=False).encode()
     answer = a_shop.request(
@@ -351,7 +353,7 @@ def test_fields_whose_names_have_points_are_told_apart_from_paths(a_shop: Shop) 
 
 
 @pytest.mark.parametrize("body", ["null", "[]", "0", '""', "[{}]"])
-def test_what_is_wrong_with_the_whole_body_names_no_field(a_shop: Shop, body: str) -> None:
+def test_an_error_of_the_whole_body_names_no_field(a_shop: Shop, body: str) -> None:
     [error] = send(a_shop, body).get_json()["errors"]
     assert error == {"field": "", "detail": "Invalid input type."}
 

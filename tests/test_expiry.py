@@ -61,7 +61,7 @@ def order(shop: Shop, order_id: int) -> dict[str, Any]:
     return found
 
 
-def test_an_order_says_by_when_it_is_to_be_paid(shop: Shop) -> None:
+def test_an_order_has_a_payment_deadline(shop: Shop) -> None:
     made = shop.place_order(1)
     times = [datetime.fromisoformat(made[name]) for name in ("created_at", "expires_at")]
     assert times[1] - times[0] == timedelta(minutes=30)
@@ -77,7 +77,7 @@ def test_the_time_to_pay_is_a_setting(make_shop: Make) -> None:
     assert times[1] - times[0] == timedelta(seconds=7)
 
 
-def test_without_a_time_to_pay_no_order_ends_by_itself(make_shop: Make) -> None:
+def test_no_order_expires_without_a_payment_deadline(make_shop: Make) -> None:
     shop = make_shop(ORDER_PAYMENT_SECONDS="0")
     shop.create_product()
     assert shop.place_order(1)["expires_at"] is None
@@ -85,7 +85,7 @@ def test_without_a_time_to_pay_no_order_ends_by_itself(make_shop: Make) -> None:
     assert shop.move_order(1, "pay").status_code == 200
 
 
-def test_an_order_that_is_paid_in_time_does_not_end(shop: Shop) -> None:
+def test_an_order_that_is_paid_in_time_does_not_expire(shop: Shop) -> None:
     shop.place_order(1)
     paid = shop.move_order(1, "pay").get_json()
     assert (paid["status"], paid["expires_at"], paid["cancel_reason"]) == ("paid", None, None)
@@ -94,7 +94,7 @@ def test_an_order_that_is_paid_in_time_does_not_end(shop: Shop) -> None:
     assert (cancelled["expires_at"], cancelled["cancel_reason"]) == (None, "requested")
 
 
-def test_one_that_is_not_paid_in_time_cannot_be_paid_whoever_has_noticed(shop: Shop) -> None:
+def test_a_late_order_cannot_be_paid_before_or_after_its_expiry_is_recorded(shop: Shop) -> None:
     shop.place_order(1)
     let_expire(shop, 1)
     assert order(shop, 1)["status"] == "pending"
@@ -111,7 +111,7 @@ def assert_late(shop: Shop, answer: TestResponse) -> None:
     assert problem["expires_at"] == order(shop, 1)["expires_at"]
 
 
-def test_it_is_cancelled_with_its_stock_given_back_once(shop: Shop) -> None:
+def test_an_expired_order_is_cancelled_and_its_stock_returned_once(shop: Shop) -> None:
     shop.place_order(1, quantity=2)
     let_expire(shop, 1)
     assert shop.stock_of(1) == 3
@@ -158,7 +158,7 @@ def test_a_refused_payment_is_not_kept_under_its_key(shop: Shop) -> None:
     assert shop.move_order(1, "pay", **{"Idempotency-Key": "late"}).status_code == 200
 
 
-def test_other_orders_are_left_alone(shop: Shop) -> None:
+def test_expiry_leaves_other_orders_alone(shop: Shop) -> None:
     for _ in range(5):
         shop.place_order(1)
     shop.move_order(1, "pay", "ship")
@@ -172,7 +172,7 @@ def test_other_orders_are_left_alone(shop: Shop) -> None:
     ]  # fmt: skip
 
 
-def test_one_that_somebody_holds_is_left_to_them(shop: Shop) -> None:
+def test_an_order_that_is_locked_is_left_for_the_next_run(shop: Shop) -> None:
     for order_id in (1, 2):
         shop.place_order(1)
         let_expire(shop, order_id)
@@ -183,7 +183,7 @@ def test_one_that_somebody_holds_is_left_to_them(shop: Shop) -> None:
     assert expire(shop) == "1 orders\n"
 
 
-def test_one_that_cannot_be_cancelled_keeps_none_from_it(
+def test_an_order_that_cannot_be_cancelled_does_not_stop_others(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     let_two_expire(shop)
@@ -195,7 +195,7 @@ def test_one_that_cannot_be_cancelled_keeps_none_from_it(
     assert len([one for one in said if "Order 1 was not paid in time, and cannot" in one]) == 1
 
 
-def test_one_whose_product_is_locked_keeps_none_from_it(
+def test_an_order_whose_product_is_locked_does_not_stop_others(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As by an operator's transaction, which may take long."""
@@ -208,7 +208,7 @@ def test_one_whose_product_is_locked_keeps_none_from_it(
     assert expire(shop) == "1 orders\n"
 
 
-def test_more_of_them_than_one_look_takes_all_end(shop: Shop) -> None:
+def test_more_late_orders_than_one_batch_all_expire(shop: Shop) -> None:
     for _ in range(5):
         shop.place_order(1)
     sql(shop, "UPDATE orders SET expires_at = now() - interval '1 s'")
@@ -217,7 +217,7 @@ def test_more_of_them_than_one_look_takes_all_end(shop: Shop) -> None:
     assert shop.stock_of(1) == 5
 
 
-def test_it_is_no_sale_any_more(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_expired_order_is_no_longer_a_sale(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "shop")
     for _ in range(2):
         shop.place_order(1)
@@ -250,7 +250,7 @@ def test_orders_expire_without_redis(make_shop: Make) -> None:
     assert shop.stock_of(1) == 2
 
 
-def test_the_next_to_expire_is_known(shop: Shop) -> None:
+def test_the_time_of_the_next_expiry_is_known(shop: Shop) -> None:
     with shop.app.app_context():
         assert expiry.seconds_to_next() is None
         for _ in range(2):

@@ -132,7 +132,7 @@ def test_a_shop_writes_to_a_standby_that_is_promoted(
     assert shop.get("/products/1").get_json()["stock"] == 6
 
 
-def test_a_standby_serves_reads_and_is_told(
+def test_a_standby_serves_reads_and_health_reports_it(
     shop: Shop, replicated: Replicated, way: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "FRESH_SECONDS", 0)
@@ -147,7 +147,7 @@ def test_a_standby_serves_reads_and_is_told(
     assert told.get_json()["database"] == "read-only"
 
 
-def test_a_database_that_is_set_to_take_no_writes_says_so(
+def test_a_read_only_database_is_reported(
     read_only: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "FRESH_SECONDS", 0)
@@ -188,7 +188,7 @@ def test_the_first_write_after_the_cure_works(read_only: Shop) -> None:
         ("58030", 500, "internal"), ("XX001", 500, "internal"),
     ],
 )  # fmt: skip
-def test_what_postgresql_says_is_told_by_its_sqlstate(
+def test_an_error_of_postgresql_is_classified_by_its_sqlstate(
     a_shop: Shop, state: str, status: int, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     a_shop.create_product()
@@ -210,7 +210,7 @@ def test_what_postgresql_says_is_told_by_its_sqlstate(
 
 
 @pytest.mark.parametrize("state", ["40001", "40P01"])
-def test_a_write_that_others_undid_is_carried_out_once_more(a_shop: Shop, state: str) -> None:
+def test_a_write_that_failed_by_a_conflict_is_repeated_once(a_shop: Shop, state: str) -> None:
     a_shop.create_product(stock=3)
     fail = f"""
         CREATE SEQUENCE tries;
@@ -228,7 +228,7 @@ def test_a_write_that_others_undid_is_carried_out_once_more(a_shop: Shop, state:
 
 
 @pytest.mark.parametrize("words", ["ВАЖНО", "FATAL", "致命错误", "starting up"])
-def test_a_server_that_refuses_this_service_alone_is_not_gone(
+def test_a_server_that_refuses_only_this_service_is_not_unavailable(
     postgres: Postgres, words: str
 ) -> None:
     """Whatever it says: it answers, and others may be writing to it."""
@@ -242,7 +242,7 @@ def test_a_server_that_refuses_this_service_alone_is_not_gone(
     assert not is_database_gone(error.value)
 
 
-def test_one_of_several_servers_that_answers_is_enough_not_to_be_gone(postgres: Postgres) -> None:
+def test_a_url_of_several_servers_is_not_unavailable_while_one_answers(postgres: Postgres) -> None:
     for hosts in (("127.0.0.1", None), (None, "127.0.0.1")):
         host = ",".join(one or str(postgres.socket.parent) for one in hosts)
         port = ",".join("1" if one else "5432" for one in hosts)

@@ -115,7 +115,7 @@ def _ask_whatever(shop: Shop, data: st.DataObject) -> None:
         compare(shop, oracle, question)
 
 
-def test_whatever_is_asked_of_whatever_catalogue_the_answer_is_right(a_shop: Shop) -> None:
+def test_any_query_of_any_catalogue_is_answered_correctly(a_shop: Shop) -> None:
     _ask_whatever(a_shop)
 
 
@@ -139,7 +139,7 @@ def catalogue() -> list[Row]:
     ]
 
 
-def test_every_two_parameters_together_are_answered_right(a_shop: Shop) -> None:
+def test_every_pair_of_parameters_is_answered_correctly(a_shop: Shop) -> None:
     oracle = fill(a_shop, catalogue())
     asked = 0
     for one, other in combinations(FEW, 2):
@@ -297,7 +297,7 @@ def test_best_sellers_are_one_list_however_few_meet_a_filter(
     compare(a_shop, oracle, Question({**out, "sort": "best_selling", "skip": "3"}))
 
 
-def test_of_few_products_best_sellers_are_not_looked_for_in_the_whole_report(
+def test_best_sellers_of_few_products_do_not_read_the_whole_report(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rows_of, "LINES", 2)
@@ -325,7 +325,7 @@ def test_prices_are_compared_in_one_currency_alone(a_shop: Shop) -> None:
                 compare(a_shop, oracle, Question(question | bound))
 
 
-def test_what_was_learnt_is_refused_when_prices_are_in_several_currencies(a_shop: Shop) -> None:
+def test_a_learnt_search_is_refused_when_prices_are_in_several_currencies(a_shop: Shop) -> None:
     """The edge knows the address, and the entries of its answer; what is in them says 422."""
     for category in ("Garden", "Books"):
         a_shop.create_category(category)

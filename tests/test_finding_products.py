@@ -164,11 +164,11 @@ def test_categories_tell_how_many_active_products_they_have(a_shop: Shop) -> Non
         ("color=red", "color"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_by_its_name(a_shop: Shop, query: str, field: str) -> None:
+def test_an_invalid_parameter_is_refused_by_name(a_shop: Shop, query: str, field: str) -> None:
     assert field in errors(a_shop.get(f"/products?{query}"))
 
 
-def test_a_far_skip_is_told_of_after(a_shop: Shop) -> None:
+def test_a_skip_that_is_too_large_is_referred_to_after(a_shop: Shop) -> None:
     for skip in (10001, -1):
         told = errors(a_shop.get(f"/products?skip={skip}"))["skip"]
         assert "from 0 to 10000" in told
@@ -198,7 +198,7 @@ def test_inactive_products_are_filtered_with_a_key_alone(a_shop: Shop) -> None:
     assert len(ids(a_shop.get("/products?sort=price"))) == 1
 
 
-def test_best_sellers_come_first_and_tell_of_when(a_shop: Shop) -> None:
+def test_best_sellers_come_first_with_the_time_of_their_report(a_shop: Shop) -> None:
     made = [a_shop.create_product(stock=50)["id"] for _ in range(4)]
     for product_id, quantity in ((made[2], 3), (made[1], 5)):
         order = a_shop.place_order(product_id, quantity=quantity)
@@ -209,7 +209,7 @@ def test_best_sellers_come_first_and_tell_of_when(a_shop: Shop) -> None:
     assert ids(a_shop.get(next_page(found))) == [made[3]]
 
 
-def test_the_form_of_a_query_makes_no_second_entry(a_shop: Shop) -> None:
+def test_equivalent_queries_share_one_entry(a_shop: Shop) -> None:
     category = a_shop.create_product()["category_id"]
     first = a_shop.get(f"/products?category_id={category},7&max_price=50.0&sort=price")
     assert first.headers["X-Cache"] == "MISS"
@@ -248,7 +248,7 @@ def test_suggestions_complete_names(a_shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("q", ["\0", "!!!", "-", "?", "%", "_", '"', "\u0301", " . ", "🌱", "'"])
-def test_what_has_no_word_is_not_completed(a_shop: Shop, q: str) -> None:
+def test_text_without_a_word_has_no_suggestions(a_shop: Shop, q: str) -> None:
     a_shop.create_category("- Oak_things? 100 %")
     a_shop.create_product(name='"-?!!! Oak_desk')
     a_shop.create_product(name="Oak desk")
@@ -324,7 +324,7 @@ def test_a_category_is_counted_beside_others_only_by_prices_of_one_currency(a_sh
     assert found["facets"]["category"] == [{"id": yen, "count": 1}]
 
 
-def test_plain_pages_go_on_by_after_where_skip_ends(
+def test_plain_pages_continue_by_after_where_skip_ends(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(layouts, "SKIP_MAX", 3)
@@ -339,7 +339,7 @@ def test_plain_pages_go_on_by_after_where_skip_ends(
     assert parameters == ["skip", "after", "limit"]
 
 
-def test_prices_of_no_products_are_of_no_currency(a_shop: Shop) -> None:
+def test_an_empty_price_facet_has_no_currency(a_shop: Shop) -> None:
     a_shop.create_product(currency="EUR")
     a_shop.create_product(currency="JPY", price="500")
     for query in ("category_id=98&max_price=5", "category_id=98,99&max_price=5&sort=price"):

@@ -239,7 +239,7 @@ def test_a_page_of_another_bucket_is_no_other_categorys(shop: Shop) -> None:
     assert shop.get(path).get_json()["items"] == []
 
 
-def test_what_a_key_sees_is_forgotten_too(shop: Shop) -> None:
+def test_entries_for_key_holders_are_forgotten_too(shop: Shop) -> None:
     paths = ["/products", "/products?active=false", "/products?category_id=1&active=true"]
     paths += ["/products?q=oak", "/products?sort=price", "/products?id=1,2", "/products?total=true"]
 

@@ -106,7 +106,9 @@ def owner(service: Service) -> Caller:
     return caller
 
 
-def test_it_lists_and_reads_without_a_key(service: Service, owner: Caller) -> None:
+def test_the_generated_client_lists_and_reads_without_a_key(
+    service: Service, owner: Caller
+) -> None:
     anybody = Caller(service)
     status, page = anybody("products", "listProducts")
     assert (status, page.skip, page.limit) == (200, 0, 10)
@@ -119,7 +121,7 @@ def test_it_lists_and_reads_without_a_key(service: Service, owner: Caller) -> No
     assert (status, problem.status) == (404, 404)
 
 
-def test_what_it_leaves_out_gets_the_default(owner: Caller) -> None:
+def test_a_field_that_the_generated_client_leaves_out_gets_its_default(owner: Caller) -> None:
     _, product = owner("products", "getProduct", 1)
     assert (product.currency, product.description, product.active) == ("EUR", "", True)
     assert set(a_product().to_dict()) == {"name", "price", "stock", "category_id"}
@@ -146,7 +148,9 @@ def test_a_patch_can_set_null(owner: Caller) -> None:
     assert (changed.sku, changed.name, changed.stock) == (None, "Oak desk", 5)
 
 
-def test_it_fills_a_cart_and_checks_it_out(service: Service, owner: Caller) -> None:
+def test_the_generated_client_fills_a_cart_and_checks_it_out(
+    service: Service, owner: Caller
+) -> None:
     buyer = a_buyer(service)
     status, cart = buyer("carts", "putCartItem", 1, body=model("CartItemInput", quantity=2))
     assert (status, cart.items[0].state, cart.totals[0].total) == (200, "available", "39.80")
@@ -159,7 +163,9 @@ def test_it_fills_a_cart_and_checks_it_out(service: Service, owner: Caller) -> N
     assert product.stock == 3
 
 
-def test_its_session_reads_how_far_its_orders_are(service: Service, owner: Caller) -> None:
+def test_a_session_of_the_generated_client_reads_the_status_of_its_orders(
+    service: Service, owner: Caller
+) -> None:
     buyer, other = (a_buyer(service) for _ in range(2))
     orders = [buy(one, 1) for one in (buyer, other, buyer)]
     status, paid = owner("orders", "payOrder", orders[2].id)
@@ -199,7 +205,7 @@ def found(page: Any) -> list[int]:
     return [product.id for product in page.items]
 
 
-def test_it_shows_a_category_from_the_cheapest_on_page_by_page(storefront: Caller) -> None:
+def test_the_generated_client_pages_through_a_category_by_price(storefront: Caller) -> None:
     asked = {"category_id": "1", "sort": of("Sort", "price"), "limit": 2}
     first = storefront.ask("products", "listProducts", **asked, total=True, facets="in_stock,price")
     assert (first.status_code, found(first.parsed)) == (200, [2, 3])
@@ -214,7 +220,7 @@ def test_it_shows_a_category_from_the_cheapest_on_page_by_page(storefront: Calle
     assert (status, problem.errors[0].field) == (422, "after")
 
 
-def test_it_finds_what_is_typed_and_completes_it(storefront: Caller) -> None:
+def test_the_generated_client_searches_and_completes(storefront: Caller) -> None:
     for typed in ("walnut", "WALN", "wallnut", "desk -oak -cafe", "FUR-2"):
         status, page = storefront("products", "listProducts", q=typed)
         assert (status, found(page)) == (200, [2]), typed
@@ -227,14 +233,14 @@ def test_it_finds_what_is_typed_and_completes_it(storefront: Caller) -> None:
     ]
 
 
-def test_it_asks_for_what_was_viewed_last_in_one_request(storefront: Caller) -> None:
+def test_the_generated_client_reads_several_products_in_one_request(storefront: Caller) -> None:
     status, page = storefront("products", "listProducts", id="4,9,1", sku="FUR-2", fields="id,name")
     assert (status, found(page)) == (200, [4, 1, 2])
     assert page.items[0].to_dict() == {"id": 4, "name": "Reading lamp"}
     assert (page.missing.ids, page.missing.skus) == ([9], [])
 
 
-def test_a_buyer_finds_a_product_and_asks_how_far_its_order_is(
+def test_a_buyer_finds_a_product_and_reads_the_status_of_its_order(
     storefront: Caller, owner: Caller
 ) -> None:
     _, page = storefront("products", "listProducts", q="lamp", include="category")
@@ -246,7 +252,7 @@ def test_a_buyer_finds_a_product_and_asks_how_far_its_order_is(
     assert (status, now.status, now.lines) == (200, "shipped", order.lines)
 
 
-def test_it_tells_conflicts_apart(owner: Caller) -> None:
+def test_the_generated_client_distinguishes_conflicts(owner: Caller) -> None:
     _, made = owner("products", "createProduct", body=a_product(sku="FUR-1"))
     status, problem = owner("products", "createProduct", body=a_product(sku="FUR-1"))
     assert (status, problem.status) == (409, 409)
@@ -262,7 +268,7 @@ def test_it_tells_conflicts_apart(owner: Caller) -> None:
     assert problem.errors[0]["available"] == 5
 
 
-def test_it_reads_of_a_refusal_which_policy_refused(
+def test_the_generated_client_reads_which_policy_refused(
     generated: None, serve: Callable[..., Service]
 ) -> None:
     caller = Caller(serve(WEB_CONCURRENCY="1", RATE_LIMIT_CALLS="2"))

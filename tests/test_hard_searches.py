@@ -114,7 +114,7 @@ def test_words_that_only_inactive_products_have_together_are_corrected(a_shop: S
     assert found(a_shop, "desk lamb") == [desk]
 
 
-def test_a_word_to_be_without_does_not_end_the_last_word(a_shop: Shop) -> None:
+def test_an_excluded_word_does_not_end_the_last_word(a_shop: Shop) -> None:
     desks = a_shop.create_product(name="Two desks")["id"]
     for q in ("desk", "desk -", "desk -pine", "-pine desk", 'desk -"two pines"'):
         assert found(a_shop, q) == [desks], q

@@ -107,7 +107,7 @@ STATUSES = {
 }  # fmt: skip
 
 
-def test_what_cannot_be_read_is_a_problem_and_told_once(service: Service) -> None:
+def test_a_malformed_request_is_answered_with_a_problem_and_logged_once(service: Service) -> None:
     """Each is refused on a connection of its own, which ends; the service goes on."""
     for name, (request, problem) in REFUSED.items():
         answer = refusal(service, request)
@@ -132,7 +132,7 @@ HOSTS = [
 ]  # fmt: skip
 
 
-def test_a_host_is_any_host(service: Service) -> None:
+def test_any_host_header_is_accepted(service: Service) -> None:
     with connected(service) as [client]:
         for host in HOSTS:
             assert client.ask(get(b"/products/1", b"Host: " + host)).status == 200, host

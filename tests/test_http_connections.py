@@ -56,7 +56,7 @@ def test_a_wrong_request_in_a_pipeline_is_refused_after_the_answers_before_it(
             assert client.await_end() == b""
 
 
-def test_nothing_is_answered_after_a_close_that_was_asked_for(service: Service) -> None:
+def test_no_answer_follows_a_requested_close(service: Service) -> None:
     for last in (
         numbered(b"/livez", 2, b"Connection: close"),
         numbered(b"/livez", 2, b"Connection: keep-alive").replace(b"HTTP/1.1", b"HTTP/1.0"),
@@ -122,7 +122,7 @@ def test_a_target_may_be_absolute_or_an_asterisk(service: Service) -> None:
         assert client.is_open()
 
 
-def test_a_body_is_asked_for_where_it_is_wanted(service: Service) -> None:
+def test_a_wanted_body_is_requested_with_100_continue(service: Service) -> None:
     with connected(service) as [client]:
         head, body = post(NAME, EXPECT, b"Content-Length: 16")[:-16], NAME
         client.send(head)
@@ -132,7 +132,7 @@ def test_a_body_is_asked_for_where_it_is_wanted(service: Service) -> None:
         assert client.ask(get(b"/products/1", *HOST.splitlines(), EXPECT)).interim == ()
 
 
-def test_a_body_that_is_refused_is_not_asked_for(service: Service) -> None:
+def test_a_refused_body_is_not_requested_with_100_continue(service: Service) -> None:
     with connected(service) as [client]:
         answer = client.ask(post(b"", EXPECT, b"Content-Length: 2000000"))
         assert (answer.problem, answer.interim, answer.closes) == ("body-too-large", (), True)
@@ -192,7 +192,7 @@ def test_a_name_with_an_underscore_is_not_that_with_a_hyphen(service: Service) -
         assert client.ask(request.replace(b"Authorization_", b"AUTHORI_ZATION")).status == 401
 
 
-def test_a_client_that_sends_no_more_is_answered(service: Service) -> None:
+def test_a_client_that_has_closed_its_sending_side_is_answered(service: Service) -> None:
     """It has closed its half of the connection, as `nc -N` does."""
     with connected(service) as [client]:
         client.send(numbered(b"/products?skip=7", 1) + numbered(b"/livez", 2) + b"GET /half")

@@ -88,7 +88,9 @@ def answers_to(client: Raw, parts: list[bytes], methods: list[str]) -> list[Answ
     return answers
 
 
-def test_whatever_is_sent_is_answered_in_form(serve: Callable[..., Service], a_shop: Shop) -> None:
+def test_generated_requests_get_well_formed_answers(
+    serve: Callable[..., Service], a_shop: Shop
+) -> None:
     a_shop.create_product()
     service = serve(WEB_CONCURRENCY="1")
 

@@ -201,7 +201,7 @@ def has_been_reset(client: Raw) -> bool:
     return False
 
 
-def test_slow_ones_of_all_kinds_do_nobody_any_harm(start: Serve) -> None:
+def test_slow_clients_of_all_kinds_do_not_slow_others(start: Serve) -> None:
     service = start(HEAD_TIMEOUT="60")
     before = seconds_of_all(service)
     with (
@@ -221,7 +221,7 @@ def test_slow_ones_of_all_kinds_do_nobody_any_harm(start: Serve) -> None:
             assert [readers[n].answer().status for _ in range(20)] == [200] * 20
 
 
-def test_two_thousand_idle_connections_do_nobody_any_harm(start: Serve) -> None:
+def test_two_thousand_idle_connections_do_not_slow_others(start: Serve) -> None:
     service = start()
     before = seconds_of_all(service)
     with connected(service, IDLE) as idle:

@@ -77,7 +77,7 @@ def test_a_key_belongs_to_one_client(shop: Shop) -> None:
     assert (other.status_code, other.get_json()["id"]) == (201, 2)
 
 
-def test_without_a_key_each_request_is_another(shop: Shop) -> None:
+def test_requests_without_an_idempotency_key_are_independent(shop: Shop) -> None:
     for _ in range(2):
         shop.place_order(1)
     assert count_orders(shop) == 2
@@ -103,7 +103,7 @@ def test_a_repeat_while_the_first_is_under_way_is_a_conflict(shop: Shop) -> None
 
 
 @pytest.mark.parametrize("key", ["", " ", "two words", "é", "x" * 256])
-def test_a_key_that_is_none_is_refused(shop: Shop, key: str) -> None:
+def test_an_invalid_idempotency_key_is_refused(shop: Shop, key: str) -> None:
     answer = order(shop, key)
     assert answer.status_code == 400
     assert "Idempotency-Key" in answer.get_json()["detail"]
@@ -125,7 +125,7 @@ def age(shop: Shop, seconds: int) -> None:
         )
 
 
-def test_after_a_day_a_key_is_a_new_one(shop: Shop) -> None:
+def test_an_idempotency_key_is_forgotten_after_a_day(shop: Shop) -> None:
     order(shop)
     age(shop, 86_400 - 60)
     assert order(shop).headers["Idempotent-Replayed"] == "true"
@@ -145,7 +145,7 @@ def test_expired_idempotency_keys_are_purged(shop: Shop) -> None:
 
 
 @pytest.mark.hurried
-def test_a_repeat_is_not_answered_before_the_first_may_be(
+def test_a_repeat_is_not_answered_before_the_first_is_committed(
     make_shop: Make, own_redis: Redis
 ) -> None:
     """A worker that cannot tell Redis waits after its COMMIT; what it wrote can be seen by then."""
@@ -164,7 +164,7 @@ def test_a_repeat_is_not_answered_before_the_first_may_be(
             assert first.result().data == again.data
 
 
-def test_the_answer_is_kept_with_the_order_or_neither_is(
+def test_the_answer_and_the_order_are_kept_together_or_not_at_all(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:

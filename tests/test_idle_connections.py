@@ -111,7 +111,7 @@ def engine_of(shop: Shop) -> Engine:
         return db.engine
 
 
-def test_an_idle_connection_into_a_hole_is_not_noticed(
+def test_a_silently_dropped_idle_connection_delays_no_request(
     shop: Shop, way: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     way.forget()
@@ -155,7 +155,7 @@ def shop_behind(make_shop: Make, relay: MakeRelay, postgres: Postgres) -> tuple[
     return shop, way
 
 
-def test_an_idle_connection_to_the_database_into_a_hole_is_not_noticed(
+def test_a_silently_dropped_database_connection_delays_no_request(
     shop_behind: tuple[Shop, Relay], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop, way = shop_behind

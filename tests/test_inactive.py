@@ -94,7 +94,7 @@ def told(answer: TestResponse) -> tuple[Any, ...]:
     return answer.status_code, headers, answer.text.replace("7", "2")
 
 
-def test_to_everybody_it_does_not_exist(shop: Shop, public: Headers) -> None:
+def test_an_inactive_product_does_not_exist_for_everybody(shop: Shop, public: Headers) -> None:
     headers = public | {"X-Request-ID": "one"}
     for method in ("GET", "HEAD"):
         for _ in range(2):
@@ -182,7 +182,7 @@ def test_a_replacement_that_leaves_the_field_out_activates(shop: Shop) -> None:
     assert ids(shop) == [1, 3, 4]
 
 
-def test_what_comes_or_goes_is_in_the_pages_of_those_who_see_it(shop: Shop) -> None:
+def test_a_new_or_deleted_product_is_in_the_pages_of_those_who_see_it(shop: Shop) -> None:
     made = shop.create_product(active=False)["id"]
     assert (ids(shop), ids(shop, **ADMIN)) == ([1, 3, 4], [1, 2, 3, 4, made])
     shop.delete(f"/products/{made}")
@@ -190,7 +190,7 @@ def test_what_comes_or_goes_is_in_the_pages_of_those_who_see_it(shop: Shop) -> N
     assert (ids(shop), ids(shop, **ADMIN)) == ([1, 4], [1, 2, 4])
 
 
-def test_only_a_change_of_it_forgets_pages(shop: Shop, redis_cli: Any) -> None:
+def test_only_a_change_of_active_forgets_pages(shop: Shop, redis_cli: Any) -> None:
     generation = redis_cli.get("products:list:generation")
     for change in ({"stock": 9}, {"active": True}, {"active": True, "name": "Spade"}):
         assert shop.patch("/products/1", **change).status_code == 200
@@ -219,7 +219,9 @@ def deactivate_by_hand(shop: Shop, product_id: int) -> None:
         cache.delete_memoized(products.product_documents, product_id)
 
 
-def test_an_old_list_of_ids_does_not_show_it(shop: Shop, public: Headers, redis_cli: Any) -> None:
+def test_an_old_list_of_ids_does_not_show_an_inactive_product(
+    shop: Shop, public: Headers, redis_cli: Any
+) -> None:
     """As one that was read just before the change, with rows that were read just after it."""
     etag = shop.get(LIST, headers=public).headers["ETag"]
     deactivate_by_hand(shop, 3)
@@ -231,7 +233,7 @@ def test_an_old_list_of_ids_does_not_show_it(shop: Shop, public: Headers, redis_
         assert [item["id"] for item in answer.get_json()["items"]] == [1, 4]
 
 
-def test_the_etag_of_an_administrator_tells_nobody_that_it_is_there(
+def test_an_etag_of_an_administrator_does_not_reveal_an_inactive_product(
     shop: Shop, public: Headers
 ) -> None:
     of_row = shop.get("/products/2", headers=ADMIN).headers["ETag"]
@@ -248,7 +250,7 @@ def test_the_etag_of_an_administrator_tells_nobody_that_it_is_there(
     assert shop.get(LIST, headers=ADMIN | {"If-None-Match": of_page}).status_code == 304
 
 
-def test_the_etag_of_what_was_active_tells_nothing_later(shop: Shop, public: Headers) -> None:
+def test_an_etag_of_a_formerly_active_product_reveals_nothing(shop: Shop, public: Headers) -> None:
     of_row, of_page = (
         {"If-None-Match": shop.get(path).headers["ETag"]} for path in ("/products/1", LIST)
     )
@@ -261,7 +263,7 @@ def test_the_etag_of_what_was_active_tells_nothing_later(shop: Shop, public: Hea
     assert shop.get("/products/1", headers=public).status_code == 200
 
 
-def test_that_an_id_was_unknown_hides_nothing_from_those_who_see_it(shop: Shop) -> None:
+def test_an_id_that_was_unknown_is_shown_once_it_exists(shop: Shop) -> None:
     for headers in ({}, ADMIN):
         assert shop.get("/products/5", headers=headers).status_code == 404
     assert shop.create_product(name=SECRET, active=False)["id"] == 5
@@ -271,7 +273,7 @@ def test_that_an_id_was_unknown_hides_nothing_from_those_who_see_it(shop: Shop) 
         assert shop.get("/products/5", headers=ADMIN).status_code == 200
 
 
-def test_no_shared_cache_keeps_what_others_are_answered_otherwise(
+def test_no_shared_cache_may_keep_an_answer_that_depends_on_the_caller(
     shop: Shop, writer: Headers
 ) -> None:
     """And none may answer from memory that there is no such product: it can come at any time."""
@@ -284,7 +286,7 @@ def test_no_shared_cache_keeps_what_others_are_answered_otherwise(
         assert shop.get(path).headers["Cache-Control"] == "no-cache"
 
 
-def test_lists_of_what_sells_leave_it_out(shop: Shop, public: Headers) -> None:
+def test_lists_of_best_sellers_leave_out_inactive_products(shop: Shop, public: Headers) -> None:
     order = shop.place_order(1, 3)["id"]
     shop.move_order(order, "pay")
     lists = ("/products/top-selling", "/products/trending")
@@ -297,7 +299,7 @@ def test_lists_of_what_sells_leave_it_out(shop: Shop, public: Headers) -> None:
         assert [item["product"]["id"] for item in sold] == [1]
 
 
-def test_a_cart_says_that_an_item_is_inactive_and_nothing_more_of_it(shop: Shop) -> None:
+def test_a_cart_shows_only_that_an_item_is_inactive(shop: Shop) -> None:
     session = shop.open_session()
     for product_id in (1, 3):
         path = f"/cart/items/{product_id}"
@@ -328,7 +330,7 @@ def round_trips(redis_cli: Any) -> int:
 
 
 @pytest.mark.parametrize("shop", ["true"], indirect=True)
-def test_the_edge_answers_pages_without_it_and_leaves_the_row_to_flask(
+def test_the_edge_leaves_out_inactive_products_and_passes_their_rows_to_flask(
     shop: Shop, redis_cli: Any
 ) -> None:
     deactivate_by_hand(shop, 3)
@@ -345,7 +347,7 @@ def test_the_edge_answers_pages_without_it_and_leaves_the_row_to_flask(
 
 
 @pytest.mark.parametrize("shop", ["true"], indirect=True)
-def test_the_edge_learns_nothing_from_what_only_some_are_answered(shop: Shop) -> None:
+def test_the_edge_learns_nothing_from_answers_that_depend_on_the_caller(shop: Shop) -> None:
     path = "/products?limit=3"
     for _ in range(3):
         assert ids(shop, path, **ADMIN) == [1, 2, 3]
@@ -363,14 +365,14 @@ TEXTS = st.text(st.characters(codec="utf-8") | st.sampled_from('"\\:,{}[]active 
 @example(name='"active":true', description='","active":true,"', active=False)
 @example(name='\\"active":true', description='\\","active":true', active=False)
 @example(name='"active":false', description='\\\\"active":false', active=True)
-def test_no_text_of_a_product_can_pass_for_the_field(
+def test_no_text_of_a_product_can_pass_for_its_active_field(
     name: str, description: str, *, active: bool
 ) -> None:
     row = {"id": 1, "name": name, "description": description, "sku": None, "active": active}
     assert products.is_active(orjson.dumps(row | {"updated_at": description})) == active
 
 
-def test_a_document_that_does_not_say_is_shown_to_nobody() -> None:
+def test_a_document_without_the_active_field_is_shown_to_nobody() -> None:
     assert not products.is_active(b'{"id":1}')
     assert not products.is_active(b'{"id":1,"active":null}')
 
@@ -393,7 +395,9 @@ def database(make_shop: Make, relay: MakeRelay, postgres: Postgres) -> Any:
     return relay(postgres.socket)
 
 
-def test_without_the_database_nothing_brings_it_back(make_shop: Make, database: Any) -> None:
+def test_an_inactive_product_stays_hidden_without_the_database(
+    make_shop: Make, database: Any
+) -> None:
     url = f"postgresql://shop@127.0.0.1:{database.port}/shop"
     shop = make_shop(DATABASE_URL=url, CACHE_STALE_IF_ERROR="1000", EDGE_ENABLED="false")
     for _ in range(2):
@@ -407,7 +411,7 @@ def test_without_the_database_nothing_brings_it_back(make_shop: Make, database: 
     assert shop.get("/products/2", headers=ADMIN).status_code == 200
 
 
-def test_nobody_is_told_that_it_is_absent_whose_key_cannot_be_looked_up(
+def test_a_key_that_cannot_be_looked_up_gets_503_for_an_absent_product(
     make_shop: Make, database: Any
 ) -> None:
     """What everybody reads is read with any key; a session never sees more than others do."""
@@ -429,7 +433,7 @@ def test_nobody_is_told_that_it_is_absent_whose_key_cannot_be_looked_up(
 
 
 @pytest.mark.parametrize("edge", ["true", "false"], ids=["with the edge", "without it"])
-def test_no_worker_shows_it_after_the_answer_and_each_shows_it_again(
+def test_every_worker_hides_and_shows_a_product_once_the_write_is_answered(
     serve: Serve, edge: str
 ) -> None:
     service = serve(EDGE_ENABLED=edge, WEB_CONCURRENCY="3")

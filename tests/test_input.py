@@ -40,7 +40,7 @@ def product(a_shop: Shop) -> dict[str, Any]:
 
 @relaxed
 @given(name=NAMES, price=PRICES, stock=st.integers(0, 2**31 - 1))
-def test_what_is_valid_is_answered_as_it_was_sent(
+def test_a_valid_value_is_answered_as_it_was_sent(
     a_shop: Shop, product: dict[str, Any], name: str, price: Decimal, stock: int
 ) -> None:
     written = price if stock % 2 else f'"{price}"'
@@ -93,7 +93,7 @@ def test_any_bytes_are_refused(a_shop: Shop, body: bytes, content_type: str) -> 
     path=st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
     query=st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
 )
-def test_any_address_is_answered(a_shop: Shop, path: str, query: str) -> None:
+def test_any_url_is_answered(a_shop: Shop, path: str, query: str) -> None:
     for prefix in ("/", "/products/", "/categories/", "/docs/assets/"):
         response = a_shop.client.get(prefix + quote(path), query_string=query)
         assert response.status_code < 500

@@ -134,7 +134,7 @@ def test_another_installation_answers_from_its_own_database(
     assert a_shop.get("/products/1").get_json()["name"] == "Rake"
 
 
-def test_a_foreign_redis_is_told_by_health_and_metrics(a_shop: Shop, other: Make) -> None:
+def test_health_and_metrics_report_a_foreign_redis(a_shop: Shop, other: Make) -> None:
     a_shop.get("/products")
     stranger = other()
     stranger.get("/products")
@@ -147,7 +147,7 @@ def test_a_foreign_redis_is_told_by_health_and_metrics(a_shop: Shop, other: Make
     assert stranger.get("/readyz").status_code == 200
 
 
-def test_writes_beside_a_foreign_redis_leave_what_its_writers_need_closed(
+def test_writes_beside_a_foreign_redis_leave_its_suspended_names_closed(
     a_shop: Shop, other: Make, redis_cli: Any
 ) -> None:
     a_shop.create_product()
@@ -161,7 +161,7 @@ def test_writes_beside_a_foreign_redis_leave_what_its_writers_need_closed(
     assert redis_cli.get("products:id:1") == note
 
 
-def test_what_was_written_beside_a_foreign_redis_is_forgotten_when_it_is_claimed(
+def test_a_write_beside_a_foreign_redis_is_forgotten_when_it_is_claimed(
     a_shop: Shop, other: Make, redis_cli: Any
 ) -> None:
     stranger = other()
@@ -268,7 +268,7 @@ def test_a_claim_is_noticed_while_the_database_is_gone(
     assert shop.get("/products/1").status_code == 503
 
 
-def test_a_renewal_while_redis_is_away_is_told(
+def test_a_renewal_while_redis_is_away_is_reported(
     make_shop: Make, own_redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     shop = make_shop(REDIS_URL=own_redis.url)
@@ -282,7 +282,7 @@ def test_a_renewal_while_redis_is_away_is_told(
     assert [one for one in caplog.messages if "neither read nor written" in one]
 
 
-def test_two_that_find_no_identity_agree_on_one(a_shop: Shop, other: Make) -> None:
+def test_two_processes_that_find_no_identity_agree_on_one(a_shop: Shop, other: Make) -> None:
     """Each makes one at the same moment, in a transaction of its own."""
     with a_shop.app.app_context(), db.engine.begin() as first:
         first.execute(text("DELETE FROM installation"))
@@ -299,7 +299,7 @@ def test_two_that_find_no_identity_agree_on_one(a_shop: Shop, other: Make) -> No
 
 
 @pytest.mark.parametrize("value", ["somebody", "", b"\xff\n"])
-def test_whatever_else_is_in_the_owners_place_is_foreign(
+def test_any_other_value_of_the_owner_key_is_foreign(
     a_shop: Shop, redis_cli: Any, value: Any
 ) -> None:
     redis_cli.set(OWNER, value)
@@ -307,7 +307,7 @@ def test_whatever_else_is_in_the_owners_place_is_foreign(
     assert redis_cli.keys("*") == [OWNER]
 
 
-def test_a_list_in_the_owners_place_is_foreign(a_shop: Shop, redis_cli: Any) -> None:
+def test_a_list_under_the_owner_key_is_foreign(a_shop: Shop, redis_cli: Any) -> None:
     redis_cli.rpush(OWNER, "a")
     assert a_shop.get("/products").headers["X-Cache"] == "BYPASS"
     assert a_shop.get("/health_check").get_json()["redis"] == "foreign"
@@ -358,7 +358,7 @@ def test_a_prefix_that_meets_names_without_one_is_refused(
 
 
 @pytest.mark.parametrize("prefix", ["products", "shop:", "monkey:", "eu-stats", "a:b:"])
-def test_any_other_prefix_is_taken(settings: dict[str, str], prefix: str) -> None:
+def test_any_other_prefix_is_accepted(settings: dict[str, str], prefix: str) -> None:
     assert Settings.from_environment(settings | {"REDIS_KEY_PREFIX": prefix}).redis_key_prefix == (
         prefix
     )
@@ -392,7 +392,7 @@ def test_a_renewed_identity_begins_anew_and_takes_nothing(a_shop: Shop, redis_cl
     assert a_shop.get("/products/1").headers["X-Cache"] == "HIT"
 
 
-def test_an_entry_of_another_origin_is_none(a_shop: Shop, redis_cli: Any) -> None:
+def test_an_entry_of_another_installation_is_a_miss(a_shop: Shop, redis_cli: Any) -> None:
     """As where two installations both take Redis for theirs, until their next look."""
     a_shop.create_product()
     for path in PATHS:
@@ -405,7 +405,7 @@ def test_an_entry_of_another_origin_is_none(a_shop: Shop, redis_cli: Any) -> Non
     assert a_shop.get("/products").headers["X-Cache"] == "MISS"
 
 
-def test_a_leaderboard_of_another_origin_is_made_anew(a_shop: Shop, redis_cli: Any) -> None:
+def test_a_leaderboard_of_another_installation_is_rebuilt(a_shop: Shop, redis_cli: Any) -> None:
     session = use(a_shop)
     [board] = redis_cli.keys("products:trending:*")
     redis_cli.zadd(board, {"0": -1, "77": 500})

@@ -76,7 +76,7 @@ def test_invalid_bearer_key_is_401(a_shop: Shop, header: str) -> None:
     assert write(a_shop, Authorization=header).status_code == 401
 
 
-def test_without_any_key_a_write_says_how_to_make_one(make_shop: Make) -> None:
+def test_a_write_says_how_to_make_a_key_when_there_is_none(make_shop: Make) -> None:
     shop = make_shop(ADMIN_API_KEY="")
     response = write(shop)
     assert response.status_code == 403

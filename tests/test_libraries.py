@@ -66,7 +66,9 @@ def test_limits_are_shown_and_cleared(shop: Shop) -> None:
         assert [counter.usage_of(one, "default", 5, 60).used for one in addresses] == [0] * 9
 
 
-def test_the_documented_user_may_all_of_it(make_shop: Make, start_redis: StartRedis) -> None:
+def test_the_documented_acl_user_may_run_every_library_call(
+    make_shop: Make, start_redis: StartRedis
+) -> None:
     port = start_redis()
     [user] = USER.findall(DOCUMENT.read_text())
     with redis.Redis(port=port) as client:

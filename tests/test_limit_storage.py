@@ -190,7 +190,7 @@ def test_current_limits_are_those_that_have_decided(make_shop: Make, mode: str) 
     assert write.breached
 
 
-def test_current_limits_name_who_pays(limited: Shop) -> None:
+def test_current_limits_name_the_charged_client(limited: Shop) -> None:
     session = limited.open_session()
     with limited.app.test_request_context(
         "/products", headers=session, environ_base={"REMOTE_ADDR": CLIENT}
@@ -216,7 +216,7 @@ def test_a_request_without_limits_has_none(limited: Shop) -> None:
         assert limiter.current_limit is None
 
 
-def test_current_limits_of_a_worker_that_counts_alone(make_shop: Make) -> None:
+def test_current_limits_show_the_share_of_a_worker_without_redis(make_shop: Make) -> None:
     shop = make_shop(**LIMITS, REDIS_ENABLED="false", WEB_CONCURRENCY="1")
     with shop.app.test_request_context("/products", environ_base={"REMOTE_ADDR": CLIENT}):
         shop.app.preprocess_request()
@@ -224,7 +224,7 @@ def test_current_limits_of_a_worker_that_counts_alone(make_shop: Make) -> None:
         assert left(5, CLIENT, "default") == 4
 
 
-def test_a_key_may_look_at_its_own_quota(limited: Shop) -> None:
+def test_a_key_can_read_its_own_quota(limited: Shop) -> None:
     with limited.app.app_context():
         key = keys.create_key("tests", ["catalog:write"], "partner")
     client = f"key:{key.split('_')[1]}"
@@ -283,6 +283,6 @@ def test_limits_that_name_no_policy_are_refused(limited: Shop) -> None:
         left(5, CLIENT, "products.list_products")
 
 
-def test_a_filter_that_nobody_would_ask_refuses() -> None:
+def test_a_request_filter_that_would_never_run_is_refused() -> None:
     with pytest.raises(RuntimeError, match=r"use limiter\.exempt"):
         limiter.request_filter(lambda: True)

@@ -113,7 +113,7 @@ def test_the_administrator_is_not_limited(make_shop: Make) -> None:
         assert "X-RateLimit-Limit" not in response.headers
 
 
-def test_switched_off_nothing_is_limited(make_shop: Make) -> None:
+def test_nothing_is_limited_when_limits_are_switched_off(make_shop: Make) -> None:
     shop = make_shop(RATE_LIMIT_ENABLED="false", RATE_LIMIT_CALLS="1")
     responses = [shop.get("/products") for _ in range(3)]
     assert [response.status_code for response in responses] == [200, 200, 200]
@@ -227,7 +227,7 @@ def test_rate_limit_tells_every_policy(make_shop: Make) -> None:
     assert {one["policy"] for one in told} == set(POLICIES)
 
 
-def test_who_has_no_limit_is_told_so(make_shop: Make) -> None:
+def test_rate_limit_shows_no_policies_to_a_client_without_limits(make_shop: Make) -> None:
     told = make_shop().get("/rate_limit", headers=bearer(ADMIN_KEY)).get_json()
     assert told == {"client": "admin", "tier": "unlimited", "policies": []}
     off = make_shop(RATE_LIMIT_ENABLED="false").get("/rate_limit").get_json()
@@ -269,7 +269,7 @@ def test_a_cost_above_the_quota_takes_the_whole_quota(make_shop: Make) -> None:
     )
 
 
-def test_in_the_shadow_nothing_is_refused_and_all_is_told(
+def test_shadow_mode_refuses_nothing_and_reports_all(
     make_shop: Make, redis_cli: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     shop = make_shop(RATE_LIMIT_MODE="shadow", RATE_LIMIT_CALLS="2")
@@ -331,7 +331,7 @@ def test_all_limits_of_a_request_take_one_round_trip(make_shop: Make, redis_cli:
         assert calls["cmdstat_evalsha"] == 1
 
 
-def test_a_limit_that_would_not_be_decided_with_the_others_is_refused(a_shop: Shop) -> None:
+def test_a_limit_that_cannot_be_decided_with_the_others_is_refused(a_shop: Shop) -> None:
     """Flask-Limiter's own ways around a view, and what the counter does not know."""
     view = limiter.limit("1 per minute")(lambda: "")
     a_shop.app.add_url_rule("/unnamed", view_func=view, endpoint="unnamed")

@@ -82,7 +82,7 @@ def passed(shots: Iterable[Shot]) -> Counter[str]:
     return Counter(shot.client for shot in shots if shot.status != 429)
 
 
-def test_of_150_requests_at_once_over_four_workers_100_pass(serve: Serve) -> None:
+def test_the_quota_of_100_passes_of_150_requests_over_four_workers(serve: Serve) -> None:
     service = serve(RATE_LIMIT_CALLS="100", WEB_CONCURRENCY=str(WORKERS))
     with ThreadPoolExecutor(30) as pool:
         answers = list(pool.map(lambda _: service.get("/products"), range(150)))
@@ -255,7 +255,7 @@ def test_a_client_does_not_get_its_quota_again_when_redis_returns(workers: Worke
     assert workers.used() == "10/10"
 
 
-def test_what_was_counted_before_and_during_an_outage_adds_up(workers: Workers) -> None:
+def test_counts_before_and_during_an_outage_add_up(workers: Workers) -> None:
     assert workers.get(0) == 200
     workers.cut()
     assert [workers.get(0), workers.get(1), workers.get(1)] == [200] * 3
@@ -285,7 +285,7 @@ def test_a_worker_that_finds_redis_first_waits_for_the_others(
     assert [workers.get(1) for _ in range(4)] == [200, 200, 200, 429]
 
 
-def test_while_redis_refuses_what_it_is_told_it_is_owed(
+def test_counts_that_redis_refuses_stay_owed(
     workers: Workers, caplog: pytest.LogCaptureFixture
 ) -> None:
     workers.cut()
@@ -330,7 +330,9 @@ def test_no_policy_is_forgotten_for_another(workers: Workers) -> None:
         assert use() == [429, 429]
 
 
-def test_clocks_of_hosts_do_not_matter(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clocks_of_hosts_do_not_matter(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert [workers.get(0) for _ in range(6)] == [200] * 6
     ahead = time.time() + 3600
     monkeypatch.setattr(time, "time", lambda: ahead)
@@ -415,7 +417,7 @@ def test_a_redis_that_comes_and_goes_gives_no_new_share(workers: Workers) -> Non
     assert passed == 5
 
 
-def test_a_value_in_the_way_of_a_record_makes_place(
+def test_a_foreign_value_under_the_key_of_a_record_is_replaced(
     make_shop: Make, relay: MakeRelay, own_redis: Redis
 ) -> None:
     way = relay(own_redis.socket)
@@ -445,7 +447,7 @@ def test_a_payment_whose_answer_is_lost_is_made_once(workers: Workers) -> None:
     assert workers.used() == "2/10"
 
 
-def test_what_is_paid_keeps_its_time(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repaid_charge_keeps_its_time(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     workers.cut()
     assert workers.get(0) == 200
     for debt in counter_of(workers.shops[0])._fallback._clients["127.0.0.1"].debts.values():
@@ -466,7 +468,7 @@ def test_a_day_of_debts_is_paid_in_a_hundred_entries(workers: Workers) -> None:
     assert len(stored) < 4000
 
 
-def test_what_a_worker_counts_alone_is_bounded_and_the_latest_stay(
+def test_the_fallback_of_a_worker_is_bounded_and_keeps_the_latest_clients(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fallback, "CLIENTS_MAX", 2)
@@ -481,7 +483,7 @@ def test_what_a_worker_counts_alone_is_bounded_and_the_latest_stay(
     ]
 
 
-def test_what_a_worker_saw_is_used_until_it_is_a_period_old(
+def test_the_fallback_uses_the_last_known_usage_for_one_period(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     counted = fallback.Fallback(4)
@@ -495,7 +497,7 @@ def test_what_a_worker_saw_is_used_until_it_is_a_period_old(
         assert counted.decide(a, [charge])[0].used == used
 
 
-def test_a_worker_owes_what_a_request_costs_and_not_its_share_of_that() -> None:
+def test_a_worker_owes_the_whole_cost_of_a_request() -> None:
     counted = fallback.Fallback(4)
     assert counted.decide(Payers("a", "a"), [Charge("default", 8, 60, 5, CLIENT)])[0].used == 2
     payment = counted.payment("a")
@@ -503,7 +505,7 @@ def test_a_worker_owes_what_a_request_costs_and_not_its_share_of_that() -> None:
     assert payment.debts["default"].window.used == 5
 
 
-def test_without_a_redis_nothing_is_owed(make_shop: Make) -> None:
+def test_nothing_is_owed_when_redis_is_switched_off(make_shop: Make) -> None:
     shop = make_shop(REDIS_ENABLED="false")
     shop.get("/products")
     assert counter_of(shop)._fallback.debtors() == []

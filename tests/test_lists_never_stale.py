@@ -108,7 +108,7 @@ def two(make_shop: Make, relay: MakeRelay, redis_server: Redis) -> tuple[Shop, S
 
 
 @pytest.mark.hurried
-def test_what_a_worker_without_redis_writes_is_in_the_lists_of_others(
+def test_a_write_of_a_worker_without_redis_is_in_the_lists_of_others(
     two: tuple[Shop, Shop, Relay],
 ) -> None:
     cut, other, way = two

@@ -66,7 +66,7 @@ def record_of(redis_cli: Any, client: str = "127.0.0.1") -> str:
 
 
 @pytest.mark.parametrize("draw", [random_key, random_token], ids=["keys", "sessions"])
-def test_with_no_quota_left_nothing_that_is_sent_costs_a_statement(
+def test_a_client_without_quota_causes_no_statement(
     make_shop: Make, redis_cli: Any, edge: dict[str, str], draw: Callable[[], str]
 ) -> None:
     """And nothing is left in Redis, on whatever route."""
@@ -104,7 +104,7 @@ def test_no_more_credentials_are_looked_up_than_the_quota_has(
 
 
 @pytest.mark.parametrize("path", ["/health_check", "/metrics"])
-def test_where_nobody_is_limited_nobody_is_looked_up(a_shop: Shop, path: str) -> None:
+def test_an_unlimited_route_looks_up_no_caller(a_shop: Shop, path: str) -> None:
     a_shop.get(path)
     with a_shop.statements() as sent:
         for draw in (random_key, random_token):
@@ -129,7 +129,7 @@ def test_a_key_is_looked_up_once_and_then_costs_no_statement(a_shop: Shop, redis
     assert 0 < redis_cli.ttl(f"key:{prefix}") <= 300
 
 
-def test_how_long_a_key_is_cached_is_a_setting(make_shop: Make, redis_cli: Any) -> None:
+def test_the_time_to_live_of_a_cached_key_is_a_setting(make_shop: Make, redis_cli: Any) -> None:
     shop = make_shop(KEY_CACHE_TTL="7")
     key = made_key(shop)
     shop.get("/products", headers=bearer(key))
@@ -192,7 +192,7 @@ def test_a_credential_that_is_cached_is_never_refused_for_its_address(
     assert sent == []
 
 
-def test_who_was_valid_before_is_not_refused_for_its_address(
+def test_a_previously_valid_credential_is_not_refused_for_its_address(
     make_shop: Make, redis_cli: Any
 ) -> None:
     """An entry ends with its time to live, or in an outage; its holder has done nothing wrong."""
@@ -212,7 +212,7 @@ def test_who_was_valid_before_is_not_refused_for_its_address(
     assert sent == []
 
 
-def test_one_that_is_not_known_is_refused_for_its_address(make_shop: Make) -> None:
+def test_an_unknown_credential_is_refused_for_its_address(make_shop: Make) -> None:
     shop = make_shop(**LIMITS)
     key, session = bearer(made_key(shop)), shop.open_session()
     spend(shop)
@@ -224,7 +224,7 @@ def test_one_that_is_not_known_is_refused_for_its_address(make_shop: Make) -> No
 
 @pytest.mark.parametrize("kind", ["key", "session"])
 @pytest.mark.parametrize("before", [0, 1, 2])
-def test_what_a_valid_credential_was_charged_is_repaid_exactly(
+def test_the_charge_of_a_valid_credential_is_repaid_exactly(
     make_shop: Make, redis_cli: Any, kind: str, before: int
 ) -> None:
     """The record of the address counts what it did, at the same times."""
@@ -272,7 +272,7 @@ def test_an_unknown_session_of_a_free_request_costs_its_lookup(
     assert [one["remaining"] for one in told["policies"]][:2] == [8, 89]
 
 
-def test_in_the_shadow_a_credential_is_looked_up_and_nothing_is_refused(make_shop: Make) -> None:
+def test_shadow_mode_looks_up_credentials_and_refuses_nothing(make_shop: Make) -> None:
     shop = make_shop(RATE_LIMIT_MODE="shadow", **LIMITS)
     for _ in range(9):
         shop.get("/nothing")
@@ -315,7 +315,7 @@ def test_without_redis_lookups_are_charged_and_repaid_too(make_shop: Make, url: 
         assert shop.get("/products", headers=headers).status_code == 200
 
 
-def test_without_the_database_a_key_that_is_cached_is_one(
+def test_a_cached_key_is_valid_without_the_database(
     make_shop: Make, relay: MakeRelay, postgres: Postgres
 ) -> None:
     way = relay(postgres.socket)

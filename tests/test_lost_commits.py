@@ -80,7 +80,7 @@ def test_rows_that_a_new_primary_lost_are_in_no_answer(
     assert shop.get("/products/1").headers["X-Cache"] == "HIT"
 
 
-def test_what_one_standby_had_as_primary_the_next_one_does_not_have(
+def test_rows_of_a_lost_primary_are_not_in_answers_of_the_next_one(
     shop: Shop, replicated: Replicated, second_standby: Standby, way: Relay
 ) -> None:
     """Two that are promoted one after the other get the same timeline."""
@@ -99,7 +99,7 @@ def test_what_one_standby_had_as_primary_the_next_one_does_not_have(
 
 
 @pytest.mark.parametrize("end", ["a crash", "a restart"])
-def test_a_server_that_has_ended_begins_another_life(
+def test_a_crashed_or_restarted_server_begins_a_new_epoch(
     shop: Shop, replicated: Replicated, end: str
 ) -> None:
     """After a crash of one process it recovers: what was not flushed is lost."""
@@ -131,7 +131,7 @@ def answers(server: Primary) -> bool:
         return False
 
 
-def test_a_life_is_the_same_in_each_session(replicated: Replicated) -> None:
+def test_the_epoch_is_the_same_in_each_database_session(replicated: Replicated) -> None:
     with replicated.primary.session() as cursor:
         lives = set()
         for zone in ("UTC", "Asia/Tokyo", "America/St_Johns"):
@@ -197,7 +197,7 @@ def test_a_standby_answers_reads_and_fills_nothing(
 
 
 @pytest.mark.hurried
-def test_workers_begin_anew_by_themselves(
+def test_workers_notice_a_new_epoch_by_themselves(
     shop: Shop, replicated: Replicated, way: Relay, serve: Callable[..., Service]
 ) -> None:
     shop.create_product(price=36)

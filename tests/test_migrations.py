@@ -59,14 +59,14 @@ def test_upgrade_makes_the_tables_and_downgrade_unmakes_them(empty: Flask) -> No
         assert tables() == {"alembic_version"}
 
 
-def test_the_migrations_make_what_the_models_say(empty: Flask) -> None:
+def test_the_migrations_make_the_tables_of_the_models(empty: Flask) -> None:
     flask_migrate.upgrade(MIGRATIONS)
     with db.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_the_migrations_make_the_checks_that_the_models_say(empty: Flask) -> None:
+def test_the_migrations_make_the_checks_of_the_models(empty: Flask) -> None:
     flask_migrate.upgrade(MIGRATIONS)
     with db.engine.begin() as connection:
         connection.execute(text("CREATE SCHEMA models"))
@@ -103,7 +103,7 @@ def test_the_printed_sql_makes_the_same_tables(empty: Flask) -> None:
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_of_two_upgrades_at_once_one_waits_for_the_other(empty: Flask) -> None:
+def test_one_of_two_upgrades_at_once_waits_for_the_other(empty: Flask) -> None:
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
     environment = {**os.environ, "DATABASE_URL": database_url()}
     upgrades = [

@@ -138,7 +138,7 @@ def test_a_product_of_no_named_currency_is_sold_in_euros(a_shop: Shop) -> None:
         ("100", "JPY", {"price": "0.50", "currency": "KRW"}, "price"),
     ],
 )
-def test_a_change_of_one_is_checked_with_the_other(
+def test_a_change_of_price_or_currency_is_checked_with_the_other(
     a_shop: Shop, price: str, currency: str, change: dict[str, Any], field: str
 ) -> None:
     product = a_shop.create_product(price=price, currency=currency)
@@ -237,7 +237,7 @@ def test_the_largest_order_can_be_stored_and_added_up(a_shop: Shop) -> None:
     assert (revenue["revenue"], revenue["average_order"]) == ("19999999999998000.000", total)
 
 
-def test_of_two_changes_at_once_neither_leaves_an_amount_that_is_none(
+def test_two_changes_at_once_leave_no_invalid_amount(
     serve: Callable[..., Service], postgres: Postgres, a_shop: Shop
 ) -> None:
     a_shop.create_product(price="100.00", currency="EUR")

@@ -125,7 +125,7 @@ def others(url: str) -> int:
         return int(count)
 
 
-def test_a_commit_of_which_nobody_knows_leaves_its_names_suspended(
+def test_a_commit_with_an_unknown_outcome_leaves_its_names_suspended(
     a_shop: Shop, postgres: Postgres, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_shop.create_product(stock=3)
@@ -218,7 +218,7 @@ def test_a_write_without_redis_is_answered_with_what_it_wrote(
     assert "pg_sleep" in sent[1]
 
 
-def test_a_breaker_that_closes_while_a_read_begins_vouches_for_nothing(
+def test_a_breaker_that_closes_while_a_read_begins_makes_no_entry_valid(
     two: tuple[Shop, Shop, Relay], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut, other, way = two
@@ -233,7 +233,7 @@ def test_a_breaker_that_closes_while_a_read_begins_vouches_for_nothing(
 
 
 @pytest.mark.hurried
-def test_what_was_written_without_redis_is_not_found_when_it_is_back(
+def test_entries_that_a_write_without_redis_changed_are_not_found_when_it_is_back(
     two: tuple[Shop, Shop, Relay], redis_cli: Any
 ) -> None:
     cut, _, way = two
@@ -249,7 +249,7 @@ def test_what_was_written_without_redis_is_not_found_when_it_is_back(
 
 
 @pytest.mark.parametrize("lost", ["suspend", "release"])
-def test_a_redis_that_is_lost_during_a_write_is_told_later(
+def test_a_redis_that_is_lost_during_a_write_gets_the_invalidation_later(
     two: tuple[Shop, Shop, Relay], monkeypatch: pytest.MonkeyPatch, redis_cli: Any, lost: str
 ) -> None:
     """Also if it has lost the note meanwhile, and an older entry was stored."""
@@ -296,7 +296,7 @@ def test_a_hanging_redis_goes_on_with_nothing_stale(
         await_true(lambda: redis_connection(cut.app).available)
 
 
-def test_what_is_written_with_redis_switched_off_is_forgotten_before_it_is_used(
+def test_a_write_with_redis_switched_off_is_forgotten_before_redis_is_used(
     make_shop: Make,
 ) -> None:
     shop, off = make_shop(), make_shop(REDIS_ENABLED="false")
@@ -313,7 +313,7 @@ def test_what_is_written_with_redis_switched_off_is_forgotten_before_it_is_used(
     assert outbox(later) == 0
 
 
-def test_nobody_waits_for_a_writer_to_replay_and_nothing_is_lost(a_shop: Shop) -> None:
+def test_a_replay_waits_for_no_writer_and_loses_nothing(a_shop: Shop) -> None:
     a_shop.create_product()
     with a_shop.app.app_context():
         with db.engine.begin() as connection:
@@ -536,7 +536,7 @@ def test_a_reader_that_fails_gives_its_lease_back(
 # Ids that do not exist.
 
 
-def test_that_an_id_is_unknown_is_remembered_until_it_is_created(
+def test_an_unknown_id_is_cached_until_it_is_created(
     make_shop: Make, a_shop: Shop, redis_cli: Any
 ) -> None:
     a_shop.create_category()
@@ -613,9 +613,7 @@ def test_without_the_database_a_known_document_is_still_a_hit(make_shop: Make, w
     assert shop.get("/products/2").status_code == 404
 
 
-def test_without_the_database_nothing_is_known_that_was_not_known_before(
-    make_shop: Make, way: Relay
-) -> None:
+def test_without_the_database_an_unknown_document_is_503(make_shop: Make, way: Relay) -> None:
     """Somebody may have written between the last look that counts and the end of the database."""
     shop = shop_by(way, make_shop)
     with shop.app.app_context():
@@ -625,7 +623,7 @@ def test_without_the_database_nothing_is_known_that_was_not_known_before(
     assert shop.get("/products/1").status_code == 503
 
 
-def test_a_look_that_was_slow_until_the_database_was_gone_does_not_count(
+def test_a_slow_outbox_check_that_outlives_the_database_does_not_count(
     make_shop: Make, way: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop = shop_by(way, make_shop)
@@ -710,7 +708,7 @@ def test_without_the_database_an_expired_document_is_503_by_default(
     assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
 
 
-def test_what_was_forgotten_is_not_served_even_without_the_database(
+def test_a_forgotten_document_is_not_served_without_the_database(
     make_shop: Make, way: Relay
 ) -> None:
     shop = shop_by(way, make_shop, CACHE_STALE_IF_ERROR="1000")

@@ -54,7 +54,7 @@ def buyers(make_shop: Make) -> Buyers:
     return Buyers(make_shop(**caps))
 
 
-def test_a_session_has_so_many_open_orders_and_keeps_its_cart(buyers: Buyers) -> None:
+def test_a_session_has_a_cap_of_open_orders_and_keeps_its_cart(buyers: Buyers) -> None:
     session = buyers.session()
     assert buyers.statuses(session, session) == [201, 201]
     stock = buyers.shop.stock_of(1)
@@ -68,7 +68,7 @@ def test_a_session_has_so_many_open_orders_and_keeps_its_cart(buyers: Buyers) ->
     assert item["quantity"] == 1
 
 
-def test_the_sessions_of_an_address_have_so_many_together(buyers: Buyers) -> None:
+def test_the_sessions_of_an_address_share_a_cap_of_open_orders(buyers: Buyers) -> None:
     assert buyers.statuses(*(buyers.session() for _ in range(3))) == [201, 201, 201]
     refused = buyers.check_out(buyers.session())
     assert refused.status_code == 409
@@ -108,13 +108,13 @@ def test_paid_cancelled_or_expired_order_is_not_open(buyers: Buyers, step: str) 
     assert buyers.statuses(session, session) == [201, 409]
 
 
-def test_one_that_never_expires_stays_open(make_shop: Make) -> None:
+def test_an_order_that_never_expires_stays_open(make_shop: Make) -> None:
     buyers = Buyers(make_shop(ORDER_PAYMENT_SECONDS="0", SESSION_OPEN_ORDERS="1"))
     session = buyers.session()
     assert buyers.statuses(session, session) == [201, 409]
 
 
-def test_those_with_a_key_order_as_much_as_they_like(buyers: Buyers) -> None:
+def test_callers_with_a_key_have_no_cap_on_open_orders(buyers: Buyers) -> None:
     for _ in range(5):
         buyers.shop.place_order(1)
     assert buyers.statuses(buyers.session()) == [201]
@@ -148,7 +148,7 @@ def test_a_repeated_checkout_is_answered_however_many_are_open(buyers: Buyers) -
     assert (again.status_code, again.data) == (201, second.data)
 
 
-def test_the_end_of_a_session_frees_nothing_of_its_address(buyers: Buyers) -> None:
+def test_the_end_of_a_session_frees_no_open_order_of_its_address(buyers: Buyers) -> None:
     for _ in range(3):
         session = buyers.session()
         assert buyers.statuses(session) == [201]
@@ -182,7 +182,7 @@ def test_the_address_is_kept_while_the_order_is_pending(buyers: Buyers, end: str
     assert buyers.sql("SELECT client_address, session_id FROM orders") == [(None, 1)]
 
 
-def test_an_address_that_another_way_has_left_is_purged(buyers: Buyers) -> None:
+def test_a_leftover_address_of_a_closed_order_is_purged(buyers: Buyers) -> None:
     """As of an order that the version before has paid, which knows of no address."""
     session = buyers.session()
     assert buyers.statuses(session, session) == [201, 201]

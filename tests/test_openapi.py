@@ -75,7 +75,7 @@ def test_the_command_that_prints_the_document_prints_all_of_it(make_shop: Make) 
     assert json.loads(printed) == make_shop().get("/openapi.json").get_json()
 
 
-def test_two_first_readers_get_the_same_whole_document(a_shop: Shop) -> None:
+def test_two_concurrent_first_readers_get_the_same_whole_document(a_shop: Shop) -> None:
     def read(_: int) -> dict[str, Any]:
         client = a_shop.app.test_client()
         found: dict[str, Any] = client.get("/openapi.json").get_json()

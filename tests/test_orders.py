@@ -93,7 +93,7 @@ def test_a_sale_is_made_even_if_its_products_cannot_be_read_again(
     assert (shop.stock_of(1), shop.stock_of(2)) == (4, 2)
 
 
-def test_what_cannot_be_had_is_refused_by_line_and_nothing_is_taken(shop: Shop) -> None:
+def test_unavailable_lines_are_refused_by_line_and_no_stock_is_taken(shop: Shop) -> None:
     shop.create_product(name="Hoe", active=False)
     answer = order(shop, (1, 1), (2, 4), (3, 1))
     assert answer.status_code == 409
@@ -171,7 +171,9 @@ def test_a_hundred_lines_are_one_order(shop: Shop) -> None:
         (["pay"], "cancel", "cancelled"),
     ],
 )
-def test_an_order_goes_on(shop: Shop, before: list[str], action: str, status: str) -> None:
+def test_an_order_is_paid_shipped_and_delivered(
+    shop: Shop, before: list[str], action: str, status: str
+) -> None:
     shop.place_order(1, 2)
     answer = shop.move_order(1, *before, action)
     assert answer.status_code == 200
@@ -193,7 +195,9 @@ def test_an_order_goes_on(shop: Shop, before: list[str], action: str, status: st
         (["cancel"], ["pay", "ship", "deliver", "cancel"]),
     ],
 )
-def test_an_order_goes_no_other_way(shop: Shop, before: list[str], refused: list[str]) -> None:
+def test_an_order_takes_no_other_transition(
+    shop: Shop, before: list[str], refused: list[str]
+) -> None:
     shop.place_order(1)
     if before:
         shop.move_order(1, *before)
@@ -206,14 +210,14 @@ def test_an_order_goes_no_other_way(shop: Shop, before: list[str], refused: list
     assert shop.stock_of(1) == stock
 
 
-def test_what_is_no_order_or_no_action_is_not_found(shop: Shop) -> None:
+def test_an_unknown_order_or_action_is_not_found(shop: Shop) -> None:
     shop.place_order(1)
     assert shop.get("/orders/9", headers=ADMIN).status_code == 404
     assert shop.move_order(9, "pay").status_code == 404
     assert shop.move_order(1, "refund").status_code == 404
 
 
-def test_stock_that_has_no_room_for_what_comes_back_is_a_conflict(shop: Shop) -> None:
+def test_a_cancellation_that_would_overflow_the_stock_is_a_conflict(shop: Shop) -> None:
     shop.place_order(1)
     shop.patch("/products/1", stock=2_147_483_647)
     assert shop.move_order(1, "cancel").status_code == 409
@@ -300,7 +304,7 @@ def test_a_wrong_query_is_refused(shop: Shop, query: str) -> None:
     assert set(wrong_fields(answer)) == {query.partition("=")[0]}
 
 
-def test_orders_are_for_those_who_may(shop: Shop) -> None:
+def test_reading_orders_needs_the_orders_scope(shop: Shop) -> None:
     shop.place_order(1)
     calls = [
         ("GET", "/orders", "orders:read"),
@@ -327,7 +331,7 @@ def test_a_session_writes_no_orders(shop: Shop) -> None:
         assert "A session may not do this" in answer.get_json()["detail"]
 
 
-def test_nothing_about_customers_is_kept_outside_the_database(shop: Shop, redis_cli: Any) -> None:
+def test_customer_data_is_kept_only_in_the_database(shop: Shop, redis_cli: Any) -> None:
     shop.place_order(1)
     shop.get("/products/1")
     for answer in (
@@ -343,7 +347,7 @@ def test_nothing_about_customers_is_kept_outside_the_database(shop: Shop, redis_
     assert not any(CUSTOMER["email"] in value for value in kept)
 
 
-def test_orders_go_on_without_redis(make_shop: Make) -> None:
+def test_orders_work_without_redis(make_shop: Make) -> None:
     shop = make_shop(REDIS_ENABLED="false")
     shop.create_product(stock=2)
     shop.place_order(1)

@@ -72,7 +72,7 @@ def test_a_restart_between_two_requests_is_not_noticed(shop: Shop, own_redis: Re
     assert available(shop)
 
 
-def test_a_redis_that_hangs_is_left_alone_until_it_answers(shop: Shop, own_redis: Redis) -> None:
+def test_a_hanging_redis_is_not_used_until_it_answers(shop: Shop, own_redis: Redis) -> None:
     """A read, a page and a write, each the first to meet the hanging server."""
     for method, path, fields in (
         ("GET", "/products/1", None),
@@ -87,7 +87,7 @@ def test_a_redis_that_hangs_is_left_alone_until_it_answers(shop: Shop, own_redis
         await_true(lambda: available(shop), "the breaker closes")
 
 
-def test_a_script_that_is_not_answered_in_time_is_not_tried_again(
+def test_a_script_that_times_out_is_not_repeated(
     shop: Shop, own_redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One whose connection breaks is, over another."""
@@ -126,7 +126,7 @@ def test_a_request_waits_for_a_silent_redis_once(make_shop: Make, method: str, p
         assert [name for name in tried if name != "redis-probe"] == ["request"]
 
 
-def test_one_thread_probes_however_many_calls_fail(make_shop: Make) -> None:
+def test_one_thread_probes_redis_after_several_failed_calls(make_shop: Make) -> None:
     shop = make_shop(REDIS_URL="redis://127.0.0.1:1/0")
     connection = redis_connection(shop.app)
 

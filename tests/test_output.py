@@ -166,7 +166,7 @@ def serve(start: Start, a_shop: Shop) -> Serve:
     return serve_one
 
 
-def test_a_service_that_nobody_reads_answers_counts_and_tells(serve: Serve, pipe: Pipe) -> None:
+def test_a_service_whose_output_nobody_reads_goes_on_answering(serve: Serve, pipe: Pipe) -> None:
     served = serve()
     assert served.change_price().status_code == 200
     pipe.fill()
@@ -195,7 +195,7 @@ def test_a_service_that_nobody_reads_answers_counts_and_tells(serve: Serve, pipe
     assert after[-1] == "Shutting down: Master"
 
 
-def test_a_service_that_nobody_reads_restarts_its_workers_and_ends(
+def test_a_service_whose_output_nobody_reads_restarts_its_workers_and_ends(
     serve: Serve, pipe: Pipe
 ) -> None:
     served = serve()
@@ -232,7 +232,7 @@ def test_a_slow_reader_gets_every_line_in_order(serve: Serve, pipe: Pipe) -> Non
     assert lines[-1]["message"] == "Shutting down: Master"
 
 
-def test_a_worker_that_nobody_reads_works_and_ends(
+def test_a_worker_whose_output_nobody_reads_works_and_ends(
     start: Start, pipe: Pipe, redis_cli: Any
 ) -> None:
     pipe.fill()
@@ -243,7 +243,7 @@ def test_a_worker_that_nobody_reads_works_and_ends(
     assert worker.wait(120) == 0
 
 
-def test_make_run_that_nobody_reads_ends(start: Start, pipe: Pipe) -> None:
+def test_make_run_whose_output_nobody_reads_ends(start: Start, pipe: Pipe) -> None:
     pipe.fill()
     with socket.create_server(("127.0.0.1", 0)) as busy:
         run = start("python", "-m", "dev.embedded", PORT=str(busy.getsockname()[1]))
@@ -260,7 +260,7 @@ def test_a_program_whose_terminal_was_stopped_ends(settings: dict[str, str]) -> 
     assert program.wait(120) == 0
 
 
-def test_what_is_printed_to_both_keeps_its_order(start: Start, pipe: Pipe) -> None:
+def test_output_to_stdout_and_stderr_keeps_its_order(start: Start, pipe: Pipe) -> None:
     """Also where the pipe does not block, and is full now and then."""
     os.set_blocking(pipe.writer, False)
     script = "for n in range(2000): print(n, file=(sys.stdout, sys.stderr)[n % 2])"
@@ -270,7 +270,7 @@ def test_what_is_printed_to_both_keeps_its_order(start: Start, pipe: Pipe) -> No
     assert pipe.end() == [str(n) for n in range(2000)]
 
 
-def test_why_a_program_has_failed_is_told(start: Start, pipe: Pipe) -> None:
+def test_the_traceback_of_a_failed_program_is_printed(start: Start, pipe: Pipe) -> None:
     assert start("python", "-c", f"{PRELUDE}\n1 / 0").wait(120) == 1
     assert pipe.end()[-1] == "ZeroDivisionError: division by zero"
 
@@ -283,7 +283,7 @@ def test_lines_of_several_processes_stay_whole(start: Start, pipe: Pipe) -> None
     assert pipe.end() == [f"<{'x' * 300}>"] * 1000
 
 
-def test_what_waits_at_a_fork_is_written_once(start: Start, pipe: Pipe) -> None:
+def test_output_that_waits_at_a_fork_is_written_once(start: Start, pipe: Pipe) -> None:
     script = """
 print("parent")
 child = os.fork()

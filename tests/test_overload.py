@@ -93,7 +93,9 @@ def test_writers_of_one_row_leave_a_thread_to_reads(service: Service, postgres: 
     assert waiting(service) == 0
 
 
-def test_a_body_that_is_refused_is_not_asked_for(service: Service, postgres: Postgres) -> None:
+def test_a_refused_body_is_not_requested_with_100_continue(
+    service: Service, postgres: Postgres
+) -> None:
     request = (
         b"PATCH /products/1 HTTP/1.1\r\nHost: shop.test\r\nExpect: 100-continue\r\n"
         b"Content-Type: application/json\r\nContent-Length: 11\r\n"

@@ -103,7 +103,7 @@ def test_a_session_that_has_ordered_nothing_finds_nothing(shop: Shop, buyer: Buy
     assert (answer.status_code, answer.get_json()) == (200, {"items": [], "limit": 20})
 
 
-def test_a_buyer_finds_the_own_orders_and_a_key_all(shop: Shop, buyer: Buyer) -> None:
+def test_a_session_reads_its_own_orders_and_a_key_reads_all(shop: Shop, buyer: Buyer) -> None:
     other = Buyer(shop)
     for one in (buyer, other, buyer):
         one.buy()
@@ -127,7 +127,7 @@ def test_two_sessions_of_one_address_and_one_customer_read_nothing_of_each_other
     assert other.found(customer=CUSTOMER["email"]) == [2]
 
 
-def test_an_order_of_others_is_one_that_does_not_exist(shop: Shop, buyer: Buyer) -> None:
+def test_an_order_of_another_session_does_not_exist_for_a_buyer(shop: Shop, buyer: Buyer) -> None:
     """Of another session, of an ended one, or placed with a key: the answer tells none apart."""
     Buyer(shop).buy()
     ended = Buyer(shop)
@@ -145,7 +145,7 @@ def test_an_order_of_others_is_one_that_does_not_exist(shop: Shop, buyer: Buyer)
         assert set(dict(answer.headers)) == set(dict(missing.headers))
 
 
-def test_a_page_does_not_begin_after_an_order_of_others(shop: Shop, buyer: Buyer) -> None:
+def test_a_page_does_not_begin_after_an_order_of_another_session(shop: Shop, buyer: Buyer) -> None:
     buyer.buy()
     Buyer(shop).buy()
     shop.place_order(1)
@@ -159,7 +159,7 @@ def test_a_page_does_not_begin_after_an_order_of_others(shop: Shop, buyer: Buyer
         assert refusal(answer) == told
 
 
-def test_an_order_of_others_costs_what_one_costs_that_does_not_exist(
+def test_an_order_of_another_session_costs_the_same_as_an_unknown_order(
     shop: Shop, buyer: Buyer
 ) -> None:
     """So that its time does not tell, either: the same statements, with other numbers."""
@@ -233,7 +233,7 @@ def test_own_orders_are_found_by_status_customer_and_time(shop: Shop, buyer: Buy
         (["expire"], "cancelled"),
     ],
 )
-def test_an_order_stays_readable_however_far_it_is(
+def test_an_order_stays_readable_in_every_status(
     shop: Shop, buyer: Buyer, steps: list[str], status: str
 ) -> None:
     buyer.buy()
@@ -278,7 +278,7 @@ def test_reading_orders_needs_a_session_or_a_scope(shop: Shop, buyer: Buyer) -> 
         assert (lacking.status_code, lacking.get_json()["scope"]) == (403, "orders:read")
 
 
-def test_a_buyer_brings_no_order_on(shop: Shop, buyer: Buyer) -> None:
+def test_a_buyer_cannot_move_an_order(shop: Shop, buyer: Buyer) -> None:
     buyer.buy()
     for action in ("pay", "ship", "deliver", "cancel"):
         answer = shop.move_order(1, action, **buyer.headers)
@@ -286,7 +286,7 @@ def test_a_buyer_brings_no_order_on(shop: Shop, buyer: Buyer) -> None:
     assert buyer.order(1)["status"] == "pending"
 
 
-def test_in_a_shop_without_keys_a_session_reads_and_nobody_is_sent_for_one(
+def test_a_shop_without_keys_asks_for_a_session_and_not_for_a_key(
     make_shop: Make, shop: Shop
 ) -> None:
     """Nobody can have a key there, and that is not why an order cannot be read."""
@@ -356,7 +356,7 @@ def test_a_session_that_is_closed_while_it_reads_finds_nothing(
     assert sql(shop, "SELECT session_id FROM orders") == [(None,)]
 
 
-def test_what_a_buyer_reads_is_for_no_cache_and_counts_for_the_session(make_shop: Make) -> None:
+def test_orders_of_a_buyer_are_not_cached_and_count_for_the_session(make_shop: Make) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="4")
     shop.create_product()
     buyer = Buyer(shop)
@@ -384,7 +384,7 @@ def test_a_large_page_costs_a_session_more_and_a_key_not(
     assert left == [50 - cost, 49]
 
 
-def test_each_read_is_of_now_also_with_the_edge(shop: Shop, buyer: Buyer) -> None:
+def test_each_read_of_orders_is_current_also_with_the_edge(shop: Shop, buyer: Buyer) -> None:
     """No worker learns to answer it ahead of the service."""
     buyer.buy()
     for step, status in (("pay", "paid"), ("ship", "shipped"), ("deliver", "delivered")):
@@ -394,7 +394,7 @@ def test_each_read_is_of_now_also_with_the_edge(shop: Shop, buyer: Buyer) -> Non
         assert buyer.get("/orders").get_json()["items"][0]["status"] == status
 
 
-def test_nothing_of_what_is_read_is_in_redis_the_log_or_the_metrics(
+def test_data_of_orders_is_in_neither_redis_the_log_nor_the_metrics(
     shop: Shop, buyer: Buyer, redis_cli: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     buyer.buy(email="marker@example.com")

@@ -162,7 +162,7 @@ def _walk(shop: Shop, data: st.DataObject) -> None:
     assert twice <= walk.moved
 
 
-def test_no_product_is_twice_and_none_is_lost_whose_sort_key_and_filters_stay(
+def test_an_unchanged_product_is_on_exactly_one_page(
     a_shop: Shop,
 ) -> None:
     _walk(a_shop)
@@ -216,7 +216,7 @@ QUERIES = [
 ]
 
 
-def test_a_cursor_is_of_its_query_alone(shop: Shop) -> None:
+def test_a_cursor_belongs_to_its_query_alone(shop: Shop) -> None:
     cursors = {query: first_cursor(shop, query) for query in QUERIES}
     for query in QUERIES:
         for other, cursor in cursors.items():
@@ -285,7 +285,7 @@ FORGED: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("sort", FORGED)
-def test_whatever_is_in_a_forged_cursor_is_no_error_of_the_service(shop: Shop, sort: str) -> None:
+def test_any_content_of_a_forged_cursor_is_no_server_error(shop: Shop, sort: str) -> None:
     """Everybody can compute what binds a cursor to its query."""
     question = read_query({"sort": sort, "limit": 2}, active=True).question
     rows: list[list[Any]] = [[], [1], [1, 2, 3], [[1]]]

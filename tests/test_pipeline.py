@@ -65,7 +65,7 @@ def test_each_call_gets_its_own_answer(redis_server: Redis) -> None:
     assert not run(redis_server, play).lost
 
 
-def test_what_the_socket_does_not_take_at_once_is_sent_later(redis_server: Redis) -> None:
+def test_commands_that_exceed_the_socket_buffer_are_sent_later(redis_server: Redis) -> None:
     async def play(pipeline: Pipeline, _: Heard) -> None:
         large = "x" * 3_000_000
         calls = [pipeline.evaluate(ECHO, [], [f"{number}{large}"]) for number in range(8)]
@@ -154,7 +154,7 @@ def test_a_late_answer_is_never_that_of_another_call(own_redis: Redis) -> None:
     assert len(run(own_redis, play, timeout=0.2).lost) == 1
 
 
-def test_a_loop_that_is_late_itself_loses_no_answer(redis_server: Redis) -> None:
+def test_a_delayed_event_loop_loses_no_answer(redis_server: Redis) -> None:
     """It reads what is there before it gives Redis up."""
 
     async def play(pipeline: Pipeline, _: Heard) -> None:
@@ -180,7 +180,7 @@ def test_a_server_that_ends_ends_the_pipeline(own_redis: Redis) -> None:
     assert len(run(own_redis, play).lost) == 1
 
 
-def test_what_changes_is_told_ahead_of_the_answers_after_it(redis_server: Redis) -> None:
+def test_invalidations_arrive_before_the_answers_of_later_commands(redis_server: Redis) -> None:
     """By whatever client, and in the order in which Redis has done it."""
     with redis.Redis(unix_socket_path=str(redis_server.socket)) as other:
 

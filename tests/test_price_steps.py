@@ -72,7 +72,7 @@ def walk(shop: Shop, path: str) -> list[tuple[bytes, str | None]]:
     return found
 
 
-def test_whatever_changes_each_page_is_as_without_a_cache(shop: Shop) -> None:
+def test_each_page_is_the_same_as_without_a_cache_after_any_change(shop: Shop) -> None:
     chance = Random(1)
     for _ in range(CHANGES):
         for path in LISTS:

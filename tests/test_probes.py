@@ -29,7 +29,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_a_process_that_answers_lives(make_shop: Make) -> None:
+def test_livez_answers_while_the_servers_are_away(make_shop: Make) -> None:
     """Whatever is away, and whatever key is sent with it, which nobody looks up."""
     shop = make_shop(DATABASE_URL=NOWHERE, REDIS_URL="redis://127.0.0.1:1/0")
     for headers in ({}, bearer("shop_ef5354032fac_" + "x" * 43), bearer("session_" + "x" * 43)):
@@ -56,7 +56,7 @@ def test_a_probe_answers_get_and_head_alone(a_shop: Shop, path: str) -> None:
     assert a_shop.request("POST", path).status_code == 405
 
 
-def test_both_servers_are_looked_at_once_for_all_that_ask(
+def test_health_checks_of_one_moment_share_a_result(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "FRESH_SECONDS", 60)
@@ -67,7 +67,9 @@ def test_both_servers_are_looked_at_once_for_all_that_ask(
     assert sent == ["SELECT 1"]
 
 
-def test_what_was_found_is_looked_at_anew(a_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_health_check_after_its_result_is_old_looks_again(
+    a_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(health, "FRESH_SECONDS", 0)
     with a_shop.statements() as sent:
         for _ in range(3):
@@ -75,7 +77,7 @@ def test_what_was_found_is_looked_at_anew(a_shop: Shop, monkeypatch: pytest.Monk
     assert sent == ["SELECT 1"] * 3
 
 
-def test_those_that_ask_at_once_share_one_look(
+def test_concurrent_health_checks_share_one_look(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "PATIENCE_SECONDS", 60)
@@ -106,7 +108,7 @@ def test_those_that_ask_at_once_share_one_look(
     assert len(sent) <= 2  # a thread that was late may have found the first look too old
 
 
-def test_a_database_that_hangs_is_told_at_once_and_holds_one_thread(
+def test_a_hanging_database_is_reported_in_time_and_holds_one_thread(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.1)

@@ -168,12 +168,12 @@ def test_every_kind_says_what_it_means_in_words_of_its_own() -> None:
     assert len(set(texts)) == len(texts)
 
 
-def test_while_nobody_has_a_key_the_answer_says_so(make_shop: Make) -> None:
+def test_a_401_says_that_no_key_exists_yet(make_shop: Make) -> None:
     answer = without_key(make_shop(ADMIN_API_KEY=""))
     assert (answer.status_code, answer.get_json()["type"]) == (403, "/problems/no-keys")
 
 
-def test_faults_have_types_of_their_own(make_shop: Make) -> None:
+def test_faults_of_the_service_have_problem_types_of_their_own(make_shop: Make) -> None:
     shop = make_shop(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
 
     @shop.app.get("/fault")
@@ -184,7 +184,7 @@ def test_faults_have_types_of_their_own(make_shop: Make) -> None:
     assert shop.get("/fault").get_json()["type"] == "/problems/internal"
 
 
-def test_an_order_that_cannot_be_given_back_tells_the_stock(shop: Shop) -> None:
+def test_a_refused_cancellation_reports_the_stock(shop: Shop) -> None:
     shop.place_order(1)
     shop.patch("/products/1", stock=2**31 - 1)
     problem = shop.move_order(1, "cancel").get_json()
@@ -198,7 +198,7 @@ def test_words_of_the_api_are_marked_on_the_pages(a_shop: Shop) -> None:
     assert "<code>errors</code>" in page
 
 
-def test_a_kind_that_is_not_there_has_no_page(a_shop: Shop) -> None:
+def test_an_unknown_problem_type_has_no_page(a_shop: Shop) -> None:
     answer = a_shop.get("/problems/nothing")
     assert (answer.status_code, answer.get_json()["type"]) == (404, "/problems/unknown-address")
 
@@ -212,7 +212,7 @@ def test_pages_load_nothing_from_elsewhere(a_shop: Shop) -> None:
         assert page.headers["Content-Security-Policy"] == "default-src 'none'; style-src 'self'"
 
 
-def test_lines_that_cannot_be_had_tell_the_product_and_what_there_is(shop: Shop) -> None:
+def test_unavailable_lines_report_the_product_and_its_stock(shop: Shop) -> None:
     problem = order(shop, (1, 4), (3, 1)).get_json()
     assert problem["type"] == "/problems/out-of-stock"
     assert problem["errors"] == [

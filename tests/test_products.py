@@ -207,7 +207,7 @@ def test_a_sku_is_unique(a_shop: Shop) -> None:
     assert a_shop.patch(f"/products/{second['id']}", sku="RK-2").status_code == 200
 
 
-def test_of_racing_creates_with_one_sku_one_wins(a_shop: Shop) -> None:
+def test_one_of_several_racing_creates_with_the_same_sku_wins(a_shop: Shop) -> None:
     category = a_shop.create_category()
 
     def create(n: int) -> int:

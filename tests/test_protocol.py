@@ -408,7 +408,7 @@ class Breaking:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_late_copy_brings_back_no_generation(either: Protocol, client: Any, name: str) -> None:
+def test_a_late_copy_restores_no_generation(either: Protocol, client: Any, name: str) -> None:
     """Of a read that found none: its second attempt has made those that the writer forgets."""
     connection = either._connection
     breaking = Breaking(connection)
@@ -502,7 +502,7 @@ def test_expired_documents_are_kept_for_the_time_that_is_asked(
     assert read(keeping).document == b""
 
 
-def test_only_so_many_ids_are_noted_as_missing(protocol: Protocol, client: Any) -> None:
+def test_the_number_of_ids_cached_as_missing_is_bounded(protocol: Protocol, client: Any) -> None:
     assert protocol.admit_missing("things:missing", 9_990)
     assert protocol.admit_missing("things:missing", 10)
     assert not protocol.admit_missing("things:missing", 1)

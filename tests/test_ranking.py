@@ -74,7 +74,7 @@ def test_few_rows_are_all_ranked(app: Flask) -> None:
 
 
 @pytest.mark.parametrize("candidates", [1, 10, 199, 200, 201])
-def test_of_many_rows_the_first_are_ranked_and_the_others_follow(
+def test_the_first_of_many_rows_are_ranked_and_the_others_follow(
     app: Flask, monkeypatch: pytest.MonkeyPatch, candidates: int
 ) -> None:
     monkeypatch.setattr(ranking, "CANDIDATES", candidates)

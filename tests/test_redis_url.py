@@ -35,7 +35,9 @@ NOT_VALID = "REDIS_URL is not valid: "
         ("unix:///run/redis.sock?db=1", "unix", []),
     ],
 )  # fmt: skip
-def test_every_form_leads_to_its_hosts(url: str, kind: str, servers: list[tuple[str, int]]) -> None:
+def test_every_form_of_url_is_parsed_to_its_hosts(
+    url: str, kind: str, servers: list[tuple[str, int]]
+) -> None:
     parsed = parse_redis_url(url)
     assert (parsed.kind, list(parsed.servers)) == (kind, servers)
     assert bool(parsed.options.get("ssl")) == url.startswith("rediss")
@@ -51,7 +53,7 @@ def test_every_form_leads_to_its_hosts(url: str, kind: str, servers: list[tuple[
         "redis+sentinel://us%40er:s%23e%2Fc%3Fr%40t@one,two/main/7",
     ],
 )
-def test_who_logs_in_and_the_database_are_taken_from_it(url: str) -> None:
+def test_the_login_and_the_database_are_read_from_the_url(url: str) -> None:
     parsed = parse_redis_url(url)
     assert parsed.login == {"username": "us@er", "password": "s#e/c?r@t"}
     assert parsed.database == 7
@@ -134,7 +136,7 @@ def test_sentinels_have_a_login_of_their_own() -> None:
         ("rediss://h?ssl_check_hostname=secret", "ssl_check_hostname, which is true or"),
     ],
 )  # fmt: skip
-def test_what_the_service_would_not_do_stops_the_start(url: str, told: str) -> None:
+def test_a_url_that_asks_for_unsupported_behaviour_stops_the_start(url: str, told: str) -> None:
     """In one line, which has nothing of a password."""
     with pytest.raises(SettingError) as refused:
         create_app({**DATABASE, "REDIS_URL": url})
@@ -180,7 +182,7 @@ def test_a_certificate_is_verified_unless_it_is_told_otherwise(
         assert connection.check_hostname == is_named
 
 
-def test_certificates_that_are_there_are_taken(tmp_path: Path) -> None:
+def test_readable_certificates_are_accepted(tmp_path: Path) -> None:
     """As those of the system, in a file."""
     bundle = tmp_path / "ca.crt"
     bundle.write_text("\n".join(map(ssl.DER_cert_to_PEM_cert, system_certificates())))

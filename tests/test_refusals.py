@@ -129,7 +129,7 @@ def a_replica_without_master(client: Any) -> dict[str, str]:
     ],
     ids=lambda one: getattr(one, "__name__", ""),
 )
-def test_a_redis_that_refuses_is_left_alone(
+def test_a_redis_that_refuses_commands_is_not_used(
     started: Started,
     caplog: pytest.LogCaptureFixture,
     refuse: Callable[[Any], dict[str, str]],
@@ -141,7 +141,7 @@ def test_a_redis_that_refuses_is_left_alone(
     assert_left_alone(shop, client, caplog, reason)
 
 
-def test_a_redis_that_knows_no_hello_is_left_alone(
+def test_a_redis_without_hello_is_not_used(
     make_shop: Make, start_redis: StartRedis, caplog: pytest.LogCaptureFixture
 ) -> None:
     port = start_redis("--rename-command", "HELLO", "")
@@ -161,7 +161,7 @@ def own_address() -> str:
     return pytest.skip("this machine has no address but loopback")
 
 
-def test_a_redis_in_protected_mode_is_left_alone(
+def test_a_redis_in_protected_mode_is_not_used(
     started: Started, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It refuses whoever does not come by loopback."""
@@ -173,7 +173,7 @@ def test_a_redis_in_protected_mode_is_left_alone(
     assert_left_alone(shop, client, caplog, "protected mode")
 
 
-def test_it_is_used_again_when_it_takes_the_password(
+def test_redis_is_used_again_when_it_accepts_the_password(
     started: Started, caplog: pytest.LogCaptureFixture
 ) -> None:
     client, make = started
@@ -194,7 +194,7 @@ def send(client: Any, *command: Any) -> Any:
     return connection
 
 
-def test_a_redis_that_loads_its_data_is_left_alone(
+def test_a_redis_that_loads_its_data_is_not_used(
     started: Started, caplog: pytest.LogCaptureFixture
 ) -> None:
     client, make = started
@@ -217,7 +217,7 @@ def test_a_redis_that_loads_its_data_is_left_alone(
     await_true(lambda: redis_connection(shop.app).available)
 
 
-def test_a_redis_that_is_busy_with_a_script_is_left_alone(
+def test_a_redis_that_is_busy_with_a_script_is_not_used(
     started: Started, caplog: pytest.LogCaptureFixture
 ) -> None:
     client, make = started

@@ -47,7 +47,9 @@ def _waiting(postgres: Postgres) -> int:
 ROW = "SELECT FROM products WHERE id = 1 FOR UPDATE"
 
 
-def test_a_write_that_waits_for_a_row_is_told_so(make_shop: Make, postgres: Postgres) -> None:
+def test_a_write_that_waits_too_long_for_a_row_gets_503(
+    make_shop: Make, postgres: Postgres
+) -> None:
     shop = make_shop(DATABASE_LOCK_TIMEOUT="10")
     shop.create_product()
     with locked(postgres, ROW):
@@ -57,7 +59,7 @@ def test_a_write_that_waits_for_a_row_is_told_so(make_shop: Make, postgres: Post
     assert shop.patch("/products/1", stock=1).status_code == 200
 
 
-def test_a_write_that_has_waited_for_a_row_changes_what_is_there_then(
+def test_a_write_that_has_waited_for_a_row_changes_its_current_values(
     a_shop: Shop, postgres: Postgres
 ) -> None:
     """So it compares with that, too, and forgets what the two differ by."""
@@ -79,7 +81,7 @@ def test_a_write_that_has_waited_for_a_row_changes_what_is_there_then(
 
 
 @pytest.mark.parametrize("path", ["/products/1", "/products", "/categories"])
-def test_a_read_that_waits_for_a_table_is_told_so(
+def test_a_read_that_waits_too_long_for_a_table_gets_503(
     make_shop: Make, postgres: Postgres, path: str
 ) -> None:
     shop = make_shop(DATABASE_LOCK_TIMEOUT="10", REDIS_ENABLED="false")
@@ -103,7 +105,7 @@ def test_a_command_has_no_time_limit(make_shop: Make) -> None:
             assert connection.exec_driver_sql(f"SHOW {name}").scalar() == "0"
 
 
-def test_writers_that_wait_leave_a_thread_to_everybody_else(
+def test_waiting_writers_leave_a_thread_to_other_requests(
     serve: Callable[..., Service], a_shop: Shop, postgres: Postgres
 ) -> None:
     """Three wait in the database, two more when the first of these fail; the rest is refused."""
@@ -126,7 +128,7 @@ def test_writers_that_wait_leave_a_thread_to_everybody_else(
     assert service.write("PATCH", "/products/1", stock=20).status_code == 200
 
 
-def test_writers_that_nobody_holds_up_are_not_refused(a_shop: Shop) -> None:
+def test_writers_that_nothing_blocks_are_not_refused(a_shop: Shop) -> None:
     for n in range(8):
         a_shop.create_product(name=f"Rake {n}")
     begin = threading.Barrier(8)

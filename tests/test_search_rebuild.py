@@ -102,7 +102,7 @@ def test_a_configuration_that_postgresql_has_not_is_one_line(make_shop: Make) ->
     assert finder.find("desk") == ["Desk"]
 
 
-def test_words_that_nothing_has_any_more_go(a_shop: Shop) -> None:
+def test_words_that_no_product_has_are_deleted(a_shop: Shop) -> None:
     finder = Finder(a_shop)
     finder.add("Red kettle", "Blue kettle", sku=None)
     finder.shop.patch("/products/1", name="Pot", sku="RED-1")
@@ -147,7 +147,7 @@ def at_statement(shop: Shop, part: str, action: Any) -> Iterator[None]:
     assert not left
 
 
-def test_a_word_that_comes_back_while_it_is_to_go_stays(a_shop: Shop) -> None:
+def test_a_word_that_is_used_again_during_its_deletion_stays(a_shop: Shop) -> None:
     finder = Finder(a_shop)
     finder.add("Red kettle", "Blue kettle")
     finder.shop.patch("/products/1", name="Pot")
@@ -157,7 +157,7 @@ def test_a_word_that_comes_back_while_it_is_to_go_stays(a_shop: Shop) -> None:
     assert "red" in finder.words()
 
 
-def test_a_writer_that_waits_for_the_rebuild_sees_what_it_has_left(a_shop: Shop) -> None:
+def test_a_writer_that_waited_for_the_rebuild_sees_its_result(a_shop: Shop) -> None:
     """A word is deleted while a product with it waits, and enters again with that product."""
     finder = Finder(a_shop)
     finder.add("Red kettle")
@@ -205,7 +205,7 @@ def test_the_documents_of_products_stay_as_they_are(a_shop: Shop) -> None:
     assert after.headers["ETag"] == before.headers["ETag"]
 
 
-def test_searches_are_made_anew(make_shop: Make) -> None:
+def test_cached_searches_are_forgotten_by_a_rebuild(make_shop: Make) -> None:
     shop = make_shop(SEARCH_CONFIGURATION="spanish")
     Finder(shop).add(*SPANISH)
     path = '/products?q="silla"'
@@ -235,7 +235,7 @@ def test_a_product_that_is_committed_late_has_the_stems_too(make_shop: Make) -> 
     assert finder.find('"silla"') == ["Sillas"]
 
 
-def test_of_two_rebuilds_one_is_refused(a_shop: Shop) -> None:
+def test_a_second_rebuild_at_the_same_time_is_refused(a_shop: Shop) -> None:
     Finder(a_shop).add("Desk")
     told: list[str] = []
 

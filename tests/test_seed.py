@@ -110,7 +110,7 @@ def test_times_are_in_order_and_of_the_last_half_year(a_shop: Shop) -> None:
     assert 260 < recent < 350
 
 
-def test_the_status_of_an_order_is_what_has_become_of_it(a_shop: Shop) -> None:
+def test_the_status_of_an_order_agrees_with_its_times(a_shop: Shop) -> None:
     seed(a_shop, "--products", "50", "--orders", "3000")
     made = orders(a_shop)
     for one in made:
@@ -142,7 +142,7 @@ def test_few_products_have_most_of_the_sales(a_shop: Shop) -> None:
     assert 150 < sum(product_id for product_id, _ in best) / 50 < 350  # old and new products
 
 
-def test_nothing_is_sold_before_it_is_there(a_shop: Shop) -> None:
+def test_no_product_is_sold_before_it_was_created(a_shop: Shop) -> None:
     seed(a_shop, "--products", "500", "--orders", "1000")
     there = {one.id: one.created_at for one in products(a_shop).values()}
     placed = {one.id: one.created_at for one in orders(a_shop)}
@@ -195,14 +195,14 @@ def test_orders_are_added_once_to_a_catalogue_that_is_there(a_shop: Shop) -> Non
     assert history(a_shop) == before
 
 
-def test_orders_of_nothing_are_refused(a_shop: Shop) -> None:
+def test_a_history_without_products_is_refused(a_shop: Shop) -> None:
     a_shop.create_category()
     assert refused(a_shop, "--orders", "20") == "Error: there are no products to order"
     assert not orders(a_shop)
 
 
 @pytest.mark.parametrize("count", ["-1", "1000001", "many", "1.5"])
-def test_a_number_of_orders_that_is_none_is_refused(a_shop: Shop, count: str) -> None:
+def test_an_invalid_number_of_orders_is_refused(a_shop: Shop, count: str) -> None:
     result = a_shop.command("seed", "--orders", count)
     assert result.exit_code == 2
     assert "--orders" in result.output

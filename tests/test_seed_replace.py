@@ -43,7 +43,7 @@ def seeded(a_shop: Shop) -> Shop:
     return a_shop
 
 
-def test_without_a_terminal_it_needs_yes(seeded: Shop) -> None:
+def test_seed_replace_without_a_terminal_needs_yes(seeded: Shop) -> None:
     reason = refused(seeded, *REPLACE)
     assert "this deletes 20 categories, 8 products, 30 orders, " in reason
     assert "--yes" in reason
@@ -51,12 +51,14 @@ def test_without_a_terminal_it_needs_yes(seeded: Shop) -> None:
     assert (count(seeded, "products"), count(seeded, "orders")) == (5, 0)
 
 
-def test_where_nothing_is_deleted_nothing_has_to_be_said(a_shop: Shop) -> None:
+def test_seed_replace_of_an_empty_catalogue_asks_nothing(a_shop: Shop) -> None:
     assert a_shop.command(*REPLACE).exit_code == 0
     assert count(a_shop, "products") == 5
 
 
-def test_orders_of_others_are_deleted_by_a_word_of_their_own(seeded: Shop) -> None:
+def test_orders_that_the_seed_did_not_make_are_deleted_only_with_their_own_option(
+    seeded: Shop,
+) -> None:
     seeded.create_product(category_id=1, stock=5)
     seeded.place_order(9)
     reason = refused(seeded, *REPLACE, "--yes")
@@ -78,7 +80,7 @@ def test_orders_of_others_are_deleted_by_a_word_of_their_own(seeded: Shop) -> No
          "address": "7 Market Street, Exampleton"},
     ],
 )  # fmt: skip
-def test_an_order_that_resembles_one_of_the_seed_is_anothers(
+def test_an_order_that_resembles_one_of_the_seed_is_not_of_the_seed(
     seeded: Shop, customer: dict[str, Any]
 ) -> None:
     product = seeded.create_product(category_id=1, stock=5)
@@ -87,7 +89,7 @@ def test_an_order_that_resembles_one_of_the_seed_is_anothers(
     assert "placed by others" in refused(seeded, *REPLACE, "--yes")
 
 
-def test_an_order_of_the_seed_stays_one_whatever_becomes_of_it(seeded: Shop) -> None:
+def test_an_order_of_the_seed_stays_one_in_every_status(seeded: Shop) -> None:
     with seeded.app.app_context():
         db.session.execute(text("UPDATE orders SET status = 'pending', paid_at = NULL"))
         db.session.commit()
@@ -96,7 +98,7 @@ def test_an_order_of_the_seed_stays_one_whatever_becomes_of_it(seeded: Shop) -> 
 
 
 @pytest.mark.parametrize(("answer", "left"), [("y", 5), ("n", 8), ("", 8)])
-def test_on_a_terminal_it_asks(
+def test_seed_replace_asks_on_a_terminal(
     seeded: Shop, settings: dict[str, str], answer: str, left: int
 ) -> None:
     terminal, end = pty.openpty()
@@ -121,7 +123,9 @@ def test_on_a_terminal_it_asks(
     assert count(seeded, "products") == left
 
 
-def test_orders_of_others_are_not_even_asked_about(seeded: Shop, settings: dict[str, str]) -> None:
+def test_seed_replace_refuses_orders_of_others_without_asking(
+    seeded: Shop, settings: dict[str, str]
+) -> None:
     seeded.create_product(category_id=1, stock=5)
     seeded.place_order(9)
     terminal, end = pty.openpty()

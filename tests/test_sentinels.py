@@ -94,7 +94,7 @@ def silent(shop: Shop) -> Any:
 
 @pytest.mark.parametrize("how", FAILED)
 @pytest.mark.parametrize("count", [1, 3])
-def test_sentinels_that_do_not_answer_cost_nobody_anything(
+def test_sentinels_that_do_not_answer_delay_no_request(
     behind: tuple[Shop, list[int]], how: str, count: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     shop, ports = behind
@@ -226,7 +226,7 @@ def test_sentinels_that_were_made_anew_are_followed_when_most_agree() -> None:
     assert one.master == NEW
 
 
-def test_most_sentinels_may_be_behind() -> None:
+def test_a_majority_of_outdated_sentinels_does_no_harm() -> None:
     """As right after a failover, until the one that has led it has told the others."""
     one = Sentinels("main", dict.fromkeys([("a", 1), ("b", 1), ("c", 1)]))  # type: ignore[arg-type]
     seen = set()

@@ -153,7 +153,7 @@ def chunked(service: Service, chunks: list[bytes]) -> bytes:
         return raw.recv(4096)
 
 
-def test_a_body_in_chunks_is_as_good_as_another(serve: Callable[..., Service]) -> None:
+def test_a_chunked_body_is_accepted(serve: Callable[..., Service]) -> None:
     service = serve(WEB_CONCURRENCY="1")
 
     def chunk(data: bytes) -> bytes:
@@ -191,7 +191,7 @@ def test_every_log_line_is_json_and_access_lines_are_whole(
 
 
 @pytest.mark.parametrize("request_line", ["GET /\x00 HTTP/1.1", "G<>T / HTTP/1.1", "\x16\x03\x01"])
-def test_what_is_no_http_is_refused_and_the_service_goes_on(
+def test_a_request_that_is_not_http_is_refused_and_the_service_goes_on(
     serve: Callable[..., Service], request_line: str
 ) -> None:
     service = serve(WEB_CONCURRENCY="1")

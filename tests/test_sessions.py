@@ -81,7 +81,7 @@ def test_a_known_session_costs_no_statement(a_shop: Shop) -> None:
     assert answer.headers["X-Cache"] == "HIT"
 
 
-def test_how_the_session_was_had_says_nothing_of_the_answer(a_shop: Shop, redis_cli: Any) -> None:
+def test_x_cache_does_not_report_how_the_session_was_found(a_shop: Shop, redis_cli: Any) -> None:
     a_shop.create_product()
     session = a_shop.open_session()
     a_shop.get("/products/1")
@@ -139,7 +139,7 @@ def test_not_every_use_is_written(a_shop: Shop, redis_cli: Any) -> None:
     assert rows(a_shop)[0].expires_at == end
 
 
-def test_one_that_ends_while_it_is_cached_is_refused(a_shop: Shop, redis_cli: Any) -> None:
+def test_a_session_that_ends_while_it_is_cached_is_refused(a_shop: Shop, redis_cli: Any) -> None:
     """The time to live of its entry is no longer life for the session."""
     session = a_shop.open_session()
     a_shop.get("/cart", headers=session)
@@ -150,7 +150,7 @@ def test_one_that_ends_while_it_is_cached_is_refused(a_shop: Shop, redis_cli: An
     assert a_shop.get("/cart", headers=session).status_code == 401
 
 
-def test_one_that_has_ended_browses_on_as_its_address(a_shop: Shop, redis_cli: Any) -> None:
+def test_an_ended_session_browses_on_as_its_address(a_shop: Shop, redis_cli: Any) -> None:
     """The page of a shop that was left open over night is no attack."""
     a_shop.create_product()
     session = a_shop.open_session()
@@ -202,7 +202,7 @@ def test_a_session_is_closed_once(a_shop: Shop) -> None:
     assert a_shop.get("/cart", headers=session).status_code == 401
 
 
-def test_a_session_that_cannot_be_renewed_is_one(a_shop: Shop, redis_cli: Any) -> None:
+def test_a_session_that_cannot_be_renewed_is_valid(a_shop: Shop, redis_cli: Any) -> None:
     session = a_shop.open_session()
     set_end(a_shop, redis_cli, timedelta(hours=1))
     end = rows(a_shop)[0].expires_at
@@ -227,7 +227,7 @@ def test_a_session_that_cannot_be_renewed_is_one(a_shop: Shop, redis_cli: Any) -
     assert rows(a_shop)[0].expires_at > end
 
 
-def test_operators_see_and_reset_a_session(make_shop: Make) -> None:
+def test_commands_show_and_reset_a_session(make_shop: Make) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="5")
     session = shop.open_session()
     shop.get("/products", headers=session)
@@ -238,7 +238,7 @@ def test_operators_see_and_reset_a_session(make_shop: Make) -> None:
     assert shop.command("limits", "reset", client).output == f"reset rate_limit:{client}\n"
 
 
-def test_sessions_go_on_without_redis(make_shop: Make) -> None:
+def test_sessions_work_without_redis(make_shop: Make) -> None:
     shop = make_shop(REDIS_ENABLED="false")
     session = shop.open_session()
     assert shop.get("/cart", headers=session).status_code == 200
@@ -246,7 +246,7 @@ def test_sessions_go_on_without_redis(make_shop: Make) -> None:
     assert shop.get("/cart", headers=session).status_code == 401
 
 
-def test_those_that_have_ended_are_purged_with_their_carts(a_shop: Shop, redis_cli: Any) -> None:
+def test_ended_sessions_are_purged_with_their_carts(a_shop: Shop, redis_cli: Any) -> None:
     a_shop.create_product()
     for _ in range(3):
         session = a_shop.open_session()

@@ -42,7 +42,7 @@ def test_the_example_has_each_setting_with_its_default(setting: settings.Setting
         assert example[setting.name] == setting.default
 
 
-def test_the_example_has_nothing_that_nobody_reads() -> None:
+def test_the_example_has_no_unknown_setting() -> None:
     example = dotenv_values(ROOT / ".env.production.example")
     assert set(example) == {setting.name for setting in settings.settings()} | PASSWORDS
 

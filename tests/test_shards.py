@@ -75,7 +75,7 @@ def topology_questions(cluster: Cluster) -> int:
 
 
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
-def test_a_lost_shard_costs_its_own_names_once(
+def test_a_lost_shard_affects_only_its_own_keys(
     filled: Filled, cluster: Cluster, caplog: pytest.LogCaptureFixture, how: signal.Signals
 ) -> None:
     asked = topology_questions(cluster)

@@ -139,14 +139,14 @@ def test_counts_are_not_merged_while_somebody_reads_them(directory: Path) -> Non
     assert shared()["counted_total[('of', '3')]"] == 6
 
 
-def test_where_counts_cannot_be_merged_they_stay(directory: Path) -> None:
+def test_counts_that_cannot_be_merged_stay(directory: Path) -> None:
     process, _ = count(directory, 4)
     (directory / "counter_ended.draft").mkdir()
     shared_counts.merge_counts(process)
     assert shared()["counted_total[('of', '3')]"] == 3
 
 
-def test_a_file_that_has_just_been_made_is_left_out(directory: Path) -> None:
+def test_a_new_empty_file_of_counts_is_left_out(directory: Path) -> None:
     count(directory, 4)
     (directory / "counter_1.db").touch()
     (directory / "counter_2.db").write_bytes(bytes(ROOM))

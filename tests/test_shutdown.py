@@ -106,7 +106,7 @@ def test_old_workers_serve_until_new_ones_are_ready(serve: Serve, tmp_path: Path
     assert was_orderly(service)
 
 
-def test_a_worker_that_ends_answers_what_still_comes(
+def test_a_worker_that_ends_answers_late_requests(
     serve: Serve, a_shop: Shop, postgres: Postgres
 ) -> None:
     a_shop.create_product()
@@ -149,7 +149,7 @@ def test_clients_that_wait_to_be_accepted_are_answered(serve: Serve, a_shop: Sho
             assert one.makefile("rb").read().startswith(b"HTTP/1.1 200 ")  # until it is closed
 
 
-def test_clients_who_come_together_wait_for_few_turns_of_a_busy_loop(
+def test_clients_that_come_together_wait_for_few_turns_of_a_busy_loop(
     serve: Serve, tmp_path: Path
 ) -> None:
     conf = tmp_path / "conf.py"
@@ -177,7 +177,7 @@ def test_an_idle_connection_is_closed_and_not_reset(serve: Serve) -> None:
     assert was_orderly(service)
 
 
-def test_a_request_that_does_not_end_is_given_up(
+def test_a_request_that_does_not_end_is_abandoned_at_shutdown(
     serve: Serve, a_shop: Shop, postgres: Postgres
 ) -> None:
     a_shop.create_product()
@@ -190,7 +190,7 @@ def test_a_request_that_does_not_end_is_given_up(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
-def test_other_signals_end_all_at_once(
+def test_other_signals_end_the_service_at_once(
     serve: Serve, a_shop: Shop, postgres: Postgres, number: signal.Signals
 ) -> None:
     a_shop.create_product()
@@ -215,7 +215,7 @@ def test_workers_are_replaced_after_so_many_requests(serve: Serve) -> None:
     assert was_orderly(service)
 
 
-def test_an_application_that_is_loaded_ahead_of_the_fork(serve: Serve) -> None:
+def test_a_preloaded_application_serves(serve: Serve) -> None:
     service = serve(GUNICORN_CMD_ARGS="--preload", **DRAIN)
     old = service.workers()
     with Load([service.url], ADMIN_KEY) as load:

@@ -57,7 +57,7 @@ def entries(epoch: str, now: int) -> Iterator[str]:
     yield from (whole[:length] for length in range(len(stamp) + 16))
 
 
-def test_a_hit_is_what_the_script_takes_for_one(server: Any) -> None:
+def test_the_loop_and_the_script_agree_on_a_hit(server: Any) -> None:
     server.set(KEY, "")
     empty = read(server, KEY)
     assert empty
@@ -71,7 +71,7 @@ def test_a_hit_is_what_the_script_takes_for_one(server: Any) -> None:
     assert hits == 3  # one is cut after its first line
 
 
-def test_generations_are_all_there_or_nothing_is() -> None:
+def test_generations_are_read_all_or_none() -> None:
     one, other = Value(b"1" * 16, b"a" * 16, 0), Value(b"2" * 16, b"b" * 16, 0)
     stamp = b"aaaaaaaaaaaaaaaa:1111111111111111"
     assert generations_of(["x"], {"x": one}) == stamp

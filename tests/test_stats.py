@@ -116,7 +116,7 @@ def test_many_lists_are_taken_from_one_count(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("path", ["/products/top-selling", "/products/trending"])
-def test_in_a_new_shop_nothing_has_sold(a_shop: Shop, path: str) -> None:
+def test_a_new_shop_has_no_best_sellers(a_shop: Shop, path: str) -> None:
     for _ in range(2):
         assert a_shop.get(path).get_json()["items"] == []
 
@@ -154,7 +154,7 @@ def test_the_leaderboard_is_fed_by_each_sale(shop: Shop, redis_cli: Any) -> None
     assert redis_cli.zscore(key, "3") == pytest.approx(0)
 
 
-def test_what_is_not_sold_any_more_makes_room_for_others(shop: Shop) -> None:
+def test_inactive_products_make_room_for_others_in_the_list(shop: Shop) -> None:
     for product_id in (1, 2, 3, 4):
         sell(shop, product_id, product_id)
     for product_id in (4, 2):
@@ -195,7 +195,7 @@ def test_a_new_hour_begins_with_a_new_board(
     assert redis_cli.zscore(new, "1") == pytest.approx(2 * 2 ** (-1 / 24), 0.03)
 
 
-def test_a_board_that_is_missing_is_made_anew(shop: Shop, redis_cli: Any) -> None:
+def test_a_missing_board_is_rebuilt(shop: Shop, redis_cli: Any) -> None:
     sell(shop, 1, 2)
     trending(shop)
     redis_cli.flushall()
@@ -203,7 +203,7 @@ def test_a_board_that_is_missing_is_made_anew(shop: Shop, redis_cli: Any) -> Non
     assert trending(shop) == {"Spade": 5.0, "Rake": 2.0}
 
 
-def test_operators_make_it_anew(shop: Shop, redis_cli: Any) -> None:
+def test_a_command_rebuilds_the_leaderboard(shop: Shop, redis_cli: Any) -> None:
     sell(shop, 1, 2)
     sell(shop, 2, 1)
     execute(shop, "UPDATE orders SET status = 'cancelled' WHERE id = 1")
@@ -216,7 +216,7 @@ def test_operators_make_it_anew(shop: Shop, redis_cli: Any) -> None:
     assert trending(shop) == {}
 
 
-def test_sales_while_it_is_made_are_counted_once(
+def test_sales_during_a_rebuild_are_counted_once(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sell(shop, 1, 2)
@@ -236,7 +236,7 @@ def test_sales_while_it_is_made_are_counted_once(
     assert trending(shop) == {"Rake": 8.0, "Spade": 2.0}
 
 
-def test_a_maker_that_died_holds_nobody_up_for_long(
+def test_a_rebuild_that_died_delays_others_for_a_bounded_time(
     shop: Shop, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sell(shop, 1, 2)
@@ -250,7 +250,7 @@ def test_a_maker_that_died_holds_nobody_up_for_long(
     assert 0 < redis_cli.pttl(making) <= 10_000
 
 
-def test_a_board_whose_sales_were_lost_while_it_was_made_is_made_anew(
+def test_a_board_that_lost_a_sale_during_its_rebuild_is_rebuilt(
     shop: Shop, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sell(shop, 1, 2)
@@ -306,7 +306,7 @@ def test_a_full_redis_that_refuses_a_sale_forgets_the_board(shop: Shop, redis_cl
     assert trending(shop) == {"Spade": 5.0, "Rake": 2.0}
 
 
-def test_a_large_board_is_made_in_parts(
+def test_a_large_board_is_built_in_batches(
     shop: Shop, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leaderboard, "BATCH", 3)
@@ -316,7 +316,7 @@ def test_a_large_board_is_made_in_parts(
     assert len(board(redis_cli)) == 1
 
 
-def test_operators_are_told_without_redis(make_shop: Make) -> None:
+def test_the_command_for_the_leaderboard_says_that_redis_is_away(make_shop: Make) -> None:
     told = make_shop(REDIS_ENABLED="false").command("leaderboard", "rebuild")
     assert (told.exit_code, told.output) == (
         1,
@@ -324,7 +324,7 @@ def test_operators_are_told_without_redis(make_shop: Make) -> None:
     )
 
 
-def test_without_redis_the_orders_tell(make_shop: Make) -> None:
+def test_trending_is_read_from_orders_without_redis(make_shop: Make) -> None:
     shop = make_shop(REDIS_ENABLED="false")
     shop.create_product(stock=9)
     sell(shop, 1, 2)
@@ -352,7 +352,7 @@ def test_sales_during_an_outage_are_on_the_board_after_it(
     await_true(lambda: trending(shop) == {"Rake": 3.0})
 
 
-def test_of_many_readers_one_makes_the_board(shop: Shop, redis_cli: Any) -> None:
+def test_one_of_many_readers_rebuilds_the_board(shop: Shop, redis_cli: Any) -> None:
     sell(shop, 1, 1)
     barrier = threading.Barrier(4)
     answers: list[Any] = []
@@ -377,7 +377,7 @@ def dashboard(shop: Shop) -> dict[str, Any]:
     return found
 
 
-def test_the_dashboard_tells_how_the_shop_does(shop: Shop) -> None:
+def test_the_dashboard_has_the_figures_of_the_shop(shop: Shop) -> None:
     shop.patch("/products/3", stock=0)
     shop.patch("/products/4", stock=0, active=False)
     sell(shop, 1, 1)
@@ -415,7 +415,7 @@ def test_the_dashboard_is_kept_for_ten_minutes(shop: Shop, redis_cli: Any) -> No
     assert dashboard(shop)["orders"]["pending"] == 1
 
 
-def test_the_dashboard_is_for_those_who_may(shop: Shop) -> None:
+def test_the_dashboard_needs_its_scope(shop: Shop) -> None:
     assert shop.get("/stats/dashboard").status_code == 401
     made = shop.command("keys", "create", "--name", "x", "--scope", "orders:read")
     key = {"Authorization": f"Bearer {made.output.split()[-1]}"}

@@ -64,7 +64,7 @@ def every_call(shop: Shop) -> list[tuple[str, str, list[str]]]:
 
 
 @pytest.mark.parametrize("edge", ["true", "false"])
-def test_a_parameter_too_many_costs_one_request_at_the_edge_as_without_it(
+def test_an_unknown_parameter_is_charged_once_with_and_without_the_edge(
     make_shop: Make, edge: str
 ) -> None:
     shop = make_shop(EDGE_ENABLED=edge, RATE_LIMIT_CALLS="10")
@@ -82,14 +82,14 @@ def test_a_parameter_too_many_costs_one_request_at_the_edge_as_without_it(
 @pytest.mark.parametrize(
     "path", ["/health_check", "/metrics", "/openapi.json", "/docs", "/docs/assets/index.css"]
 )
-def test_what_is_no_call_of_the_api_ignores_parameters(a_shop: Shop, path: str) -> None:
+def test_routes_outside_the_api_ignore_parameters(a_shop: Shop, path: str) -> None:
     assert a_shop.get(path).status_code == a_shop.get(f"{path}?v=1&v=2").status_code
 
 
 @pytest.mark.parametrize(
     "query", ["limit=%ff", "limit=\xff", "\xff=1", "limit=%", "limit=1;skip=2"]
 )
-def test_a_query_that_is_no_text_is_refused(a_shop: Shop, query: str) -> None:
+def test_a_query_that_is_not_utf_8_is_refused(a_shop: Shop, query: str) -> None:
     answer = a_shop.client.get("/products", environ_overrides={"QUERY_STRING": query})
     assert answer.status_code == 422
 
@@ -114,7 +114,7 @@ def test_a_name_twice_in_an_object_is_refused(a_shop: Shop, body: str, name: str
     assert f'"{name}"' in answer.get_json()["detail"]
 
 
-def test_one_name_in_several_objects_is_none_twice(a_shop: Shop) -> None:
+def test_one_name_in_several_objects_is_no_duplicate(a_shop: Shop) -> None:
     a_shop.create_product()
     a_shop.create_product()
     assert len(a_shop.place_order(1, 2)["lines"]) == 2
@@ -163,7 +163,7 @@ def test_an_encoded_body_is_415_on_every_call_that_takes_one(a_shop: Shop, codin
 
 
 @pytest.mark.parametrize("coding", ["identity", "Identity", ""])
-def test_a_body_that_is_not_encoded_may_say_so(a_shop: Shop, coding: str) -> None:
+def test_content_encoding_identity_is_accepted(a_shop: Shop, coding: str) -> None:
     assert send(a_shop, '{"name": "Garden"}', Content_Encoding=coding).status_code == 201
 
 
@@ -209,14 +209,14 @@ def test_every_line_of_an_order_can_be_named(a_shop: Shop) -> None:
     assert wrong_fields(order([{}] * 101)) == ["lines"]
 
 
-def test_what_is_answered_of_a_long_name_is_its_beginning(a_shop: Shop) -> None:
+def test_a_long_field_name_is_answered_shortened(a_shop: Shop) -> None:
     name = "n" * 50_000
     [told] = wrong_fields(a_shop.request("POST", "/categories", json={"name": "a", name: 1}))
     assert name.startswith(told.rstrip("…"))
     assert 50 <= len(told) < 100
 
 
-def test_of_a_long_address_its_beginning_is_answered_and_logged(
+def test_a_long_url_is_answered_and_logged_shortened(
     a_shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = "/products/" + "x" * 100_000

@@ -104,7 +104,7 @@ def test_another_scope_of_a_tag_is_not_forgotten(shop: Shop, declared: Declared)
     assert read(shop, declared.dearest, 2)[1] == "MISS"
 
 
-def test_while_a_tag_is_suspended_nothing_is_answered_or_stored(
+def test_an_entry_of_a_suspended_tag_is_neither_answered_nor_stored(
     shop: Shop, declared: Declared
 ) -> None:
     read(shop, declared.dearest)
@@ -173,7 +173,7 @@ def test_a_scope_has_all_its_parts(declared: Declared) -> None:
 
 
 @pytest.mark.hurried
-def test_a_tag_that_redis_cannot_be_told_is_forgotten_by_the_outbox(
+def test_a_tag_that_a_write_without_redis_changed_is_forgotten_by_the_outbox(
     shop: Shop, declared: Declared, make_shop: Make, relay: MakeRelay, redis_server: Redis
 ) -> None:
     way = relay(redis_server.socket)
@@ -188,7 +188,7 @@ def test_a_tag_that_redis_cannot_be_told_is_forgotten_by_the_outbox(
         assert len(cache.outbox) == 0
 
 
-def test_a_tag_that_is_forgotten_with_redis_off_is_so_when_it_is_used(
+def test_a_tag_that_is_forgotten_with_redis_off_is_forgotten_when_it_is_on(
     shop: Shop, declared: Declared, make_shop: Make
 ) -> None:
     off = make_shop(REDIS_ENABLED="false")

@@ -46,7 +46,7 @@ class Writes:
             await asyncio.sleep(0)
 
 
-def test_writes_wait_as_long_as_some_get_on() -> None:
+def test_writes_wait_while_others_finish() -> None:
     async def play() -> None:
         writes = Writes()
         under_way = [await writes.begin() for _ in range(SLOTS + QUEUE)]
@@ -82,7 +82,7 @@ def test_writes_are_refused_when_as_many_have_failed_as_there_are_places() -> No
     asyncio.run(play())
 
 
-def test_a_queue_has_an_end() -> None:
+def test_the_queue_of_writes_is_bounded() -> None:
     async def play() -> None:
         writes = Writes()
         for _ in range(SLOTS + QUEUE):
@@ -93,7 +93,7 @@ def test_a_queue_has_an_end() -> None:
 
 
 @pytest.mark.parametrize("has_its_turn", [False, True])
-def test_who_goes_while_it_waits_leaves_its_turn_to_the_next(*, has_its_turn: bool) -> None:
+def test_a_cancelled_waiter_leaves_its_turn_to_the_next(*, has_its_turn: bool) -> None:
     async def play() -> None:
         async with AsyncExitStack() as stack:
             slots = WriteSlots(1, QUEUE)

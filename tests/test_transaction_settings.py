@@ -53,7 +53,7 @@ def test_statements_of_a_command_may_wait_for_long(shop: Shop) -> None:
     assert found == SETTINGS | dict.fromkeys(OF_REQUESTS, "0")
 
 
-def test_the_first_statement_brings_them_and_no_other(shop: Shop) -> None:
+def test_only_the_first_statement_of_a_transaction_sends_its_settings(shop: Shop) -> None:
     """So they take no round trip, and the answer is that of the statement."""
     with shop.app.test_request_context(), shop.statements() as sent:
         assert db.session.scalar(text("SELECT 7")) == 7
@@ -68,7 +68,7 @@ def test_the_first_statement_brings_them_and_no_other(shop: Shop) -> None:
         assert connection.scalar(asked) == "SELECT current_query()"
 
 
-def test_many_rows_at_once_have_them_too(shop: Shop) -> None:
+def test_a_statement_of_many_rows_sends_the_settings(shop: Shop) -> None:
     shop.create_product()
     shop.create_product()
     change = text("UPDATE products SET name = current_setting('jit') || :n WHERE id = :id")
@@ -78,7 +78,7 @@ def test_many_rows_at_once_have_them_too(shop: Shop) -> None:
     assert names == ["offa", "offb"]
 
 
-def test_what_is_told_of_a_statement_has_none_of_them(shop: Shop) -> None:
+def test_an_error_of_a_statement_shows_no_settings(shop: Shop) -> None:
     with (
         shop.app.app_context(),
         pytest.raises(ProgrammingError) as raised,
@@ -88,7 +88,7 @@ def test_what_is_told_of_a_statement_has_none_of_them(shop: Shop) -> None:
     assert "SET LOCAL" not in str(raised.value)
 
 
-def test_a_result_that_is_streamed_has_them_too(shop: Shop) -> None:
+def test_a_streamed_result_sends_the_settings(shop: Shop) -> None:
     shop.create_product()
     shop.create_product()
     with shop.app.app_context():
@@ -97,7 +97,7 @@ def test_a_result_that_is_streamed_has_them_too(shop: Shop) -> None:
         assert db.session.scalar(text("SELECT current_setting('jit')")) == "off"
 
 
-def test_a_lock_is_held_until_the_transaction_ends_and_by_one(shop: Shop) -> None:
+def test_a_lock_is_held_by_one_transaction_until_it_ends(shop: Shop) -> None:
     with shop.app.app_context(), db.engine.connect() as one, db.engine.connect() as other:
         assert take_lock(one, "a name", idle_seconds=30)
         assert take_lock(one, "a name", idle_seconds=30)

@@ -352,7 +352,7 @@ def test_a_charge_that_is_repaid_when_it_is_over_changes_nothing(redis_cli: Any)
 
 @thorough
 @given(requests=REQUESTS, cost=st.integers(1, 9))
-def test_a_worker_alone_repays_as_exactly(
+def test_the_fallback_of_a_worker_repays_exactly(
     requests: list[tuple[int, list[str], int]], cost: int
 ) -> None:
     window, now = Window(LENGTH), START
@@ -410,7 +410,7 @@ def test_a_record_that_was_cut_is_counted_as_far_as_it_is_whole(redis_cli: Any, 
         "paid: 5e1f ",
     ],
 )
-def test_a_line_that_was_changed_by_hand_refuses_nobody(redis_cli: Any, line: str) -> None:
+def test_a_record_line_that_was_changed_by_hand_refuses_nobody(redis_cli: Any, line: str) -> None:
     script = redis_cli.register_script(scripts.DECIDE.replace(lua.NOW, ON_THE_CLOCK))
     redis_cli.set("rate_limit:x", f"{line}\n")
     assert script(keys=RECORDS, args=["default", 5, PERIOD, 1, CLIENT, START])[:2] == [1, 1]

@@ -176,7 +176,7 @@ exact = settings(
 
 @exact
 @given(steps=st.lists(st.tuples(GAPS, STEPS), min_size=50, max_size=150))
-def test_whatever_comes_is_decided_as_the_windows_do(
+def test_any_sequence_of_requests_is_decided_as_by_the_windows(
     redis_cli: Any, steps: list[tuple[int, tuple[Any, ...]]]
 ) -> None:
     here, there, now = InRedis(redis_cli), InWindows(), START

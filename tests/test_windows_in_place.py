@@ -58,7 +58,7 @@ def test_a_full_record_is_neither_read_nor_written_whole(redis_cli: Any, cost: i
     assert written_whole(redis_cli) <= 2  # once, for room
 
 
-def test_a_client_that_came_once_takes_little_and_nobody_takes_much(redis_cli: Any) -> None:
+def test_the_memory_of_a_record_is_small_and_bounded(redis_cli: Any) -> None:
     account, _ = filled(redis_cli, ["default", "search"], 1)
     assert redis_cli.strlen(NAME) <= 200
     most = 0

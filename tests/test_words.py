@@ -97,7 +97,7 @@ def test_accents_and_case_do_not_count(finder: Finder) -> None:
     assert finder.find("strasse") == finder.find("straße") == ["Straßenkarte"]
 
 
-def test_the_last_word_may_go_on(finder: Finder) -> None:
+def test_the_last_word_matches_as_a_prefix(finder: Finder) -> None:
     finder.add("Oak bookshelf", "Oaken table")
     assert finder.find("oak boo") == ["Oak bookshelf"]
     assert finder.find("boo oak") == []
@@ -106,7 +106,7 @@ def test_the_last_word_may_go_on(finder: Finder) -> None:
     assert finder.find('"oak boo') == ["Oak bookshelf"]
 
 
-def test_each_word_has_to_be_there(finder: Finder) -> None:
+def test_a_product_must_have_every_word(finder: Finder) -> None:
     finder.add("Oak desk", "Oak table", description="Made of solid wood.")
     assert finder.find("wood desk") == ["Oak desk"]
     assert finder.find("desk table") == []
@@ -124,7 +124,7 @@ def test_a_phrase_has_its_order_and_ends_with_its_text(finder: Finder) -> None:
     ) == (["Green tea"])
 
 
-def test_what_it_is_without_is_not_found(finder: Finder) -> None:
+def test_a_product_with_an_excluded_word_is_not_found(finder: Finder) -> None:
     finder.add("Oak desk", "Pine desk", "Dining table of pine")
     assert finder.find("desk -pine") == ["Oak desk"]
     assert finder.find("-pine desk") == ["Oak desk"]
@@ -194,7 +194,7 @@ def test_a_part_of_a_longer_word_is_found(finder: Finder) -> None:
     assert finder.find("tisch") == ["Schreibtisch", "Schreibtischlampe"]
 
 
-def test_the_name_of_the_category_counts(finder: Finder) -> None:
+def test_a_product_is_found_by_the_name_of_its_category(finder: Finder) -> None:
     finder.add("Oak bench", "Oak table")
     kitchen = finder.shop.create_category("Küche & Bad")["id"]
     finder.add("Oak board", "Kettle", category_id=kitchen)
@@ -208,7 +208,7 @@ def test_the_name_of_the_category_counts(finder: Finder) -> None:
     assert finder.find("haush") == ["Kettle", "Oak board"]
 
 
-def test_the_best_comes_first(finder: Finder) -> None:
+def test_the_best_match_comes_first(finder: Finder) -> None:
     names = ["Desk", "Oak", "Desk lamp", "Big lamp for a desk", "Deskside table", "Chair"]
     finder.add("Board", description="For a desk.")
     finder.add(*reversed(names[2:5]))
@@ -229,18 +229,18 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("q", HOSTILE, ids=range(len(HOSTILE)))
-def test_nothing_that_is_typed_is_an_error(finder: Finder, q: str) -> None:
+def test_no_typed_text_is_an_error(finder: Finder, q: str) -> None:
     finder.add("Desk", description="A desk.")
     assert finder.find(q) in ([], ["Desk"])
 
 
 @given(q=st.text(st.characters(), max_size=200))
 @bounds(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_whatever_is_typed_is_read(finder: Finder, q: str) -> None:
+def test_any_typed_text_is_searched_without_an_error(finder: Finder, q: str) -> None:
     finder.find(q)
 
 
-def test_what_has_no_word_finds_nothing(finder: Finder) -> None:
+def test_a_query_without_a_word_finds_nothing(finder: Finder) -> None:
     finder.add("Desk")
     assert finder.find("!!!") == finder.find('"" -') == []
 
@@ -293,7 +293,7 @@ def test_two_writers_of_the_same_new_words_do_not_wait_for_each_other(
     assert len(finder.words()) == 60 * 20 + 1
 
 
-def test_what_a_change_does_not_touch_is_not_computed_anew(finder: Finder) -> None:
+def test_a_change_of_stock_writes_no_index(finder: Finder) -> None:
     """A sale writes one row, and no entry of an index that stock does not cross zero for."""
     finder.add("Desk", stock=5)
     with finder.shop.app.app_context():
@@ -317,7 +317,7 @@ def test_columns_of_finding_are_what_triggers_make_them(finder: Finder) -> None:
     assert finder.scalar("SELECT name_key FROM products") == "desk lamp"
 
 
-def test_no_read_and_no_write_of_products_loads_what_they_are_found_by(a_shop: Shop) -> None:
+def test_reads_and_writes_of_products_load_no_search_column(a_shop: Shop) -> None:
     with a_shop.statements() as sent:
         a_shop.create_product()
         a_shop.patch("/products/1", name="Hoe", stock=0)

@@ -100,7 +100,9 @@ def let_all_expire(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_works_until_it_is_told_to_stop(shop: Shop, work: Work, number: signal.Signals) -> None:
+def test_a_worker_works_until_it_is_told_to_stop(
+    shop: Shop, work: Work, number: signal.Signals
+) -> None:
     worker = work()
     worker.await_said(AT_WORK)
     for _ in range(3):
@@ -112,7 +114,7 @@ def test_it_works_until_it_is_told_to_stop(shop: Shop, work: Work, number: signa
     assert sql(shop, TURNS) == []
 
 
-def test_it_deletes_what_has_ended_and_makes_the_leaderboard(
+def test_a_worker_purges_old_rows_and_builds_the_leaderboard(
     shop: Shop, work: Work, redis_cli: Any
 ) -> None:
     old = {"Idempotency-Key": "old"}
@@ -128,7 +130,7 @@ def test_it_deletes_what_has_ended_and_makes_the_leaderboard(
     await_true(lambda: redis_cli.keys("products:trending:*"), "a board")
 
 
-def test_of_several_one_works_and_the_next_takes_its_turn(shop: Shop, work: Work) -> None:
+def test_one_of_several_workers_works_and_another_takes_over(shop: Shop, work: Work) -> None:
     first = work()
     first.await_said(AT_WORK)
     second = work()
@@ -147,7 +149,7 @@ def test_of_several_one_works_and_the_next_takes_its_turn(shop: Shop, work: Work
     assert shop.stock_of(1) == 10
 
 
-def test_one_that_loses_its_turn_does_not_work(shop: Shop, work: Work) -> None:
+def test_a_worker_that_loses_its_turn_does_not_work(shop: Shop, work: Work) -> None:
     """As one does that hangs: PostgreSQL ends its connection."""
     first = work()
     first.await_said(AT_WORK)
@@ -163,16 +165,14 @@ def test_one_that_loses_its_turn_does_not_work(shop: Shop, work: Work) -> None:
     assert first.stop() == second.stop() == 0
 
 
-def test_postgresql_ends_the_turn_of_one_that_hangs(shop: Shop, work: Work) -> None:
+def test_postgresql_ends_the_turn_of_a_hanging_worker(shop: Shop, work: Work) -> None:
     worker = work()
     worker.await_said(AT_WORK)
     os.kill(worker.process.pid, signal.SIGSTOP)
     await_true(lambda: not sql(shop, TURNS), "the turn is free")
 
 
-def test_one_that_is_killed_in_the_middle_loses_nothing_and_doubles_nothing(
-    shop: Shop, work: Work
-) -> None:
+def test_a_worker_that_is_killed_loses_and_repeats_nothing(shop: Shop, work: Work) -> None:
     shop.place_order(1, quantity=4)
     with shop.app.app_context(), db.engine.begin() as other:
         other.execute(text("SELECT FROM products FOR UPDATE"))
@@ -189,7 +189,7 @@ def test_one_that_is_killed_in_the_middle_loses_nothing_and_doubles_nothing(
     assert sql(shop, "SELECT status FROM orders") == [("cancelled",)]
 
 
-def test_it_goes_on_when_postgresql_is_back(
+def test_a_worker_goes_on_when_postgresql_is_back(
     shop: Shop, work: Work, postgres: Postgres, relay: MakeRelay
 ) -> None:
     path = relay(postgres.socket)
@@ -206,7 +206,7 @@ def test_it_goes_on_when_postgresql_is_back(
     assert worker.stop() == 0
 
 
-def test_it_starts_before_postgresql_does(
+def test_a_worker_starts_before_postgresql(
     shop: Shop, work: Work, postgres: Postgres, relay: MakeRelay
 ) -> None:
     path = relay(postgres.socket)
@@ -231,7 +231,7 @@ def test_orders_expire_while_redis_is_away(shop: Shop, work: Work, own_redis: Re
     assert worker.stop() == 0
 
 
-def test_it_notices_that_redis_was_claimed(shop: Shop, work: Work, redis_cli: Any) -> None:
+def test_a_worker_notices_that_redis_was_claimed(shop: Shop, work: Work, redis_cli: Any) -> None:
     """It has nothing to do meanwhile that would ask whose Redis it is."""
     worker = work()
     worker.await_said(AT_WORK)
@@ -241,7 +241,7 @@ def test_it_notices_that_redis_was_claimed(shop: Shop, work: Work, redis_cli: An
     assert worker.stop() == 0
 
 
-def test_it_needs_no_redis(shop: Shop, work: Work) -> None:
+def test_a_worker_needs_no_redis(shop: Shop, work: Work) -> None:
     worker = work(REDIS_ENABLED="false")
     worker.await_said(AT_WORK)
     shop.place_order(1)
@@ -249,7 +249,9 @@ def test_it_needs_no_redis(shop: Shop, work: Work) -> None:
     assert [line["level"] for line in worker.lines()].count("WARNING") == 0
 
 
-def test_an_error_of_one_task_is_logged_once_and_ends_nothing(shop: Shop, work: Work) -> None:
+def test_an_error_of_one_task_is_logged_once_and_stops_no_other_task(
+    shop: Shop, work: Work
+) -> None:
     sql(shop, "ALTER TABLE sessions RENAME TO elsewhere")
     try:
         worker = work()
@@ -262,7 +264,7 @@ def test_an_error_of_one_task_is_logged_once_and_ends_nothing(shop: Shop, work: 
     assert worker.stop() == 0
 
 
-def test_its_log_has_nothing_of_customers(shop: Shop, work: Work) -> None:
+def test_the_log_of_a_worker_has_no_customer_data(shop: Shop, work: Work) -> None:
     worker = work(LOG_LEVEL="DEBUG")
     worker.await_said(AT_WORK)
     shop.place_order(1)

@@ -59,7 +59,7 @@ def test_without_faults_no_read_is_stale_or_goes_back(shop: Stage) -> None:
     assert {"HIT", "MISS"} <= set(report.outcomes)
 
 
-def test_no_list_is_stale_of_products_that_go_to_and_fro(shop: Stage) -> None:
+def test_no_list_is_stale_while_products_change(shop: Stage) -> None:
     shop.empty()
     report = check(shop.url, KEY, LISTS_SECONDS, works={"rove", "sell"})
     assert report.racing > 0 < report.sales
@@ -67,7 +67,7 @@ def test_no_list_is_stale_of_products_that_go_to_and_fro(shop: Stage) -> None:
     assert "HIT" in report.outcomes
 
 
-def test_whatever_happens_to_redis_no_read_is_stale_and_none_fails(shop: Stage) -> None:
+def test_no_read_is_stale_or_fails_while_redis_has_faults(shop: Stage) -> None:
     shop.empty()
     faults = (partial(fault, shop) for fault in FAULTS_OF_REDIS.values())
     report = check(shop.url, KEY, SECONDS, faults)
@@ -76,7 +76,7 @@ def test_whatever_happens_to_redis_no_read_is_stale_and_none_fails(shop: Stage) 
     assert set(report.statuses) <= {200, 201, 204, 304, 404}
 
 
-def test_when_workers_and_the_database_go_no_read_is_stale(shop: Stage) -> None:
+def test_no_read_is_stale_while_workers_and_postgresql_have_faults(shop: Stage) -> None:
     shop.empty()
     others = [fault for name, fault in FAULTS.items() if name not in FAULTS_OF_REDIS]
     report = check(shop.url, KEY, SECONDS, (partial(fault, shop) for fault in others * 2))
