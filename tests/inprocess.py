@@ -34,7 +34,7 @@ def event_loop() -> asyncio.AbstractEventLoop:
 
 
 class Served:
-    """What a worker is made of, but for the sockets of clients: a WSGI application for a client."""
+    """The parts of a worker but for the sockets of clients: a WSGI application for a client."""
 
     def __init__(self, app: Flask) -> None:
         app.extensions["served"] = self

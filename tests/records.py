@@ -1,4 +1,4 @@
-"""What tests look at in a client's record, whatever its form (`shop/limits/record.py`)."""
+"""Read a client's record in tests, in either of its forms (`shop/limits/record.py`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ENTRY = re.compile(r"[1-9]\d{15}:(?!0000000)\d{7}")  # no note, and no room
 
 
 class Counted(NamedTuple):
-    """What a record has of a policy."""
+    """The usage of one policy in a record."""
 
     used: str  # "used/quota"
     refused: int

@@ -1,4 +1,4 @@
-"""What an address and all its sessions may send together."""
+"""The quota that an address and all its sessions share."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_ten_sessions_of_one_address_have_its_quota_together(
 
 
 def test_another_address_has_a_quota_of_its_own(make_shop: Make) -> None:
-    """Also for a session that has come from the first."""
+    """A session that was used from the first address has the quota of the second there."""
     shop = make_shop(RATE_LIMIT_CALLS="9", ADDRESS_LIMIT_CALLS="2", TRUSTED_PROXIES="1")
     [session] = sessions_of(shop, 1)
     one, other = {"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "192.0.2.2"}

@@ -1,4 +1,4 @@
-"""Which host an address stands for, and that no answer leads away from the service."""
+"""Client addresses: the host that each stands for; and no answer leads away from the service."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ FORWARDED = (
 def test_forwarded_schemes_hosts_and_prefixes_are_ignored(
     serve: Callable[..., Service], a_shop: Shop, proxies: str
 ) -> None:
-    """By gunicorn too, which trusts this machine unless it is told not to."""
+    """gunicorn ignores them, too, although it trusts this machine by default."""
     for name in "abc":
         a_shop.create_product(name=name)
     service = serve(TRUSTED_PROXIES=proxies)

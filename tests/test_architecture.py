@@ -71,12 +71,12 @@ def test_a_room_imports_only_what_is_below_it(feature: str, room: str) -> None:
 
 
 def test_no_circle_of_packages() -> None:
-    """What a package imports, also for its types or within a function, never imports it."""
+    """Imports for types and within functions count, too."""
     TopologicalSorter(packages()).prepare()  # raises CycleError, which tells the circle
 
 
 def test_no_circle_of_modules() -> None:
-    """The same within a package."""
+    """Modules within a package are included."""
     below: dict[str, set[str]] = {}
     for path in PACKAGE.rglob("*.py"):
         module = module_of(path.relative_to(PACKAGE).with_suffix("").parts)

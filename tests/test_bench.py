@@ -1,4 +1,4 @@
-"""What `make bench` computes and writes, without a measurement."""
+"""The computations and documents of `make bench`, without a measurement."""
 
 from __future__ import annotations
 

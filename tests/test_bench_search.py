@@ -1,4 +1,4 @@
-"""What `make bench-search` and `make load-search` draw and compute, without a measurement."""
+"""The draws and figures of `make bench-search` and `make load-search`, without a measurement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a client sends: work that grows no faster than it, and a short refusal.
+"""The work for a request grows no faster than the request, and its refusal is short.
 
 Work is counted, not timed: the calls that a request makes, in Python and from Python into C. Within
 one call only the work of a pattern can grow faster than its text, so every pattern that a request

@@ -274,7 +274,7 @@ def test_a_value_that_redis_could_not_forget_is_forgotten_later(
 
 
 def test_the_edge_keeps_no_answer_that_depends_on_a_value(a_shop: Shop) -> None:
-    """It would answer from the documents alone, whatever the value is by then."""
+    """The edge would answer from the documents alone, without the current value."""
 
     def view(product_id: int) -> Any:
         if cache.get("closed"):

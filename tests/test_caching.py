@@ -1,4 +1,4 @@
-"""What the cache keeps, under which keys, and what each write makes it forget."""
+"""Entries of the cache: their keys, their content, and the writes that forget them."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ def test_forgetting_all_pages_is_one_command_however_many_there_are(
 def test_a_hit_is_one_round_trip_a_page_two_a_miss_two_and_a_write_two(
     make_shop: Make, redis_cli: Any
 ) -> None:
-    """Without the edge, and without the counting of limits, which is one more for each."""
+    """The edge and the limits are off; a limit is one round trip more for each."""
     shop = make_shop(RATE_LIMIT_ENABLED="false", EDGE_ENABLED="false")
     shop.create_product()
     shop.get("/products/1")

@@ -191,7 +191,7 @@ def test_a_checkout_that_is_refused_leaves_the_cart(shop: Shop, buyer: Buyer) ->
 
 
 def test_a_removal_comes_before_a_checkout_or_after_it(shop: Shop, buyer: Buyer) -> None:
-    """Nobody is told that an item is out of the cart, and buys it all the same."""
+    """No buyer gets an item whose removal was acknowledged."""
     buyer.put(1)
     buyer.put(2)
     with ThreadPoolExecutor(2) as pool, shop.app.app_context(), db.engine.connect() as holder:
@@ -224,7 +224,7 @@ def test_a_checkout_needs_its_customer(shop: Shop, buyer: Buyer) -> None:
 def test_a_session_that_ends_during_its_request_gets_401(
     shop: Shop, buyer: Buyer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was there when the request began."""
+    """The session was valid when the request began."""
     monkeypatch.setattr("shop.carts.service._check_product", lambda _: end_all_sessions(shop))
     answer = buyer.put(1)
     assert answer.status_code == 401

@@ -1,4 +1,4 @@
-"""What operators type: each command, its output and its exit status."""
+"""The commands for operators: output and exit status."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_clear_forgets_the_given_entries(
 
 
 def test_clear_leaves_the_notes_of_writers(a_shop: Shop, redis_cli: Any) -> None:
-    """One that has died may have committed, and whoever repeats its request acknowledges it."""
+    """A dead writer may have committed, and a repeat of its request acknowledges that."""
     a_shop.create_product()
     a_shop.get("/products")
     names = ["products:id:1", "products:id:generation"]

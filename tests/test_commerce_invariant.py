@@ -1,4 +1,4 @@
-"""Whatever is done in whatever order: what is in stock and what is sold are what came in.
+"""In any order of operations, stock and sold units add up to the units that came in.
 
 A machine draws operations, does them, and knows what each has to answer. After each, the database
 and the cached reads have to say what the machine has counted.

@@ -284,7 +284,7 @@ def test_one_of_a_racing_payment_and_expiry_comes_first(
 def test_orders_expire_once_with_several_expiry_runs_at_once(
     buyers: Buyers, settings: dict[str, str]
 ) -> None:
-    """And while they are cancelled, and others are placed of the same products."""
+    """Meanwhile orders are cancelled, and others are placed of the same products."""
     count = 60
     buyers.make_products(*[2 * count] * 3)
     baskets = [random.Random(n).sample([1, 2, 3], 3) for n in range(count)]

@@ -115,7 +115,7 @@ def test_origins_are_as_browsers_send_them(origins: str) -> None:
     ],
 )  # fmt: skip
 def test_an_origin_that_no_browser_sends_stops_the_start(origin: str) -> None:
-    """It would allow nobody, or more than is meant."""
+    """Such an origin would match no page, or too many."""
     with pytest.raises(SettingError) as refused:
         read(CORS_ORIGINS=origin)
     assert str(refused.value).startswith("CORS_ORIGINS must be * alone, or origins such as")

@@ -84,7 +84,7 @@ def test_a_preflight_tells_the_methods_of_its_path_and_what_a_page_may_send(
 def test_a_preflight_is_for_every_call_and_costs_no_statement_and_no_redis(
     make_shop: Make, redis_cli: Any
 ) -> None:
-    """Whoever is to send the request: nobody is looked up."""
+    """A preflight looks up no caller."""
     shop = make_shop(CORS_ORIGINS=ORIGINS)
     key = {"Authorization": f"Bearer shop_0123456789ab_{'x' * 43}"}
     session = {"Authorization": f"Bearer session_{'x' * 43}"}
@@ -155,7 +155,7 @@ def test_a_plain_options_request_lists_the_methods_and_costs_nothing(
 
 
 def test_no_head_is_charged_as_a_write(a_shop: Shop) -> None:
-    """It is charged as a GET of the same address."""
+    """A HEAD is charged as a GET of the same path."""
     for path in sorted({path for _, path in calls(a_shop)}):
         head, get = (a_shop.request(method, path) for method in ("HEAD", "GET"))
         assert head.headers.get("RateLimit-Policy") == get.headers.get("RateLimit-Policy"), path
@@ -276,7 +276,7 @@ def test_an_unlisted_origin_gets_no_permission_to_read(
 
 @EDGE
 def test_each_origin_gets_an_answer_of_its_own(make_shop: Make, edge: str) -> None:
-    """In whatever order they come, and a cache between is told that they differ."""
+    """The order of the requests does not matter, and Vary reports the difference to caches."""
     shop = make_shop(CORS_ORIGINS=ORIGINS, EDGE_ENABLED=edge)
     shop.create_product()
     etags = set()
@@ -294,7 +294,7 @@ def test_each_origin_gets_an_answer_of_its_own(make_shop: Make, edge: str) -> No
 def test_every_origin_gets_the_same_answer_when_all_may_read(
     make_shop: Make, edge: str, origin: str | None
 ) -> None:
-    """Without an origin, too: what a cache keeps is then right for pages. Credentials never are."""
+    """A request without an origin gets it, too: a cached answer is then right for pages."""
     shop = make_shop(CORS_ORIGINS="*", EDGE_ENABLED=edge)
     headers = {"Origin": origin} if origin else {}
     for path in ("/categories", "/nothing"):
@@ -320,7 +320,7 @@ def test_an_answer_has_no_cors_headers_without_origins(make_shop: Make, edge: st
 
 
 def test_the_edge_answers_pages_as_it_answers_others(make_shop: Make) -> None:
-    """It learns from either what it needs for both."""
+    """The edge learns from a request with or without an origin for both."""
     shop = make_shop(CORS_ORIGINS=ORIGINS)
     shop.create_product()
     shop.get("/products/1", headers={"Origin": PAGE})

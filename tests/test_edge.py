@@ -71,7 +71,7 @@ def round_trips(redis_cli: Any) -> int:
 
 @pytest.mark.parametrize("path", READS)
 def test_a_cached_read_is_one_round_trip(stocked: Shop, redis_cli: Any, path: str) -> None:
-    """With its limits, and for a page with its rows; 304 as well."""
+    """The limits and the rows of a page are included; a 304 costs the same."""
     etag = stocked.get(path).headers["ETag"]
     redis_cli.config_resetstat()
     with counting(hit=1, not_modified=1):
@@ -195,7 +195,7 @@ def test_head_has_the_headers_alone(stocked: Shop) -> None:
 
 
 def test_every_header_that_the_service_reads_is_known_to_the_edge() -> None:
-    """Whoever lets a read depend on another has to let the edge know of it."""
+    """A header that changes a read must be declared to the edge."""
     known = {
         "Access-Control-Request-Method",  # of OPTIONS alone
         "Authorization",  # if it is no session, the request goes on into Flask
@@ -278,7 +278,7 @@ def test_a_session_is_refused_in_one_round_trip(make_shop: Make, redis_cli: Any)
 def test_a_session_near_or_past_its_end_is_passed_to_flask(
     stocked: Shop, redis_cli: Any, end: str
 ) -> None:
-    """And its request is charged once, to whom Flask says."""
+    """Its request is charged once, to the client that Flask determines."""
     session = open_session(stocked, redis_cli)
     with stocked.app.app_context(), db.engine.begin() as connection:
         connection.execute(text(end))
@@ -292,7 +292,7 @@ def test_a_session_near_or_past_its_end_is_passed_to_flask(
 def test_a_session_ends_by_the_clock_of_its_worker(
     stocked: Shop, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By such a clock its end was made. That of Redis may be two hours behind."""
+    """A worker's clock set the end. The clock of Redis may be two hours behind."""
     session = open_session(stocked, redis_cli)
     now = time.time() + 2 * 3600
     monkeypatch.setattr("time.time", lambda: now)

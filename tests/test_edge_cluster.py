@@ -172,7 +172,7 @@ def test_a_write_is_seen_by_the_next_read(shop: Shop) -> None:
 def test_no_read_is_older_than_what_was_acknowledged_before_it(
     serve: Callable[..., Service], cluster: Cluster
 ) -> None:
-    """By two workers, while a product is written and read all the time."""
+    """Two workers write and read a product all the time."""
     service = serve(REDIS_URL=cluster.url, REDIS_TIMEOUT="60000")
     service.write("POST", "/categories", name="Garden")
     product = {"name": "Rake", "price": "1.00", "stock": 0, "category_id": 1}
@@ -395,7 +395,7 @@ def test_a_key_in_a_moved_slot_is_found_again_and_charged_once(
 def test_a_session_whose_record_moves_is_charged_once(
     make_shop: Make, own_cluster: Cluster, moved: str
 ) -> None:
-    """What its own record was charged is repaid before Flask decides anew."""
+    """The charge of its own record is repaid before Flask decides anew."""
     shop = open_shop(make_shop, own_cluster)
     place = own_cluster.holder(ADDRESS)
     session, name = session_of(shop, own_cluster, (place + 1) % 3)
@@ -412,7 +412,7 @@ def test_a_session_whose_record_moves_is_charged_once(
 def test_a_session_whose_address_is_on_a_lost_node_pays_once(
     make_shop: Make, own_cluster: Cluster, edge: str
 ) -> None:
-    """What its own record was charged is repaid before the worker decides alone."""
+    """The charge of its own record is repaid before the worker decides alone."""
     shop = open_shop(make_shop, own_cluster, REDIS_TIMEOUT="2000")
     place = own_cluster.holder(ADDRESS)
     session, name = session_of(shop, own_cluster, (place + 1) % 3)
@@ -433,7 +433,7 @@ def test_a_session_whose_address_is_on_a_lost_node_pays_once(
 def test_a_client_of_a_lost_node_is_counted_by_the_worker(
     make_shop: Make, own_cluster: Cluster
 ) -> None:
-    """And still answered on the loop; the node is told when it is back."""
+    """The loop still answers it, and the node is told when it is back."""
     shop = open_shop(make_shop, own_cluster, REDIS_TIMEOUT="500", RATE_LIMIT_CALLS="1000")
     lost, _, there = lost_and_kept(own_cluster, shop)
     learn(shop, there[0])

@@ -128,7 +128,7 @@ def usual(arrivals: Arrivals, twins: Twins) -> Iterator[Step]:
 
 
 def outage(arrivals: Arrivals, twins: Twins) -> Iterator[Step]:
-    """Before, while and after Redis is away; a read that the edge knows is the first to notice."""
+    """Send requests before, during and after an outage; the edge notices it first."""
     yield from arrivals.steps(STEPS // 3)
     known = arrivals.plain()
     yield from (known, known, twins.lose_redis, known)
@@ -169,7 +169,7 @@ def answers_of_the_edge(twin: Twin) -> Counter[str]:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_with_the_edge_every_answer_is_the_same(make_twins: MakeTwins, name: str) -> None:
-    """Whatever is asked, by whomever, and while Redis is away; the edge has answered much of it."""
+    """Any request of any caller, also while Redis is away; the edge has answered many of them."""
     settings, episodes = SERVICES[name]
     twins = make_twins(**settings)
     for number, episode in enumerate(episodes * int(ROUNDS), 1):

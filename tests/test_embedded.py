@@ -149,7 +149,7 @@ def test_make_run_serves_stops_completely_and_keeps_its_data(checkout: Checkout)
 
 
 def test_only_the_account_of_the_servers_can_read_their_files(checkout: Checkout) -> None:
-    """Also a log that an earlier version left open to others."""
+    """A log that an earlier version left open to others is closed, too."""
     instance = checkout.path / "instance"
     instance.mkdir()
     (instance / "redis.log").touch(mode=0o644)
@@ -207,7 +207,7 @@ def test_no_server_outlives_a_killed_make_run(checkout: Checkout) -> None:
 
 
 def test_a_signal_may_come_at_any_moment_of_a_wait() -> None:
-    """And while another is handled: its handler must not wait for what it interrupts."""
+    """A signal may interrupt the handler of another, which must not wait for it."""
     stop = Stop()
 
     def interrupt(*_: object) -> Any:

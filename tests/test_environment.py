@@ -1,4 +1,4 @@
-"""Where settings come from: the environment, `.env`, files of secrets, and what is none of ours."""
+"""The sources of settings: the environment, `.env`, files of secrets, and variables of others."""
 
 from __future__ import annotations
 

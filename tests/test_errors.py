@@ -1,4 +1,4 @@
-"""What a client is told when something is wrong, and what every answer carries."""
+"""Error responses, and the headers of every answer."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_body_above_the_limit_of_its_route_is_413(
 
 
 def test_a_body_that_is_too_large_is_not_read(a_shop: Shop) -> None:
-    """Whoever sends it, and on routes that take none, too."""
+    """The limit holds for every caller, and on routes that take no body."""
     a_shop.key = None
     for method, path, longest in LIMITS:
         unreadable = {"wsgi.input": None, "CONTENT_LENGTH": str(longest + 1)}
@@ -250,7 +250,7 @@ def test_a_connection_that_was_lost_is_made_anew(a_shop: Shop, postgres: Postgre
 
 
 def test_database_connections_that_end_at_once_are_503(a_shop: Shop, postgres: Postgres) -> None:
-    """As those of a PostgreSQL that is shutting down."""
+    """A PostgreSQL that is shutting down ends connections so."""
     with a_shop.app.app_context():
         pool = db.engine.pool
         pool.dispose()

@@ -198,7 +198,7 @@ def test_an_order_that_cannot_be_cancelled_does_not_stop_others(
 def test_an_order_whose_product_is_locked_does_not_stop_others(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As by an operator's transaction, which may take long."""
+    """An operator's transaction, which may take long, holds the lock."""
     let_two_expire(shop)
     with shop.app.app_context(), db.engine.begin() as other:
         other.execute(text("SELECT FROM products WHERE id = 1 FOR UPDATE"))

@@ -27,7 +27,7 @@ READ_ONLY = "/problems/database-read-only"
 
 @pytest.fixture
 def way(replicated: Replicated, relay: MakeRelay) -> Relay:
-    """What leads to the primary, as a proxy does."""
+    """A relay to the primary, as a proxy is."""
     return relay(replicated.primary.socket)
 
 
@@ -164,7 +164,7 @@ def test_a_read_only_database_is_reported(
 
 
 def test_the_first_write_after_the_cure_works(read_only: Shop) -> None:
-    """Whichever of the pooled connections it is given: all of them take no writes."""
+    """None of the pooled connections takes writes."""
     with read_only.app.app_context():
         held = [db.engine.connect() for _ in range(4)]
         assert all(is_read_only(one.connection.driver_connection) for one in held)
@@ -231,7 +231,7 @@ def test_a_write_that_failed_by_a_conflict_is_repeated_once(a_shop: Shop, state:
 def test_a_server_that_refuses_only_this_service_is_not_unavailable(
     postgres: Postgres, words: str
 ) -> None:
-    """Whatever it says: it answers, and others may be writing to it."""
+    """A server that answers may have other writers."""
     url = postgres.url.replace("postgresql:", "postgresql+psycopg2:")
     engine = sa.create_engine(url, connect_args={"user": words})
     with pytest.raises(DBAPIError) as error:

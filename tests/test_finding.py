@@ -1,4 +1,4 @@
-"""What is found is what a slow oracle finds in the same rows, whatever is asked for."""
+"""Any query finds the products that a slow oracle finds in the same rows."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def test_many_categories_are_counted_as_few_are(
 
 
 def test_each_price_is_in_one_range(a_shop: Shop) -> None:
-    """At both ends of each range, in currencies of 0, 2 and 3 decimal places."""
+    """Prices are at both ends of each range, in currencies of 0, 2 and 3 decimal places."""
     ends = {
         "EUR": "0.01 0.99 1.00 1.99 2.00 9999999999.99",
         "JPY": "1 2 4 5 9 10",
@@ -267,7 +267,7 @@ def test_a_total_is_exact_to_ten_thousand(a_shop: Shop) -> None:
 
 
 def test_a_page_begins_where_the_one_before_ends_among_equals(a_shop: Shop) -> None:
-    """Whatever a page's length, in each order, with everything equal that is sorted by."""
+    """For every length of a page and each order, with equal sort keys."""
     made = [Row(id=n, name="Rake", price=Decimal(1), category_id=1) for n in range(1, 8)]
     oracle = fill(a_shop, made)
     for sort in FEW["sort"]:
@@ -314,7 +314,7 @@ def test_best_sellers_of_few_products_do_not_read_the_whole_report(
 
 
 def test_prices_are_compared_in_one_currency_alone(a_shop: Shop) -> None:
-    """That of a category, or that which is named; for a facet over all categories that of all."""
+    """The currency is that of the category or the query, and for some facets that of all."""
     made = [replace(row, currency="EUR") for row in catalogue() if row.category_id != 67]
     made += [replace(row, currency="USD") for row in catalogue() if row.category_id == 67]
     oracle = fill(a_shop, made)

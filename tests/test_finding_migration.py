@@ -1,4 +1,4 @@
-"""How the columns come that products are found by: beside requests, again after a failure."""
+"""The migration to the search columns: beside requests, again after a failure."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ TRIGGERS = (
 def test_an_upgrade_that_stopped_between_two_triggers_can_be_run_again(
     before: Flask, trigger: str
 ) -> None:
-    """What was written meanwhile is found, and its words are known."""
+    """Rows that were written meanwhile are found, and their words are known."""
 
     def stop() -> None:
         raise InterruptedError

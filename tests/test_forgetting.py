@@ -1,4 +1,4 @@
-"""What a write forgets of the lists of products, cell by cell: what it changes, and little else.
+"""A write forgets the lists of products that it changes, and few others; shown cell by cell.
 
 After each write every read is as it would be without a cache. What the write does not concern is a
 hit: the table says of each write which reads are not.

@@ -40,7 +40,7 @@ def generated(migrated: Flask, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 class Caller:
-    """Who calls a service by the generated functions, with a key, a session or neither."""
+    """A caller of the generated functions, with a key, a session or neither."""
 
     def __init__(self, service: Service, token: str | None = None) -> None:
         self._options: dict[str, Any] = {"base_url": service.url, "timeout": 30}
@@ -97,7 +97,7 @@ def service(generated: None, serve: Callable[..., Service]) -> Service:
 
 @pytest.fixture
 def owner(service: Service) -> Caller:
-    """Who has the administrator's key, and has filed one product."""
+    """A caller with the administrator's key, who has created one product."""
     caller = Caller(service, ADMIN_KEY)
     status, _ = caller("categories", "createCategory", body=model("CategoryInput", name="Office"))
     assert status == 201
@@ -184,7 +184,7 @@ def test_a_session_of_the_generated_client_reads_the_status_of_its_orders(
 
 @pytest.fixture
 def storefront(service: Service, owner: Caller) -> Caller:
-    """Who shows what is sold: three desks, one of them sold out, and a lamp."""
+    """A caller for a storefront of three desks, one of them sold out, and a lamp."""
     owner("categories", "createCategory", body=model("CategoryInput", name="Lighting"))
     for fields in (
         {"name": "Walnut desk", "price": "9.50", "sku": "FUR-2"},

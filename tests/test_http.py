@@ -1,4 +1,4 @@
-"""What a request may look like (RFC 9112): bytes over sockets, to the service of gunicorn."""
+"""The syntax of requests (RFC 9112): bytes over sockets, to the service of gunicorn."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ STATUSES = {
 
 
 def test_a_malformed_request_is_answered_with_a_problem_and_logged_once(service: Service) -> None:
-    """Each is refused on a connection of its own, which ends; the service goes on."""
+    """Each request is refused on a connection of its own, which ends; the service goes on."""
     for name, (request, problem) in REFUSED.items():
         answer = refusal(service, request)
         assert (answer.problem, answer.status) == (problem, STATUSES[problem]), name

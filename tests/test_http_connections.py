@@ -1,4 +1,4 @@
-"""What goes on over a connection (RFC 9112): the order of answers, bodies, and ends."""
+"""The course of a connection (RFC 9112): the order of answers, bodies, and ends."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def numbers(client: Raw, count: int) -> list[str]:
 
 
 def test_pipelined_requests_are_answered_in_their_order(service: Service) -> None:
-    """Those of the loop wait for those of threads, however many there are."""
+    """Answers of the loop wait for those of threads, in pipelines of any length."""
     paths = (b"/openapi.json", b"/livez", b"/products?skip=%d", b"/products/1")
     requests = [numbered(paths[n % 4].replace(b"%d", b"%d" % n), n) for n in range(400)]
     with connected(service) as [client]:
@@ -193,7 +193,7 @@ def test_a_name_with_an_underscore_is_not_that_with_a_hyphen(service: Service) -
 
 
 def test_a_client_that_has_closed_its_sending_side_is_answered(service: Service) -> None:
-    """It has closed its half of the connection, as `nc -N` does."""
+    """The client has closed its half of the connection, as `nc -N` does."""
     with connected(service) as [client]:
         client.send(numbered(b"/products?skip=7", 1) + numbered(b"/livez", 2) + b"GET /half")
         client.socket.shutdown(socket.SHUT_WR)

@@ -160,7 +160,7 @@ def test_a_body_that_does_not_come_is_refused_in_time(start: Serve) -> None:
 
 
 def test_a_body_that_nobody_wants_is_not_waited_for(start: Serve) -> None:
-    """It has its answer, and gets no other one."""
+    """The client has its answer, and gets no other one."""
     service = start(HEAD_TIMEOUT="1")
     with connected(service) as [client]:
         client.send(post(b" ", b"Content-Length: 70000", path=b"/cart/checkout"))
@@ -170,7 +170,7 @@ def test_a_body_that_nobody_wants_is_not_waited_for(start: Serve) -> None:
 
 
 def test_a_connection_that_is_not_used_is_closed(start: Serve) -> None:
-    """Whether it has been used, or never."""
+    """The connection may have been used before, or never."""
     service = start(GUNICORN_CMD_ARGS="--keep-alive 1")
     with connected(service, 2) as [used, silent]:
         assert used.is_open()
@@ -232,7 +232,7 @@ def test_two_thousand_idle_connections_do_not_slow_others(start: Serve) -> None:
 
 
 def test_bodies_on_their_way_are_bounded_together(start: Serve) -> None:
-    """Those that began first make room: who sends his body in one go is not hurt."""
+    """The oldest bodies make room: a client that sends its body at once is not refused."""
     service = start()
     memory = memory_of(service)
     part = b" " * (MEBIBYTE - 1000)
@@ -251,7 +251,7 @@ def test_bodies_on_their_way_are_bounded_together(start: Serve) -> None:
 
 
 def test_pipelined_requests_are_bounded(start: Serve) -> None:
-    """However many have come, few of them are known at a time."""
+    """Only a few of the pipelined requests are held at a time."""
     service = start()
     memory = memory_of(service)
     with connected(service, 20) as clients:

@@ -222,7 +222,7 @@ def deactivate_by_hand(shop: Shop, product_id: int) -> None:
 def test_an_old_list_of_ids_does_not_show_an_inactive_product(
     shop: Shop, public: Headers, redis_cli: Any
 ) -> None:
-    """As one that was read just before the change, with rows that were read just after it."""
+    """A list from just before the change may be joined with rows from just after it."""
     etag = shop.get(LIST, headers=public).headers["ETag"]
     deactivate_by_hand(shop, 3)
     assert shop.get("/products/3", headers=ADMIN).get_json()["active"] is False
@@ -276,7 +276,7 @@ def test_an_id_that_was_unknown_is_shown_once_it_exists(shop: Shop) -> None:
 def test_no_shared_cache_may_keep_an_answer_that_depends_on_the_caller(
     shop: Shop, writer: Headers
 ) -> None:
-    """And none may answer from memory that there is no such product: it can come at any time."""
+    """A 404 may not be kept either: the product can appear at any time."""
     for path in ("/products/1", "/products/2", LIST):
         assert shop.get(path, headers=writer).headers["Cache-Control"] == "private, no-cache"
     for path in ("/products/1", LIST):
@@ -414,7 +414,7 @@ def test_an_inactive_product_stays_hidden_without_the_database(
 def test_a_key_that_cannot_be_looked_up_gets_503_for_an_absent_product(
     make_shop: Make, database: Any
 ) -> None:
-    """What everybody reads is read with any key; a session never sees more than others do."""
+    """Public documents are answered with any key; a session sees no more than others."""
     url = f"postgresql://shop@127.0.0.1:{database.port}/shop"
     shop = make_shop(DATABASE_URL=url)
     shop.create_product()

@@ -1,4 +1,4 @@
-"""Whatever is sent: stored exactly, or refused, and never a fault."""
+"""Any input is stored exactly or refused, and is never a fault."""
 
 from __future__ import annotations
 

@@ -239,7 +239,7 @@ def test_a_process_that_starts_leaves_the_owner_time_to_come_back(
 def test_a_process_without_the_watch_notices_that_redis_was_claimed(
     a_shop: Shop, other: Make, redis_cli: Any, everything: Everything
 ) -> None:
-    """Whatever it does next: it counts nothing, forgets nothing and feeds no leaderboard."""
+    """The other installation counts nothing, forgets nothing and feeds no leaderboard there."""
     use(a_shop)
     stranger = other()
     command(stranger, "cache", "claim")
@@ -283,7 +283,7 @@ def test_a_renewal_while_redis_is_away_is_reported(
 
 
 def test_two_processes_that_find_no_identity_agree_on_one(a_shop: Shop, other: Make) -> None:
-    """Each makes one at the same moment, in a transaction of its own."""
+    """Each process makes one at the same moment, in a transaction of its own."""
     with a_shop.app.app_context(), db.engine.begin() as first:
         first.execute(text("DELETE FROM installation"))
     barrier = threading.Barrier(4)
@@ -393,7 +393,7 @@ def test_a_renewed_identity_begins_anew_and_takes_nothing(a_shop: Shop, redis_cl
 
 
 def test_an_entry_of_another_installation_is_a_miss(a_shop: Shop, redis_cli: Any) -> None:
-    """As where two installations both take Redis for theirs, until their next look."""
+    """Two installations may both take Redis for theirs, until their next look."""
     a_shop.create_product()
     for path in PATHS:
         a_shop.get(path)

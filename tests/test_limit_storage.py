@@ -1,4 +1,4 @@
-"""What Flask-Limiter's own calls and commands show is what decides, and what they clear is gone."""
+"""Flask-Limiter's own calls and commands show and clear the records that decide."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_hundreds_of_clients_at_once_have_each_their_quota(serve: Serve) -> None
 def test_the_sessions_of_an_address_over_four_workers_have_its_quota_together(
     serve: Serve, a_shop: Shop
 ) -> None:
-    """And each no more than its own: 40 of 10 sessions, and 150 of all."""
+    """No session exceeds its own quota: 10 sessions have 40 each, and all together 150."""
     service = serve(RATE_LIMIT_CALLS="40", ADDRESS_LIMIT_CALLS="150", WEB_CONCURRENCY=str(WORKERS))
     a_shop.create_product()
     sessions = [a_shop.open_session() for _ in range(10)]
@@ -385,7 +385,7 @@ def test_a_redis_that_is_killed_and_returns_in_a_burst_costs_no_answer(
 def test_without_counts_in_redis_threads_of_a_worker_count_together(
     make_shop: Make, own_redis: Redis, denied: str
 ) -> None:
-    """While Redis refuses to count, is switched off, or is not there."""
+    """Redis refuses to count, is switched off, or is not there."""
     url = "redis://127.0.0.1:1/0" if denied == "gone" else own_redis.url
     shop = make_shop(
         REDIS_URL=url,

@@ -97,7 +97,7 @@ def test_workers_of_both_versions_in_turn_count_every_charge_and_none_for_longer
 def test_a_record_of_this_version_keeps_its_charges_when_the_one_before_writes_it(
     redis_cli: Any,
 ) -> None:
-    """And the other way round, with the refusals of both."""
+    """The reverse holds, too, with the refusals of both."""
     new = InRedis(redis_cli, scripts, lua.NOW)
     old = InRedis(redis_cli, former_scripts, former_lua.NOW)
     for n in range(20):

@@ -1,4 +1,4 @@
-"""Each thing that could leave an old list behind: of those that depend on tags, as on a family."""
+"""Every way to leave a stale list that depends on tags or on a family."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_writer_that_dies_leaves_no_stale_list(
 def test_a_list_that_is_computed_while_a_writer_commits_is_not_stored(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever has selected before the commit answers that, and leaves nothing behind."""
+    """A reader that selected before the commit answers the old rows, and stores nothing."""
     stock(a_shop)
     release = Protocol.release
     seen: list[set[str]] = []

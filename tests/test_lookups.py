@@ -1,4 +1,4 @@
-"""What it costs to find out who is calling, and who pays for it."""
+"""The cost of the lookup of a caller, and the client that it is charged to."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def record_of(redis_cli: Any, client: str = "127.0.0.1") -> str:
 def test_a_client_without_quota_causes_no_statement(
     make_shop: Make, redis_cli: Any, edge: dict[str, str], draw: Callable[[], str]
 ) -> None:
-    """And nothing is left in Redis, on whatever route."""
+    """It leaves nothing in Redis, on any route."""
     shop = make_shop(**LIMITS, **edge)
     spend(shop)
     before = redis_cli.dbsize()
@@ -87,7 +87,7 @@ def test_a_client_without_quota_causes_no_statement(
 def test_no_more_credentials_are_looked_up_than_the_quota_has(
     make_shop: Make, draw: Callable[[], str]
 ) -> None:
-    """Also where a request is free, and by many at once."""
+    """Free requests and concurrent requests are included."""
     shop = make_shop(**LIMITS)
     shop.get("/nothing")
 
@@ -246,7 +246,7 @@ def test_the_charge_of_a_valid_credential_is_repaid_exactly(
 def test_a_key_that_many_requests_send_for_the_first_time_is_looked_up_once(
     make_shop: Make, redis_cli: Any
 ) -> None:
-    """However few keys an address may guess."""
+    """The quota for unknown keys of its address does not matter."""
     shop = make_shop(RATE_LIMIT_CALLS="100", UNKNOWN_KEY_LIMIT_CALLS="1")
     key = made_key(shop)
     gate = threading.Barrier(6)
@@ -338,7 +338,7 @@ def test_a_cached_key_is_valid_without_the_database(
 def test_a_request_that_the_edge_has_charged_is_charged_no_second_time(
     make_shop: Make, redis_cli: Any
 ) -> None:
-    """Not even if the session is gone from the cache when Flask asks for it."""
+    """The session may be gone from the cache when Flask looks it up."""
     shop = make_shop(RATE_LIMIT_CALLS="20", ADDRESS_LIMIT_CALLS="50")
     shop.create_product()
     session = shop.open_session()
@@ -379,7 +379,7 @@ def test_a_process_remembers_the_credentials_that_were_used_last(
 def test_a_key_that_is_changed_in_the_database_is_seen_when_its_entry_ends(
     a_shop: Shop, redis_cli: Any
 ) -> None:
-    """As with everything that is cached, SQL by hand forgets nothing."""
+    """SQL by hand forgets no entry of the cache."""
     key = made_key(a_shop)
     told = a_shop.get("/rate_limit", headers=bearer(key))
     with a_shop.app.app_context(), db.engine.begin() as connection:

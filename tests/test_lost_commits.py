@@ -27,7 +27,7 @@ LISTS = ("/products?sort=-price", "/products?max_price=500", "/products", "/prod
 
 @pytest.fixture
 def way(replicated: Replicated) -> Iterator[Relay]:
-    """As a proxy that leads to the primary of now."""
+    """A relay to the current primary, as a proxy is."""
     relay = Relay(replicated.primary.socket)
     yield relay
     relay.close()
@@ -102,7 +102,7 @@ def test_rows_of_a_lost_primary_are_not_in_answers_of_the_next_one(
 def test_a_crashed_or_restarted_server_begins_a_new_epoch(
     shop: Shop, replicated: Replicated, end: str
 ) -> None:
-    """After a crash of one process it recovers: what was not flushed is lost."""
+    """PostgreSQL recovers after a crash of one process: commits that were not flushed are lost."""
     shop.create_product(price=36)
     primary = replicated.primary
     primary.ask("CHECKPOINT")

@@ -1,4 +1,4 @@
-"""Each thing that could leave an old entry behind, step by step, with the whole service."""
+"""Every way to leave a stale entry, step by step, with the whole service."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_workers_answer_a_write_of_a_worker_without_redis(
 def test_a_write_without_redis_is_answered_with_what_it_wrote(
     two: tuple[Shop, Shop, Relay],
 ) -> None:
-    """It reads nothing back: by then another write may have changed or deleted the row."""
+    """The worker reads nothing back: another write may have changed or deleted the row by then."""
     cut, _, way = two
     way.close()
     with cut.statements() as sent:
@@ -252,7 +252,7 @@ def test_entries_that_a_write_without_redis_changed_are_not_found_when_it_is_bac
 def test_a_redis_that_is_lost_during_a_write_gets_the_invalidation_later(
     two: tuple[Shop, Shop, Relay], monkeypatch: pytest.MonkeyPatch, redis_cli: Any, lost: str
 ) -> None:
-    """Also if it has lost the note meanwhile, and an older entry was stored."""
+    """Redis may have lost the note meanwhile, and an older entry was stored."""
     cut, other, way = two
     step = getattr(Protocol, lost)
 
@@ -508,7 +508,7 @@ def test_a_reader_that_died_holds_others_up_for_its_lease_only(
 def test_a_reader_waits_no_longer_than_a_lease(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even if each holder is followed by another one that dies."""
+    """Each holder is followed by another one that dies."""
     a_shop.create_product()
     stock(a_shop)
     a_shop.patch("/products/1", stock=4)
@@ -614,7 +614,7 @@ def test_without_the_database_a_known_document_is_still_a_hit(make_shop: Make, w
 
 
 def test_without_the_database_an_unknown_document_is_503(make_shop: Make, way: Relay) -> None:
-    """Somebody may have written between the last look that counts and the end of the database."""
+    """Another worker may have written after the last look, before the end of the database."""
     shop = shop_by(way, make_shop)
     with shop.app.app_context():
         cache.backend.watch._clear -= 100
@@ -666,7 +666,7 @@ def test_a_database_that_refuses_a_worker_is_not_gone(
     redis_server: Redis,
     guest: Callable[[str], None],
 ) -> None:
-    """Others write to it, and what they could not tell Redis this worker cannot know."""
+    """Others write to it, and this worker cannot know which writes did not reach Redis."""
     way_of_writer = relay(redis_server.socket)
     writer = make_shop(REDIS_URL=f"redis://127.0.0.1:{way_of_writer.port}")
     shop = shop_by(way, make_shop, user="guest")
@@ -724,7 +724,7 @@ def test_a_forgotten_document_is_not_served_without_the_database(
 def test_a_database_that_refuses_a_login_is_not_gone(
     postgres: Postgres, change: dict[str, Any], *, gone: bool
 ) -> None:
-    """Others may be writing to it all the while."""
+    """Other workers may be writing to it meanwhile."""
     engine = create_engine(
         postgres.url.replace("postgresql:", "postgresql+psycopg2:"), connect_args=change
     )

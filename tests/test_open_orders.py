@@ -1,4 +1,4 @@
-"""How many unpaid orders those have who check out without a key: of a session, of an address."""
+"""The caps on unpaid orders of sessions and addresses that check out without a key."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_the_address_is_kept_while_the_order_is_pending(buyers: Buyers, end: str
 
 
 def test_a_leftover_address_of_a_closed_order_is_purged(buyers: Buyers) -> None:
-    """As of an order that the version before has paid, which knows of no address."""
+    """The version before, which knows of no address, leaves one when an order is paid."""
     session = buyers.session()
     assert buyers.statuses(session, session) == [201, 201]
     buyers.sql("UPDATE orders SET status = 'paid', paid_at = now() WHERE id = 1")

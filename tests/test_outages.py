@@ -90,7 +90,7 @@ def test_a_hanging_redis_is_not_used_until_it_answers(shop: Shop, own_redis: Red
 def test_a_script_that_times_out_is_not_repeated(
     shop: Shop, own_redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One whose connection breaks is, over another."""
+    """A script whose connection breaks is repeated, over another connection."""
     connection = redis_connection(shop.app)
     count = "return redis.call('INCR', KEYS[1])"
     assert connection.eval(count, ["sent"], []) == 1
@@ -107,7 +107,7 @@ def test_a_script_that_times_out_is_not_repeated(
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/products"), ("POST", "/categories")])
 def test_a_request_waits_for_a_silent_redis_once(make_shop: Make, method: str, path: str) -> None:
-    """One timeout to connect and one to read: 200 ms at most, all in all."""
+    """It waits for one timeout to connect and one to read: 200 ms at most."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         shop = make_shop(REDIS_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         client = redis_connection(shop.app).client
@@ -209,7 +209,7 @@ def test_commands_that_need_redis_say_so_in_one_line(make_shop: Make) -> None:
 
 
 def test_a_worker_with_too_few_connections_finds_redis_again(make_shop: Make) -> None:
-    """Those that scripts keep are not kept from the probe."""
+    """Connections that scripts keep are available to the probe."""
     connection = redis_connection(make_shop().app)
     connection.client.connection_pool.max_connections = 1
     connection.eval("return 1", [], [])

@@ -219,7 +219,7 @@ def test_a_service_whose_reader_has_gone_goes_on_and_ends(serve: Serve, pipe: Pi
 
 
 def test_a_slow_reader_gets_every_line_in_order(serve: Serve, pipe: Pipe) -> None:
-    """Also of what is left at the end."""
+    """Lines that are left at the end are included."""
     served = serve()
     pipe.fill()
     for number in range(100):
@@ -252,7 +252,7 @@ def test_make_run_whose_output_nobody_reads_ends(start: Start, pipe: Pipe) -> No
 
 
 def test_a_program_whose_terminal_was_stopped_ends(settings: dict[str, str]) -> None:
-    """As by Ctrl-S."""
+    """Ctrl-S stops a terminal so."""
     _, terminal = os.openpty()
     termios.tcflow(terminal, termios.TCOOFF)
     command = [sys.executable, "-c", f"{PRELUDE}\nprint('x')"]
@@ -261,7 +261,7 @@ def test_a_program_whose_terminal_was_stopped_ends(settings: dict[str, str]) -> 
 
 
 def test_output_to_stdout_and_stderr_keeps_its_order(start: Start, pipe: Pipe) -> None:
-    """Also where the pipe does not block, and is full now and then."""
+    """The pipe does not block, and is full now and then."""
     os.set_blocking(pipe.writer, False)
     script = "for n in range(2000): print(n, file=(sys.stdout, sys.stderr)[n % 2])"
     program = start("python", "-c", f"{PRELUDE}\n{script}")
@@ -299,7 +299,7 @@ if child:
 
 
 def test_a_line_in_a_file_is_there_at_once(tmp_path: Path) -> None:
-    """Also if the process is killed next."""
+    """The process is killed next."""
     script = f"{PRELUDE}\nprint('x', file=sys.stderr)\nos.kill(os.getpid(), 9)"
     with (tmp_path / "log").open("wb") as file:
         subprocess.run([sys.executable, "-c", script], cwd=ROOT, stderr=file, check=False)

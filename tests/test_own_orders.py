@@ -128,7 +128,7 @@ def test_two_sessions_of_one_address_and_one_customer_read_nothing_of_each_other
 
 
 def test_an_order_of_another_session_does_not_exist_for_a_buyer(shop: Shop, buyer: Buyer) -> None:
-    """Of another session, of an ended one, or placed with a key: the answer tells none apart."""
+    """Orders of another session, of an ended one and of a key get the same answer."""
     Buyer(shop).buy()
     ended = Buyer(shop)
     ended.buy()
@@ -162,7 +162,7 @@ def test_a_page_does_not_begin_after_an_order_of_another_session(shop: Shop, buy
 def test_an_order_of_another_session_costs_the_same_as_an_unknown_order(
     shop: Shop, buyer: Buyer
 ) -> None:
-    """So that its time does not tell, either: the same statements, with other numbers."""
+    """It sends the same statements, with other numbers, so that its time reveals nothing."""
     Buyer(shop).buy()
     buyer.get("/orders")
     sent: list[list[str]] = []
@@ -289,7 +289,7 @@ def test_a_buyer_cannot_move_an_order(shop: Shop, buyer: Buyer) -> None:
 def test_a_shop_without_keys_asks_for_a_session_and_not_for_a_key(
     make_shop: Make, shop: Shop
 ) -> None:
-    """Nobody can have a key there, and that is not why an order cannot be read."""
+    """No caller can have a key there, and a key is not needed to read an own order."""
     keyless = make_shop(ADMIN_API_KEY="")
     buyer = Buyer(keyless)
     buyer.buy()
@@ -303,7 +303,7 @@ def test_a_shop_without_keys_asks_for_a_session_and_not_for_a_key(
 def test_a_session_that_has_ended_is_asked_to_open_another(
     shop: Shop, buyer: Buyer, redis_cli: Any, path: str
 ) -> None:
-    """As at the cart."""
+    """The cart answers in the same way."""
     closed = Buyer(shop)
     closed.buy()
     closed.close()
@@ -317,7 +317,7 @@ def test_a_session_that_has_ended_is_asked_to_open_another(
 
 
 def test_the_next_session_of_a_browser_reads_nothing_of_the_one_before(shop: Shop) -> None:
-    """Whoever comes next to a shared machine is another buyer."""
+    """The next person at a shared machine is another buyer."""
     before = Buyer(shop)
     before.buy()
     before.close()
@@ -342,7 +342,7 @@ def test_orders_remain_for_keys_when_their_session_is_purged(
 def test_a_session_that_is_closed_while_it_reads_finds_nothing(
     shop: Shop, buyer: Buyer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was there when the request began, and its orders are nobody's since."""
+    """The session was valid when the request began; its orders belong to no session since."""
     buyer.buy()
     seen_by: Callable[[int | None], Any] = orders._seen_by
 
@@ -422,7 +422,7 @@ def test_own_orders_are_read_without_redis(make_shop: Make) -> None:
 
 
 def test_a_page_of_a_session_reads_no_order_of_others(shop: Shop, buyer: Buyer) -> None:
-    """By the index of sessions, among many orders, of which a few are its own."""
+    """The index of sessions finds its few orders among many."""
     buyer.get("/orders")
     sql(
         shop,
@@ -443,7 +443,7 @@ def test_a_page_of_a_session_reads_no_order_of_others(shop: Shop, buyer: Buyer) 
 
 
 class Reading:
-    """What a buyer reads of six orders while these are paid and expire."""
+    """The reads of a buyer of six orders while these are paid and expire."""
 
     def __init__(self, shop: Shop, service: Service) -> None:
         buyer = Buyer(shop)

@@ -25,7 +25,7 @@ ECHO = "return ARGV[1]"
 
 
 class Heard:
-    """What a pipeline has said of itself."""
+    """The events that a pipeline has reported."""
 
     def __init__(self) -> None:
         self.lost: list[Exception] = []
@@ -87,7 +87,7 @@ def test_an_error_is_the_answer_of_its_call_alone(redis_server: Redis) -> None:
 
 
 def test_commands_of_one_call_have_their_answers_in_one(redis_server: Redis) -> None:
-    """Also an error, which is one of them; calls around it have their own."""
+    """An error is one of the answers; calls around it have their own."""
 
     async def play(pipeline: Pipeline, _: Heard) -> None:
         before = pipeline.call("ECHO", "before")
@@ -155,7 +155,7 @@ def test_a_late_answer_is_never_that_of_another_call(own_redis: Redis) -> None:
 
 
 def test_a_delayed_event_loop_loses_no_answer(redis_server: Redis) -> None:
-    """It reads what is there before it gives Redis up."""
+    """The loop reads the bytes that are there before it gives Redis up."""
 
     async def play(pipeline: Pipeline, _: Heard) -> None:
         for _again in range(5):
@@ -181,7 +181,7 @@ def test_a_server_that_ends_ends_the_pipeline(own_redis: Redis) -> None:
 
 
 def test_invalidations_arrive_before_the_answers_of_later_commands(redis_server: Redis) -> None:
-    """By whatever client, and in the order in which Redis has done it."""
+    """The order is that of Redis, for changes by any client."""
     with redis.Redis(unix_socket_path=str(redis_server.socket)) as other:
 
         async def play(pipeline: Pipeline, heard: Heard) -> None:

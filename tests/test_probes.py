@@ -1,4 +1,4 @@
-"""What machines ask of the service: whether it lives, serves and is well, and its metrics."""
+"""The routes for machines: liveness, readiness, health and metrics."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def test_livez_answers_while_the_servers_are_away(make_shop: Make) -> None:
-    """Whatever is away, and whatever key is sent with it, which nobody looks up."""
+    """No state of the servers matters, and no key is looked up."""
     shop = make_shop(DATABASE_URL=NOWHERE, REDIS_URL="redis://127.0.0.1:1/0")
     for headers in ({}, bearer("shop_ef5354032fac_" + "x" * 43), bearer("session_" + "x" * 43)):
         with shop.statements() as sent:
@@ -192,7 +192,7 @@ def test_metrics_need_their_token(make_shop: Make, opened: str) -> None:
 
 
 def test_a_token_of_any_characters_is_sent_in_utf_8(make_shop: Make) -> None:
-    """As curl and Prometheus send it; the server hands it on as Latin-1."""
+    """curl and Prometheus send it so; the server passes it on as Latin-1."""
     token = "a-tökèn-for-metrics"
     shop = make_shop(METRICS_TOKEN=token, METRICS_OPEN="")
     sent = bearer(token.encode().decode("latin-1"))

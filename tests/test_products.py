@@ -120,7 +120,7 @@ def test_a_patch_that_changes_nothing_is_no_update(a_shop: Shop, field: str) -> 
 
 
 def test_one_statement_changes_a_product(a_shop: Shop) -> None:
-    """It need not be looked at before, unless it has a price or a condition."""
+    """The product is read first only for a price or a condition."""
     product = a_shop.create_product()
     path = f"/products/{product['id']}"
     with a_shop.statements() as sent:
@@ -222,7 +222,7 @@ def test_one_of_several_racing_creates_with_the_same_sku_wins(a_shop: Shop) -> N
 
 
 def test_a_racing_write_is_answered_with_what_it_wrote(a_shop: Shop) -> None:
-    """Not with what another made of it next, nor with an error because it is gone since."""
+    """The answer does not depend on a later change or deletion of the row."""
     headers = {"Authorization": f"Bearer {a_shop.key}"}
 
     def patch(stock: int) -> None:

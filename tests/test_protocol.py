@@ -409,7 +409,7 @@ class Breaking:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_late_copy_restores_no_generation(either: Protocol, client: Any, name: str) -> None:
-    """Of a read that found none: its second attempt has made those that the writer forgets."""
+    """The read's first attempt arrives after its second one, and after the writer."""
     connection = either._connection
     breaking = Breaking(connection)
     entry = read(Protocol(breaking, 0))  # type: ignore[arg-type]
@@ -568,7 +568,7 @@ class ReadersAndWriters(RuleBasedStateMachine):
 
     @invariant()
     def hold(self) -> None:
-        """Whatever is a hit is what was committed last, as far as its writers have notes."""
+        """A hit is the value that was committed last, as far as its writers have notes."""
         for key, generations in ENTRIES.items():
             document = self.protocol.peek(generations, key)
             if document is None:
@@ -721,7 +721,7 @@ class Tracking:
 
 
 class Keepers(ReadersAndWriters):
-    """The same, with somebody who keeps hits, and answers with them while they are whole."""
+    """The same steps, with a keeper of hits, who answers from them while they are whole."""
 
     is_cluster = False
 
@@ -748,7 +748,7 @@ class Keepers(ReadersAndWriters):
 
     @invariant()
     def hold_kept(self) -> None:
-        """Whatever is answered of a copy is what a read of Redis would have found."""
+        """An answer from a copy is the one that a read of Redis would have given."""
         for key, generations in ENTRIES.items():
             copy = self.answer_cache.find(((key, False, ""), ""))
             if copy is None:

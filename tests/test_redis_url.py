@@ -1,4 +1,4 @@
-"""What REDIS_URL says, and what stops the start because the service would not do it."""
+"""The parts of REDIS_URL, and the values that stop the start because they are not supported."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_sentinels_have_a_login_of_their_own() -> None:
     ],
 )  # fmt: skip
 def test_a_url_that_asks_for_unsupported_behaviour_stops_the_start(url: str, told: str) -> None:
-    """In one line, which has nothing of a password."""
+    """The message is one line, without any part of a password."""
     with pytest.raises(SettingError) as refused:
         create_app({**DATABASE, "REDIS_URL": url})
     assert told in str(refused.value)
@@ -183,7 +183,7 @@ def test_a_certificate_is_verified_unless_it_is_told_otherwise(
 
 
 def test_readable_certificates_are_accepted(tmp_path: Path) -> None:
-    """As those of the system, in a file."""
+    """The certificates are those of the system, in a file."""
     bundle = tmp_path / "ca.crt"
     bundle.write_text("\n".join(map(ssl.DER_cert_to_PEM_cert, system_certificates())))
     parsed = parse_redis_url(f"rediss://host?ssl_ca_certs={bundle}")

@@ -164,7 +164,7 @@ def own_address() -> str:
 def test_a_redis_in_protected_mode_is_not_used(
     started: Started, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It refuses whoever does not come by loopback."""
+    """Protected mode refuses clients that do not come by loopback."""
     client, make = started
     address = own_address()
     client.config_set("bind", f"127.0.0.1 {address}")

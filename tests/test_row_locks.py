@@ -62,7 +62,7 @@ def test_a_write_that_waits_too_long_for_a_row_gets_503(
 def test_a_write_that_has_waited_for_a_row_changes_its_current_values(
     a_shop: Shop, postgres: Postgres
 ) -> None:
-    """So it compares with that, too, and forgets what the two differ by."""
+    """The write compares with the current values, and forgets by that difference."""
     a_shop.create_product(stock=3)
 
     def sell_again() -> list[Any]:

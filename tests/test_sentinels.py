@@ -161,7 +161,7 @@ def test_without_any_sentinel_a_shop_works_on_and_finds_them_later(
 def test_a_master_that_was_replaced_is_left_by_connections_in_use(
     make_shop: Make, start_redis: StartRedis, sentinels: Watch
 ) -> None:
-    """It may live on, and take writes that nobody finds."""
+    """The old master may live on, and take writes that no reader finds."""
     old, new = start_redis(), start_redis()
     ports = sentinels(old)
     shop = make_shop(REDIS_URL=url_of(ports))
@@ -204,7 +204,7 @@ OLD, NEW = ("10.0.0.1", 1), ("10.0.0.2", 1)
 
 
 def test_a_sentinel_that_is_behind_does_not_lead_back() -> None:
-    """It was cut off during a failover, and the two that know of it are gone now."""
+    """The sentinel was cut off during a failover, and the two that know of it are gone now."""
     one = Sentinels("main", dict.fromkeys([("a", 1), ("b", 1), ("c", 1)]))  # type: ignore[arg-type]
     one._note(("a", 1), MasterReport(4, OLD), "")
     one._note(("b", 1), MasterReport(5, NEW), "")
@@ -227,7 +227,7 @@ def test_sentinels_that_were_made_anew_are_followed_when_most_agree() -> None:
 
 
 def test_a_majority_of_outdated_sentinels_does_no_harm() -> None:
-    """As right after a failover, until the one that has led it has told the others."""
+    """Right after a failover only its leader knows of it."""
     one = Sentinels("main", dict.fromkeys([("a", 1), ("b", 1), ("c", 1)]))  # type: ignore[arg-type]
     seen = set()
     for place in ("a", "b", "c"):

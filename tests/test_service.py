@@ -206,7 +206,7 @@ def test_a_request_that_is_not_http_is_refused_and_the_service_goes_on(
 def test_a_worker_does_not_look_for_garbage_in_the_application(
     serve: Callable[..., Service], tmp_path: Path
 ) -> None:
-    """Of 100,000 objects and more, which would keep each request waiting that is answered then."""
+    """A collection over 100,000 objects and more would delay each request under way."""
     conf = tmp_path / "conf.py"
     conf.write_text(
         f"import gc, runpy\n"

@@ -173,7 +173,7 @@ def test_limits_count_by_session(make_shop: Make) -> None:
 
 
 def test_the_sessions_of_an_address_are_limited(make_shop: Make) -> None:
-    """Otherwise each would bring another quota."""
+    """Each session would bring another quota."""
     shop = make_shop(SESSION_LIMIT_CALLS="2")
     shop.key = None
     statuses = [shop.post("/sessions").status_code for _ in range(3)]
@@ -181,7 +181,7 @@ def test_the_sessions_of_an_address_are_limited(make_shop: Make) -> None:
 
 
 def test_a_session_opens_no_others_at_its_own_expense(make_shop: Make) -> None:
-    """Each would bring a quota for more of them."""
+    """Each new session would bring a quota for more of them."""
     shop = make_shop(SESSION_LIMIT_CALLS="2")
     shop.key = None
     session: dict[str, str] = {}

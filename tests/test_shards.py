@@ -108,7 +108,7 @@ def test_a_shard_that_is_back_is_used_again(
 
 @pytest.mark.hurried
 def test_a_write_to_a_lost_shard_is_never_missed(filled: Filled, cluster: Cluster) -> None:
-    """It goes through the outbox; until that is empty, every read computes."""
+    """The write goes through the outbox; every read computes until that is empty."""
     process = cluster.process(LOST)
     os.kill(process, signal.SIGSTOP)
     path = filled.lost[0]

@@ -78,7 +78,7 @@ def shared() -> dict[str, float]:
 
 
 def test_a_process_counts_on_where_its_file_has_no_room(directory: Path) -> None:
-    """It says so once, and what fitted is still told."""
+    """The process logs it once, and a scrape still has the counts that fitted."""
     _, said = count(directory, 300, 300, preexec_fn=limit_files)
     assert said.count("counted in this process alone") == 1
     [file] = directory.glob("counter_*.db")
@@ -126,7 +126,7 @@ def test_a_process_with_the_number_of_one_that_ended_counts_on(directory: Path) 
 
 
 def test_counts_are_not_merged_while_somebody_reads_them(directory: Path) -> None:
-    """Else they would be told twice, or not at all. They are with the next ones."""
+    """A scrape would have them twice or not at all. They are merged with the next ones."""
     first, _ = count(directory, 4)
     with (directory / "lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
@@ -224,7 +224,7 @@ def requests_told(service: Service) -> float:
 def test_a_service_without_room_for_its_counts_serves(
     serve: Serve, tmp_path: Path, place: str
 ) -> None:
-    """Each worker tells its own."""
+    """Each worker reports its own counts."""
     directory = tmp_path / place
     if place == "a file":
         directory.write_text("")

@@ -1,4 +1,4 @@
-"""How workers of the service begin and end, under a steady load and with requests under way."""
+"""The start and the end of workers, under a steady load and with requests under way."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def test_a_preloaded_application_serves(serve: Serve) -> None:
 
 
 def test_a_killed_worker_is_replaced(serve: Serve) -> None:
-    """What is lost is what was under way in it, and no count of what it had answered."""
+    """Only requests under way in it are lost, and no count of those that it had answered."""
     service = serve(WEB_CONCURRENCY="2")
     first, second = service.workers()
     with Load([service.url], ADMIN_KEY) as load:
@@ -262,7 +262,7 @@ def next_of(service: Service, old: set[int]) -> int:
 
 
 def test_a_worker_that_hangs_is_replaced(serve: Serve) -> None:
-    """Also one that has not served yet."""
+    """A worker that has not served yet is replaced, too."""
     # Long enough for the other, which is slow on a busy machine but does not hang.
     service = serve(GUNICORN_CMD_ARGS="--timeout 15", WEB_CONCURRENCY="2")
     hangs, other = service.workers()

@@ -1,4 +1,4 @@
-"""What the loop takes for a hit on a cluster is what the scripts take for one."""
+"""On a cluster the loop and the scripts agree on a hit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sells, and how the shop does."""
+"""Best sellers, the leaderboard and the dashboard."""
 
 from __future__ import annotations
 

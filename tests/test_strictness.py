@@ -1,4 +1,4 @@
-"""What would be ignored is refused: parameters, names, codings; and a refusal is short."""
+"""Parameters, names and codings that would be ignored are refused, and a refusal is short."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def send(shop: Shop, body: bytes | str, content_type: str = JSON, **headers: str
 
 
 def test_no_call_takes_a_parameter_that_it_does_not_have(a_shop: Shop) -> None:
-    """Whatever else is wrong with the request, and whoever sends it."""
+    """The refusal is the same with other errors in the request, and for every caller."""
     calls = every_call(a_shop)
     assert len(calls) > 20
     for key in (a_shop.key, None):

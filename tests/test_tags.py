@@ -141,7 +141,7 @@ def test_a_hit_is_one_round_trip_and_a_write_two(
 def test_a_write_that_forgets_a_tag_of_the_table_is_carried_out(
     shop: Shop, declared: Declared
 ) -> None:
-    """One that forgets only what reads another table is not."""
+    """A write that forgets only tags of another table is refused."""
 
     def file() -> None:
         with cache.transaction():

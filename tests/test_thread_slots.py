@@ -37,7 +37,7 @@ class Writes:
 
     @property
     def are_there(self) -> int:
-        """How many hold a place."""
+        """Return the number of writes that hold a slot."""
         return len(self._ends)
 
     @staticmethod

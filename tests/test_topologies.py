@@ -67,7 +67,7 @@ def use(shop: Shop) -> None:
 
 
 def use_lists(shop: Shop) -> None:
-    """Each depends on several generations, which are on several servers of a cluster."""
+    """Read lists, each of which depends on generations on several servers of a cluster."""
     for path in (DEAREST, CHOSEN, "/products?max_price=12", "/categories?include=counts"):
         assert [shop.get(path).headers["X-Cache"] for _ in range(2)] == ["MISS", "HIT"], path
     assert shop.patch("/products/1", price=99).status_code == 200
@@ -112,7 +112,7 @@ def test_without_its_cluster_a_shop_works_on(make_shop: Make) -> None:
 def test_a_new_master_is_given_new_generations(
     make_shop: Make, start_redis: StartRedis, home: Home
 ) -> None:
-    """Others may have filled it while we still wrote to the old one, which lives on."""
+    """Other workers may have filled it while this one still wrote to the old master."""
     old, new, port = start_redis(), start_redis(), free_port()
     config = home.directory(f"redis-{port}") / "sentinel.conf"
     config.write_text(

@@ -54,7 +54,7 @@ def test_statements_of_a_command_may_wait_for_long(shop: Shop) -> None:
 
 
 def test_only_the_first_statement_of_a_transaction_sends_its_settings(shop: Shop) -> None:
-    """So they take no round trip, and the answer is that of the statement."""
+    """The settings take no round trip, and the answer is that of the statement."""
     with shop.app.test_request_context(), shop.statements() as sent:
         assert db.session.scalar(text("SELECT 7")) == 7
         assert db.session.scalar(text("SELECT 8")) == 8

@@ -1,4 +1,4 @@
-"""How ids get eight bytes: beside requests of the version before, again after a failure."""
+"""The migration to ids of eight bytes: beside the version before, again after a failure."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def before_each(action: Callable[[str], None]) -> Iterator[None]:
 
 
 def test_the_version_before_sells_while_ids_are_widened(before: Flask) -> None:
-    """At each step, and without waiting for it."""
+    """The version before sells at each step, and does not wait for it."""
     steps: list[str] = []
 
     def sell(statement: str) -> None:
@@ -107,7 +107,7 @@ def test_the_version_before_sells_while_ids_are_widened(before: Flask) -> None:
 
 
 def test_ids_are_widened_without_new_files_of_the_tables(before: Flask) -> None:
-    """To write a table anew would keep all requests waiting meanwhile."""
+    """Rewriting a table would block all requests meanwhile."""
     files = "SELECT relname, relfilenode FROM pg_class WHERE relname = ANY ("
     files += "ARRAY['sessions', 'cart_items', 'orders', 'order_lines', 'idempotency_keys'])"
     files += " AND relkind = 'r' ORDER BY relname"
@@ -165,7 +165,7 @@ def test_a_row_that_another_holds_is_widened_when_it_is_free(before: Flask) -> N
 def test_no_request_is_ended_as_deadlocked_by_the_locks_of_widening(
     before: Flask, step: str
 ) -> None:
-    """One that has a table which comes later waits for one which comes before."""
+    """A request that has locked a later table waits for an earlier one."""
     request = db.engine.connect()
     ended: list[Thread] = []
 

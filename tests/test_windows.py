@@ -189,7 +189,7 @@ def test_a_quota_that_was_lowered_refuses_until_there_is_room(
 
 
 def test_a_clock_that_is_set_back_holds_nobody_for_longer_than_a_period(redis_cli: Any) -> None:
-    """Such as that of a new master."""
+    """A new master may have such a clock."""
     script = redis_cli.register_script(scripts.DECIDE.replace(lua.NOW, ON_THE_CLOCK))
 
     def decide(now: int) -> list[int]:
@@ -205,7 +205,7 @@ def test_a_clock_that_is_set_back_holds_nobody_for_longer_than_a_period(redis_cl
 
 
 def test_a_payment_is_charged_at_its_own_time(redis_cli: Any) -> None:
-    """Among charges that came later, and above the quota."""
+    """The payment comes after later charges, and above the quota."""
     decide = redis_cli.register_script(scripts.DECIDE.replace(lua.NOW, ON_THE_CLOCK))
     pay = redis_cli.register_script(scripts.PAY.replace(lua.NOW, ON_THE_CLOCK))
     name, now = "rate_limit:x", START + 8 * SECOND
@@ -387,7 +387,7 @@ def test_a_refusal_is_noted_without_writing_the_record_anew(redis_cli: Any) -> N
 
 @pytest.mark.parametrize("left", range(0, 120, 7))
 def test_a_record_that_was_cut_is_counted_as_far_as_it_is_whole(redis_cli: Any, left: int) -> None:
-    """And is whole again with the next charge."""
+    """The next charge makes it whole again."""
     script = redis_cli.register_script(scripts.DECIDE.replace(lua.NOW, ON_THE_CLOCK))
     asked = ["default", 9, PERIOD, 1, CLIENT, "write", 9, PERIOD, 1, CLIENT]
     for second in range(3):

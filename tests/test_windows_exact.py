@@ -73,7 +73,7 @@ class InRedis:
 
 
 class InWindows:
-    """The same, with the windows of `window.py`."""
+    """The record, computed with the windows of `window.py`."""
 
     def __init__(self) -> None:
         self.windows = {policy: Window(LENGTH) for policy in QUOTAS}

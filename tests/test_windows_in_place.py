@@ -45,7 +45,7 @@ def written_whole(redis_cli: Any) -> int:
 
 @pytest.mark.parametrize("cost", [0, 1, 5], ids=["free", "charged", "refused"])
 def test_a_full_record_is_neither_read_nor_written_whole(redis_cli: Any, cost: int) -> None:
-    """In one hundredth, and in one after the other, each of which drops an entry."""
+    """Charges fall into one hundredth, or into many, each of which drops an entry."""
     account, now = filled(redis_cli, ["search"])
     if cost == 5:
         account.decide(now, ["search"], 298)
@@ -101,7 +101,7 @@ def test_a_record_that_was_changed_by_hand_is_no_fault(
 def test_a_clock_that_is_set_back_a_little_holds_nobody_for_longer_than_a_period(
     redis_cli: Any,
 ) -> None:
-    """By less than a hundredth of the period, in which one entry is joined whatever its time."""
+    """The clock goes back within a hundredth of the period, where charges join one entry."""
     account, now = filled(redis_cli, ["write"], 6)
     account.decide(now + CELL // 2, ["search", "default"], 1)
     back = now + CELL // 4
@@ -113,7 +113,7 @@ def test_a_clock_that_is_set_back_a_little_holds_nobody_for_longer_than_a_period
 def test_a_policy_whose_quota_and_period_were_changed_by_a_setting_is_counted_on(
     redis_cli: Any,
 ) -> None:
-    """Between workers that have the setting and workers that do not have it yet."""
+    """Some workers have the new setting, and others do not have it yet."""
     account, now = filled(redis_cli, ["search", "default"], 20)
     script = redis_cli.register_script(scripts.DECIDE.replace(lua.NOW, ON_THE_CLOCK))
     for n in range(1, 4):

@@ -273,7 +273,7 @@ with psycopg2.connect(sys.argv[1]) as connection, connection.cursor() as cursor:
 def test_two_writers_of_the_same_new_words_do_not_wait_for_each_other(
     finder: Finder, settings: dict[str, str]
 ) -> None:
-    """Each writes all of its products before either commits."""
+    """Each writer writes all of its products before either commits."""
     finder.shop.create_category()
     command = [sys.executable, "-c", ADD_WORDS, settings["DATABASE_URL"]]
     writers = [

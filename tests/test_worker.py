@@ -150,7 +150,7 @@ def test_one_of_several_workers_works_and_another_takes_over(shop: Shop, work: W
 
 
 def test_a_worker_that_loses_its_turn_does_not_work(shop: Shop, work: Work) -> None:
-    """As one does that hangs: PostgreSQL ends its connection."""
+    """PostgreSQL ends the connection of a worker that hangs."""
     first = work()
     first.await_said(AT_WORK)
     second = work()
@@ -232,7 +232,7 @@ def test_orders_expire_while_redis_is_away(shop: Shop, work: Work, own_redis: Re
 
 
 def test_a_worker_notices_that_redis_was_claimed(shop: Shop, work: Work, redis_cli: Any) -> None:
-    """It has nothing to do meanwhile that would ask whose Redis it is."""
+    """No task of the worker asks whose Redis it is meanwhile."""
     worker = work()
     worker.await_said(AT_WORK)
     await_true(lambda: redis_cli.keys("products:trending:*"))

@@ -1,3 +1,5 @@
-"""What requests cost, counted: `places` makes them of the API's own document, `work` counts what
-they do, and `ambiguity` judges the patterns that they meet.
+"""Count the cost of requests.
+
+`places` makes them from the API's own document, `work` counts their calls, and `ambiguity` judges
+the patterns that they meet.
 """

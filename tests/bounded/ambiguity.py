@@ -1,4 +1,4 @@
-"""Whether a backtracking engine can be made to match one text in many ways.
+"""Decide whether a backtracking engine can match one text in many ways.
 
 Python's `re` and the engines of JavaScript try every way before they fail. A pattern in which a
 text of n characters has a number of ways that grows with n takes more than linear time for some

@@ -1,4 +1,4 @@
-"""Where a client can write something, by the API's own document."""
+"""Find the places of a request that a client can fill, by the API's own document."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class Places:
         return schema.get("examples", schema.get("enum", [True]))[0]
 
     def _resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """What a reference of the document leads to."""
+        """Return the target of a reference of the document."""
         while "$ref" in schema:
             found: Any = self._document
             for name in schema["$ref"].removeprefix("#/").split("/"):

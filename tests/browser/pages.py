@@ -155,7 +155,7 @@ def test_a_page_reads_a_list_and_its_headers(visit: Open, edge: str) -> None:
 
 @EDGE
 def test_a_page_learns_that_nothing_has_changed(visit: Open, edge: str) -> None:
-    """By its own If-None-Match, and by that which the browser sends for it."""
+    """The page sends If-None-Match, or the browser sends it for the page."""
     page = visit(EDGE_ENABLED=edge)
     first, second, own = page.run("""
         const first = await call("GET", "/products/1");
@@ -254,7 +254,7 @@ def test_a_page_reads_how_far_its_order_is_and_not_that_of_another(
 
 @EDGE
 def test_a_page_reads_that_its_quota_is_spent_and_when_to_come_back(visit: Open, edge: str) -> None:
-    """Also of a request that the browser asks for first."""
+    """A request that needs a preflight is refused readably, too."""
     page = visit(EDGE_ENABLED=edge, RATE_LIMIT_CALLS="3", RATE_LIMIT_PERIOD="86400")
     answers = page.run("""
         const answers = [];
@@ -273,7 +273,7 @@ def test_a_page_reads_that_its_quota_is_spent_and_when_to_come_back(visit: Open,
 
 
 def test_a_page_reads_what_was_wrong(visit: Open) -> None:
-    """Also of addresses that do not exist, which the browser asks for first."""
+    """Unknown paths, for which the browser sends a preflight, are included."""
     page = visit()
     answers = page.run(
         """
@@ -328,7 +328,7 @@ def test_a_page_of_any_origin_reads_if_all_may(visit: Open, strange_origin: str)
 
 
 def test_the_example_of_the_readme_buys(visit: Open) -> None:
-    """With a quota of one request in a second, so that it has to wait and to ask again."""
+    """The quota is one request a second, so the page has to wait and to ask again."""
     page = visit(RATE_LIMIT_CALLS="1", RATE_LIMIT_PERIOD="1")
     [example] = re.findall(r"```js\n(.+?)```", README.read_text(), re.DOTALL)
     report = (

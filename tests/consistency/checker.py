@@ -84,7 +84,7 @@ context = multiprocessing.get_context("spawn")
 
 @dataclass
 class Report:
-    """What the readers found."""
+    """The findings of the readers."""
 
     requests: int = 0
     reads: int = 0
@@ -125,7 +125,7 @@ class Report:
 
 
 class Floor(NamedTuple):
-    """What was known of a counter before a read."""
+    """The state of a counter before a read."""
 
     done: int
     seen: int
@@ -133,7 +133,7 @@ class Floor(NamedTuple):
 
 
 class Shared:
-    """What all processes see: numbers, each written by one thread, and when to begin."""
+    """The memory of all processes: numbers, each written by one thread, and the signal to begin."""
 
     def __init__(self) -> None:
         self.begin = context.Barrier(READER_PROCESSES + 2, timeout=90)

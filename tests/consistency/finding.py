@@ -1,4 +1,4 @@
-"""What lists, searches, facets and totals say of products that go to and fro.
+"""Judge lists, searches, facets and totals of products that change sides.
 
 A rover is a product that its owner brings from one side to the other and back: from cheap to dear,
 from one category to another, from in stock to sold out. From one acknowledgement to the next change

@@ -122,7 +122,7 @@ class Stage:
             os.kill(random.choice(self.workers()), signal.SIGKILL)
 
     def kill_redis(self) -> None:
-        """It comes back with what its append-only file had."""
+        """Kill Redis; it comes back with the content of its append-only file."""
         with self.client() as client:
             os.kill(client.info("server")["process_id"], signal.SIGKILL)
         self.redis.stop()
@@ -153,7 +153,7 @@ class Stage:
                 time.sleep(0.05)
 
     def hide_redis(self) -> None:
-        """Nobody reaches it for a while; it lives on, and keeps all that it has."""
+        """Cut Redis off for a while; it lives on, and keeps its data."""
         hidden = self.redis.socket.with_name("hidden.sock")
         with self.client() as client:
             client.ping()
@@ -163,7 +163,7 @@ class Stage:
             hidden.rename(self.redis.socket)
 
     def squeeze_redis(self) -> None:
-        """It has room for a few entries, and evicts any key."""
+        """Leave Redis room for a few entries, so that it evicts keys."""
         with self.client() as client:
             policy = client.config_get("maxmemory-policy")["maxmemory-policy"]
             client.config_set("maxmemory-policy", "allkeys-random")

@@ -39,12 +39,12 @@ def stale_reads_of(application: str, works: Collection[str]) -> Report:
 
 
 def test_the_checker_finds_stale_reads_of_plain_memoize() -> None:
-    """Otherwise it would prove nothing."""
+    """A checker that finds nothing there would prove nothing."""
     stale_reads_of(PLAIN, WITHOUT_SALES)
 
 
 def test_the_checker_finds_stale_lists_of_plain_memoize() -> None:
-    """The same of what is filtered, sorted, searched and counted."""
+    """The lists are filtered, sorted, searched and counted."""
     assert stale_reads_of(PLAIN, {"rove"}).of_rovers
 
 

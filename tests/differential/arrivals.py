@@ -109,7 +109,7 @@ class Revocation(NamedTuple):
 
 
 class Answered:
-    """What requests that follow may take from answers."""
+    """The parts of answers that later requests may use."""
 
     def __init__(self) -> None:
         self.etags: dict[bytes, bytes] = {}  # by address

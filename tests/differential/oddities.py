@@ -1,4 +1,4 @@
-"""What is odd in a request: each list has what may stand in the place of something usual."""
+"""Odd parts of requests: each list has values for the place of a usual one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is odd in the query of a search."""
+"""Odd queries of searches."""
 
 from __future__ import annotations
 

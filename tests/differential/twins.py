@@ -71,7 +71,7 @@ class Twin(NamedTuple):
         return Counter({name: int(float(value)) for name, value in SAMPLE.findall(text)})
 
     def is_well(self) -> bool:
-        """Whether it reaches Redis, and counts there what its clients use."""
+        """Tell whether it reaches Redis, and counts there what its clients use."""
         counts = self.metrics()
         return (
             self.service.get("/health_check").json()["redis"] == "ok"
@@ -167,7 +167,7 @@ class Twins:
 
 
 class Calm:
-    """Whether nothing but requests has decided what was answered.
+    """Tell whether nothing but requests has decided the answers.
 
     A machine that is busy, or pauses, lets Redis or a service be late: then a read bypasses the
     cache, a lease ends before its document is there, or an idle connection is closed.

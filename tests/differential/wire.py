@@ -67,7 +67,7 @@ class Client:
 
 
 class _Source(io.RawIOBase):
-    """What a socket receives; a reset ends it, as a close does."""
+    """Return the bytes that a socket receives; a reset ends them, as a close does."""
 
     def __init__(self, source: socket.socket) -> None:
         self._socket = source

@@ -1,4 +1,4 @@
-"""What `make drill` adds to pytest: the programs that it needs, and the table of what it saw."""
+"""Add to pytest for `make drill`: the programs that it needs, and the table of its results."""
 
 from __future__ import annotations
 

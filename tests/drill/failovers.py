@@ -78,7 +78,7 @@ def test_failover_with_a_url_of_both_servers(
 def test_failover_that_loses_commits(
     replicated: Replicated, proxy: Proxy, serve: Serve, load: Loads
 ) -> None:
-    """What was acknowledged and is lost is in no answer, also where nobody writes it again."""
+    """No answer has an acknowledged write that was lost, even where no later write replaces it."""
     service = serve(DATABASE_URL=url_of(proxy))
     one = load([service.url])
     with one:

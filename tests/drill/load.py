@@ -40,7 +40,7 @@ UNREACHABLE = (OSError, http.client.HTTPException)
 
 @dataclass
 class Saw:
-    """What one drill saw."""
+    """The results of one drill."""
 
     reads: int = 0
     writes: int = 0

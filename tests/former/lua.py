@@ -1,4 +1,4 @@
-"""What the scripts share: to read a record (`record.py`), to let time pass in it, to save it.
+"""The shared parts of the scripts: read a record (`record.py`), let time pass in it, save it.
 
 The window is that of `window.py`: a charge joins the newest entry if both are in the same
 hundredth of the period, and entries are dropped when they are a period old.

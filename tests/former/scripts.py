@@ -1,4 +1,4 @@
-"""What Redis does with the records of clients, whose form is in `record.py`.
+"""The Redis scripts for the records of clients, whose form is in `record.py`.
 
 Each script is one round trip. Its clock is the server's, the same for all hosts.
 """

@@ -17,7 +17,7 @@ SHOWN = 3
 
 
 class Query(NamedTuple):
-    """What a buyer types, and the SKUs of the products of which one is looked for."""
+    """A query of a buyer, and the SKUs of the products of which it asks for one."""
 
     kind: str
     text: str
@@ -34,7 +34,7 @@ class Answer(NamedTuple):
 
 
 class Verdict:
-    """How often the right product was shown, by the kind of the query."""
+    """The frequency of the right product in results, by the kind of the query."""
 
     def __init__(self, answers: Iterable[Answer]) -> None:
         self._answers = list(answers)

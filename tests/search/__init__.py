@@ -1,4 +1,4 @@
-"""What finding products has to answer, worked out slowly.
+"""Compute the right answers of product searches, slowly.
 
 `catalogue` draws the rows, `questions` what is asked of them, and `oracle` knows the answers.
 """

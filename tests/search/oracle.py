@@ -92,7 +92,7 @@ def instant(moment: datetime) -> str:
 
 
 class Oracle:
-    """What is known of a catalogue."""
+    """The content of a catalogue."""
 
     def __init__(self, rows: Iterable[Row], categories: Mapping[int, str]) -> None:
         self.rows = sorted(rows, key=lambda row: row.id)

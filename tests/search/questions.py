@@ -1,4 +1,4 @@
-"""What can be asked of products: each parameter with values that can tell answers apart."""
+"""The queries of products: each parameter with values that distinguish answers."""
 
 from __future__ import annotations
 
