@@ -81,7 +81,7 @@ def pre_fork(_server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    cache.watch(worker.wsgi)
+    cache.start_watcher(worker.wsgi)
     # What the application is made of stays until the end. To look through it for garbage takes
     # some 50 ms, which each request waits for that is answered meanwhile.
     gc.collect()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import cors, errors, front, identification, limits, logs, options, problem_pages, responses
 from .application import Application
-from .cache.names import check_prefix
+from .cache.collisions import check_prefix
 from .config import BODY_MAX, Settings
 from .database.connections import engine_options
 from .extensions import api, cache, db, migrate

@@ -7,7 +7,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
 
-from .cache import LibraryCache
+from .cache import Cache
 from .database import connections  # noqa: F401  (it prepares every connection)
 from .limits import limiter
 from .openapi import Api
@@ -43,5 +43,5 @@ db = SQLAlchemy(
 
 
 migrate = Migrate()
-cache = LibraryCache(db)
+cache = Cache(db)
 api = Api()

@@ -59,7 +59,7 @@ class Observer(Protocol):
     """Takes the documents and the page that an answer is made of."""
 
     def read(self, reading: Any) -> None:
-        """Take documents that were read from the cache (`shop.cache.Reading`)."""
+        """Take documents that were read from the cache (`shop.cache.DocumentRead`)."""
 
     def show(self, page: Any) -> None:
         """Take the page that the answer is (`shop.pages.Page`)."""
@@ -80,6 +80,7 @@ class Facts:
     usages: Sequence[Usage] = ()
     refused: str | None = None  # names of the policies that refuse it
     outcome: Outcome | None = None  # of its reads
+    has_committed: bool = False  # a write: the request is not tried again
     failed: Exception | None = None  # the error of the thread that computed it for the loop
     observer: Observer | None = None  # of the documents of the answer
 

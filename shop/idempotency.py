@@ -124,7 +124,7 @@ class Once:
             REQUESTS.labels("reused").inc()
             message = "This Idempotency-Key was sent with another request: use a new one."
             raise IdempotencyKeyReusedError(message)
-        cache.await_forgotten()
+        cache.await_invalidation()
         REQUESTS.labels("replayed").inc()
         return WriteAnswer(kept.row_id, kept.body, replayed=True)
 

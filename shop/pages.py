@@ -93,7 +93,7 @@ def read_page(
     Without `all_rows`, only rows that everybody may see.
     """
     found = function(row_ids(ids, entries))
-    rows = list(found.values()) if all_rows else function.published(found.values())
+    rows = list(found.values()) if all_rows else function.filter_public(found.values())
     joined = [
         {str(number): document for number, document in join.function(join.numbers(rows)).items()}
         for join in joins

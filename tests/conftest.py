@@ -32,7 +32,7 @@ from dev.embedded import programs
 from dev.embedded.home import Home
 from dev.embedded.servers import Guarded, Postgres, Redis
 from shop import create_app, log_throttle
-from shop.cache import watch
+from shop.cache import outbox_watcher
 from shop.extensions import db
 from shop.redis import breaker, ownership, redis_connection
 
@@ -499,7 +499,7 @@ def _unhurried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """
     if "hurried" not in request.keywords:
         monkeypatch.setattr(ownership, "VACANT_SECONDS", 0)
-        monkeypatch.setattr(watch, "VOUCH_SECONDS", 60)
+        monkeypatch.setattr(outbox_watcher, "FRESHNESS_SECONDS", 60)
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from test_edge import counting, round_trips
 
 from shop.cache import protocol as protocol_module
-from shop.cache.protocol import Fill, Protocol, State
+from shop.cache.protocol import EntryState, FillResult, Protocol
 from shop.config import Settings
 from shop.extensions import cache, db
 from shop.products.models import Product
@@ -54,38 +54,38 @@ def protocol(port: int, client: Any) -> Protocol:
     return connect(f"redis://127.0.0.1:{port}")
 
 
-def ask(protocol: Protocol, number: object) -> State | Fill:
+def ask(protocol: Protocol, number: object) -> EntryState | FillResult:
     """Ask for an entry as a reader does, and return what became of it."""
     key = f"things:{number}"
     [entry] = protocol.read([GENERATION], [key])
-    if entry.state is not State.LEASED:
+    if entry.state is not EntryState.LEASED:
         return entry.state
-    return protocol.fill_bounded(key, entry.lease, TTL, b"1", ADMISSION)
+    return protocol.fill_if_admitted(key, entry.lease, TTL, b"1", ADMISSION)
 
 
 def test_the_first_thousand_entries_are_stored_then_only_repeated_ones(
     protocol: Protocol,
 ) -> None:
-    assert [ask(protocol, number) for number in range(1000)] == [Fill.STORED] * 1000
+    assert [ask(protocol, number) for number in range(1000)] == [FillResult.STORED] * 1000
     for number in (1000, 1001):
-        assert ask(protocol, number) is Fill.NOT_ADMITTED
-    assert [ask(protocol, 1000) for _ in range(2)] == [Fill.STORED, State.HIT]
-    assert ask(protocol, 1002) is Fill.NOT_ADMITTED
+        assert ask(protocol, number) is FillResult.NOT_ADMITTED
+    assert [ask(protocol, 1000) for _ in range(2)] == [FillResult.STORED, EntryState.HIT]
+    assert ask(protocol, 1002) is FillResult.NOT_ADMITTED
 
 
 def test_no_more_than_two_thousand_entries_are_stored_in_a_minute(
     protocol: Protocol, client: Any
 ) -> None:
     asked = [ask(protocol, number) for number in range(2100) for _ in range(2)]
-    assert asked.count(Fill.STORED) == 2000
+    assert asked.count(FillResult.STORED) == 2000
     assert len(client.keys("things:[0-9]*")) == 2000
     assert client.strlen(ADMISSION) == 16_384 + 8 * 2000
     assert 0 < client.pttl(ADMISSION) <= 60_000
     client.pexpire(ADMISSION, 3_600_000)  # its clock was set back
-    assert ask(protocol, 2100) is Fill.NOT_ADMITTED
+    assert ask(protocol, 2100) is FillResult.NOT_ADMITTED
     assert 0 < client.pttl(ADMISSION) <= 60_000
     client.delete(ADMISSION)  # the minute is over
-    assert [ask(protocol, number) for number in range(3000, 3100)] == [Fill.STORED] * 100
+    assert [ask(protocol, number) for number in range(3000, 3100)] == [FillResult.STORED] * 100
 
 
 def test_an_entry_that_is_not_admitted_leaves_nothing_in_redis(
@@ -95,7 +95,7 @@ def test_an_entry_that_is_not_admitted_leaves_nothing_in_redis(
         ask(protocol, number)
     before, size = set(client.keys("*")), client.memory_usage(ADMISSION)
     for number in range(2000, 3000):
-        assert ask(protocol, number) is Fill.NOT_ADMITTED
+        assert ask(protocol, number) is FillResult.NOT_ADMITTED
     assert set(client.keys("*")) == before
     assert client.memory_usage(ADMISSION) == size
 
@@ -107,15 +107,15 @@ def test_an_admitted_entry_stays_admitted_and_counts_once(protocol: Protocol, cl
     size = client.strlen(ADMISSION)
     protocol.suspend([GENERATION], "a")
     protocol.release([GENERATION], "a")
-    assert [ask(protocol, number) for number in range(100)] == [Fill.STORED] * 100
+    assert [ask(protocol, number) for number in range(100)] == [FillResult.STORED] * 100
     assert client.strlen(ADMISSION) == size
 
 
 def test_a_lost_lease_admits_nothing(protocol: Protocol, client: Any) -> None:
     [entry] = protocol.read([GENERATION], ["things:1"])
     protocol.suspend(["things:1"], "a")
-    filled = protocol.fill_bounded("things:1", entry.lease, TTL, b"old", ADMISSION)
-    assert filled is Fill.REFUSED
+    filled = protocol.fill_if_admitted("things:1", entry.lease, TTL, b"old", ADMISSION)
+    assert filled is FillResult.REFUSED
     assert not client.exists(ADMISSION)
 
 
@@ -125,9 +125,9 @@ def test_an_expired_document_is_kept_when_its_refill_is_not_admitted(
     [entry] = protocol.read([GENERATION], ["things:1"])
     protocol.fill({"things:1": (entry.lease, 0, b"old")})
     monkeypatch.setattr(protocol_module, "ADMITTED_FREELY", 0)
-    assert ask(protocol, 1) is Fill.NOT_ADMITTED
+    assert ask(protocol, 1) is FillResult.NOT_ADMITTED
     [entry] = protocol.read([GENERATION], ["things:1"])
-    assert (entry.state, entry.document) == (State.LEASED, b"old")
+    assert (entry.state, entry.document) == (EntryState.LEASED, b"old")
 
 
 @pytest.mark.parametrize("value", ["", "x", "x" * 16_390, ["a list"]])
@@ -138,8 +138,8 @@ def test_any_value_under_the_key_of_the_filter_does_no_harm(
         client.rpush(ADMISSION, *value)
     else:
         client.set(ADMISSION, value)
-    assert ask(protocol, 1) is Fill.STORED
-    assert ask(protocol, 1) is State.HIT
+    assert ask(protocol, 1) is FillResult.STORED
+    assert ask(protocol, 1) is EntryState.HIT
 
 
 def test_a_cluster_admits_as_one_server_does(start_redis: StartRedis) -> None:
@@ -149,10 +149,10 @@ def test_a_cluster_admits_as_one_server_does(start_redis: StartRedis) -> None:
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         await_true(lambda: client.cluster("info")["cluster_state"] == "ok")
         protocol = connect(f"redis+cluster://127.0.0.1:{port}")
-        assert {ask(protocol, number) for number in range(1000)} == {Fill.STORED}
+        assert {ask(protocol, number) for number in range(1000)} == {FillResult.STORED}
         asked = [ask(protocol, 1000) for _ in range(3)]
-        assert asked == [Fill.NOT_ADMITTED, Fill.STORED, State.HIT]
-        assert ask(protocol, 1001) is Fill.NOT_ADMITTED
+        assert asked == [FillResult.NOT_ADMITTED, FillResult.STORED, EntryState.HIT]
+        assert ask(protocol, 1001) is FillResult.NOT_ADMITTED
         assert not client.exists("things:1001")
 
 
@@ -169,7 +169,7 @@ def below(monkeypatch: pytest.MonkeyPatch) -> MemoizedOne[[int]]:
         key="tried:below:{price}",
         ttl="redis_cache_ttl",
         tables=[Product],
-        bounded=lambda price: price > 10,
+        needs_admission=lambda price: price > 10,
     )
     def below(price: int) -> bytes:
         found = select(func.count(Product.id)).where(Product.price < price)

@@ -14,7 +14,7 @@ from conftest import await_true, hung
 from flask_caching import Cache as FlaskCache
 from flask_caching.backends.base import BaseCache
 
-from shop.cache.protocol import State
+from shop.cache.protocol import EntryState
 from shop.categories import service as categories
 from shop.extensions import cache, db
 from shop.products import service as products
@@ -88,7 +88,7 @@ def test_get_answers_no_row_that_is_absent(shop: Shop) -> None:
 def test_get_finds_nothing_while_another_reader_computes(shop: Shop) -> None:
     cache.delete(KEY)
     [entry] = cache.backend.read(["products:id:generation"], [KEY])
-    assert entry.state is State.LEASED
+    assert entry.state is EntryState.LEASED
     assert cache.get(KEY) is None
     assert not cache.has(KEY)
     assert cache.backend.protocol.fill({KEY: (entry.lease, 60, b"{}")}) == 1

@@ -76,7 +76,11 @@ def test_no_key_is_a_name_of_the_caches_own(word: str) -> None:
         for one in cache.memoized
         for name in (one.generation_key, one.missing_key, one.admission_key)
     }
-    own |= {lists.members.of(lists.ALL), lists.filing.of(), texts.of()}
+    own |= {
+        lists.members.generation_key(lists.ALL),
+        lists.filing.generation_key(),
+        texts.generation_key(),
+    }
     keys = {one.key.format(**arguments(word)) for one in cache.memoized}
     assert not keys & own
 

@@ -141,7 +141,7 @@ def test_without_the_database_each_waiting_read_gets_its_own_answer(
     expire(redis_cli)
     way.close()
     with shop.app.app_context():
-        found, failed = products.product_documents.read_apart([1, 2])
+        found, failed = products.product_documents.read_coalesced([1, 2])
     assert {n: one.outcome for n, one in found.items()} == {1: Outcome.STALE}
     assert b'"id":1' in found[1].document
     assert failed is not None
@@ -149,7 +149,7 @@ def test_without_the_database_each_waiting_read_gets_its_own_answer(
 
 def test_each_response_reports_hit_or_miss_of_its_own_row(shop: Shop) -> None:
     with shop.app.app_context():
-        found, failed = products.product_documents.read_apart([1, 2, 99])
+        found, failed = products.product_documents.read_coalesced([1, 2, 99])
     assert failed is None
     outcomes = {n: one.outcome for n, one in found.items()}
     assert outcomes == {1: Outcome.HIT, 2: Outcome.MISS, 99: Outcome.MISS}

@@ -67,7 +67,7 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> Declared:
         key="tried:below:{price}",
         ttl="redis_cache_ttl",
         tables=[Product],
-        tags=lambda price: [prices.of(), stocks.of("all")],  # noqa: ARG005
+        tags=lambda price: [prices.generation_key(), stocks.generation_key("all")],  # noqa: ARG005
     )
     def ids_below(price: int) -> bytes:
         found = select(Product.id).where(Product.price < price).order_by(Product.id.desc())
@@ -77,7 +77,7 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> Declared:
         key="tried:total:{price}",
         ttl="redis_cache_ttl",
         tables=[Product],
-        tags=lambda price: [prices.of()],  # noqa: ARG005
+        tags=lambda price: [prices.generation_key()],  # noqa: ARG005
     )
     def total_below(price: int) -> bytes:
         total = select(func.count(Product.id)).where(Product.price < price)
@@ -237,7 +237,7 @@ def test_the_edge_does_not_answer_with_an_entry_that_a_write_forgot(
 def test_an_answer_with_a_suspended_generation_is_not_given(shop: Shop, declared: Declared) -> None:
     learn(shop, BELOW)
     with shop.app.app_context():
-        cache.backend.protocol.suspend([declared.prices.of()], "a")
+        cache.backend.protocol.suspend([declared.prices.generation_key()], "a")
     with counting(passed=2):
         assert [shop.get(BELOW).headers["X-Cache"] for _ in range(2)] == ["MISS", "MISS"]
 

@@ -260,7 +260,11 @@ def test_a_facet_has_no_counts_that_are_yet_to_be_forgotten(shop: Shop) -> None:
     with shop.app.app_context():
         with db.engine.begin() as connection:
             connection.execute(text("UPDATE products SET category_id = 2 WHERE id = 1"))
-        for tag in (lists.filing.of(), lists.members.of("c01"), lists.members.of("c02")):
+        for tag in (
+            lists.filing.generation_key(),
+            lists.members.generation_key("c01"),
+            lists.members.generation_key("c02"),
+        ):
             cache.backend.protocol.release([tag], "a writer")
     counts = shop.get("/products?facets=category").get_json()["facets"]["category"]
     assert counts == [{"id": 2, "count": 3}, {"id": 1, "count": 2}, {"id": 3, "count": 1}]

@@ -15,7 +15,7 @@ from conftest import CUSTOMER, ROOT, Shop, await_true, close, hung
 from sqlalchemy import make_url, text
 
 from shop import create_app
-from shop.cache import watch
+from shop.cache import outbox_watcher
 from shop.config import Settings
 from shop.extensions import cache, db
 from shop.redis import RedisConnection, redis_connection
@@ -58,7 +58,7 @@ def command(shop: Shop, *arguments: str) -> Any:
 
 def look(shop: Shop) -> None:
     with shop.app.app_context():
-        cache.backend.watch.look()
+        cache.backend.watcher.check()
 
 
 def identity(shop: Shop) -> str:
@@ -243,7 +243,7 @@ def test_a_process_without_the_watch_notices_that_redis_was_claimed(
     use(a_shop)
     stranger = other()
     command(stranger, "cache", "claim")
-    time.sleep(watch.VOUCH_SECONDS)
+    time.sleep(outbox_watcher.FRESHNESS_SECONDS)
     before = everything()
     a_shop.place_order(a_shop.create_product(stock=5)["id"])
     assert a_shop.get("/rate_limit").status_code == 200

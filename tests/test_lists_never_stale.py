@@ -127,8 +127,8 @@ def test_lists_that_were_changed_without_redis_are_not_found_when_it_is_back(
     way.close()
     assert cut.put("/products/1", **WRITTEN).status_code == 200
     with cut.app.app_context():
-        assert prices.of("all") in _names(cut)
-    assert redis_cli.exists(prices.of("all"))
+        assert prices.generation_key("all") in _names(cut)
+    assert redis_cli.exists(prices.generation_key("all"))
     way.open()
     await_true(lambda: redis_connection(cut.app).available)
     assert lists(cut) == AFTER

@@ -13,7 +13,7 @@ import pytest
 from conftest import Relay, Shop, await_true
 from replication import Replicated
 
-from shop.cache.installation import ASK
+from shop.cache.installation import SELECT_LIFE
 from shop.extensions import cache
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def fail_over(replicated: Replicated, way: Relay) -> None:
 
 def look(shop: Shop) -> None:
     with shop.app.app_context():
-        cache.backend.watch.look()
+        cache.backend.watcher.check()
 
 
 def test_rows_that_a_new_primary_lost_are_in_no_answer(
@@ -136,10 +136,10 @@ def test_the_epoch_is_the_same_in_each_database_session(replicated: Replicated) 
         lives = set()
         for zone in ("UTC", "Asia/Tokyo", "America/St_Johns"):
             cursor.execute(f"SET TimeZone = '{zone}'; SET DateStyle = 'SQL, DMY'")
-            cursor.execute(str(ASK))
+            cursor.execute(str(SELECT_LIFE))
             lives.add(cursor.fetchone())
     assert len(lives) == 1
-    assert replicated.standby.ask(str(ASK)) is None
+    assert replicated.standby.ask(str(SELECT_LIFE)) is None
 
 
 def test_the_leaderboard_of_a_new_primary_has_no_sale_that_was_lost(

@@ -17,8 +17,8 @@ from sqlalchemy.exc import OperationalError
 
 from shop.cache import protocol as protocol_module
 from shop.cache import reader as reader_module
-from shop.cache.outbox import ADD
-from shop.cache.protocol import Protocol, State, new_token
+from shop.cache.outbox import ADD_NAME
+from shop.cache.protocol import EntryState, Protocol, new_token
 from shop.categories import service as categories
 from shop.categories.models import Category
 from shop.database.failures import is_database_gone
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from conftest import Make, MakeRelay, Relay, Service, Shop
 
     from dev.embedded.servers import Postgres, Redis
-    from shop.cache.installation import Found
+    from shop.cache.installation import InstallationStatus
     from shop.cache.outbox import Outbox
 
 KEY, PAGES = "products:id:1", "products:list:generation"
@@ -317,9 +317,9 @@ def test_a_replay_waits_for_no_writer_and_loses_nothing(a_shop: Shop) -> None:
     a_shop.create_product()
     with a_shop.app.app_context():
         with db.engine.begin() as connection:
-            connection.execute(ADD, [{"name": KEY, "writer": ""}])
+            connection.execute(ADD_NAME, [{"name": KEY, "writer": ""}])
         with db.engine.connect() as writer:
-            writer.execute(ADD, [{"name": KEY, "writer": ""}])  # relies on the same row
+            writer.execute(ADD_NAME, [{"name": KEY, "writer": ""}])  # relies on the same row
             assert cache.replay() == 1
             assert len(cache.outbox) == 1
             writer.commit()
@@ -351,7 +351,7 @@ def test_an_outbox_of_any_length_is_emptied(a_shop: Shop, redis_cli: Any) -> Non
     with a_shop.app.app_context():
         with db.engine.begin() as connection:
             rows = [{"name": f"products:id:{n}", "writer": new_token()} for n in range(1200)]
-            connection.execute(ADD, rows)
+            connection.execute(ADD_NAME, rows)
         assert cache.replay() == 1200
         assert len(cache.outbox) == 0
 
@@ -500,7 +500,7 @@ def test_a_reader_that_died_holds_others_up_for_its_lease_only(
     monkeypatch.setattr(protocol_module, "LEASE_SECONDS", 0.3)
     with a_shop.app.app_context():
         dead = cache.backend.protocol.read(["products:id:generation"], [KEY])
-    assert dead[0].state is State.LEASED
+    assert dead[0].state is EntryState.LEASED
     assert stock(a_shop) == 4
     assert outcome(a_shop) == "HIT"  # the one that waited has stored it
 
@@ -558,7 +558,7 @@ def test_an_unknown_id_is_cached_until_it_is_created(
 def test_unknown_ids_cannot_fill_redis(
     a_shop: Shop, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol_module, "MISSING_MAX", 5)
+    monkeypatch.setattr(protocol_module, "MISSING_IDS_MAX", 5)
     for number in range(1, 21):
         assert a_shop.get(f"/products/{number}").status_code == 404
     assert len(redis_cli.keys("products:id:[0-9]*")) == 5
@@ -597,7 +597,7 @@ def expire(redis_cli: Any) -> None:
 
 def look(shop: Shop) -> None:
     with shop.app.app_context():
-        cache.backend.watch.look()
+        cache.backend.watcher.check()
 
 
 def test_without_the_database_a_known_document_is_still_a_hit(make_shop: Make, way: Relay) -> None:
@@ -617,7 +617,7 @@ def test_without_the_database_an_unknown_document_is_503(make_shop: Make, way: R
     """Another worker may have written after the last look, before the end of the database."""
     shop = shop_by(way, make_shop)
     with shop.app.app_context():
-        cache.backend.watch._clear -= 100
+        cache.backend.watcher._last_passed -= 100
     way.close()
     look(shop)
     assert shop.get("/products/1").status_code == 503
@@ -628,15 +628,15 @@ def test_a_slow_outbox_check_that_outlives_the_database_does_not_count(
 ) -> None:
     shop = shop_by(way, make_shop)
     with shop.app.app_context():
-        watch = cache.backend.watch
+        watcher = cache.backend.watcher
 
-    def slow(outbox: Outbox) -> Found:
-        watch._clear -= 100  # so much later it is when the database turns out to be gone
+    def slow(outbox: Outbox) -> InstallationStatus:
+        watcher._last_passed -= 100  # so much later it is when the database turns out to be gone
         way.close()
         return ask(outbox)
 
-    ask = cache.installation.look
-    monkeypatch.setattr(cache.installation, "look", slow)
+    ask = cache.installation.status
+    monkeypatch.setattr(cache.installation, "status", slow)
     look(shop)
     monkeypatch.undo()
     assert shop.get("/products/1").status_code == 503

@@ -239,13 +239,21 @@ def test_a_range_of_whole_steps(
 
 def test_a_price_change_forgets_few_names(shop: Shop, redis_cli: Any) -> None:
     def forgotten(price: str) -> set[str]:
-        names = [tag.of(scope) for tag in (lists.prices, lists.steps) for scope in ("all", "c01")]
-        names += [lists.step_prices.of("all", one) for one in range(len(LADDER) + 1)]
+        names = [
+            tag.generation_key(scope)
+            for tag in (lists.prices, lists.steps)
+            for scope in ("all", "c01")
+        ]
+        names += [lists.step_prices.generation_key("all", one) for one in range(len(LADDER) + 1)]
         redis_cli.mset(dict.fromkeys(names, "0" * 16))
         reprice(shop, 1, price)
         return {name for name in names if redis_cli.get(name) != "0" * 16}
 
-    of_all = {lists.prices.of("all"), lists.prices.of("c01")}
-    assert forgotten("0.60") == {*of_all, lists.step_prices.of("all", 0)}
-    assert forgotten("3.00") == {*of_all, lists.steps.of("all"), lists.steps.of("c01")}
+    of_all = {lists.prices.generation_key("all"), lists.prices.generation_key("c01")}
+    assert forgotten("0.60") == {*of_all, lists.step_prices.generation_key("all", 0)}
+    assert forgotten("3.00") == {
+        *of_all,
+        lists.steps.generation_key("all"),
+        lists.steps.generation_key("c01"),
+    }
     assert forgotten("3.00") == set()

@@ -31,7 +31,7 @@ from hypothesis.stateful import (
 
 from shop.answers import Document
 from shop.cache import protocol as protocol_module
-from shop.cache.protocol import LEASE_SECONDS, Entry, Protocol, State, new_token
+from shop.cache.protocol import LEASE_SECONDS, Entry, EntryState, Protocol, new_token
 from shop.cache.scripts import GENERATION, HITS, READ, READ_ENTRY
 from shop.config import Settings
 from shop.edge.answer_cache import AnswerCache, Copy
@@ -93,7 +93,7 @@ def fill(protocol: Protocol, entry: Entry, document: bytes = b"1") -> int:
 
 def filled(protocol: Protocol, document: bytes = b"1") -> None:
     assert fill(protocol, read(protocol), document) == 1
-    assert read(protocol)[1:] == (State.HIT, document)
+    assert read(protocol)[1:] == (EntryState.HIT, document)
 
 
 def new_life(client: Any) -> None:
@@ -121,10 +121,10 @@ def test_a_reader_that_selected_before_a_write_cannot_store_after_it(
 ) -> None:
     entry = read(either)  # and selects the old row
     either.suspend([name], "a")  # commits
-    assert read(either).state is State.SUSPENDED
+    assert read(either).state is EntryState.SUSPENDED
     either.release([name], "a")
     fill(either, entry, b"old")
-    assert read(either).state is not State.HIT
+    assert read(either).state is not EntryState.HIT
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -132,9 +132,9 @@ def test_between_suspension_and_commit_nothing_is_stored(either: Protocol, name:
     filled(either)
     either.suspend([name], "a")
     entry = read(either)
-    assert entry.state is State.SUSPENDED
+    assert entry.state is EntryState.SUSPENDED
     fill(either, entry, b"old")
-    assert read(either).state is State.SUSPENDED
+    assert read(either).state is EntryState.SUSPENDED
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -143,7 +143,7 @@ def test_a_name_is_suspended_until_its_last_writer_has_gone(either: Protocol, na
         either.suspend([name], writer)
     for writer in ("b", "a"):
         either.release([name], writer)
-        assert read(either).state is State.SUSPENDED
+        assert read(either).state is EntryState.SUSPENDED
     either.release([name], "c")
     filled(either)
 
@@ -180,10 +180,10 @@ def test_a_clock_that_was_set_back_lets_a_note_end_in_its_own_time(
     either.suspend([name], "a")
     set_back(debuggable)
     assert client.pttl(name) > 30_000
-    assert read(either).state is State.SUSPENDED
+    assert read(either).state is EntryState.SUSPENDED
     assert 29_000 < client.pttl(name) <= 30_000
     client.pexpire(name, 20_000)  # 10 s have passed
-    assert read(either).state is State.SUSPENDED
+    assert read(either).state is EntryState.SUSPENDED
     assert client.pttl(name) <= 20_000
     either.release([name], "a")
     filled(either)
@@ -204,7 +204,7 @@ def test_a_clock_that_was_set_back_leaves_every_writer_its_note(
     assert client.pttl(name) <= 30_000
     for writer in ("c", "a"):
         either.release([name], writer)
-        assert read(either).state is State.SUSPENDED
+        assert read(either).state is EntryState.SUSPENDED
         assert client.pttl(name) <= 30_000
     either.release([name], "b")
     filled(either)
@@ -212,7 +212,7 @@ def test_a_clock_that_was_set_back_leaves_every_writer_its_note(
 
 def test_a_note_that_would_never_end_ends(either: Protocol, client: Any) -> None:
     client.set(KEY, "writers a")  # by hand
-    assert read(either).state is State.SUSPENDED
+    assert read(either).state is EntryState.SUSPENDED
     assert 29_000 < client.pttl(KEY) <= 30_000
 
 
@@ -224,14 +224,14 @@ def test_a_lease_of_a_clock_that_was_set_back_is_taken_over(
     if expired:
         keeping.fill({KEY: (read(keeping).lease, 0, expired)})
     first = read(keeping)
-    assert read(keeping)[1:] == (State.HELD, expired)
+    assert read(keeping)[1:] == (EntryState.HELD, expired)
     set_back(debuggable)
     second = read(keeping)
-    assert second[1:] == (State.LEASED, expired)
-    assert read(keeping).state is State.HELD
+    assert second[1:] == (EntryState.LEASED, expired)
+    assert read(keeping).state is EntryState.HELD
     assert fill(keeping, first, b"late") == 0
     assert fill(keeping, second, b"new") == 1
-    assert read(keeping)[1:] == (State.HIT, b"new")
+    assert read(keeping)[1:] == (EntryState.HIT, b"new")
 
 
 def test_a_clock_that_was_set_back_lets_a_period_of_missing_ids_end(
@@ -250,16 +250,16 @@ def test_a_release_empties_what_came_while_the_note_was_lost(
     client.flushall()
     filled(protocol, b"old")
     protocol.release(NAMES, "a")
-    assert read(protocol).state is State.LEASED
+    assert read(protocol).state is EntryState.LEASED
 
 
 def test_one_reader_computes_and_the_others_wait(protocol: Protocol, client: Any) -> None:
     first = read(protocol)
-    assert first.state is State.LEASED
-    assert read(protocol).state is State.HELD
+    assert first.state is EntryState.LEASED
+    assert read(protocol).state is EntryState.HELD
     assert client.pttl(KEY) <= LEASE_SECONDS * 1000
     fill(protocol, first)
-    assert read(protocol).state is State.HIT
+    assert read(protocol).state is EntryState.HIT
 
 
 def test_a_second_attempt_takes_over_and_a_late_first_one_brings_nothing_back(
@@ -271,14 +271,14 @@ def test_a_second_attempt_takes_over_and_a_late_first_one_brings_nothing_back(
     def attempt(token: str, before: str) -> Entry:
         arguments = (token * 8, 3000, before * 8, "", len(GENERATIONS))
         lease, reply = connection.eval(READ, [*GENERATIONS, KEY], arguments)
-        return Entry(lease, State(reply[:1]), reply[1:])
+        return Entry(lease, EntryState(reply[:1]), reply[1:])
 
-    assert attempt("a1", "").state is State.LEASED
+    assert attempt("a1", "").state is EntryState.LEASED
     second = attempt("a2", "a1")
-    assert second.state is State.LEASED  # and selects the old row
+    assert second.state is EntryState.LEASED  # and selects the old row
     protocol.suspend([KEY], "b")
     protocol.release([KEY], "b")
-    assert attempt("a1", "").state is State.LEASED
+    assert attempt("a1", "").state is EntryState.LEASED
     assert fill(protocol, second, b"old") == 0
     connection.client.close()
 
@@ -317,9 +317,9 @@ def test_a_lease_that_was_taken_over_is_void(protocol: Protocol, client: Any) ->
 def test_a_lease_that_is_given_back_is_free_at_once(protocol: Protocol) -> None:
     entry, other = read(protocol), read(protocol)
     protocol.give_back({KEY: other.lease})
-    assert read(protocol).state is State.HELD
+    assert read(protocol).state is EntryState.HELD
     protocol.give_back({KEY: entry.lease})
-    assert read(protocol).state is State.LEASED
+    assert read(protocol).state is EntryState.LEASED
 
 
 @pytest.mark.parametrize("what", ["entry", "lease"])
@@ -332,13 +332,13 @@ def test_a_redis_in_a_new_life_has_nothing_valid(
     new_life(client)
     if what == "lease":
         fill(protocol, entry)
-    assert read(protocol).state is State.LEASED
+    assert read(protocol).state is EntryState.LEASED
 
 
 def test_suspended_names_stay_so_in_a_new_life(protocol: Protocol, client: Any) -> None:
     protocol.suspend([KEY], "a")
     new_life(client)
-    assert read(protocol).state is State.SUSPENDED
+    assert read(protocol).state is EntryState.SUSPENDED
 
 
 def test_a_replica_answers_nothing(debuggable: int, protocol: Protocol, client: Any) -> None:
@@ -350,7 +350,7 @@ def test_a_replica_answers_nothing(debuggable: int, protocol: Protocol, client: 
     finally:
         client.execute_command("REPLICAOF", "NO", "ONE")
     await_true(lambda: protocol._connection.available, "the breaker closes")
-    assert read(protocol).state is State.LEASED
+    assert read(protocol).state is EntryState.LEASED
 
 
 @pytest.mark.parametrize("lost", [[FAMILY], [PRICES], [STOCKS], [PRICES, STOCKS], GENERATIONS])
@@ -360,7 +360,7 @@ def test_lost_generations_forget_every_entry(
     filled(either)
     before = client.mget(GENERATIONS)
     client.delete(*lost)
-    assert read(either).state is State.LEASED
+    assert read(either).state is EntryState.LEASED
     after = dict(zip(GENERATIONS, client.mget(GENERATIONS), strict=True))
     changed = [name for name, one in zip(GENERATIONS, before, strict=True) if after[name] != one]
     assert changed == lost
@@ -414,13 +414,13 @@ def test_a_late_copy_restores_no_generation(either: Protocol, client: Any, name:
     breaking = Breaking(connection)
     entry = read(Protocol(breaking, 0))  # type: ignore[arg-type]
     seen = set(client.mget(GENERATIONS))
-    assert entry.state is State.LEASED  # and selects the old row
+    assert entry.state is EntryState.LEASED  # and selects the old row
     either.suspend([name], "a")
     either.release([name], "a")
     breaking.deliver()
     assert name == KEY or client.get(name) not in seen
     fill(either, entry, b"old")
-    assert read(either).state is not State.HIT
+    assert read(either).state is not EntryState.HIT
 
 
 def test_a_write_between_the_steps_of_a_cluster_leaves_nothing_old(
@@ -432,20 +432,20 @@ def test_a_write_between_the_steps_of_a_cluster_leaves_nothing_old(
     cluster = Protocol(connection, 0)
     filled(cluster, b"old")
 
-    def steps(*, write: bool) -> tuple[bytes, State]:
+    def steps(*, write: bool) -> tuple[bytes, EntryState]:
         found = [connection.eval(GENERATION, [name], [new_token()]) for name in GENERATIONS]
         if write:
             cluster.suspend([PRICES], "a")
             cluster.release([PRICES], "a")
         arguments = (new_token(), 3000, "", "", b".".join(found))
         lease, reply = connection.eval(READ_ENTRY, [KEY], arguments)
-        return lease, State(reply[:1])
+        return lease, EntryState(reply[:1])
 
-    assert steps(write=True)[1] is State.HIT
+    assert steps(write=True)[1] is EntryState.HIT
     lease, state = steps(write=True)  # whose lease has the generation before
-    assert state is State.LEASED
+    assert state is EntryState.LEASED
     assert cluster.fill({KEY: (lease, TTL, b"new")}) == 1
-    assert read(cluster).state is State.LEASED
+    assert read(cluster).state is EntryState.LEASED
     connection.client.close()
 
 
@@ -455,13 +455,13 @@ def test_a_full_redis_still_suspends(protocol: Protocol, client: Any) -> None:
     client.config_set("maxmemory", "1")
     try:
         protocol.suspend(NAMES, "a")
-        assert read(protocol).state is State.SUSPENDED
+        assert read(protocol).state is EntryState.SUSPENDED
         protocol.suspend(NAMES, "b")
         protocol.release(NAMES, "a")
-        assert read(protocol).state is State.SUSPENDED
+        assert read(protocol).state is EntryState.SUSPENDED
         protocol.release(NAMES, "b")
         entry = read(protocol)  # a lease cannot be stored, and so its document cannot
-        assert entry.state is State.LEASED
+        assert entry.state is EntryState.LEASED
     finally:
         client.config_set("maxmemory", "0")
 
@@ -480,7 +480,7 @@ def test_values_of_any_type_under_a_name_do_no_harm(
 ) -> None:
     filled(protocol)
     client.set(name, value.replace("{stamp}", read(protocol).lease.decode().split()[0]), ex=5)
-    assert read(protocol).state is not State.HIT
+    assert read(protocol).state is not EntryState.HIT
     protocol.suspend(NAMES, "a")
     protocol.release(NAMES, "a")
     filled(protocol)
@@ -492,11 +492,11 @@ def test_expired_documents_are_kept_for_the_time_that_is_asked(
     keeping = Protocol(connect(debuggable), 60)
     keeping.fill({KEY: (read(keeping).lease, 0, b"old")})
     leased = read(keeping)
-    assert leased[1:] == (State.LEASED, b"old")
-    assert read(keeping)[1:] == (State.HELD, b"old")
+    assert leased[1:] == (EntryState.LEASED, b"old")
+    assert read(keeping)[1:] == (EntryState.HELD, b"old")
     keeping.give_back({KEY: leased.lease})
     assert 58_000 < client.pttl(KEY) <= 60_001
-    assert read(keeping)[1:] == (State.LEASED, b"old")
+    assert read(keeping)[1:] == (EntryState.LEASED, b"old")
     keeping.suspend([KEY], "a")
     keeping.release([KEY], "a")
     assert read(keeping).document == b""
@@ -588,8 +588,8 @@ class ReadersAndWriters(RuleBasedStateMachine):
         generations = ENTRIES[key]
         peeked = self.protocol.peek(generations, key)
         [entry] = self.protocol.read(generations, [key])
-        assert peeked == (entry.document if entry.state is State.HIT else None)
-        if entry.state is not State.HIT:
+        assert peeked == (entry.document if entry.state is EntryState.HIT else None)
+        if entry.state is not EntryState.HIT:
             self.reads.append(Read(key, entry.lease, b"%d" % self.committed[key]))
             if at_once:
                 self.fill(first=False, back=False)

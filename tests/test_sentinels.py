@@ -105,7 +105,7 @@ def test_sentinels_that_do_not_answer_delay_no_request(
         await_true(lambda: known(shop).silent == count)
         for stock in range(5):
             with shop.app.app_context():
-                cache.backend.watch.look()
+                cache.backend.watcher.check()
             assert cache_is_used(shop, stock)
         redis_connection(shop.app).client.connection_pool.disconnect()
         assert cache_is_used(shop, 9)  # by new connections

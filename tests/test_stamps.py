@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from shop.cache.scripts import PEEK_ENTRY
-from shop.cache.stamps import document_of, generations_of
+from shop.cache.stamps import current_generations, hit_document
 from shop.redis.loop_cluster import LIFE, Value
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def test_the_loop_and_the_script_agree_on_a_hit(server: Any) -> None:
     for entry in entries(empty.epoch.decode(), empty.clock):
         server.set(KEY, entry)
         expected = server.eval(PEEK_ENTRY, 1, KEY, ORIGIN, GENERATIONS)
-        found = document_of(read(server, KEY), ORIGIN.encode(), GENERATIONS.encode())
+        found = hit_document(read(server, KEY), ORIGIN.encode(), GENERATIONS.encode())
         assert found == expected, entry
         hits += found is not None
     assert hits == 3  # one is cut after its first line
@@ -74,13 +74,13 @@ def test_the_loop_and_the_script_agree_on_a_hit(server: Any) -> None:
 def test_generations_are_read_all_or_none() -> None:
     one, other = Value(b"1" * 16, b"a" * 16, 0), Value(b"2" * 16, b"b" * 16, 0)
     stamp = b"aaaaaaaaaaaaaaaa:1111111111111111"
-    assert generations_of(["x"], {"x": one}) == stamp
-    both = generations_of(["x", "y"], {"x": one, "y": other})
+    assert current_generations(["x"], {"x": one}) == stamp
+    both = current_generations(["x", "y"], {"x": one, "y": other})
     assert both == stamp + b".bbbbbbbbbbbbbbbb:2222222222222222"
     suspended = one._replace(data=b"writers aaaaaaaaaaaaaaaa=1")
     for lost in (None, suspended, one._replace(data=b"")):
-        assert generations_of(["x", "y"], {"x": one, "y": lost}) is None
-    assert document_of(one, b"", None) is None
+        assert current_generations(["x", "y"], {"x": one, "y": lost}) is None
+    assert hit_document(one, b"", None) is None
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> Declared:
         key="tried:dearest:{category_id}",
         ttl="redis_cache_ttl",
         tables=[Product],
-        tags=lambda category_id: [prices.of(category_id), names.of()],
+        tags=lambda category_id: [prices.generation_key(category_id), names.generation_key()],
     )
     def dearest(category_id: int) -> bytes:
         of_it = select(func.max(Product.price)).where(Product.category_id == category_id)
@@ -73,7 +73,11 @@ def test_a_stamp_has_the_generations_of_family_and_tags(
     shop: Shop, declared: Declared, redis_cli: Any
 ) -> None:
     read(shop, declared.dearest)
-    names = ("tried:dearest:generation", declared.prices.of(1), declared.names.of())
+    names = (
+        "tried:dearest:generation",
+        declared.prices.generation_key(1),
+        declared.names.generation_key(),
+    )
     assert names[1:] == ("tried:prices:1:generation", "tried:names:generation")
     stamp = redis_cli.get("tried:dearest:1").split()[0]
     assert stamp.split(":")[2] == ".".join(redis_cli.mget(names))
@@ -109,10 +113,10 @@ def test_an_entry_of_a_suspended_tag_is_neither_answered_nor_stored(
 ) -> None:
     read(shop, declared.dearest)
     with shop.app.app_context():
-        cache.backend.protocol.suspend([declared.names.of()], "a")
+        cache.backend.protocol.suspend([declared.names.generation_key()], "a")
     assert [read(shop, declared.dearest)[1] for _ in range(2)] == ["MISS", "MISS"]
     with shop.app.app_context():
-        cache.backend.protocol.release([declared.names.of()], "a")
+        cache.backend.protocol.release([declared.names.generation_key()], "a")
     assert [read(shop, declared.dearest)[1] for _ in range(2)] == ["MISS", "HIT"]
 
 
@@ -167,9 +171,9 @@ def test_a_tag_is_forgotten_outside_a_transaction_at_once(shop: Shop, declared: 
 
 def test_a_scope_has_all_its_parts(declared: Declared) -> None:
     with pytest.raises(ValueError, match="argument"):
-        declared.prices.of()
+        declared.prices.generation_key()
     with pytest.raises(ValueError, match="argument"):
-        declared.names.of(1)
+        declared.names.generation_key(1)
 
 
 @pytest.mark.hurried

@@ -138,7 +138,7 @@ def test_a_new_master_is_given_new_generations(
     assert sentinels
     await_true(lambda: sentinels.master == ("127.0.0.1", new))
     with behind.app.app_context():
-        cache.backend.watch.look()
+        cache.backend.watcher.check()
     assert ahead.get("/products/1").get_json()["stock"] == 9
     assert len(ahead.get(IN_STOCK).get_json()["items"]) == 2
     assert behind.get("/products/1").headers["X-Cache"] == "HIT"

@@ -1,17 +1,17 @@
 """The cache: JSON documents memoized in Redis, under keys that an operator can read."""
 
-from .library import LibraryCache
-from .memoize import Found, Memoized, MemoizedMany, MemoizedOne, Reading
+from .flask_caching_calls import Cache
+from .memoize import DocumentRead, Memoized, MemoizedMany, MemoizedOne, ReadResult
 from .reader import cache_outcome
 from .tags import Tag
 
 __all__ = [
-    "Found",
-    "LibraryCache",
+    "Cache",
+    "DocumentRead",
     "Memoized",
     "MemoizedMany",
     "MemoizedOne",
-    "Reading",
+    "ReadResult",
     "Tag",
     "cache_outcome",
 ]

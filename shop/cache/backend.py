@@ -1,6 +1,6 @@
-"""The Flask-Caching backend: reads of the protocol, where the cache may be asked.
+"""The Flask-Caching backend: reads of documents in Redis, while the cache may answer.
 
-It has no `get` and no `set`: those of the extension obey the protocol (`library.py`).
+It has no `get` and no `set`: those of the extension obey the protocol (`flask_caching_calls.py`).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from shop.redis import RedisConnection
 
+    from .outbox_watcher import OutboxWatcher
     from .protocol import Entry
-    from .watch import Watch
 
 
 class RedisBackend:
     """One application's reads of documents in Redis."""
 
-    watch: Watch
+    watcher: OutboxWatcher
 
     def __init__(self, connection: RedisConnection, protocol: Protocol) -> None:
         self.connection = connection
@@ -42,13 +42,13 @@ class RedisBackend:
         return self.protocol.peek(generations, key)
 
     def _check(self) -> None:
-        # Without asking the watch nothing is read, not even if the breaker closes at this moment.
-        if not (self.connection.available and self.watch.vouches()):
+        # Every read asks the watcher first, also when the breaker closes at this moment.
+        if not (self.connection.available and self.watcher.may_answer()):
             raise RedisUnavailable
 
 
 def make_backend(app: Flask, *_: Any) -> RedisBackend:
-    """Return an application's backend: what Flask-Caching calls as CACHE_TYPE says."""
+    """Return an application's backend; Flask-Caching calls the function that CACHE_TYPE names."""
     connection = redis_connection(app)
     protocol = Protocol(connection, app.config["SETTINGS"].cache_stale_if_error)
     return RedisBackend(connection, protocol)

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from .backend import RedisBackend
 
 
-class Owner(Protocol):
+class DeclaringCache(Protocol):
     """The cache that a function is declared in."""
 
     session: scoped_session[Any]
 
     @property
     def backend(self) -> RedisBackend:
-        """Return that of the current application."""
+        """Return the backend of the current application."""
 
     @property
     def in_transaction(self) -> bool:
@@ -37,14 +37,14 @@ class Declaration:
 
     def __init__(  # noqa: PLR0913  (each is declared of a function)
         self,
-        cache: Owner,
+        cache: DeclaringCache,
         function: Callable[..., Any],
         key: str,
         ttl: str,
         tables: Iterable[Any],
         *,
         family: str | None = None,
-        is_told: bool = True,
+        log_keys: bool = True,
     ) -> None:
         functools.update_wrapper(self, function)  # type: ignore[arg-type]
         package, _, module = function.__module__.rpartition(".")
@@ -52,9 +52,10 @@ class Declaration:
         self.uncached = function
         self.key = key
         self.family = family or _family(key)
+        self.family_root = self.family.partition(":")[0]
         self.shares_family = family is not None
         self.pattern = re.sub("{.*?}", "*", key)
-        self.is_told = is_told
+        self.log_keys = log_keys
         self.has_tags = False
         self.generation_key = f"{self.family}{GENERATION}"
         self.missing_key = f"{self.family}:missing"
@@ -66,9 +67,9 @@ class Declaration:
             counter.labels(self.name)  # which shows 0 from the start
         self.invalidations = INVALIDATIONS.labels(self.name)
 
-    def shown(self, key: str) -> str:
-        """Return a key of its entries as logs have it: not what somebody has written."""
-        return key if self.is_told else self.pattern
+    def for_logs(self, key: str) -> str:
+        """Return a key as logs may have it; the pattern instead of a text that a client wrote."""
+        return key if self.log_keys else self.pattern
 
     def arguments(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Name the arguments of one document as the key's template does."""
@@ -76,7 +77,7 @@ class Declaration:
 
 
 def _family(key: str) -> str:
-    """Return what all keys of a template share, in whole words.
+    """Return the beginning that all keys of a template share, in whole words.
 
     `products:id` for products:id:{product_id}, `products:list` for products:list:skip:{skip}.
     """

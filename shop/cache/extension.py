@@ -8,20 +8,21 @@
         cache.delete_memoized(product_documents, 7)  # forget one
         cache.delete_memoized(product_documents)     # forget all, at once
 
-An entry may also have tags, which functions share; `cache.delete_tagged` forgets those with one.
+An entry may also have tags, which functions share; `cache.delete_tagged` forgets all entries with a
+tag.
 
     prices = cache.tag("products:prices:{scope}", tables=[Product])
 
     @cache.memoize(key="products:cheapest:{category_id}", ttl="redis_cache_ttl", tables=[Product],
-                   tags=lambda category_id: [prices.of(category_id)])
+                   tags=lambda category_id: [prices.generation_key(category_id)])
     def cheapest(category_id): ...
 
     with cache.transaction():
         ...
         cache.delete_tagged(prices, category_id)
 
-A memoized function is what it was without Redis: when Redis is off or cannot be reached, every
-call computes. A document is encoded once, when it is computed; a hit returns those bytes.
+While Redis is off or cannot be reached, every call of a memoized function computes. A document is
+encoded once, when it is computed; a hit returns those bytes.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ from flask import g
 from flask_caching import Cache as FlaskCache
 from sqlalchemy import event
 
+from .collisions import check_collisions
 from .installation import Installation
 from .memoize import Id, Memoized, MemoizedMany, MemoizedOne
-from .names import check_collisions
 from .outbox import Outbox
+from .outbox_watcher import OutboxWatcher
 from .tags import Tag
-from .transaction import Transaction, await_looks, flushed_tables, written_tables
-from .values import VALUES
-from .watch import Watch
+from .transaction import Transaction, await_checks, flushed_tables, written_tables
+from .values import VALUE_FAMILY
 
 if TYPE_CHECKING:
     import threading
@@ -52,19 +53,19 @@ if TYPE_CHECKING:
     from sqlalchemy import CursorResult, Executable
 
     from .backend import RedisBackend
-    from .values import Values
+    from .values import ValueFamily
 
 P = ParamSpec("P")
 
 
-class Cache(FlaskCache):
-    """Memoized functions with readable keys and JSON values; `library.py` has the other calls."""
+class MemoizingCache(FlaskCache):
+    """Memoized functions with readable keys; `flask_caching_calls.py` has the other calls."""
 
     def __init__(self, db: SQLAlchemy) -> None:
         super().__init__(with_jinja2_ext=False)
         self.memoized: list[Memoized] = []
         self.tags: list[Tag] = []
-        self._read_tables: set[str] = set()  # that documents or tags depend on
+        self._memoized_tables: set[str] = set()  # of functions and tags
         self.installation = Installation(db)
         self.outbox = Outbox(db)
         self.session = db.session
@@ -77,23 +78,23 @@ class Cache(FlaskCache):
     def init_app(self, app: Flask, config: Any = None) -> None:
         super().init_app(app, config)
         backend = self._backend(app)
-        backend.watch = Watch(
+        backend.watcher = OutboxWatcher(
             backend.connection,
             backend.protocol,
             self.outbox,
             self.installation,
             self._generations,
         )
-        backend.connection.find_installation = partial(backend.watch.introduce, app)
+        backend.connection.find_installation = partial(backend.watcher.find_installation, app)
 
     def _generations(self) -> list[str]:
         """Return the names of the generations of all families."""
         families = {function.generation_key for function in self.memoized}
-        return [*families, VALUES.generation_key]
+        return [*families, VALUE_FAMILY.generation_key]
 
-    def watch(self, app: Flask) -> threading.Event:
-        """Look at the outbox in a thread, so that no read has to; ends when the event is set."""
-        return self._backend(app).watch.start(app)
+    def start_watcher(self, app: Flask) -> threading.Event:
+        """Check the outbox in a thread, so that no read has to, until the returned event is set."""
+        return self._backend(app).watcher.start(app)
 
     def _backend(self, app: Flask) -> RedisBackend:
         backend: RedisBackend = app.extensions["cache"][self]
@@ -111,18 +112,21 @@ class Cache(FlaskCache):
         tables: Iterable[Any],
         family: str | None = None,
         tags: Callable[..., Iterable[str]] | None = None,
-        bounded: Callable[..., bool] | bool = False,
-        is_told: bool = True,
+        needs_admission: Callable[..., bool] | bool = False,
+        log_keys: bool = True,
     ) -> Callable[[Callable[P, bytes]], MemoizedOne[P]]:
         """Memoize a function from arguments to one document (JSON bytes, not empty).
 
-        `key` is a template over the function's parameters, `ttl` names a setting in seconds,
-        `tables` are the models that the function reads. `family` is that of another function, with
-        which all its entries are forgotten; by default it is the beginning of the key. `tags`, of
-        the same parameters, names the generations of tags that the document depends on, too.
-        `bounded`, of the same parameters, tells of a document whether anybody can make up others
-        of the kind without end: such ones have to be admitted to be stored. `is_told` says that
-        logs may have its keys: they are not of what somebody has written.
+        - `key` is a template over the function's parameters.
+        - `ttl` names a setting in seconds.
+        - `tables` are the models that the function reads.
+        - `family` joins the family of another function, with which all entries are forgotten; by
+          default the family is the beginning of the key.
+        - `tags` takes the function's parameters, and returns the names of the generations of tags
+          that the document depends on.
+        - `needs_admission` takes the same, and tells whether clients can make up such documents
+          without end; then a document has to be admitted to be stored.
+        - `log_keys` allows keys in logs; False for keys that have a text that a client wrote.
         """
 
         def decorate(function: Callable[P, bytes]) -> MemoizedOne[P]:
@@ -134,8 +138,8 @@ class Cache(FlaskCache):
                 tables,
                 family=family,
                 tags=tags,
-                bounded=bounded,
-                is_told=is_told,
+                needs_admission=needs_admission,
+                log_keys=log_keys,
             )
             self._declare(memoized)
             return memoized
@@ -149,21 +153,20 @@ class Cache(FlaskCache):
         ttl: str,
         tables: Iterable[Any],
         is_public: Callable[[bytes], bool] | None = None,
-        is_told: bool = True,
+        log_keys: bool = True,
     ) -> Callable[[Callable[[Sequence[Id]], dict[Id, bytes]]], MemoizedMany[Id]]:
         """Memoize a function from ids to their documents; an id without one is left out.
 
-        Reading many documents takes one round trip, and those missing are computed in one call.
-        That an id has none is remembered, too, for a short time.
+        Reading many documents takes one round trip, and one call computes all that are missing.
+        The cache also keeps for a short time that an id has no document.
 
-        Each document is stored once, for all readers. `is_public` tells of one whether everybody
-        may see it, for those who answer everybody: `published`, and the edge. By default it is.
-        `is_told` is that of `memoize`.
+        Each document is stored once, for all readers. `is_public` tells whether everybody may see
+        a document; by default everybody may. `log_keys` is as for `memoize`.
         """
 
         def decorate(function: Callable[[Sequence[Id]], dict[Id, bytes]]) -> MemoizedMany[Id]:
             memoized: MemoizedMany[Id] = MemoizedMany(
-                self, function, key, ttl, tables, is_public=is_public, is_told=is_told
+                self, function, key, ttl, tables, is_public=is_public, log_keys=log_keys
             )
             self._declare(memoized)
             return memoized
@@ -173,23 +176,23 @@ class Cache(FlaskCache):
     def _declare(self, memoized: Memoized) -> None:
         check_collisions(memoized, self.memoized)
         self.memoized.append(memoized)
-        self._read_tables |= memoized.tables
+        self._memoized_tables |= memoized.tables
 
     def tag(self, key: str, *, tables: Iterable[Any]) -> Tag:
-        """Declare a tag: what entries of any family have in common, in each scope of `key`.
+        """Declare a tag: a generation for each scope of `key`, which entries of any family share.
 
-        `tables` are the models with whose changes a write forgets it.
+        `tables` are the models whose changes it covers.
         """
         tag = Tag(key, tables)
         self.tags.append(tag)
-        self._read_tables |= tag.tables
+        self._memoized_tables |= tag.tables
         return tag
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what the block changes, and forget what it says; roll back if it raises.
+        """Commit the changes of the block, and forget the names in it; roll back if it raises.
 
-        Raises RuntimeError for a change to a memoized table of which nothing is forgotten.
+        Raises RuntimeError for a change to a memoized table of which the block forgets nothing.
         """
         if self.in_transaction:
             raise RuntimeError("cache.transaction() is not to be nested")
@@ -207,8 +210,8 @@ class Cache(FlaskCache):
     def execute(self, statement: Executable, values: Mapping[str, Any]) -> CursorResult[Any]:
         """Carry out a statement of a transaction of statements alone.
 
-        In such a one the session may read before, and has no part in what follows. Raises
-        RuntimeError if it has.
+        In such a transaction the session may read before the first statement, and is refused after
+        it. Raises RuntimeError if the session has written.
         """
         if not self.in_transaction:
             raise RuntimeError("cache.execute() is of use only within cache.transaction()")
@@ -226,7 +229,7 @@ class Cache(FlaskCache):
     ) -> None:
         """Forget one document of `f`, or all of them without further arguments.
 
-        Within `transaction` that is done when it is committed, elsewhere at once.
+        Within `transaction` the commit forgets them, elsewhere this call does.
         """
         if not isinstance(f, Memoized):
             raise TypeError(f"{f!r} is not memoized: cache.delete forgets by a key")
@@ -235,10 +238,10 @@ class Cache(FlaskCache):
         self._forget(name, f)
 
     def delete_tagged(self, tag: Tag, *scopes: object) -> None:
-        """Forget all entries that have `tag` in this scope, when `delete_memoized` would."""
-        self._forget(tag.of(*scopes), tag)
+        """Forget all entries that have `tag` in this scope, as `delete_memoized` does."""
+        self._forget(tag.generation_key(*scopes), tag)
 
-    def _forget(self, name: str, of: Memoized | Tag | Values) -> None:
+    def _forget(self, name: str, of: Memoized | Tag | ValueFamily) -> None:
         if not self.in_transaction:
             with self.transaction():
                 self._forget(name, of)
@@ -246,18 +249,19 @@ class Cache(FlaskCache):
         transaction: Transaction = g.cache_transaction
         transaction.forget(name, of)
 
-    def await_forgotten(self) -> None:
-        """Return when whatever the current transaction can see is forgotten by the cache, too.
+    def await_invalidation(self) -> None:
+        """Wait until the cache has forgotten every write that the current transaction can see.
 
-        For who answers with what another has committed, which may not be acknowledged so far.
+        A request calls this before it answers with a write of another request: the answer
+        acknowledges that write, too.
         """
-        if self.backend.connection.enabled and self.session.scalar(self.outbox.any):
-            await_looks(self.session())
+        if self.backend.connection.enabled and self.session.scalar(self.outbox.select_non_empty):
+            await_checks(self.session())
 
     def replay(self) -> int:
-        """Forget what is in the outbox, and return how many names that were.
+        """Forget the names in the outbox, and return their number.
 
-        Raises RedisUnavailable, and what SQLAlchemy raises without the database.
+        Raises RedisUnavailable, and SQLAlchemy's errors without the database.
         """
         return self.outbox.replay(self.backend.protocol.release)
 
@@ -268,19 +272,19 @@ class Cache(FlaskCache):
         self._note_changes(written_tables(execution.statement))
 
     def _note_changes(self, tables: Iterable[str]) -> None:
-        """Refuse to change what is memoized where nobody would forget it."""
-        changed = self._read_tables.intersection(tables)
+        """Note changed tables; raise RuntimeError for a memoized one outside a transaction."""
+        changed = self._memoized_tables.intersection(tables)
         if not changed:
             return
         if not self.in_transaction:
             names = ", ".join(sorted(changed))
             raise RuntimeError(f"{names} can be changed only within cache.transaction()")
-        g.cache_transaction.changed |= changed
+        g.cache_transaction.changed_tables |= changed
 
     def _check_begin(self, *_: Any) -> None:
         if self.in_transaction and g.cache_transaction.is_without_session:
             raise RuntimeError("this transaction is of statements alone: the session has no part")
 
     def _check_commit(self, _session: Any) -> None:
-        if self.in_transaction and not g.cache_transaction.committing:
+        if self.in_transaction and not g.cache_transaction.is_committing:
             raise RuntimeError("cache.transaction() commits by itself, at its end")

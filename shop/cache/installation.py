@@ -1,8 +1,8 @@
 """The owner of documents in Redis: an installation, and one life of its database.
 
-An installation has an identity, a random text in its database. A copy of the database has that of
-the original until `renew`. A primary that was promoted or restored, or that has crashed, may lack
-commits that were seen before: it begins another life.
+An installation has an identity, a random text in its database. A copy of the database has the
+identity of the original until `renew`. A primary that was promoted or restored, or that has
+crashed, may lack commits that readers have seen: it begins another life.
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ if TYPE_CHECKING:
 
     from .outbox import Outbox
 
-# One life of a database; NULL of a server in recovery. Of each part, what the others do not tell:
-# - the system identifier: another database, under the same name;
-# - the timeline of the log that is written now (that of the last checkpoint is older after a
+# One life of a database; NULL on a server in recovery. Each part changes with an event that changes
+# no other part:
+# - the system identifier: another database under the same name;
+# - the timeline of the log that is written now (the last checkpoint has an older one after a
 #   promotion): a promotion, or a restored backup;
-# - when the server was started: another standby promoted, which gets the same timeline;
-# - where its last recovery has ended: a crash of one process, after which all others begin anew and
+# - the start of the server: the promotion of another standby, which gets the same timeline;
+# - the end of the last recovery: the crash of one process, after which all others begin anew, and
 #   commits without `synchronous_commit` may be lost.
-LIFE = """
+LIFE_SQL = """
     CASE WHEN NOT pg_is_in_recovery() THEN concat_ws(
         '/',
         (SELECT system_identifier FROM pg_control_system()),
@@ -52,12 +53,12 @@ LIFE = """
         pg_last_wal_replay_lsn()
     ) END
 """
-ASK = text(f"SELECT {LIFE}")
-KNOWN = "life"  # where a connection has it
+SELECT_LIFE = text(f"SELECT {LIFE_SQL}")
+LIFE_KEY = "life"  # the key of a connection's `info`
 
 
-class Found(NamedTuple):
-    """The result of one look at the database."""
+class InstallationStatus(NamedTuple):
+    """The facts in the database that decide whether the cache may answer."""
 
     identity: str
     life: str | None  # None: the server is in recovery
@@ -81,43 +82,43 @@ class Installation:
             CheckConstraint("id = 1", name="one"),
         )
 
-    def look(self, outbox: Outbox) -> Found:
-        """Look at what decides whether the cache may answer, in one statement."""
+    def status(self, outbox: Outbox) -> InstallationStatus:
+        """Read identity, life and outbox in one statement."""
         identity = select(self.table.c.identity).scalar_subquery()
-        statement = select(identity, text(LIFE), outbox.any.scalar_subquery())
+        statement = select(identity, text(LIFE_SQL), outbox.select_non_empty.scalar_subquery())
         with self._db.engine.connect() as connection, autocommit(connection):
             found, life, waiting = connection.execute(statement).one()
-        return Found(found or self.identity(), life, not waiting)
+        return InstallationStatus(found or self.identity(), life, not waiting)
 
     def identity(self) -> str:
-        """Return the identity, which is made if it is missing."""
+        """Return the identity; make it if it is missing."""
         with self._db.engine.begin() as connection:
-            ask = select(self.table.c.identity)
-            found: str | None = connection.scalar(ask)
+            query = select(self.table.c.identity)
+            found: str | None = connection.scalar(query)
             if not found:
-                connection.execute(self._making.on_conflict_do_nothing())
-                found = connection.execute(ask).scalar_one()
+                connection.execute(self._insert.on_conflict_do_nothing())
+                found = connection.execute(query).scalar_one()
         return found
 
     def renew(self) -> str:
         """Give this database an identity that no other has, and return it."""
-        making = self._making
-        statement = making.on_conflict_do_update(
-            index_elements=["id"], set_={"identity": making.excluded.identity}
+        insertion = self._insert
+        statement = insertion.on_conflict_do_update(
+            index_elements=["id"], set_={"identity": insertion.excluded.identity}
         ).returning(self.table.c.identity)
         with self._db.engine.begin() as connection:
             renewed: str = connection.execute(statement).scalar_one()
         return renewed
 
     @property
-    def _making(self) -> Insert:
-        made = func.left(func.replace(func.gen_random_uuid().cast(String), "-", ""), 16)
-        return insert(self.table).values(identity=made)
+    def _insert(self) -> Insert:
+        random_text = func.left(func.replace(func.gen_random_uuid().cast(String), "-", ""), 16)
+        return insert(self.table).values(identity=random_text)
 
 
 @lru_cache
 def origin(identity: str, life: str) -> bytes:
-    """Return what documents have in their stamps, 16 hexadecimal digits."""
+    """Return the origin that stamps have: a hash of 16 hexadecimal digits."""
     return blake2b(f"{identity} {life}".encode(), digest_size=8).hexdigest().encode()
 
 
@@ -125,23 +126,23 @@ def origin(identity: str, life: str) -> bytes:
 def _note_life(connection: Any, record: Any) -> None:
     try:
         with connection.cursor() as cursor:
-            cursor.execute(str(ASK))
-            [record.info[KNOWN]] = cursor.fetchone()
-    except psycopg2.Error:  # whoever looks at the installation tells it
-        record.info[KNOWN] = None
+            cursor.execute(str(SELECT_LIFE))
+            [record.info[LIFE_KEY]] = cursor.fetchone()
+    except psycopg2.Error:  # `leads_to_origin` asks again
+        record.info[LIFE_KEY] = None
     connection.rollback()
 
 
-def computed_by(connection: Connection, identity: str, wanted: bytes) -> bool:
-    """Tell whether a connection leads to the database that an origin names.
+def leads_to_origin(connection: Connection, identity: str, wanted: bytes) -> bool:
+    """Tell whether a connection leads to the database of an origin.
 
-    A standby may have been promoted since the connection was made, and a pooler may have led it to
-    another server: what does not fit is asked again.
+    Where the noted life does not match, ask the server: since the connection was made, a standby
+    may have been promoted, or a pooler may lead to another server.
     """
-    life = connection.info.get(KNOWN)
+    life = connection.info.get(LIFE_KEY)
     if life is None or origin(identity, life) != wanted:
         try:
-            life = connection.info[KNOWN] = connection.scalar(ASK)
+            life = connection.info[LIFE_KEY] = connection.scalar(SELECT_LIFE)
         except SQLAlchemyError:
             return False
     return life is not None and origin(identity, life) == wanted

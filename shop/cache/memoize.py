@@ -11,37 +11,37 @@ from shop.facts import Outcome, facts
 from shop.redis import RedisUnavailable
 
 from .declaration import Declaration
-from .reader import Reader, count
+from .reader import Reader, count_reads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .declaration import Owner
+    from .declaration import DeclaringCache
 
 P = ParamSpec("P")
 Id = TypeVar("Id", int, str)
 
 
-class Reading(NamedTuple):
+class DocumentRead(NamedTuple):
     """Documents of one function that a request has read."""
 
     function: Memoized
-    generations: Sequence[str]  # that its entries depend on
+    generations: Sequence[str]  # of the entries
     keys: Sequence[str]
-    documents: Mapping[int, bytes]  # by position, empty for what does not exist
-    bounded: bool  # whether they have to be admitted to be stored
-    read: Callable[[], Mapping[int, bytes]]  # reads them again, as the call of the function has
+    documents: Mapping[int, bytes]  # by position; empty for a row that does not exist
+    needs_admission: bool  # of the entries, to be stored
+    repeat: Callable[[], Mapping[int, bytes]]  # carries out the same read again
 
-    def again(self) -> list[bytes]:
-        """Return the documents of now."""
-        found = self.read()
+    def read_again(self) -> list[bytes]:
+        """Return the present documents, in the order of the keys."""
+        found = self.repeat()
         return [found.get(i, b"") for i in range(len(self.keys))]
 
 
-class Found(NamedTuple):
+class ReadResult(NamedTuple):
     """A document that was read for one of several requests."""
 
-    document: bytes  # empty for what does not exist
+    document: bytes  # empty for a row that does not exist
     outcome: Outcome
 
 
@@ -54,20 +54,24 @@ class Memoized(Declaration):
         keys: Sequence[str],
         compute: Callable[[list[int]], Mapping[int, bytes]],
         *,
-        bounded: bool = False,
+        needs_admission: bool = False,
     ) -> Mapping[int, bytes]:
-        """Return the documents under `keys`, by position; an empty one for what does not exist.
+        """Return the documents under `keys` by position; empty for rows that do not exist.
 
-        `compute` does the same for the positions that it is told, or leaves out what does not
-        exist.
+        `compute` takes positions, and returns their documents; it may leave out those of rows that
+        do not exist.
         """
         if self.cache.in_transaction:
-            return compute(list(range(len(keys))))  # it may see what is not committed
-        reader = Reader(self, generations, keys, compute, bounded=bounded)
+            return compute(list(range(len(keys))))  # the block may see what is not committed
+        reader = Reader(self, generations, keys, compute, needs_admission=needs_admission)
         reader.read()
         if observer := facts().observer:
-            again = partial(self._read, generations, keys, compute, bounded=bounded)
-            observer.read(Reading(self, generations, keys, reader.documents, bounded, again))
+            repeat = partial(
+                self._read, generations, keys, compute, needs_admission=needs_admission
+            )
+            observer.read(
+                DocumentRead(self, generations, keys, reader.documents, needs_admission, repeat)
+            )
         return reader.documents
 
 
@@ -79,13 +83,13 @@ class MemoizedOne(Memoized, Generic[P]):
         *declared: Any,
         family: str | None = None,
         tags: Callable[..., Iterable[str]] | None = None,
-        bounded: Callable[..., bool] | bool = False,
-        is_told: bool = True,
+        needs_admission: Callable[..., bool] | bool = False,
+        log_keys: bool = True,
     ) -> None:
-        super().__init__(*declared, family=family, is_told=is_told)
+        super().__init__(*declared, family=family, log_keys=log_keys)
         self._tags = tags
         self.has_tags = tags is not None
-        self._bounded = bounded
+        self._needs_admission = needs_admission
         self._signature = inspect.signature(self.uncached)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> bytes:
@@ -96,8 +100,11 @@ class MemoizedOne(Memoized, Generic[P]):
         def compute(_: list[int]) -> dict[int, bytes]:
             return {0: self.uncached(*args, **kwargs)}
 
-        bounded = self._bounded(**arguments) if callable(self._bounded) else self._bounded
-        return self._read([self.generation_key, *tags], [key], compute, bounded=bounded)[0]
+        needs_admission = self._needs_admission
+        if callable(needs_admission):
+            needs_admission = needs_admission(**arguments)
+        generations = [self.generation_key, *tags]
+        return self._read(generations, [key], compute, needs_admission=needs_admission)[0]
 
     def arguments(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         bound = self._signature.bind(*args, **kwargs)
@@ -113,14 +120,14 @@ class MemoizedMany(Memoized, Generic[Id]):
 
     def __init__(
         self,
-        cache: Owner,
+        cache: DeclaringCache,
         function: Callable[..., Any],
         key: str,
         *rest: Any,
         is_public: Callable[[bytes], bool] | None = None,
-        is_told: bool = True,
+        log_keys: bool = True,
     ) -> None:
-        super().__init__(cache, function, key, *rest, is_told=is_told)
+        super().__init__(cache, function, key, *rest, log_keys=log_keys)
         self.is_public = is_public
         self.prefix, _, name = key.partition("{")
         if not re.fullmatch(r"\w+}", name):
@@ -133,19 +140,19 @@ class MemoizedMany(Memoized, Generic[Id]):
         documents = self._read([self.generation_key], self._keys(ids), partial(self._compute, ids))
         return {one: documents[i] for i, one in enumerate(ids) if documents.get(i)}
 
-    def read_apart(self, ids: Sequence[Id]) -> tuple[dict[Id, Found], Exception | None]:
-        """Read documents, each for a request of its own; return why the others could not be read.
+    def read_coalesced(self, ids: Sequence[Id]) -> tuple[dict[Id, ReadResult], Exception | None]:
+        """Read documents for several requests; return them, and the error of those not read.
 
-        What another reader computes is left out: whoever asks for it has to wait.
+        A document that another reader computes is left out: its request has to wait for it.
         """
         generations, compute = [self.generation_key], partial(self._compute, ids)
-        reader = Reader(self, generations, self._keys(ids), compute, apart=True)
+        reader = Reader(self, generations, self._keys(ids), compute, coalesced=True)
         failed = None
         try:
             reader.read()
         except Exception as error:  # noqa: BLE001  (it is raised where each request is answered)
             failed = error
-        found = {ids[i]: Found(one, reader.outcomes[i]) for i, one in reader.documents.items()}
+        found = {ids[i]: ReadResult(one, reader.outcomes[i]) for i, one in reader.documents.items()}
         return found, failed
 
     def _keys(self, ids: Sequence[Id]) -> list[str]:
@@ -155,16 +162,16 @@ class MemoizedMany(Memoized, Generic[Id]):
         found = self.uncached([ids[position] for position in positions])
         return {i: found[ids[i]] for i in positions if ids[i] in found}
 
-    def published(self, documents: Iterable[bytes]) -> list[bytes]:
-        """Return those of its documents that everybody may see."""
+    def filter_public(self, documents: Iterable[bytes]) -> list[bytes]:
+        """Return those of the function's documents that everybody may see."""
         if self.is_public is None:
             return list(documents)
         return list(filter(self.is_public, documents))
 
     def peek(self, one: Id) -> bytes | None:
-        """Return the document of an id if the cache has it, empty for one that does not exist.
+        """Return the document of an id if it is a hit, else None; compute and lease nothing.
 
-        Return None if the cache does not know. Nothing is computed, and nothing is leased.
+        The document of an id that does not exist is empty.
         """
         key = f"{self.prefix}{one}"
         try:
@@ -172,7 +179,7 @@ class MemoizedMany(Memoized, Generic[Id]):
         except RedisUnavailable:
             return None
         if document is not None:
-            count(self, Outcome.HIT, [key])
+            count_reads(self, Outcome.HIT, [key])
         return document
 
     def arguments(self, one: Id) -> dict[str, Any]:

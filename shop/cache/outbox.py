@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 BATCH = 500  # rows
 
-# One row for each name and writer is enough, as long as nobody deletes it before this write is
-# committed: KEY SHARE holds it, and where that cannot be had at once, there is another row.
-ADD = text("""
+# One row for each name and writer is enough, as long as nobody deletes the row before this write is
+# committed. KEY SHARE holds the row; where that lock cannot be had at once, another row is added.
+ADD_NAME = text("""
     WITH kept AS (
         SELECT id FROM cache_outbox WHERE name = :name AND writer = :writer
         LIMIT 1 FOR KEY SHARE SKIP LOCKED
@@ -57,18 +57,20 @@ class Outbox:
 
     @staticmethod
     def add(work: Session | Connection, names: Iterable[str], writer: str = "") -> None:
-        """Keep names, within a transaction."""
-        work.execute(ADD, [{"name": name, "writer": writer} for name in names])
+        """Add names, within the transaction of the write that forgets them."""
+        work.execute(ADD_NAME, [{"name": name, "writer": writer} for name in names])
 
     @property
-    def any(self) -> Select[bool]:
+    def select_non_empty(self) -> Select[bool]:
+        """Return the query that tells whether the table has a row."""
         return select(exists(select(self.table.c.id)))
 
     def replay(self, forget: Callable[..., None]) -> int:
-        """Call `forget(names, *writers)` for what is kept, delete it, and return how much it was.
+        """Call `forget(names, *writers)` for all rows, delete them, and return their number.
 
-        When this returns, all names that were committed before it began have been forgotten. What
-        others hold is forgotten here, too, and deleted by them or the next time: nobody waits.
+        On return, every name that was committed before the call is forgotten. Rows that another
+        process has locked are forgotten, too, but not deleted: that process deletes them, or the
+        next call. Nobody waits.
         """
         table, replayed = self.table, 0
         with self._db.engine.connect() as connection:
@@ -77,13 +79,14 @@ class Outbox:
         while first < last:
             with self._db.engine.begin() as connection:
                 batch = select(table).where(table.c.id > first).order_by(table.c.id).limit(BATCH)
-                # What is deleted is locked before it is forgotten: no writer can rely on it.
-                mine = connection.execute(batch.with_for_update(skip_locked=True)).all()
+                # A row is locked before it is forgotten, so that no writer relies on a row that is
+                # about to be deleted.
+                locked = connection.execute(batch.with_for_update(skip_locked=True)).all()
                 rows = connection.execute(batch).all()
                 if not rows:
                     break
                 forget(list({row.name for row in rows}), *{row.writer for row in rows})
-                done = table.c.id.in_([row.id for row in mine if row.id <= rows[-1].id])
+                done = table.c.id.in_([row.id for row in locked if row.id <= rows[-1].id])
                 connection.execute(delete(table).where(done))
             replayed += len(rows)
             first = rows[-1].id

@@ -17,9 +17,16 @@ from shop.facts import Outcome, facts
 from shop.log_throttle import once_a_minute
 from shop.redis import RedisUnavailable
 
-from .installation import computed_by
-from .metrics import ERRORS, NOT_ADMITTED, REFUSED_FILLS, WAITS, reads
-from .protocol import LEASE_SECONDS, MISSING_SECONDS, Entry, Fill, State, origin_of
+from .installation import leads_to_origin
+from .metrics import ERRORS, NOT_ADMITTED, REFUSED_FILLS, WAITS, reads_counter
+from .protocol import (
+    LEASE_SECONDS,
+    MISSING_ID_SECONDS,
+    Entry,
+    EntryState,
+    FillResult,
+    origin_of_lease,
+)
 from .statements import autocommit
 
 if TYPE_CHECKING:
@@ -31,42 +38,42 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("shop.cache")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.05  # seconds, between two looks at another's lease
+FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.05  # seconds between two reads while another reader computes
 
 
 def cache_outcome() -> Outcome | None:
-    """Return the outcome of the current request so far, None if it read no document."""
+    """Return the outcome of the current request so far; None if it has read no document."""
     return facts().outcome if has_app_context() else None
 
 
 class Reader:
-    """One call of a memoized function: what it has found and what it still waits for."""
+    """One call of a memoized function: the documents that it has found, and their outcomes."""
 
-    def __init__(  # noqa: PLR0913  (what a read is of, and how it is carried out)
+    def __init__(  # noqa: PLR0913  (the parts of a read, and two options)
         self,
         function: Declaration,
         generations: Sequence[str],
         keys: Sequence[str],
         compute: Callable[[list[int]], Mapping[int, bytes]],
         *,
-        bounded: bool = False,
-        apart: bool = False,
+        needs_admission: bool = False,
+        coalesced: bool = False,
     ) -> None:
-        """`apart`: each document is for another request, so none waits or fails for the others."""
+        """`coalesced`: each document is for another request; no request waits for another's."""
         self.documents: dict[int, bytes] = {}
         self.outcomes: dict[int, Outcome] = {}
         self._function = function
         self._generations = generations
         self._keys = keys
         self._compute = compute
-        self._bounded = bounded
-        self._apart = apart
+        self._needs_admission = needs_admission
+        self._coalesced = coalesced
         self._cache = function.cache
 
     def read(self) -> None:
-        """Find every document, or compute it; wait for those that others are computing.
+        """Find every document, or compute it; wait for those that other readers compute.
 
-        Documents that are apart are left out where others are computing them.
+        A coalesced read leaves out the documents that other readers compute.
         """
         wanted = list(range(len(self._keys)))
         deadline = time.monotonic() + LEASE_SECONDS
@@ -76,10 +83,10 @@ class Reader:
                 entries = self._entries(wanted)
             except RedisUnavailable:
                 self._count(Outcome.BYPASS, wanted)
-                self._take(self._compute(wanted), wanted)
+                self._keep(self._compute(wanted), wanted)
                 return
             held = self._settle(entries, timed_out=time.monotonic() > deadline)
-            if not held or self._apart:
+            if not held or self._coalesced:
                 return
             if wanted != held or pause == FIRST_PAUSE:
                 WAITS.labels(self._function.name).inc(len(held))
@@ -93,16 +100,16 @@ class Reader:
         return dict(zip(wanted, read, strict=True))
 
     def _settle(self, entries: dict[int, Entry], *, timed_out: bool) -> list[int]:
-        """Take the hits, compute what is missing, and return what another reader computes.
+        """Keep the hits, compute the missing documents, return the positions of held entries.
 
         After the timeout, compute the held entries as well.
         """
         hits, missing, held = [], [], []
         for position, entry in entries.items():
-            if entry.state is State.HIT:
+            if entry.state is EntryState.HIT:
                 hits.append(position)
                 self.documents[position] = entry.document
-            elif entry.state is State.HELD and not timed_out:
+            elif entry.state is EntryState.HELD and not timed_out:
                 held.append(position)
             else:
                 missing.append(position)
@@ -116,17 +123,17 @@ class Reader:
         leases = {
             position: entry.lease
             for position, entry in entries.items()
-            if entry.state is State.LEASED
+            if entry.state is EntryState.LEASED
         }
         try:
-            with _reading(self._cache.session()):
+            with _without_transaction(self._cache.session()):
                 computed = self._compute(positions)
                 is_ours = self._is_computed_for(leases)
         except BaseException as error:
             self._give_back(leases)
             expired = {i: entry.document for i, entry in entries.items() if entry.document}
             is_enough = len(expired) == len(entries)
-            if not is_database_gone(error) or not (is_enough or self._apart):
+            if not is_database_gone(error) or not (is_enough or self._coalesced):
                 raise
             self._cache.session.rollback()
             self._count(Outcome.STALE, list(expired))
@@ -135,26 +142,24 @@ class Reader:
                 raise
         else:
             self._count(Outcome.MISS, positions)
-            self._take(computed, positions)
+            self._keep(computed, positions)
             if is_ours:
                 self._fill(leases)
             else:
                 self._give_back(leases)
 
     def _is_computed_for(self, leases: Mapping[int, bytes]) -> bool:
-        """Tell whether the database that has computed is the one that the leases are for."""
-        return all(
-            computed_by(
-                self._cache.session.connection(), self._cache.backend.watch.identity, wanted
-            )
-            for wanted in set(map(origin_of, leases.values()))
-        )
+        """Tell whether the database that has computed has the origin of the leases."""
+        connection = self._cache.session.connection()
+        identity = self._cache.backend.watcher.identity
+        origins = set(map(origin_of_lease, leases.values()))
+        return all(leads_to_origin(connection, identity, origin) for origin in origins)
 
-    def _take(self, computed: Mapping[int, bytes], positions: list[int]) -> None:
+    def _keep(self, computed: Mapping[int, bytes], positions: list[int]) -> None:
         self.documents |= {position: computed.get(position, b"") for position in positions}
 
     def _fill(self, leases: dict[int, bytes]) -> None:
-        """Store what was computed under a lease; the answer is right without it."""
+        """Store the computed documents in place of their leases; the answer needs no success."""
         function, protocol = self._function, self._cache.backend.protocol
         ttl = getattr(current_settings(), function.ttl)
         missing = {position for position in leases if not self.documents[position]}
@@ -164,13 +169,13 @@ class Reader:
             entries = {
                 self._keys[position]: (
                     lease,
-                    _jittered(min(ttl, MISSING_SECONDS) if position in missing else ttl),
+                    _jittered(min(ttl, MISSING_ID_SECONDS) if position in missing else ttl),
                     self.documents[position],
                 )
                 for position, lease in leases.items()
             }
-            if self._bounded:
-                self._fill_bounded(entries)
+            if self._needs_admission:
+                self._fill_if_admitted(entries)
             else:
                 refused = len(entries) - protocol.fill(entries)
                 REFUSED_FILLS.labels(function.name).inc(refused)
@@ -180,33 +185,33 @@ class Reader:
                 logger.warning("Cache could not store %s: %s", function.family, error.__cause__)
             self._give_back(leases)
 
-    def _fill_bounded(self, entries: Mapping[str, tuple[bytes, float, bytes]]) -> None:
+    def _fill_if_admitted(self, entries: Mapping[str, tuple[bytes, float, bytes]]) -> None:
         function, protocol = self._function, self._cache.backend.protocol
         for key, entry in entries.items():
-            filled = protocol.fill_bounded(key, *entry, function.admission_key)
-            REFUSED_FILLS.labels(function.name).inc(filled is Fill.REFUSED)
-            NOT_ADMITTED.labels(function.name).inc(filled is Fill.NOT_ADMITTED)
+            filled = protocol.fill_if_admitted(key, *entry, function.admission_key)
+            REFUSED_FILLS.labels(function.name).inc(filled is FillResult.REFUSED)
+            NOT_ADMITTED.labels(function.name).inc(filled is FillResult.NOT_ADMITTED)
 
     def _give_back(self, leases: dict[int, bytes]) -> None:
-        given = {self._keys[position]: lease for position, lease in leases.items()}
+        by_key = {self._keys[position]: lease for position, lease in leases.items()}
         with suppress(RedisUnavailable):  # then the leases end by themselves
-            self._cache.backend.protocol.give_back(given)
+            self._cache.backend.protocol.give_back(by_key)
 
     def _count(self, outcome: Outcome, positions: Sequence[int]) -> None:
         self.outcomes |= dict.fromkeys(positions, outcome)
         if positions:
             keys = [self._keys[position] for position in positions]
-            count(self._function, outcome, keys)
+            count_reads(self._function, outcome, keys)
 
 
-def count(function: Declaration, outcome: Outcome, keys: Sequence[str]) -> None:
-    """Count documents of a function that were had in this way, and tell who asks for each."""
+def count_reads(function: Declaration, outcome: Outcome, keys: Sequence[str]) -> None:
+    """Count documents of a function by outcome: in the facts, metrics, logs and signals."""
     known = facts()
     known.outcome = max(outcome, known.outcome or outcome)
-    reads(function.name, outcome.name.lower()).inc(len(keys))
+    reads_counter(function.name, outcome.name.lower()).inc(len(keys))
     if logger.isEnabledFor(logging.DEBUG):
         for key in keys:
-            logger.debug("Cache %s: %s", outcome.name, function.shown(key))
+            logger.debug("Cache %s: %s", outcome.name, function.for_logs(key))
     signal = {Outcome.HIT: cache_memoize_hit, Outcome.MISS: cache_memoize_miss}.get(outcome)
     if signal and signal.receivers:
         for key in keys:
@@ -214,8 +219,8 @@ def count(function: Declaration, outcome: Outcome, keys: Sequence[str]) -> None:
 
 
 @contextmanager
-def _reading(session: Session) -> Iterator[None]:
-    """Begin no transaction for what only reads; one that is under way goes on."""
+def _without_transaction(session: Session) -> Iterator[None]:
+    """Begin no transaction for a read; a transaction that is under way goes on."""
     if session.in_transaction():
         yield
         return
@@ -224,11 +229,11 @@ def _reading(session: Session) -> Iterator[None]:
             yield
     finally:
         try:
-            session.rollback()  # which gives the connection back
-        except Exception:  # noqa: BLE001  (it is lost; what was read with it is still right)
+            session.rollback()  # gives the connection back
+        except Exception:  # noqa: BLE001  (a lost connection; the rows that it has read are right)
             session.invalidate()
 
 
 def _jittered(ttl: float) -> float:
-    """Shorten a time to live by up to a tenth, so that what came together does not go together."""
+    """Shorten a time to live by up to a tenth, so that entries do not all end together."""
     return ttl * random.uniform(0.9, 1.0)  # noqa: S311  (not a secret)

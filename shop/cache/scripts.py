@@ -1,11 +1,12 @@
-"""The steps of the protocol, as Redis carries them out; `protocol.py` says what is under a name.
+"""The steps of the protocol as Lua scripts; `protocol.py` has the states of a name.
 
-Each script is one round trip, and runs whole or not at all. Its clock is the server's. That may be
-set back, or be that of another master: what ends later than anything of now is bounded.
+Each script is one round trip, and runs whole or not at all. Its clock is the server's. The clock
+may be set back, or be another master's, so an end that is too far from now is bounded.
 """
 
-# How long the names of a writer that died stay suspended. Longer than a transaction can still
-# be committed after it suspended them: config.TRANSACTION_IDLE_SECONDS, and the COMMIT itself.
+# The names of a writer that died stay suspended for so long. It is longer than the time in which a
+# transaction can still commit after it suspended them: config.TRANSACTION_IDLE_SECONDS, and the
+# COMMIT itself.
 SUSPENSION_SECONDS = 30.0
 
 _NOW = """
@@ -13,7 +14,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
-# The life of this server. A replica is refused: it may be behind.
+# The epoch of this server. A replica refuses: it may be behind.
 _EPOCH = """
 local replication = redis.call('INFO', 'replication')
 if not string.find(replication, 'role:master', 1, true) then
@@ -23,8 +24,8 @@ local _, label_end = string.find(replication, 'master_replid:', 1, true)
 local epoch = string.sub(replication, label_end + 1, label_end + 16)
 """
 
-# A suspended name is open again when its key expires: for a clock that was set back, in a time as
-# long as that of a note of now, counted from the first look. A note is never dropped for it.
+# A suspended name opens when its key expires. After the clock was set back, that is as long after
+# the first read as for a note of now. No note is dropped for that reason.
 _BOUND = f"""
 local LONGEST = {round(SUSPENSION_SECONDS * 1000)}
 local function is_suspended(key, value)
@@ -36,9 +37,9 @@ local function is_suspended(key, value)
 end
 """
 
-# The generations of this moment among `values`, which are those of KEYS. A lost generation is
-# followed by a new one: the token of this attempt. No other attempt has it, so a copy that arrives
-# late brings back no value that was there before.
+# Finds the present generations among `values`, the values of KEYS. A generation that is lost gets a
+# new value, the token of this attempt. No other attempt has that token, so a copy of the call that
+# arrives late brings back no earlier value.
 _GENERATIONS = f"""
 {_BOUND}
 local suspended, generations = false, {{}}
@@ -54,14 +55,14 @@ for i = 1, count do
 end
 """
 
-# An entry is answered only with the stamp of this moment: epoch and generations are unique values
-# and never come back. UNTIL has 13 digits until the year 2286, so that it is compared as text.
+# An entry is a hit only with the present stamp: epochs and generations are unique values, and never
+# come back. UNTIL has 13 digits until the year 2286, so it is compared as text.
 _ENTRY = """
 local find, sub, byte = string.find, string.sub, string.byte
 local clock, first_end = string.format('%013d', now), '9999999999999'
 
--- The document of an entry whose first line is `stamp` and a time to come; the first such time of
--- all is `first_end`.
+-- Returns the document of an entry whose first line is `stamp` and a time to come. `first_end` is
+-- the earliest such time of all entries.
 local function current(value, stamp)
   local at = #stamp
   if value and find(value, stamp, 1, true) == 1 and byte(value, at + 14) == 10 then
@@ -74,10 +75,10 @@ local function current(value, stamp)
 end
 """
 
-# Each entry has one lease at most, of one reader and one stamp, and no token is sent twice: a copy
-# that arrives late must not renew a lease that a writer has removed. One that ends later than a new
-# one would is of another clock, and is taken over.
-# Returns the lease (STAMP TOKEN), then for each entry a State and its document.
+# Each entry has one lease at most, of one reader and one stamp. No token is sent twice, so that a
+# copy of a call that arrives late renews no lease that a writer has removed. A lease that ends
+# later than a new one would is of another clock, and is taken over.
+# Returns the lease (STAMP TOKEN), then for each entry its EntryState and document.
 _READ = f"""
 {_ENTRY}
 local function read(key, value)
@@ -127,8 +128,8 @@ local stamp = epoch .. ':' .. origin .. ':' .. table.concat(generations, '.')
 {_READ}
 """
 
-# The same in two steps, for a cluster, where the names are on several servers. The stamp then has
-# the epochs of all these servers.
+# READ in two steps, for a cluster, where the names are on several servers. The stamp then has the
+# epochs of all these servers.
 # KEYS: a generation. ARGV: token. Returns it with its epoch; nothing if it is suspended.
 GENERATION = f"""
 {_EPOCH}
@@ -148,8 +149,8 @@ local stamp, suspended = epoch .. ':' .. origin .. ':' .. generations, generatio
 {_READ}
 """
 
-# What READ would answer if all are hits; nothing otherwise, and no lease.
-# `hits` takes names: so many generations, then entries. Their origin is ARGV[1].
+# Returns the documents if all entries are hits, by the conditions of READ; otherwise nothing.
+# Leaves no lease. `hits` takes names: `count` generations, then entries. ARGV[1] is their origin.
 HITS = f"""
 {_NOW}
 {_EPOCH}
@@ -177,14 +178,16 @@ local function hits(count, names)
 end
 """
 
-# What READ would answer if the entry is a hit; nothing otherwise, and no lease.
+# Returns the document if the entry is a hit, by the conditions of READ; otherwise nothing. Leaves
+# no lease.
 # KEYS: generations, the entry. ARGV: the origin.
 PEEK = f"""
 {HITS}
 local documents = hits(#KEYS - 1, KEYS)
 return documents and documents[1]
 """
-# The same on a cluster. KEYS: a generation. Returns it with its epoch; nothing if there is none.
+# PEEK in two steps, for a cluster.
+# KEYS: a generation. Returns the generation with its epoch; nothing if there is none.
 PEEK_GENERATION = f"""
 {_EPOCH}
 local generation = redis.call('MGET', KEYS[1])[1]
@@ -198,8 +201,8 @@ PEEK_ENTRY = f"""
 return current(redis.call('MGET', KEYS[1])[1], epoch .. ':' .. ARGV[1] .. ':' .. ARGV[2] .. ' ')
 """
 
-# Only the lease of this reader becomes an entry. A writer that suspended the name since has
-# removed the lease, and so has anything that lost it.
+# Only the lease of this reader becomes an entry. A writer that has suspended the name has removed
+# the lease.
 _FILL = """
 local function holds(value, lease)
   return value and string.sub(value, 1, #lease + 7) == 'lease ' .. lease .. ' '
@@ -210,7 +213,7 @@ local function fill(key, lease, ttl, document, keep)
   redis.call('SET', key, entry, 'PX', document == '' and ttl or ttl + keep)
 end
 
--- A lease that is given back leaves what it found: an expired entry, or nothing.
+-- A lease that is given back leaves what was there before: an expired entry, or nothing.
 local function give_back(key, value, lease)
   local known = string.match(value, '\\n(.*)$')
   if known == '' then
@@ -221,8 +224,8 @@ local function give_back(key, value, lease)
 end
 """
 
-# KEYS: entries. ARGV: milliseconds to keep an expired one, then for each entry its lease, time to
-# live in milliseconds, and document. Returns for each 1, or 0 if it was refused.
+# KEYS: entries. ARGV: milliseconds to keep an expired entry, then for each entry its lease, time to
+# live in milliseconds, and document. Returns for each entry 1, or 0 if it was refused.
 FILL = f"""
 {_NOW}
 {_FILL}
@@ -250,10 +253,10 @@ for i, key in ipairs(KEYS) do
 end
 """
 
-# Whether one more entry is admitted in a period, of those that anybody can name: at once among the
-# first `free`, after that when it is asked for again, and at most `most`. What was admitted stays
-# so. Under `name` is a Bloom filter of what was asked for (a few are taken for known too early),
-# and after it the digests of what was admitted, which are counted.
+# Tells whether one more entry is admitted in a period: the first `free` entries at their first
+# request, later ones at their second request, and `most` in all. An entry stays admitted for the
+# period. Under `name` is a Bloom filter of the requested entries, which takes a few for known too
+# early, and after the filter the digests of the admitted entries, which are counted.
 # ARGV from `first` on: bytes of the filter, milliseconds, `free`, `most`, the digest, its bits.
 _ADMISSION = """
 local function admit(name, first)
@@ -284,10 +287,10 @@ local function admit(name, first)
 end
 """
 
-# The same as FILL for one entry that has to be admitted; if it is not, its lease is given back.
-# KEYS: the entry, admission. ARGV: as FILL, and what `admit` asks.
-# Returns 1, 0 if it was refused, or 2 if it was not admitted.
-FILL_BOUNDED = f"""
+# FILL for one entry that has to be admitted. An entry that is not admitted gives its lease back.
+# KEYS: the entry, admission. ARGV: as for FILL, then as for `admit`.
+# Returns 1, 0 if the entry was refused, or 2 if it was not admitted.
+FILL_IF_ADMITTED = f"""
 {_NOW}
 {_FILL}
 {_ADMISSION}
@@ -301,14 +304,14 @@ end
 fill(KEYS[1], lease, ARGV[3], ARGV[4], ARGV[1])
 return 1
 """
-# Its first half on a cluster. KEYS: admission. ARGV: what `admit` asks.
+# The first half of FILL_IF_ADMITTED on a cluster. KEYS: admission. ARGV: as for `admit`.
 ADMIT_ENTRY = f"""
 {_ADMISSION}
 return admit(KEYS[1], 1) and 1 or 0
 """
 
-# The notes on a name, but for those of some writers, and of the dead. None ends later than one of
-# now would.
+# Returns the notes on a name without those of some writers, and without those that have ended. No
+# note ends later than a new one would.
 _OTHERS = f"""
 {_NOW}
 local latest = now + {round(SUSPENSION_SECONDS * 1000)}
@@ -327,7 +330,7 @@ local function others(value, writers)
 end
 """
 
-# A suspended name has neither a document nor a lease, and gets none. A full Redis does this, too.
+# A suspended name has neither a document nor a lease, and gets none. A full Redis runs this, too.
 # KEYS: names. ARGV: the writer's token, milliseconds.
 SUSPEND = f"""#!lua flags=allow-oom
 {_OTHERS}
@@ -340,8 +343,8 @@ for i, key in ipairs(KEYS) do
 end
 """
 
-# The name is open again when the last of its writers has gone, and empty: whatever came under it
-# while the notes were lost goes, too. A generation that is gone is followed by a new one.
+# The name is open and empty when the last of its writers is gone. An entry that was stored while
+# the notes were lost is deleted, too. A deleted generation gets a new value at the next read.
 # KEYS: names. ARGV: the writers' tokens.
 RELEASE = f"""#!lua flags=allow-oom
 {_OTHERS}
@@ -360,8 +363,8 @@ for i, key in ipairs(KEYS) do
 end
 """
 
-# At most so many in a period, counted from the first.
-# KEYS: the counter. ARGV: how many more, the most, milliseconds. Returns 1, or 0 over the most.
+# Counts up to a maximum in a period, which begins with the first count.
+# KEYS: the counter. ARGV: the increment, the maximum, milliseconds. Returns 1, or 0 above it.
 ADMIT = """
 local count = redis.call('INCRBY', KEYS[1], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[3], 'LT')

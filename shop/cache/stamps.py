@@ -1,7 +1,8 @@
-"""Tells a hit on a cluster, for a reader of names on several nodes at a time.
+"""Recognizes a hit on a cluster, for a reader that has asked several nodes at a time.
 
-It is what the scripts compare (`scripts.py`): the epoch of the entry's node, the origin, and all
-generations, each with the epoch of its node; and the end by the clock of the entry's node.
+A stamp on a cluster has the epoch of the entry's node, the origin, and each generation with the
+epoch of its own node; `scripts.py` compares the same. The clock of the entry's node decides whether
+the entry has ended.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ GENERATION_BYTES = 16
 END_BYTES = 13  # until the year 2286
 
 
-def generations_of(names: Sequence[str], values: Mapping[str, Value | None]) -> bytes | None:
-    """Return the generations as stamps have them; None if one is suspended or not there."""
+def current_generations(names: Sequence[str], values: Mapping[str, Value | None]) -> bytes | None:
+    """Return the generations as stamps have them; None if one is suspended or missing."""
     found = [values.get(name) for name in names]
     if not all(value and len(value.data) == GENERATION_BYTES for value in found):
         return None
     return b".".join(b"%b:%b" % (value.epoch, value.data) for value in found if value)
 
 
-def document_of(value: Value | None, origin: bytes, generations: bytes | None) -> bytes | None:
+def hit_document(value: Value | None, origin: bytes, generations: bytes | None) -> bytes | None:
     """Return the document of an entry that is a hit, else None."""
     if value is None or generations is None:
         return None

@@ -1,4 +1,4 @@
-"""Statements that are no part of a transaction."""
+"""Statements outside any transaction."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 def autocommit(connection: Connection) -> Iterator[None]:
     """Let each statement be its own transaction, on a connection that has begun none.
 
-    Neither BEGIN nor ROLLBACK is sent, and nothing else: to go back costs no statement, either. (An
-    isolation level of SQLAlchemy's does; where that fails, because the connection is lost, the pool
-    loses a place for good.)
+    The driver sends neither BEGIN nor ROLLBACK, and nothing to switch back. An isolation level of
+    SQLAlchemy costs a statement to switch back; where the connection is lost, that statement fails,
+    and the pool loses a place for good.
     """
     driver = connection.connection.driver_connection
-    assert driver is not None  # noqa: S101  (a connection that was just had)
+    assert driver is not None  # noqa: S101  (the caller has just got the connection)
     driver.autocommit = True
     try:
         yield
     finally:
-        with suppress(psycopg2.Error):  # it is lost, and nobody will use it
+        with suppress(psycopg2.Error):  # a lost connection, which nobody will use
             driver.autocommit = False

@@ -1,4 +1,4 @@
-"""Tags: what entries of any family have in common, so that a write can forget them together."""
+"""Tags: generations that entries of any family share, so that a write can forget them together."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from .metrics import INVALIDATIONS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-GENERATION = ":generation"  # what the name of each generation ends with
+GENERATION = ":generation"  # the end of each generation's name
 
 
 class Tag:
-    """One generation for each scope, which entries carry in their stamps beside their family's.
+    """One generation for each scope. An entry's stamp has the generations of its tags.
 
-    Its scopes are to be few: a generation does not expire.
+    Keep the scopes few: a generation does not expire.
     """
 
     def __init__(self, key: str, tables: Iterable[Any]) -> None:
@@ -26,11 +26,11 @@ class Tag:
         self._scopes = [name for _, name, _, _ in Formatter().parse(key) if name]
         self.invalidations = INVALIDATIONS.labels(self.name)  # which shows 0 from the start
 
-    def shown(self, name: str) -> str:
+    def for_logs(self, name: str) -> str:
         return name
 
-    def of(self, *scopes: object) -> str:
-        """Return the name of the generation of a scope, whose parts are in the key's order.
+    def generation_key(self, *scopes: object) -> str:
+        """Return the name of a scope's generation; `scopes` are the parts of the key, in order.
 
         Raises ValueError unless every part is given.
         """

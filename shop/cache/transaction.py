@@ -1,15 +1,15 @@
-"""The one way to commit a write: what it makes the cache forget is forgotten with it.
+"""The one way to commit a write: the cache forgets together with the commit.
 
     with cache.transaction():
         row = ...                                       # read, change, flush
-        cache.delete_memoized(product_documents, 7)     # what readers must not find any more
+        cache.delete_memoized(product_documents, 7)     # forget the entries that became stale
 
 At the end of the block the names are suspended in Redis, the transaction is committed, and the
-names are released. Where Redis cannot be told, the names go into the outbox, in the same
+names are released. If Redis cannot be reached, the names go into the outbox, in the same
 transaction. A write never fails because of Redis.
 
-What the block does is the session's, or it is statements alone, by `cache.execute`: a session costs
-as much as such a statement and its commit together.
+The block works with the session, or with statements alone (`cache.execute`): a session costs as
+much as one statement and its commit together.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import redis
-from flask import g
 from sqlalchemy import TextClause, func, select
 from sqlalchemy.exc import DBAPIError
 
+from shop.facts import facts
 from shop.redis import RedisUnavailable
 
+from .outbox_watcher import FRESHNESS_SECONDS
 from .protocol import new_token
 from .tags import GENERATION, Tag
-from .watch import VOUCH_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,32 +40,32 @@ if TYPE_CHECKING:
     from .backend import RedisBackend
     from .declaration import Declaration
     from .outbox import Outbox
-    from .values import Values
+    from .values import ValueFamily
 
 logger = logging.getLogger("shop.cache")
 
-WRITES = re.compile(
+WRITE_STATEMENT = re.compile(
     r"(?:\bINSERT\s+INTO|(?<!\bFOR\s)\bUPDATE|\bDELETE\s+FROM|\bTRUNCATE)\s+([\w\s,.\"]+)",
     re.IGNORECASE,
 )
 
 
 class Transaction:
-    """One write: what it changes and what it forgets."""
+    """One write: the tables that it changes, and the names that it forgets."""
 
     def __init__(self, backend: RedisBackend, outbox: Outbox, db: SQLAlchemy) -> None:
-        self.changed: set[str] = set()  # names of tables
-        self.committing = False
+        self.changed_tables: set[str] = set()
+        self.is_committing = False
         self._db = db
         self._connection: Connection | None = None  # of statements alone
-        self._forgotten: dict[str, Declaration | Tag | Values] = {}
+        self._forgotten: dict[str, Declaration | Tag | ValueFamily] = {}
         self._backend = backend
         self._outbox = outbox
         self._writer = new_token()
-        self._note = ""  # the writer's token, if Redis may have a note of it
+        self._note = ""  # the writer's token, if it may be noted in Redis
 
-    def forget(self, name: str, of: Declaration | Tag | Values) -> None:
-        """Forget one entry of a function, or, by a generation, all that depend on it."""
+    def forget(self, name: str, of: Declaration | Tag | ValueFamily) -> None:
+        """Forget one entry, or with the name of a generation all entries that depend on it."""
         self._forgotten[name] = of
 
     @property
@@ -75,11 +75,11 @@ class Transaction:
     def connection(self) -> Connection:
         """Return the connection of a transaction of statements alone.
 
-        A request has one at a time: what the session has read before has to be enough. Raises
+        A request holds one connection at a time, so the session gives its own back. Raises
         RuntimeError if the session has written.
         """
         if self._connection is None:
-            if self.changed:
+            if self.changed_tables:
                 raise RuntimeError("the session has a part in this transaction")
             if self._db.session.registry.has():
                 self._db.session.rollback()
@@ -97,16 +97,16 @@ class Transaction:
         return self._db.session() if self._connection is None else self._connection
 
     def commit(self) -> None:
-        """Commit, so that no read which begins after this finds what was there before."""
+        """Commit; no read that begins after this returns finds the state before the write."""
         if self._db.session.registry.has():
             self._db.session.flush()
         self._check()
-        self.committing = True
+        self.is_committing = True
         if not self._forgotten:
             self._commit()
         elif not self._backend.connection.enabled:
-            # Whoever uses the cache later begins with these generations anew. For each there is one
-            # row, however many writes there are: that may be long from now, or never.
+            # With Redis switched off, only generations are kept: one row each, however many writes
+            # there are until Redis is switched on.
             self._outbox.add(
                 self._work(),
                 {
@@ -122,12 +122,12 @@ class Transaction:
 
     def _commit(self) -> None:
         self._work().commit()
-        g.has_committed = True  # the request is not carried out again (shop/database/retry.py)
+        facts().has_committed = True  # the request is not tried again (shop/database/retry.py)
 
     def _check(self) -> None:
-        told = {name for of in self._forgotten.values() for name in of.tables}
-        if untold := self.changed - told:
-            names = ", ".join(sorted(untold))
+        covered = {name for of in self._forgotten.values() for name in of.tables}
+        if uncovered := self.changed_tables - covered:
+            names = ", ".join(sorted(uncovered))
             raise RuntimeError(f"nothing that reads {names} is forgotten by this write")
 
     def _suspend(self) -> bool:
@@ -145,13 +145,13 @@ class Transaction:
         try:
             self._commit()
         except DBAPIError as error:
-            # With its connection lost nobody knows what became of the COMMIT: then the names stay
-            # suspended until that is decided, as those of a writer that has died.
+            # If the connection is lost, nobody knows the outcome of the COMMIT: the names stay
+            # suspended until the outcome is certain, like those of a writer that has died.
             if not error.connection_invalidated:
                 self._release()
             raise
         if self._release():
-            self._tell("Invalidated %s")
+            self._log("Invalidated %s")
         else:
             self._commit_with_outbox()
 
@@ -165,25 +165,26 @@ class Transaction:
     def _commit_with_outbox(self) -> None:
         self._outbox.add(self._work(), self._forgotten, self._note)
         self._commit()
-        await_looks(self._work())
-        self._commit()  # a rollback would expire what this write is answered with
-        self._tell("Redis could not be told, and will be: %s")
+        await_checks(self._work())
+        self._commit()  # a rollback would expire the rows that the answer is made of
+        self._log("Redis could not be told, and will be: %s")
 
-    def _tell(self, message: str) -> None:
+    def _log(self, message: str) -> None:
         for name, of in self._forgotten.items():
             of.invalidations.inc()
-            together = name.removesuffix(GENERATION)
-            logger.info(message, of.shown(name) if together == name else f"every {together} entry")
+            family = name.removesuffix(GENERATION)
+            shown = of.for_logs(name) if family == name else f"every {family} entry"
+            logger.info(message, shown)
 
 
-def await_looks(work: Session | Connection) -> None:
-    """Wait until every process has looked at the outbox, or answers no hits.
+def await_checks(work: Session | Connection) -> None:
+    """Wait until every process has checked the outbox, or answers no hits.
 
-    Without the database they cannot look: if it goes meanwhile, this raises.
+    The wait is a statement: it raises if the database goes meanwhile, so that nobody can check.
     """
     began = time.monotonic()
-    work.execute(select(func.pg_sleep(VOUCH_SECONDS)))
-    time.sleep(max(0, began + VOUCH_SECONDS - time.monotonic()))  # if its clock was set
+    work.execute(select(func.pg_sleep(FRESHNESS_SECONDS)))
+    time.sleep(max(0, began + FRESHNESS_SECONDS - time.monotonic()))  # if its clock was set
 
 
 def flushed_tables(session: Session) -> set[str]:
@@ -193,9 +194,9 @@ def flushed_tables(session: Session) -> set[str]:
 
 
 def written_tables(statement: Any) -> Iterable[str]:
-    """Return the names of the tables that a statement writes to, as far as it shows them."""
+    """Return the names of the tables that a statement's text or type shows it to write to."""
     if isinstance(statement, TextClause):
-        places = " ".join(WRITES.findall(statement.text))
+        places = " ".join(WRITE_STATEMENT.findall(statement.text))
         return re.findall(r"\w+", places.lower())
     if getattr(statement, "is_dml", False):
         return [statement.table.name]

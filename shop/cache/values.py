@@ -1,15 +1,15 @@
-"""Values of the caller's own: their names in Redis, apart from those of memoized functions."""
+"""The names of values that callers store by themselves, apart from those of functions."""
 
 from __future__ import annotations
 
 from .metrics import INVALIDATIONS
 from .tags import GENERATION
 
-KEY_MAX = 150  # characters; the outbox has room for a name of 200
+KEY_MAX_LENGTH = 150  # the outbox has room for a name of 200 characters
 
 
-class Values:
-    """The family of all such values."""
+class ValueFamily:
+    """The family of all values that callers store by themselves."""
 
     generation_key = f"values{GENERATION}"
     tables: frozenset[str] = frozenset()  # a write that forgets a value forgets no read of a table
@@ -19,13 +19,13 @@ class Values:
 
     def name(self, key: str) -> str:
         """Return the name of a value. Raises ValueError for a key that is too long."""
-        if len(key) > KEY_MAX:
-            raise ValueError(f"a key has {KEY_MAX} characters at most")
+        if len(key) > KEY_MAX_LENGTH:
+            raise ValueError(f"a key has {KEY_MAX_LENGTH} characters at most")
         return f"values:key:{key}"
 
-    def shown(self, _: str) -> str:
-        """Return the name as logs have it: not what somebody has written."""
+    def for_logs(self, _: str) -> str:
+        """Return the pattern of the names: a client may have written a part of a name."""
         return "values:key:*"
 
 
-VALUES = Values()
+VALUE_FAMILY = ValueFamily()

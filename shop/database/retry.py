@@ -1,10 +1,10 @@
-"""How a request that uses the database is carried out: once more if nothing was done."""
+"""Tries a request once more when the database has done nothing, and may do it now."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Flask, g, has_app_context
+from flask import Flask, has_app_context
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -20,24 +20,25 @@ if TYPE_CHECKING:
 @event.listens_for(Session, "after_commit")
 def _note_commit(_session: Session) -> None:
     if has_app_context():
-        g.has_committed = True
+        facts().has_committed = True
 
 
 class RetryingFlask(Flask):
-    """Calls the view of a request again where nothing was done, and the next try may succeed.
+    """Calls the view of a request again if nothing was done, and the next try may succeed.
 
-    The pooled connection may have led to a server that is a standby now, or others were ahead in
-    taking locks. What has been committed is not done twice: then the error stays one.
+    The pooled connection may have led to a server that is a standby now, or others may have taken
+    locks first. A request that has committed is not tried again: its error is answered.
     """
 
     def dispatch_request(self) -> ResponseReturnValue:
-        if error := facts().failed:
-            raise error  # nobody waits for it twice
-        g.has_committed = False
+        known = facts()
+        if known.failed:
+            raise known.failed  # nobody waits for the same failure twice
+        known.has_committed = False
         try:
             return super().dispatch_request()
         except DBAPIError as error:
-            if sqlstate(error) not in UNDONE or g.has_committed:
+            if sqlstate(error) not in UNDONE or known.has_committed:
                 raise
             self.extensions["sqlalchemy"].session.remove()
         return super().dispatch_request()

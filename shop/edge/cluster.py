@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from shop.cache.stamps import document_of, generations_of
+from shop.cache.stamps import current_generations, hit_document
 from shop.limits import calls
 from shop.limits.calls import NUMBERS
 from shop.pages import row_ids
@@ -152,8 +152,8 @@ class Cluster:
         self, generations: Sequence[str], names: Sequence[str], values: Values
     ) -> list[bytes] | None:
         """Return the documents of entries with these generations; None unless all are hits."""
-        current, origin = generations_of(generations, values), self._connection.known_origin
-        found = [document_of(values.get(name), origin, current) for name in names]
+        current, origin = current_generations(generations, values), self._connection.known_origin
+        found = [hit_document(values.get(name), origin, current) for name in names]
         documents = [one for one in found if one is not None]
         return documents if len(documents) == len(found) else None
 

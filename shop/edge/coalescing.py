@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from shop.cache import Found, MemoizedMany
+    from shop.cache import MemoizedMany, ReadResult
 
     from .threads import Threads
 
-    Result = tuple[Mapping[int, Found], Exception | None]
+    Result = tuple[Mapping[int, ReadResult], Exception | None]
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class CoalescedReads:
         self._threads = threads
         self._calls: dict[MemoizedMany[int], RowsCall] = {}
 
-    async def read(self, rows: MemoizedMany[int], row_id: int, facts: Facts) -> Found | None:
+    async def read(self, rows: MemoizedMany[int], row_id: int, facts: Facts) -> ReadResult | None:
         """Return a row; None if another reader computes it.
 
         Raises OverloadedError, and the errors of the function.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from shop.answers import Document
-    from shop.cache import Found, MemoizedMany
+    from shop.cache import MemoizedMany, ReadResult
     from shop.facts import Facts, ReadRequest
     from shop.pages import Join
 
@@ -39,18 +39,18 @@ def compute(app: Flask, facts: Facts, read: ReadRequest, plan: ReadPlan) -> Docu
 
 def read_rows(
     app: Flask, facts: Facts, rows: MemoizedMany[int], ids: Sequence[int]
-) -> tuple[Mapping[int, Found], Exception | None]:
+) -> tuple[Mapping[int, ReadResult], Exception | None]:
     """Return rows, each for another request, and the error for rows that could not be read."""
     with app.app_context():
         app_ctx.g.facts = facts
-        return rows.read_apart(ids)
+        return rows.read_coalesced(ids)
 
 
 def _read(read: ReadRequest, plan: ReadPlan) -> list[Any] | None:
     """Read the documents, in the form in which the script returns them."""
     if plan.is_row and int(read.row) > INTEGER_MAX:
         return None  # no row has such an id
-    entries = [document for one in plan.entries for document in one.again()]
+    entries = [document for one in plan.entries for document in one.read_again()]
     if plan.rows is None:
         return [entries, []]
     ids = (

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from shop import answers
-from shop.cache.metrics import reads
+from shop.cache.metrics import reads_counter
 from shop.database.failures import UNDONE, sqlstate
 from shop.extensions import cache
 from shop.facts import Outcome
@@ -83,7 +83,7 @@ class Hits:
         self._plans = LearnedPlans()
         if self.is_enabled:
             self._plans.learn_from(app)
-        self._watch = app.extensions["cache"][cache].watch
+        self._watcher = app.extensions["cache"][cache].watcher
         self._counter = app.extensions["shop.limits"].counter
         self._known: Known = app.extensions["shop.known"]
 
@@ -118,7 +118,7 @@ class Hits:
         """Return whether Redis answers, the watch is fresh, and nobody listens to each key."""
         return (
             self._redis.is_ready
-            and self._watch.is_fresh()
+            and self._watcher.is_fresh()
             and not cache_memoize_hit.receivers
             and not cache_logger.isEnabledFor(logging.DEBUG)
         )
@@ -157,7 +157,7 @@ class Hits:
         count_decision(payers.client, used, enforced=self._enforced)
         if read.session:
             self._known.note(read.session, payers.client)
-            reads(session_documents.name, "hit").inc()
+            reads_counter(session_documents.name, "hit").inc()
         (ANSWERED[answer.status] if violated or copy else MISS).inc()
         report_answer(incoming, answer, payers.client, plan.route)
         return answer
@@ -202,7 +202,7 @@ class Hits:
     def _hit(self, facts: Facts, copy: Copy) -> Document:
         facts.outcome = Outcome.HIT
         for name, count in copy.reads:
-            reads(name, "hit").inc(count)
+            reads_counter(name, "hit").inc(count)
         return copy.document
 
     async def _compute(self, facts: Facts, read: ReadRequest, plan: ReadPlan) -> Document | None:

@@ -15,7 +15,7 @@ from .read_plan import ReadPlan
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shop.cache import Reading
+    from shop.cache import DocumentRead
     from shop.facts import Facts, ReadRequest
     from shop.pages import Join, Page
 
@@ -27,10 +27,10 @@ class Observation:
     """The documents and the page that one answer is made of."""
 
     def __init__(self) -> None:
-        self._readings: list[Reading] = []
+        self._readings: list[DocumentRead] = []
         self._page: Page | None = None
 
-    def read(self, reading: Reading) -> None:
+    def read(self, reading: DocumentRead) -> None:
         self._readings.append(reading)
 
     def show(self, page: Page) -> None:
@@ -39,7 +39,7 @@ class Observation:
     def learned_plan(self, known: Facts, read: ReadRequest) -> LearnedPlan | None:
         """Return the plan of the current answer and its documents; None if there is no plan."""
         readings = self._readings
-        if any(one.bounded for one in readings) and known.outcome is not Outcome.HIT:
+        if any(one.needs_admission for one in readings) and known.outcome is not Outcome.HIT:
             return None  # nobody may ask for it again
         if self._page:
             return None if read.row else _of_page(self._page, readings)
@@ -48,7 +48,7 @@ class Observation:
         return None
 
 
-def _of_document(read: ReadRequest, reading: Reading) -> LearnedPlan | None:
+def _of_document(read: ReadRequest, reading: DocumentRead) -> LearnedPlan | None:
     """Return the plan of an answer that is one document: the row in the path, or an entry."""
     rows = reading.function
     if read.row:
@@ -62,7 +62,7 @@ def _of_document(read: ReadRequest, reading: Reading) -> LearnedPlan | None:
     return plan, [[reading.documents[0]], []]
 
 
-def _of_page(page: Page, readings: Sequence[Reading]) -> LearnedPlan | None:
+def _of_page(page: Page, readings: Sequence[DocumentRead]) -> LearnedPlan | None:
     functions = {page.function, *(join.function for join in page.joins)}
     entries = [one for one in readings if one.function not in functions]
     documents = [document for one in entries for document in _ordered(one)]
@@ -88,16 +88,16 @@ def _route() -> tuple[str, Any]:
     return request.url_rule.rule if request.url_rule else "", facts().charges
 
 
-def _names_of(entries: Sequence[Reading]) -> list[Reading]:
+def _names_of(entries: Sequence[DocumentRead]) -> list[DocumentRead]:
     """Return the readings without their documents: a plan does not keep these."""
     return [one._replace(documents={}) for one in entries]
 
 
-def _ordered(reading: Reading) -> list[bytes]:
+def _ordered(reading: DocumentRead) -> list[bytes]:
     return [reading.documents[i] for i in range(len(reading.keys))]
 
 
-def _read_of(function: MemoizedMany[int], readings: Sequence[Reading]) -> dict[str, bytes]:
+def _read_of(function: MemoizedMany[int], readings: Sequence[DocumentRead]) -> dict[str, bytes]:
     """Return the documents of a function by key, in the order in which they were read."""
     return {
         key: document

@@ -13,7 +13,7 @@ from shop.pages import row_ids
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shop.cache import MemoizedMany, Reading
+    from shop.cache import DocumentRead, MemoizedMany
     from shop.pages import Join, Layout
     from shop.quotas import Charge
 
@@ -28,7 +28,7 @@ class ReadPlan:
     route: str
     charges: Sequence[Charge]
     layout: Layout | None  # None: one document is the whole answer
-    entries: Sequence[Reading]
+    entries: Sequence[DocumentRead]
     rows: MemoizedMany[int] | None
     ids: Sequence[str] = ()  # rows that no entry names
     joins: Sequence[Join] = ()
@@ -76,7 +76,7 @@ class ReadPlan:
         """
         entries, rows, *joined = found
         entries = list(filter(None, entries))
-        rows = self.rows.published(filter(None, rows)) if self.rows else []
+        rows = self.rows.filter_public(filter(None, rows)) if self.rows else []
         if self.layout:
             body, links = self.layout.compose(entries, rows, list(map(_by_number, joined)))
         elif whole := [*entries, *rows]:

@@ -11,8 +11,8 @@ from flask.cli import AppGroup
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import func, select
 
-from shop.cache.names import kinds
-from shop.cache.watch import VOUCH_SECONDS
+from shop.cache.collisions import family_roots
+from shop.cache.outbox_watcher import FRESHNESS_SECONDS
 from shop.categories import service as categories
 from shop.categories.models import Category
 from shop.config import CATEGORIES_PAGE_SIZE, PRODUCTS_PAGE_SIZE, current_settings
@@ -114,14 +114,14 @@ def show(key: str) -> None:
 
 
 @cache.command()
-@click.argument("what", type=LateChoice(lambda: [*kinds(memo.memoized), "all"]))
+@click.argument("what", type=LateChoice(lambda: [*family_roots(memo.memoized), "all"]))
 @needs_database
 def clear(what: str) -> None:
     """Forget all entries of WHAT, at once, then free their memory."""
     call_redis(lambda client: client.ping())
     removed = 0
     for function in memo.memoized:
-        if what in ("all", function.family.partition(":")[0]):
+        if what in ("all", function.family_root):
             memo.delete_memoized(function)
             removed += _release(_entries(function))
     if what == "all":
@@ -146,7 +146,7 @@ def claim() -> None:
     """
     with needs_redis() as connection:
         connection.claim(memo.installation.identity(), by_force=True)
-        time.sleep(VOUCH_SECONDS)  # in which the processes of the one before notice
+        time.sleep(FRESHNESS_SECONDS)  # in which the processes of the one before notice
         clients = connection.prefixed(scan(f"{records.PREFIX}*"))
         for client in clients:
             connection.call(lambda redis: redis.unlink(client))  # noqa: B023  (called now)

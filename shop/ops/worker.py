@@ -165,7 +165,7 @@ def worker() -> None:
     stop = threading.Event()
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
     work = threading.Thread(target=Worker(app, stop).run, name="worker", daemon=True)
-    watch = cache.watch(app)
+    watch = cache.start_watcher(app)
     work.start()
     signal.sigwait(SIGNALS)
     stop.set()

@@ -64,7 +64,7 @@ def any_product(product_id: int) -> bytes:
 
 def public_documents(product_ids: Sequence[int]) -> list[bytes]:
     """Return the documents of those products that are active."""
-    return product_documents.published(product_documents(product_ids).values())
+    return product_documents.filter_public(product_documents(product_ids).values())
 
 
 def is_active(document: bytes) -> bool:
@@ -95,7 +95,7 @@ def is_unlinked(skip: int, limit: int) -> bool:
     key="products:list:skip:{skip}:limit:{limit}",
     ttl="redis_cache_ttl",
     tables=[Product],
-    bounded=is_unlinked,
+    needs_admission=is_unlinked,
 )
 def page_ids(skip: int, limit: int) -> bytes:
     return select_page_ids(Product.id, skip, limit, Product.active)
@@ -106,7 +106,7 @@ def page_ids(skip: int, limit: int) -> bytes:
     ttl="redis_cache_ttl",
     tables=[Product],
     family=page_ids.family,
-    bounded=is_unlinked,
+    needs_admission=is_unlinked,
 )
 def all_page_ids(skip: int, limit: int) -> bytes:
     return select_page_ids(Product.id, skip, limit)
@@ -114,7 +114,7 @@ def all_page_ids(skip: int, limit: int) -> bytes:
 
 # The family is `products`: a SKU may be `generation`, which is no name in that family.
 @cache.memoize_many(
-    key="products:sku:{sku}", ttl="redis_cache_ttl", tables=[Product], is_told=False
+    key="products:sku:{sku}", ttl="redis_cache_ttl", tables=[Product], log_keys=False
 )
 def sku_ids(skus: Sequence[str]) -> dict[str, bytes]:
     """Return the id of each SKU's product, active or not, as the ids of a page."""

@@ -32,8 +32,8 @@ memoized = partial(
     cache.memoize,
     ttl="redis_cache_ttl",
     tables=[Product, Category],
-    bounded=True,
-    is_told=False,
+    needs_admission=True,
+    log_keys=False,
 )
 
 

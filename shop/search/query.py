@@ -102,9 +102,9 @@ class Filters:
         if stock or self.in_stock is not None:
             found += self.scoped(lists.stock)
         if self.q is not None:
-            found.append(texts.of())
+            found.append(texts.generation_key())
         if moves or (self.category_ids and self.scopes == [lists.ALL]):
-            found.append(lists.filing.of())
+            found.append(lists.filing.generation_key())
         return found
 
     @property
@@ -113,7 +113,7 @@ class Filters:
 
     def scoped(self, tag: Tag, *rest: object) -> list[str]:
         """Return a tag in the scopes of the categories."""
-        return [tag.of(scope, *rest) for scope in self.scopes]
+        return [tag.generation_key(scope, *rest) for scope in self.scopes]
 
 
 @dataclass(frozen=True)

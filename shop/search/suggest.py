@@ -49,9 +49,9 @@ class Typed:
     key="products:suggest:q:{q}",
     ttl="redis_cache_ttl",
     tables=[Product, Category],
-    tags=lambda q: [lists.members.of(lists.ALL), texts.of()],  # noqa: ARG005
-    bounded=True,
-    is_told=False,
+    tags=lambda q: [lists.members.generation_key(lists.ALL), texts.generation_key()],  # noqa: ARG005
+    needs_admission=True,
+    log_keys=False,
 )
 def completions(q: Typed) -> bytes:
     """Return names that are meant: of categories, of products that begin so, and of others."""

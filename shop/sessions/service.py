@@ -108,7 +108,7 @@ def close_session(session_id: int) -> None:
     """End a session, and its cart with it."""
     with cache.transaction():
         if not _delete(select(Session).where(Session.id == session_id).with_for_update()):
-            cache.await_forgotten()  # another request has ended it
+            cache.await_invalidation()  # another request has ended it
 
 
 def lock_session(session_id: int) -> None:

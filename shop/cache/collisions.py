@@ -1,4 +1,4 @@
-"""The names of entries: that no two functions have one name, and no prefix is taken for one."""
+"""Refuses names of entries that collide: of two functions, or by way of a prefix."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
     from .declaration import Declaration
 
-OTHERS = ["rate_limit", "values"]  # what names in Redis begin with that are of no function
+RESERVED_ROOTS = ["rate_limit", "values"]  # names that begin with these belong to no function
 
 
-def kinds(memoized: Iterable[Declaration]) -> list[str]:
-    """Return what the names of entries begin with, such as `products`, each once."""
-    return sorted({function.family.partition(":")[0] for function in memoized})
+def family_roots(memoized: Iterable[Declaration]) -> list[str]:
+    """Return the first words of the functions' families, such as `products`, each once."""
+    return sorted({function.family_root for function in memoized})
 
 
 def check_prefix(prefix: str, memoized: Iterable[Declaration]) -> None:
     """Raise SettingError for a prefix whose names can be those of a shop without one."""
-    used = "|".join([*kinds(memoized), *OTHERS])
+    used = "|".join([*family_roots(memoized), *RESERVED_ROOTS])
     if found := re.search(f"(?:^|[_.:-])((?:{used}):)", prefix):
         raise SettingError(
             f"REDIS_KEY_PREFIX must not have {found[1]}, as names without it do: {prefix!r}"
@@ -30,14 +30,13 @@ def check_prefix(prefix: str, memoized: Iterable[Declaration]) -> None:
 
 
 def check_collisions(function: Declaration, others: Iterable[Declaration]) -> None:
-    """Raise ValueError for a function that has the name, the keys or the family of another one.
+    """Raise ValueError for a function with the name, the key or the family of another.
 
-    So it is for names that begin as those of no function do.
-
-    A family that two share is to be declared by the second one (`family=`).
+    A second function of a family declares it (`family=`). Reserved names are refused as well.
     """
-    if (kind := function.family.partition(":")[0]) in OTHERS:
-        raise ValueError(f"names that begin with {kind} are not for memoized functions")
+    if function.family_root in RESERVED_ROOTS:
+        root = function.family_root
+        raise ValueError(f"names that begin with {root} are not for memoized functions")
     for other in others:
         if function.name == other.name:
             raise ValueError(f"two memoized functions are called {function.name}")

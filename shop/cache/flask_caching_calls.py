@@ -1,8 +1,8 @@
-"""The other calls of Flask-Caching: each obeys the protocol, or refuses.
+"""The calls of Flask-Caching besides memoizing: each obeys the protocol, or refuses.
 
-A key that a memoized function has names one of its entries, which can be read, looked for and
-forgotten by the key, and is stored by the function alone. Any other key names a value of the
-caller's own.
+A key that matches a memoized function names an entry of that function: `get` and `has` read the
+entry, `delete` forgets it, and only the function stores it. Any other key names a value that the
+caller stores by itself.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from shop.config import current_settings
 from shop.facts import facts
 from shop.redis import RedisUnavailable
 
-from .extension import Cache
-from .protocol import State
-from .values import VALUES
+from .extension import MemoizingCache
+from .protocol import EntryState
+from .values import VALUE_FAMILY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from .memoize import Memoized
-    from .values import Values
+    from .values import ValueFamily
 
 
-class LibraryCache(Cache):
-    """Memoized functions, and values of the caller's own by the methods of Flask-Caching."""
+class Cache(MemoizingCache):
+    """Memoized functions, and values that callers store by the methods of Flask-Caching."""
 
     def get(self, key: str) -> Any:
-        """Return what JSON says under `key` if it is a hit, else None.
+        """Return the JSON value under `key` if it is a hit, else None.
 
-        A miss of a value leases it: the next `set` of this context stores it only if nobody has
-        deleted or set it since. Within a transaction everything is a miss.
+        A miss of a value leases its key: the next `set` of this context stores only if nobody has
+        deleted or set the value since. Within a transaction every key is a miss.
         """
-        document = self._peek(key) if self._function_of(key) else self._look(key)
+        document = self._peek(key) if self._function_of(key) else self._read_value(key)
         return json.loads(document) if document else None
 
     def get_many(self, *keys: str) -> list[Any]:
@@ -53,10 +53,10 @@ class LibraryCache(Cache):
         return bool(self._peek(key))
 
     def set(self, key: str, value: Any, timeout: float | timedelta | None = None) -> bool:
-        """Store a value of the caller's own for `timeout` seconds; tell whether it is stored.
+        """Store a value for `timeout` seconds; tell whether it is stored.
 
-        After a `get` that missed, it takes the place of the lease of that. Otherwise it replaces
-        what is there. Raises RuntimeError for an entry of a memoized function, and within a
+        After a `get` that missed, the value takes the place of the lease. Otherwise it replaces
+        the present value. Raises RuntimeError for an entry of a memoized function, and within a
         transaction.
         """
         document, ttl = _encode(value), _seconds(timeout)
@@ -73,28 +73,28 @@ class LibraryCache(Cache):
     def set_many(
         self, mapping: Mapping[str, Any], timeout: float | timedelta | None = None
     ) -> list[str]:
-        """Set each, and return the keys of those that are stored."""
+        """Store several values, and return the keys of those that are stored."""
         return [key for key, value in mapping.items() if self.set(key, value, timeout)]
 
     def add(self, key: str, value: Any, timeout: float | timedelta | None = None) -> bool:
-        """Store a value if there is none; tell whether it is stored. Raises what `set` does."""
+        """Store a value if there is none; tell whether it is stored. Raises as `set` does."""
         self._own_name(key)
         leases = _leases()
         if key not in leases:
-            self._look(key)
+            self._read_value(key)
         return key in leases and self.set(key, value, timeout)
 
     def delete(self, key: str) -> bool:
-        """Forget an entry or a value, as `delete_memoized` does; it is gone then."""
+        """Forget an entry or a value, as `delete_memoized` does. Returns True always."""
         self.delete_many(key)
         return True
 
     def delete_many(self, *keys: str) -> list[str]:
         """Forget entries and values together, and return their keys."""
-        names: list[tuple[str, Memoized | Values]] = []
+        names: list[tuple[str, Memoized | ValueFamily]] = []
         for key in keys:
             function = self._function_of(key)
-            names.append((key, function) if function else (VALUES.name(key), VALUES))
+            names.append((key, function) if function else (VALUE_FAMILY.name(key), VALUE_FAMILY))
         self._forget_all(names)
         return list(keys)
 
@@ -102,7 +102,7 @@ class LibraryCache(Cache):
 
     def clear(self) -> bool:
         """Forget every entry and every value. Quotas stay."""
-        everything: list[Memoized | Values] = [*self.memoized, VALUES]
+        everything: list[Memoized | ValueFamily] = [*self.memoized, VALUE_FAMILY]
         self._forget_all((one.generation_key, one) for one in everything)
         return True
 
@@ -124,59 +124,59 @@ class LibraryCache(Cache):
             raise RuntimeError(f"{function.pattern} is stored by {function.name} alone: call it")
         if self.in_transaction:
             raise RuntimeError("a value is to be set after cache.transaction(): it may roll back")
-        return VALUES.name(key)
+        return VALUE_FAMILY.name(key)
 
     def _peek(self, key: str) -> bytes | None:
         function = self._function_of(key)
         if function and function.has_tags:
             raise RuntimeError(f"{function.pattern} depends on tags: call {function.name}")
-        _let_nobody_learn()
+        _keep_edge_from_learning()
         if self.in_transaction:
             return None
-        name = key if function else VALUES.name(key)
+        name = key if function else VALUE_FAMILY.name(key)
         try:
-            return self.backend.peek([(function or VALUES).generation_key], name)
+            return self.backend.peek([(function or VALUE_FAMILY).generation_key], name)
         except RedisUnavailable:
             return None
 
-    def _look(self, key: str) -> bytes | None:
-        """Return a value if it is a hit; else note its lease, empty if this reader has none."""
-        _let_nobody_learn()
+    def _read_value(self, key: str) -> bytes | None:
+        """Return a value if it is a hit; else note its lease, empty if this reader got none."""
+        _keep_edge_from_learning()
         if self.in_transaction:
             return None
         leases = _leases()
         try:
-            [entry] = self.backend.read([VALUES.generation_key], [VALUES.name(key)])
+            [entry] = self.backend.read([VALUE_FAMILY.generation_key], [VALUE_FAMILY.name(key)])
         except RedisUnavailable:
             leases.setdefault(key, b"")
             return None
-        if entry.state is State.HIT:
+        if entry.state is EntryState.HIT:
             leases.pop(key, None)
             return entry.document
-        if entry.state is State.LEASED:
+        if entry.state is EntryState.LEASED:
             leases[key] = entry.lease
         leases.setdefault(key, b"")
         return None
 
     def _replace(self, name: str) -> bytes:
-        """Drop what is under a name, and return a lease; empty where another has it."""
+        """Empty a name, and return a lease; the lease is empty if another reader holds it."""
         self.backend.protocol.release([name])
-        [entry] = self.backend.read([VALUES.generation_key], [name])
-        return entry.lease if entry.state is State.LEASED else b""
+        [entry] = self.backend.read([VALUE_FAMILY.generation_key], [name])
+        return entry.lease if entry.state is EntryState.LEASED else b""
 
-    def _forget_all(self, names: Iterable[tuple[str, Memoized | Values]]) -> None:
+    def _forget_all(self, names: Iterable[tuple[str, Memoized | ValueFamily]]) -> None:
         with nullcontext() if self.in_transaction else self.transaction():
             for name, of in names:
                 self._forget(name, of)
 
 
-def _let_nobody_learn() -> None:
-    """Leave the current answer to Flask: the edge composes answers of documents alone."""
+def _keep_edge_from_learning() -> None:
+    """Leave answers like this one to Flask: the edge composes answers of documents alone."""
     facts().observer = None
 
 
 def _leases() -> dict[str, bytes]:
-    """Return the leases of the values that this context has missed, by key."""
+    """Return the leases of this context's missed values, by key."""
     leases: dict[str, bytes] = g.setdefault("cache_leases", {})
     return leases
 
