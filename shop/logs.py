@@ -71,8 +71,11 @@ def dropped_line(count: int) -> str:
     as_text = sys.stderr.isatty()
     formatter = TextFormatter(CLOCK) if as_text else JSONFormatter()
     message = f"Lines were dropped, because nobody read them in time: {count}"
-    record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, message, None, None)
-    return formatter.format(record) + "\n"
+    return formatter.format(_record(__name__, logging.WARNING, message)) + "\n"
+
+
+def _record(logger: str, level: int, message: str) -> logging.LogRecord:
+    return logging.LogRecord(logger, level, __file__, 0, message, None, None)
 
 
 class Answered(NamedTuple):
@@ -144,7 +147,7 @@ class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
                 self.stream.buffer.write(line)
                 self.stream.buffer.flush()
             except Exception:  # noqa: BLE001  (as of a record)
-                self.handleError(_TEMPLATE)
+                self.handleError(_record(access.name, logging.INFO, ""))
 
 
 class TextFormatter(logging.Formatter):
@@ -218,7 +221,7 @@ def log_request(request: Answered) -> None:
         first = _first_fields(time.time(), logging.getLevelName(level), access.name, message)
         handler.write_line(_encode({**first, **fields}))
     else:
-        access.handle(_record(level, message, fields))
+        access.log(level, message, extra={"fields": fields})
 
 
 def _line_handler() -> LineHandler | None:
@@ -236,17 +239,3 @@ def _line_handler() -> LineHandler | None:
         if type(handler) is LineHandler and type(handler.formatter) is JSONFormatter:
             return handler
     return None
-
-
-_TEMPLATE = logging.LogRecord(access.name, logging.INFO, __file__, 0, "", (), None)
-
-
-def _record(level: int, message: str, fields: dict[str, Any]) -> logging.LogRecord:
-    """Make a record without the thread and the place in the code.
-
-    To find these takes longer than to write the line.
-    """
-    record = logging.LogRecord.__new__(logging.LogRecord)
-    vars(record).update(vars(_TEMPLATE), msg=message, created=time.time(), fields=fields)
-    record.levelno, record.levelname = level, logging.getLevelName(level)
-    return record
