@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Text = Callable[[int], str]
 
-SIZES = [2**11, 2**14, 2**18]  # characters; no text of them is short enough to be searched for
+SIZES = [2**11, 2**13, 2**16]  # characters; no text of them is short enough to be searched for
 SLACK = 2000  # calls that depend on something else: a connection is tested, an entry has expired
 REFUSAL_MAX = 64 * 1024  # bytes
 TEXTS: dict[str, Text] = {
@@ -98,8 +98,8 @@ def assert_bounded(shop: Shop, places: Iterable[Place], text: Text) -> None:
             calls.append(work.calls)
             met |= work.patterns
         small, middle, large = calls
-        assert middle <= 16 * small + SLACK, (place.name, calls)
-        assert large - middle <= 20 * max(middle - small, 0) + SLACK, (place.name, calls)
+        assert middle <= 8 * small + SLACK, (place.name, calls)
+        assert large - middle <= 12 * max(middle - small, 0) + SLACK, (place.name, calls)
     assert met
     assert [one for one in met if is_ambiguous(*one)] == []
 
