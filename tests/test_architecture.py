@@ -23,9 +23,9 @@ FEATURES = {name: set(feature.needs) for name, feature in features().items()}
 BESIDES = {"orders": {"caps", "leaderboard", "lines", "metrics"}}
 BESIDES |= {
     "products": {"lists", "rows"},
-    "search": {"costs", "cursor", "finding", "layouts", "query"},
+    "search": {"cached_reads", "cursor", "layouts", "parameters", "query"},
 }
-BESIDES["search"] |= {"rows", "suggest", "text"}
+BESIDES["search"] |= {"suggestions"}
 WITHOUT = {("keys", "routes"), ("keys", "schemas"), ("stats", "models")}
 
 # A room, and which others of `shop` it may import; ground floor and own rooms apart.

@@ -18,7 +18,7 @@ from shop.products import lists
 from shop.products import service as products
 from shop.products.models import Product
 from shop.search.query import Filters, Query
-from shop.search.suggest import Typed
+from shop.search.suggestions import TypedText
 
 if TYPE_CHECKING:
     from conftest import Make, Shop
@@ -65,7 +65,7 @@ def arguments(word: str) -> dict[str, object]:
     numbers = dict.fromkeys(("product_id", "category_id", "skip", "limit"), 1)
     periods = dict.fromkeys(("period", "length"), "week")
     digests = {"token_hash": sha256(word.encode()).hexdigest(), "prefix": "0123456789ab"}
-    typed = {"sku": word, "q": Typed.of(word), "filters": filters}
+    typed = {"sku": word, "q": TypedText.of(word), "filters": filters}
     return {**numbers, **periods, **digests, **typed, "query": Query(filters, "relevance", 20)}
 
 

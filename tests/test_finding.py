@@ -18,8 +18,7 @@ from search.questions import FEW, NEEDS_KEY, questions, written_otherwise
 from sqlalchemy import text
 
 from shop.extensions import db
-from shop.search import finding, statements
-from shop.search import rows as rows_of
+from shop.search import best_sellers, cached_reads, statements
 from shop.search.query import Filters
 
 if TYPE_CHECKING:
@@ -216,7 +215,7 @@ def test_each_category_is_counted_in_a_range_of_an_index(
         ("&q=rake", len(CATEGORIES), False),
         ("", len(CATEGORIES) - 1, False),
     ):
-        monkeypatch.setattr(finding, "MANY_CATEGORIES", most)
+        monkeypatch.setattr(cached_reads, "COUNTED_CATEGORIES_MAX", most)
         forget(a_shop)
         with a_shop.statements() as sent:
             assert a_shop.get(f"/products?facets=category{query}").status_code == 200
@@ -226,7 +225,7 @@ def test_each_category_is_counted_in_a_range_of_an_index(
 def test_many_categories_are_counted_as_few_are(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finding, "MANY_CATEGORIES", len(CATEGORIES) - 1)
+    monkeypatch.setattr(cached_reads, "COUNTED_CATEGORIES_MAX", len(CATEGORIES) - 1)
     oracle = fill(a_shop, catalogue())
     for name, values in FEW.items():
         for value in values:
@@ -282,9 +281,9 @@ def test_best_sellers_are_one_list_however_few_meet_a_filter(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
     """Four products are out of stock in category 1; the list of each filter is read by `after`."""
-    monkeypatch.setattr(rows_of, "LINES", 2)
-    monkeypatch.setattr(rows_of, "LINES_MAX", 5)
-    monkeypatch.setattr(rows_of, "FEW", few)
+    monkeypatch.setattr(best_sellers, "LINES_FIRST", 2)
+    monkeypatch.setattr(best_sellers, "LINES_MAX", 5)
+    monkeypatch.setattr(best_sellers, "SORTED_MAX", few)
     made = catalogue()
     oracle = fill(a_shop, made)
     out = {"category_id": "1", "in_stock": "false"}
@@ -300,12 +299,12 @@ def test_best_sellers_are_one_list_however_few_meet_a_filter(
 def test_best_sellers_of_few_products_do_not_read_the_whole_report(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows_of, "LINES", 2)
-    monkeypatch.setattr(rows_of, "LINES_MAX", 5)
+    monkeypatch.setattr(best_sellers, "LINES_FIRST", 2)
+    monkeypatch.setattr(best_sellers, "LINES_MAX", 5)
     fill(a_shop, catalogue())
     path = "/products?sort=best_selling&category_id=1&in_stock=false"
     for few, looks in ((5, 1), (1, 4)):  # at the report: its beginning; its parts, and what is not
-        monkeypatch.setattr(rows_of, "FEW", few)
+        monkeypatch.setattr(best_sellers, "SORTED_MAX", few)
         forget(a_shop)
         assert a_shop.get("/products?sort=best_selling&limit=1").status_code == 200
         with a_shop.statements() as sent:

@@ -287,13 +287,13 @@ FORGED: dict[str, list[Any]] = {
 @pytest.mark.parametrize("sort", FORGED)
 def test_any_content_of_a_forged_cursor_is_no_server_error(shop: Shop, sort: str) -> None:
     """Everybody can compute what binds a cursor to its query."""
-    question = read_query({"sort": sort, "limit": 2}, active=True).question
+    list_name = read_query({"sort": sort, "limit": 2}, active=True).list_name
     rows: list[list[Any]] = [[], [1], [1, 2, 3], [[1]]]
     rows += [[one] if sort == "id" else [one, 1] for one in FORGED[sort]]
     rows += [["1", one] for one in NUMBERS]
     for values in rows:
         try:
-            cursor = write_cursor(question, values)
+            cursor = write_cursor(list_name, values)
         except TypeError:  # JSON has no such number
             continue
         for more in ("", "&q=oak", "&category_id=1,2"):

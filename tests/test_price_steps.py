@@ -13,9 +13,9 @@ from sqlalchemy import text
 from shop.extensions import db
 from shop.money import LADDER, is_of_steps, step
 from shop.products import lists
-from shop.search import finding
+from shop.search import cached_reads
+from shop.search.page_rows import StepsChangedError
 from shop.search.query import read_query
-from shop.search.rows import StepsChangedError
 
 if TYPE_CHECKING:
     from conftest import Shop
@@ -121,23 +121,23 @@ def test_a_page_is_stored_only_under_the_steps_that_it_has(shop: Shop, redis_cli
     """Prices leave a step after a reader has asked for the steps, and before it reads the page."""
     with shop.app.app_context():
         asked = query()
-        assert finding.page(asked)[0] == b'{"steps":[0]}'
+        assert cached_reads.page_entries(asked)[0] == b'{"steps":[0]}'
         forget(shop)
-        finding.priced(asked)
+        cached_reads.priced(asked)
     for number in (1, 2, 21, 22):
         reprice(shop, number, "8.00")
     with shop.app.app_context():
         with pytest.raises(StepsChangedError):
-            finding.found(asked, [0])
+            cached_reads.found(asked, [0])
         assert not redis_cli.exists(f"products:found:{asked}")
-        assert finding.page(asked)[0] == b'{"steps":[1]}'
+        assert cached_reads.page_entries(asked)[0] == b'{"steps":[1]}'
 
 
 def test_a_reader_of_outdated_steps_gets_the_current_page(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = "/products?sort=price&limit=3"
-    look = finding.priced
+    look = cached_reads.priced
 
     def outdated(asked: Query) -> bytes:
         found = look(asked)
@@ -145,7 +145,7 @@ def test_a_reader_of_outdated_steps_gets_the_current_page(
             connection.execute(text("UPDATE products SET price = 300 WHERE price < 5"))
         return found
 
-    monkeypatch.setattr(finding, "priced", outdated)
+    monkeypatch.setattr(cached_reads, "priced", outdated)
     answer = shop.get(path)
     prices = [one["price"] for one in answer.get_json()["items"]]
     assert (answer.status_code, prices) == (200, ["5.00", "7.00", "9.99"])
@@ -177,7 +177,7 @@ def test_a_page_over_many_steps_depends_on_all_prices(shop: Shop) -> None:
     path = "/products?sort=price&limit=100"
     assert [outcome(shop, path) for _ in range(2)] == ["MISS", "HIT"]
     with shop.app.app_context():
-        assert finding.priced(query(limit=100)) == b'{"steps":null}'
+        assert cached_reads.priced(query(limit=100)) == b'{"steps":null}'
     reprice(shop, 1, "0.20")
     assert shop.get(path).get_json()["items"][0]["price"] == "0.20"
 

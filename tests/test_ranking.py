@@ -10,10 +10,9 @@ from sqlalchemy import event, text
 from shop.extensions import db
 from shop.fields import INTEGER_MAX
 from shop.products.models import Product
-from shop.search import ranking
-from shop.search import text as words
-from shop.search.ranking import Place, Row, ranked_page
-from shop.search.text import read, understand
+from shop.search import matching, ranking
+from shop.search.matching import build_matcher
+from shop.search.ranking import RankedRow, RankingCursor, read_ranked_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,23 +40,23 @@ def write(statement: str) -> None:
         connection.execute(text(statement))
 
 
-def pages(q: str, between: Callable[[int], None] = lambda _: None) -> Iterator[list[Row]]:
+def pages(q: str, between: Callable[[int], None] = lambda _: None) -> Iterator[list[RankedRow]]:
     """Yield all pages of what is found, and do something after each."""
-    after: Place | None = None
+    after: RankingCursor | None = None
     for number in range(1000):
-        found = understand(read(q))
-        rows, boundary = ranked_page(found, [Product.active.is_(True)], after, LIMIT)
+        found = build_matcher(q)
+        rows, boundary = read_ranked_page(found, [Product.active.is_(True)], after, LIMIT)
         yield rows
         if not rows:
             return
-        after = Place(rows[-1], boundary)
+        after = RankingCursor(rows[-1], boundary)
         db.session.rollback()
         between(number)
     pytest.fail("the pages do not end")
 
 
 def order_of(q: str) -> list[int]:
-    found = understand(read(q))
+    found = build_matcher(q)
     return list(
         db.session.scalars(
             db.select(Product.id)
@@ -77,7 +76,7 @@ def test_few_rows_are_all_ranked(app: Flask) -> None:
 def test_the_first_of_many_rows_are_ranked_and_the_others_follow(
     app: Flask, monkeypatch: pytest.MonkeyPatch, candidates: int
 ) -> None:
-    monkeypatch.setattr(ranking, "CANDIDATES", candidates)
+    monkeypatch.setattr(ranking, "CANDIDATES_MAX", candidates)
     monkeypatch.setattr(ranking, "WINDOW", 3)
     found = [row.id for page in pages("desk") for row in page]
     best = [one for one in order_of("desk") if one <= candidates]
@@ -89,7 +88,7 @@ def test_the_first_of_many_rows_are_ranked_and_the_others_follow(
 def test_no_row_is_lost_or_repeated_while_others_come_and_go(
     app: Flask, monkeypatch: pytest.MonkeyPatch, candidates: int, window: int
 ) -> None:
-    monkeypatch.setattr(ranking, "CANDIDATES", candidates)
+    monkeypatch.setattr(ranking, "CANDIDATES_MAX", candidates)
     monkeypatch.setattr(ranking, "WINDOW", window)
     stay = {one for one in order_of("desk") if one % 3 == 0}
     db.session.rollback()
@@ -137,7 +136,7 @@ def plan(statement: Any) -> str:
 
 @pytest.mark.parametrize("q", ["desk", "desk lamp", '"desk lamp" -oak', "dekk", "garden lamp"])
 def test_words_are_found_in_their_index_and_no_row_is_parsed(app: Flask, q: str) -> None:
-    found = understand(read(q))
+    found = build_matcher(q)
     explained = plan(db.select(Product.id, found.score).where(found.condition))
     assert "ix_products_words" in explained
     assert "to_tsvector" not in explained
@@ -153,7 +152,7 @@ def test_a_word_that_nothing_has_is_looked_up_without_reading_the_table(app: Fla
     scans = "SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'products'"
     with db.session.begin():
         before = db.session.scalar(text(scans))
-        understand(read("desq teapot"))
+        build_matcher("desq teapot")
         assert db.session.scalar(text(scans)) == before
 
 
@@ -162,8 +161,8 @@ def test_no_plan_is_compiled(app: Flask) -> None:
 
 
 def test_the_boundary_of_few_rows_lets_those_that_come_be_ranked(app: Flask) -> None:
-    found = understand(read("lamp"))
-    _, boundary = ranked_page(found, [], None, LIMIT)
+    found = build_matcher("lamp")
+    _, boundary = read_ranked_page(found, [], None, LIMIT)
     assert boundary == INTEGER_MAX
 
 
@@ -171,7 +170,7 @@ def test_the_boundary_of_few_rows_lets_those_that_come_be_ranked(app: Flask) -> 
 def test_a_page_by_skip_goes_on_beyond_what_is_ranked(
     app: Flask, monkeypatch: pytest.MonkeyPatch, skip: int
 ) -> None:
-    monkeypatch.setattr(ranking, "CANDIDATES", 10)
+    monkeypatch.setattr(ranking, "CANDIDATES_MAX", 10)
     best = [one for one in order_of("desk") if one <= 10]
     expected = [*best, *range(11, 201)][skip : skip + 20]
     answer = app.test_client().get(f"/products?q=desk&skip={skip}&limit=20")
@@ -183,10 +182,10 @@ def test_a_page_by_skip_goes_on_beyond_what_is_ranked(
 def test_a_forged_boundary_ranks_no_more_rows(
     app: Flask, monkeypatch: pytest.MonkeyPatch, boundary: int
 ) -> None:
-    monkeypatch.setattr(ranking, "CANDIDATES", 10)
-    found = understand(read("desk"))
-    forged = Place(Row(0, 1_000_000), boundary)
-    rows, settled = ranked_page(found, [], forged, 1000)
+    monkeypatch.setattr(ranking, "CANDIDATES_MAX", 10)
+    found = build_matcher("desk")
+    forged = RankingCursor(RankedRow(0, 1_000_000), boundary)
+    rows, settled = read_ranked_page(found, [], forged, 1000)
     ranked = [row.id for row in rows if row.score is not None]
     assert sorted(ranked) == list(range(1, 10 * ranking.GROWTH_MAX + 1))
     assert settled == max(ranked)
@@ -198,7 +197,7 @@ def test_a_search_that_grows_during_a_walk_repeats_and_loses_no_row(
     app: Flask, monkeypatch: pytest.MonkeyPatch, new: int
 ) -> None:
     """All rows are ranked at first, and then there are more than may be."""
-    monkeypatch.setattr(ranking, "CANDIDATES", 201)
+    monkeypatch.setattr(ranking, "CANDIDATES_MAX", 201)
 
     def grow(number: int) -> None:
         if number == 5:
@@ -215,7 +214,7 @@ def test_a_search_that_grows_during_a_walk_repeats_and_loses_no_row(
 @pytest.fixture
 def rare(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Flask:
     """The application, in which no words are frequent together."""
-    monkeypatch.setattr(words, "FIRST", 0)
+    monkeypatch.setattr(matching, "FIRST_IDS", 0)
     return app
 
 
@@ -223,39 +222,39 @@ def rare(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Flask:
     "q", ["desk lamp", "desk -lamp", '"desk lamp" lamp', "garden lamp", "dekk lamp"]
 )
 def test_a_look_without_the_index_of_words_finds_the_same(app: Flask, q: str) -> None:
-    found = understand(read(q))
+    found = build_matcher(q)
     by_index, by_rows = (
         db.session.scalars(db.select(Product.id).where(one).order_by(Product.id)).all()
-        for one in (found.condition, found.unindexed)
+        for one in (found.condition, found.unindexed_condition)
     )
     assert by_index == by_rows != []
 
 
 @pytest.mark.parametrize("q", ["desk lamp", '"desk lamp"', "garden lamp"])
 def test_rare_words_are_looked_up_once_for_all_statements(rare: Flask, q: str) -> None:
-    found = understand(read(q))
-    assert found.is_few
+    found = build_matcher(q)
+    assert found.lists_ids
     assert "ix_products_words" not in plan(
         db.select(Product.id, found.score).where(found.condition)
     )
     assert [row.id for page in pages(q) for row in page] == order_of(q)
 
 
-@pytest.mark.parametrize(("most", "is_few"), [(179, False), (180, True)])
+@pytest.mark.parametrize(("most", "lists_ids"), [(179, False), (180, True)])
 def test_products_are_named_one_by_one_only_if_they_are_few(
-    rare: Flask, monkeypatch: pytest.MonkeyPatch, most: int, *, is_few: bool
+    rare: Flask, monkeypatch: pytest.MonkeyPatch, most: int, *, lists_ids: bool
 ) -> None:
     expected = order_of("desk lamp")
     assert len(expected) == 180
-    monkeypatch.setattr(words, "FEW", most)
-    assert understand(read("desk lamp")).is_few == is_few
+    monkeypatch.setattr(matching, "LISTED_IDS_MAX", most)
+    assert build_matcher("desk lamp").lists_ids == lists_ids
     assert [row.id for page in pages("desk lamp") for row in page] == expected
 
 
 def test_words_that_many_products_have_that_are_not_sold_are_corrected(
     rare: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(words, "FEW", 10)
+    monkeypatch.setattr(matching, "LISTED_IDS_MAX", 10)
     write(
         "INSERT INTO products (name, price, stock, category_id, active) "
         "SELECT 'Desk lamb', 1, 1, 1, n = 0 FROM generate_series(1, 100) AS n"

@@ -16,7 +16,7 @@ from sqlalchemy import func, select, text
 
 from shop.extensions import db
 from shop.products.models import Product
-from shop.search.text import read, understand
+from shop.search.matching import build_matcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ class Finder:
 
     def find(self, q: str) -> list[str]:
         with self.shop.app.app_context():
-            found = understand(read(q))
+            found = build_matcher(q)
             names = select(Product.name).where(found.condition)
             return list(db.session.scalars(names.order_by(found.score.desc(), Product.id)))
 

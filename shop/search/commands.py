@@ -1,4 +1,4 @@
-"""`flask search`: how products are found by words."""
+"""`flask search`: maintain the index that searches use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shop.database.locks import take_lock
 from shop.extensions import db
 from shop.terminal import needs_database
 
-from . import index
+from . import reindexing
 
 search = AppGroup("search", help="How products are found by words.")
 
@@ -25,9 +25,9 @@ def rebuild() -> None:
     Also forgets the words that no product has any more.
     """
     wanted = current_settings().search_configuration
-    if wanted not in (known := index.configurations()):
+    if wanted not in (available := reindexing.list_configurations()):
         raise click.ClickException(
-            f"PostgreSQL has no SEARCH_CONFIGURATION {wanted}: it has {', '.join(known)}"
+            f"PostgreSQL has no SEARCH_CONFIGURATION {wanted}: it has {', '.join(available)}"
         )
     with db.engine.connect() as connection:
         if not take_lock(connection, "shop search rebuild"):
@@ -37,21 +37,21 @@ def rebuild() -> None:
 
 def _rebuild(wanted: str) -> None:
     try:
-        index.choose(wanted)
-        index.await_writers()
-        index.index_categories()
-        with click.progressbar(length=index.count_products(), label="products") as bar:
-            for some in index.index_products():
-                bar.update(some)
-        came, went = _learn_words()
+        reindexing.set_configuration(wanted)
+        reindexing.await_writers()
+        reindexing.index_categories()
+        with click.progressbar(length=reindexing.count_products(), label="products") as bar:
+            for batch_size in reindexing.index_products():
+                bar.update(batch_size)
+        added, deleted = _update_vocabulary()
     finally:
-        index.forget_searches()  # what was indexed is found otherwise, whatever came after it
-    click.echo(f"indexed for {wanted}; {came} words came, {went} went")
+        reindexing.forget_searches()  # also after an error: some products are already indexed anew
+    click.echo(f"indexed for {wanted}; {added} words came, {deleted} went")
 
 
-def _learn_words() -> tuple[int, int]:
+def _update_vocabulary() -> tuple[int, int]:
     try:
-        return index.learn_words()
+        return reindexing.update_vocabulary()
     except OperationalError as error:
         if not is_held_up(error):
             raise

@@ -1,4 +1,4 @@
-"""How the answers of a search are made of documents."""
+"""Layouts: compose the answers of searches and lists from cached documents."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Items:
-    """Which members of a product are shown, and whether its category is."""
+class ItemFormat:
+    """The members of a product that an item shows, and whether it shows the category."""
 
-    fields: tuple[str, ...] = ()  # none: all
+    fields: tuple[str, ...] = ()  # none for all
     category: bool = False
 
-    def shown(self, rows: Documents, joined: Joined) -> orjson.Fragment:
+    def compose(self, rows: Documents, joined: Joined) -> orjson.Fragment:
+        """Return the items as one JSON array."""
         if self.fields or self.category:
-            rows = [self._shown(row, joined) for row in rows]
+            rows = [self._compose_item(row, joined) for row in rows]
         return orjson.Fragment(b"[%b]" % b",".join(rows))
 
-    def _shown(self, row: bytes, joined: Joined) -> bytes:
+    def _compose_item(self, row: bytes, joined: Joined) -> bytes:
         product = orjson.loads(row)
         category = joined[0].get(str(product["category_id"])) if self.category else None
         if self.fields:
@@ -43,35 +44,35 @@ class Items:
 
 
 @dataclass(frozen=True)
-class Plain(BySkip):
-    """A page of all products by `skip`; where that ends, the next page is one by `after`."""
+class AllProductsLayout(BySkip):
+    """A page of all products by `skip`. Beyond SKIP_MAX, its next page begins after a cursor."""
 
-    question: str = ""
+    list_name: str = ""
 
     def compose(self, entries: Documents, rows: Documents, joined: Joined) -> tuple[bytes, str]:
         body, links = super().compose(entries, rows, joined)
-        following = self.skip + self.limit
-        if following > SKIP_MAX:
-            last = orjson.loads(entries[0])["ids"][-1:]
-            cursor = write_cursor(self.question, last)
-            links = links.replace(f"<?skip={following}&", f"<?after={cursor}&")
+        next_skip = self.skip + self.limit
+        if next_skip > SKIP_MAX:
+            last_id = orjson.loads(entries[0])["ids"][-1:]
+            cursor = write_cursor(self.list_name, last_id)
+            links = links.replace(f"<?skip={next_skip}&", f"<?after={cursor}&")
         return body, links
 
 
 @dataclass(frozen=True)
-class Found:
-    """A page of what was found: the total comes first, then the facets, and the ids last."""
+class FoundProductsLayout:
+    """A page of found products. Its entries are the total, then the facets, then the ids."""
 
-    parameters: tuple[tuple[str, str], ...]  # of the next page, but for where it begins
+    parameters: tuple[tuple[str, str], ...]  # of the link to the next page, without its start
     limit: int
     skip: int | None
-    items: Items
+    item_format: ItemFormat
     total: bool = False
     facets: tuple[str, ...] = ()
 
     def compose(self, entries: Documents, rows: Documents, joined: Joined) -> tuple[bytes, str]:
         page, counts = orjson.loads(entries[-1]), list(map(orjson.Fragment, entries))
-        body: dict[str, Any] = {"items": self.items.shown(rows, joined)}
+        body: dict[str, Any] = {"items": self.item_format.compose(rows, joined)}
         if self.skip is not None:
             body["skip"] = self.skip
         body["limit"] = self.limit
@@ -90,31 +91,31 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """Products that were asked for one by one, and what there is not of them."""
+class NamedProductsLayout:
+    """The products of a request that names their ids or SKUs, and the names that are missing."""
 
     ids: tuple[int, ...]
     skus: tuple[str, ...]
-    items: Items
+    item_format: ItemFormat
 
     def compose(self, _entries: Documents, rows: Documents, joined: Joined) -> tuple[bytes, str]:
-        found = {product["id"]: product["sku"] for product in map(orjson.loads, rows)}
-        known = set(found.values())
+        skus_by_id = {product["id"]: product["sku"] for product in map(orjson.loads, rows)}
+        skus = set(skus_by_id.values())
         missing = {
-            "ids": [one for one in self.ids if one not in found],
-            "skus": [one for one in self.skus if one not in known],
+            "ids": [product_id for product_id in self.ids if product_id not in skus_by_id],
+            "skus": [sku for sku in self.skus if sku not in skus],
         }
-        return dump({"items": self.items.shown(rows, joined), "missing": missing}), ""
+        return dump({"items": self.item_format.compose(rows, joined), "missing": missing}), ""
 
 
 @dataclass(frozen=True)
-class Counted(BySkip):
+class CategoryCountsLayout(BySkip):
     """A page of categories, each with the number of its active products."""
 
     def compose(self, entries: Documents, rows: Documents, joined: Joined) -> tuple[bytes, str]:
         [counts] = joined
-        shown = [b'%b,"product_count":%b}' % (row[:-1], counts.get(_id(row), b"0")) for row in rows]
-        return super().compose(entries, shown, ())
+        items = [b'%b,"product_count":%b}' % (row[:-1], counts.get(_id(row), b"0")) for row in rows]
+        return super().compose(entries, items, ())
 
 
 def _id(row: bytes) -> str:
@@ -122,8 +123,8 @@ def _id(row: bytes) -> str:
 
 
 @dataclass(frozen=True)
-class Completions:
-    """What completes a text, as it was found."""
+class SuggestionsLayout:
+    """The suggestions of one entry, unchanged."""
 
     def compose(self, entries: Documents, _rows: Documents, _joined: Joined) -> tuple[bytes, str]:
         return entries[0], ""

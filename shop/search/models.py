@@ -1,4 +1,4 @@
-"""The tables of searching. Triggers fill the vocabulary, `flask search rebuild` cleans it."""
+"""The tables of the search. Triggers fill the vocabulary, `flask search rebuild` cleans it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sqlalchemy import Column, Index, String, Table, Text, func
 
 from shop.extensions import Base
 
-# The words of names and descriptions. One that two writers have added at once is there twice.
+# The words of names and descriptions. A word that two writers add at once has two rows.
 WORDS = Table("search_words", Base.metadata, Column("word", Text(collation="C"), nullable=False))
 Index("ix_search_words_word", WORDS.c.word)
 Index(
@@ -17,7 +17,7 @@ Index(
 )
 Index("ix_search_words_deletions", func.shop_deletions(WORDS.c.word), postgresql_using="gin")
 
-# The text-search configuration of the rows, besides `simple`; without a row it is that alone.
+# The text-search configuration that rows are indexed for besides `simple`; without a row, none.
 CONFIGURATION = Table(
     "search_configuration", Base.metadata, Column("name", String(63), primary_key=True)
 )

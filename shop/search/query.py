@@ -1,4 +1,4 @@
-"""A question for products, in one canonical form: the same question has the same name."""
+"""A query for a page of products in one canonical form: equal queries have the same name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from shop.cache import Tag
 
-# Each order of a page, and of which kind the values are that it sorts by; the id comes last.
+# The orders of a page, and the types of the values that each sorts by; the id comes last.
 SORTS: dict[str, tuple[type, ...]] = {
     "id": (int,),
     "price": (Decimal, int),
@@ -32,24 +32,24 @@ SORTS: dict[str, tuple[type, ...]] = {
     "best_selling": (int, int),
     "relevance": (int, int, int),
 }
-BY_PRICE = {"price", "-price"}
-NAME_MAX = 200  # characters; a longer one is hashed
+PRICE_SORTS = {"price", "-price"}
+NAME_MAX = 200  # characters; a longer name is hashed
 
 
 @dataclass(frozen=True)
 class Filters:
-    """Which products; without any, all that everybody may see."""
+    """The filters of a list of products. Without any, the list has all active products."""
 
     q: str | None = None
-    category_ids: tuple[int, ...] = ()  # in order, each once
+    category_ids: tuple[int, ...] = ()  # sorted, each once
     min_price: Decimal | None = None
     max_price: Decimal | None = None
     currency: str | None = None
     in_stock: bool | None = None
-    active: bool | None = True  # None: whether they are or not
+    active: bool | None = True  # None for active and inactive ones
 
     def __str__(self) -> str:
-        return short(":".join(self._parts()) or "all")
+        return shorten(":".join(self._parts()) or "all")
 
     def _parts(self) -> Iterator[str]:
         if self.active is not True:
@@ -66,12 +66,8 @@ class Filters:
         if self.q is not None:
             yield f"q:{quote(self.q, safe='', errors='replace')}"
 
-    @property
-    def by_price(self) -> bool:
-        return self.min_price is not None or self.max_price is not None
-
-    def without(self, facet: str) -> Filters:
-        """Return the filters but for those of a facet."""
+    def without_facet(self, facet: str) -> Filters:
+        """Return the filters without those that the facet counts by."""
         match facet:
             case "category":
                 return replace(self, category_ids=())
@@ -81,131 +77,145 @@ class Filters:
                 return replace(self, in_stock=None)
 
     @property
-    def of_steps(self) -> bool:
-        """Return whether the range of prices has whole steps; a range without ends has."""
+    def has_price_range(self) -> bool:
+        return self.min_price is not None or self.max_price is not None
+
+    @property
+    def has_whole_price_steps(self) -> bool:
+        """Return whether the price range consists of whole steps; an unbounded range does."""
         return is_of_steps(self.min_price, self.max_price, self.currency)
-
-    def tags(
-        self, *, prices: bool = False, steps: bool = False, stock: bool = False, moves: bool = False
-    ) -> list[str]:
-        """Return the tags of what is made of the products that meet the filters.
-
-        The arguments say what it tells of them besides: prices, or only their steps; whether they
-        are in stock; which category they are in.
-        """
-        prices = prices or not self.of_steps
-        found = self.scoped(lists.members)
-        if prices:
-            found += self.scoped(lists.prices)
-        elif steps or self.by_price or self.currency is not None:
-            found += self.scoped(lists.steps)
-        if stock or self.in_stock is not None:
-            found += self.scoped(lists.stock)
-        if self.q is not None:
-            found.append(texts.generation_key())
-        if moves or (self.category_ids and self.scopes == [lists.ALL]):
-            found.append(lists.filing.generation_key())
-        return found
 
     @property
     def scopes(self) -> list[str]:
         return lists.scopes(self.category_ids)
 
-    def scoped(self, tag: Tag, *rest: object) -> list[str]:
-        """Return a tag in the scopes of the categories."""
+    def scoped_tags(self, tag: Tag, *rest: object) -> list[str]:
+        """Return the names of a tag in each scope of the categories."""
         return [tag.generation_key(scope, *rest) for scope in self.scopes]
+
+    def tags(
+        self,
+        *,
+        prices: bool = False,
+        price_steps: bool = False,
+        stock: bool = False,
+        category: bool = False,
+    ) -> list[str]:
+        """Return the tags of an entry that is made of the products that meet the filters.
+
+        The arguments say what else of the products the entry depends on: their prices, or only the
+        price steps; whether they are in stock; their category.
+        """
+        prices = prices or not self.has_whole_price_steps
+        tags = self.scoped_tags(lists.members)
+        if prices:
+            tags += self.scoped_tags(lists.prices)
+        elif price_steps or self.has_price_range or self.currency is not None:
+            tags += self.scoped_tags(lists.steps)
+        if stock or self.in_stock is not None:
+            tags += self.scoped_tags(lists.stock)
+        if self.q is not None:
+            tags.append(texts.generation_key())
+        if category or (self.category_ids and self.scopes == [lists.ALL]):
+            tags.append(lists.filing.generation_key())
+        return tags
 
 
 @dataclass(frozen=True)
 class Query:
-    """One page: which products, in which order, from where on."""
+    """A query for one page: the filters, the order, and where the page begins."""
 
     filters: Filters
     sort: str
     limit: int
     skip: int = 0
-    after: str | None = None  # a cursor
-    place: tuple[Any, ...] = ()  # what it says
+    cursor: str | None = None
+    cursor_values: tuple[Any, ...] = ()
 
     def __str__(self) -> str:
-        return short(":".join(self._parts()))
+        return shorten(":".join(self._parts()))
 
     def _parts(self) -> Iterator[str]:
-        yield self.question
+        yield self.list_name
         if self.skip:
             yield f"skip:{self.skip}"
-        if self.after:
-            yield f"after:{self.after}"
+        if self.cursor:
+            yield f"after:{self.cursor}"
         yield f"limit:{self.limit}"
 
     @property
-    def question(self) -> str:
-        """The part of a query that all pages of a list share."""
+    def list_name(self) -> str:
+        """Return the part of the name that all pages of a list share."""
         return f"{self.filters}:sort:{self.sort}"
 
     @property
-    def rows(self) -> int:
-        """How many rows tell what is in the page, and whether more follow."""
+    def rows_needed(self) -> int:
+        """Return how many rows to find: up to the end of the page, and one that follows."""
         return self.skip + self.limit + 1
 
     @property
     def compares_prices(self) -> bool:
-        return self.filters.by_price or self.sort in BY_PRICE
+        return self.filters.has_price_range or self.sort in PRICE_SORTS
 
     @property
-    def depends_on_steps(self) -> bool:
-        """Whether it is in the order of prices, and the steps of its rows tell which it depends on.
+    def depends_on_price_steps(self) -> bool:
+        """Return whether the page is in the order of prices, and depends on some steps alone.
 
-        To look up words twice, or prices within a step, costs more than is gained.
+        With words, or a price range that ends within a step, it depends on all prices: to find its
+        rows twice would cost more than is gained.
         """
         filters = self.filters
-        is_simple = filters.q is None and filters.of_steps and len(filters.scopes) == 1
-        return self.sort in BY_PRICE and is_simple
+        is_simple = filters.q is None and filters.has_whole_price_steps and len(filters.scopes) == 1
+        return self.sort in PRICE_SORTS and is_simple
 
     @property
-    def steps_of_place(self) -> list[int]:
-        """The step of the price after which it begins; without a place, none."""
-        return [step(self.place[0])] if self.place else []
+    def cursor_price_steps(self) -> list[int]:
+        """Return the step of the cursor's price; without a cursor, none."""
+        return [step(self.cursor_values[0])] if self.cursor_values else []
 
-    def tags(self, steps: Collection[int] | None = None) -> list[str]:
-        """Return what the page depends on: in the order of prices, all or those of some steps."""
-        by_price = self.sort in BY_PRICE
-        found = self.filters.tags(prices=by_price and steps is None, steps=by_price)
+    def tags(self, price_steps: Collection[int] | None = None) -> list[str]:
+        """Return the tags of the page. In the order of prices, None stands for all prices."""
+        by_price = self.sort in PRICE_SORTS
+        tags = self.filters.tags(prices=by_price and price_steps is None, price_steps=by_price)
         if self.sort == "name":
-            found += self.filters.scoped(lists.names)
-        for one in steps or ():
-            found += self.filters.scoped(lists.step_prices, one)
-        return found
+            tags += self.filters.scoped_tags(lists.names)
+        for one in price_steps or ():
+            tags += self.filters.scoped_tags(lists.step_prices, one)
+        return tags
 
 
-def read_query(values: Mapping[str, Any], *, active: bool | None) -> Query:
-    """Return the query that parameters make. Raises InvalidFieldsError for `after` of another."""
-    words = values.get("q")
+def read_query(parameters: Mapping[str, Any], *, active: bool | None) -> Query:
+    """Return the query of the parameters.
+
+    Raises InvalidFieldsError for a cursor of another list.
+    """
+    text = parameters.get("q")
     query = Query(
         Filters(
-            None if words is None else " ".join(words.lower().split()),
-            tuple(sorted(set(values.get("category_id", ())))),
-            values.get("min_price"),
-            values.get("max_price"),
-            values.get("currency"),
-            values.get("in_stock"),
+            None if text is None else " ".join(text.lower().split()),
+            tuple(sorted(set(parameters.get("category_id", ())))),
+            parameters.get("min_price"),
+            parameters.get("max_price"),
+            parameters.get("currency"),
+            parameters.get("in_stock"),
             active,
         ),
-        values.get("sort", "id" if words is None else "relevance"),
-        values["limit"],
-        values.get("skip", 0),
+        parameters.get("sort", "id" if text is None else "relevance"),
+        parameters["limit"],
+        parameters.get("skip", 0),
     )
-    if cursor := values.get("after"):
+    if cursor := parameters.get("after"):
         try:
-            place = read_cursor(query.question, cursor, SORTS[query.sort])
+            values = read_cursor(query.list_name, cursor, SORTS[query.sort])
         except ValueError:
             message = "Not from a page of the same query and order."
             raise InvalidFieldsError(message, {"after": message}) from None
-        query = replace(query, after=cursor, place=place)
+        query = replace(query, cursor=cursor, cursor_values=values)
     return query
 
 
-def short(name: str) -> str:
+def shorten(name: str) -> str:
+    """Return the name, or its hash if the name is longer than NAME_MAX."""
     if len(name) <= NAME_MAX:
         return name
     return f"sha256:{hashlib.sha256(name.encode()).hexdigest()}"

@@ -1,12 +1,12 @@
-"""Pages of what a search finds, the best first, at a cost that frequent words do not raise.
+"""Read pages of matches, the best first, at a cost that frequent words do not raise.
 
-Of what is found, the first `CANDIDATES` by id are ranked, and the others follow by id. The last id
-that is ranked is the boundary: the cursor carries it, so that no row moves from one part to the
-other while somebody turns pages.
+The first `CANDIDATES_MAX` matches by id are ranked, and the others follow by id. The last id that
+is ranked is the boundary: the cursor carries it, so that no row moves from one part to the other
+from page to page.
 
 PostgreSQL plans a statement with LIMIT for rows that it expects to meet soon, and reads a whole
 index where it is wrong. So each statement here is planned for all its rows, within a range of ids
-or by the words, and the limit is applied to what that finds (MATERIALIZED).
+or by the words, and the limit is applied to the result (MATERIALIZED).
 """
 
 from __future__ import annotations
@@ -19,91 +19,88 @@ from shop.extensions import db
 from shop.fields import INTEGER_MAX
 from shop.products.models import Product
 
-from .statements import all_of
+from .statements import materialized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sqlalchemy import CTE, ColumnElement, Select
 
-    from .text import Understood
+    from .matching import Matcher
+    from .statements import Conditions
 
-CANDIDATES = 1000
-GROWTH_MAX = 2  # times as many are ranked if they have become so many during a walk
-WINDOW = 2048  # ids to look at first
-WINDOWS_MAX = 96  # as many as are looked at next; beyond them it is quicker to look at all
-WINDOWS_READ = 4  # up to as many are read row by row, without an index of words
-MARGIN = 1.3  # by which the next ids are more than those that would do, if all were alike
+CANDIDATES_MAX = 1000  # matches that are ranked
+GROWTH_MAX = 2  # times CANDIDATES_MAX that a later page ranks, if matches came since the first page
+WINDOW = 2048  # ids in the first range
+WINDOWS_MAX = 96  # windows in the second range; instead of more, all ids are quicker
+WINDOWS_READ = 4  # windows up to which rows are read without the index of words
+MARGIN = 1.3  # times the ids that would do, if matches were spread evenly
 
 
-class Row(NamedTuple):
+class RankedRow(NamedTuple):
     id: int
-    score: int | None  # None: it follows those that are ranked
+    score: int | None  # None for a row that follows the ranked ones
 
 
-class Place(NamedTuple):
-    """Where a page ends: after which row, and up to which id rows are ranked."""
+class RankingCursor(NamedTuple):
+    """The last row of a page, and the last id that is ranked."""
 
-    row: Row
+    row: RankedRow
     boundary: int
 
 
-def ranked_page(
-    understood: Understood,
-    filters: Sequence[ColumnElement[bool]],
-    after: Place | None,
-    limit: int,
-) -> tuple[list[Row], int]:
-    """Return at most `limit` rows that are understood and meet the filters, and the boundary.
+def read_ranked_page(
+    matcher: Matcher, conditions: Conditions, cursor: RankingCursor | None, limit: int
+) -> tuple[list[RankedRow], int]:
+    """Return at most `limit` matches that meet the conditions, and the boundary.
 
-    A row whose score does not change is on one page, whatever else comes and goes.
+    A row whose score does not change is on one page, whatever rows come and go.
     """
-    last, boundary = after or (None, INTEGER_MAX)
-    rows: list[Row] = []
+    last, boundary = cursor or (None, INTEGER_MAX)
+    rows: list[RankedRow] = []
     if last is None or last.score is not None:
-        rows, boundary = _ranked(understood, filters, after, limit)
-        last = Row(boundary, None)
+        rows, boundary = _read_ranked(matcher, conditions, cursor, limit)
+        last = RankedRow(boundary, None)
     if len(rows) < limit and last.id < INTEGER_MAX:
-        following = _following(understood, filters, last.id, limit - len(rows))
-        rows += [Row(one, None) for one in following]
+        following = _read_unranked_ids(matcher, conditions, last.id, limit - len(rows))
+        rows += [RankedRow(product_id, None) for product_id in following]
     return rows, boundary
 
 
-def _ranked(
-    understood: Understood,
-    filters: Sequence[ColumnElement[bool]],
-    after: Place | None,
-    limit: int,
-) -> tuple[list[Row], int]:
-    """Return rows up to the boundary, the best first, and the boundary.
+def _read_ranked(
+    matcher: Matcher, conditions: Conditions, cursor: RankingCursor | None, limit: int
+) -> tuple[list[RankedRow], int]:
+    """Return matches up to the boundary, the best first, and the boundary.
 
-    Anybody can write a cursor with any boundary, so only a bounded number of rows is ranked, and
-    the last of them is the boundary then. It leaves room for rows that enter during a walk.
+    A client can forge a cursor with any boundary. So the number of candidates is bounded, and if
+    there are more the last candidate becomes the boundary. GROWTH_MAX leaves room for products that
+    are added between two pages.
     """
-    last, boundary = after or (None, INTEGER_MAX)
-    most = CANDIDATES if last is None else CANDIDATES * GROWTH_MAX
-    ranges = _Ranges(understood, 0, boundary, most)
+    last, boundary = cursor or (None, INTEGER_MAX)
+    most = CANDIDATES_MAX if last is None else CANDIDATES_MAX * GROWTH_MAX
+    ranges = _IdRanges(matcher, 0, boundary, most)
     for condition, end in ranges:
-        found = all_of(Product.id, where=[condition, *filters, Product.id <= end])
-        statement = _best(found, most, understood.score, last, limit)
+        matches = materialized(Product.id, where=[condition, *conditions, Product.id <= end])
+        statement = _select_best(matches, most, matcher.score, last, limit)
         rows = db.session.execute(statement).all()
         ranges.found = rows[0].candidates
     if ranges.found == most:
-        boundary = rows[0].boundary  # of fewer the old one stays, and rows that come are ranked
-    return [Row(row.id, row.score) for row in rows if row.id is not None], boundary
+        boundary = rows[0].boundary  # with fewer, it stays, and rows that come are ranked
+    return [RankedRow(row.id, row.score) for row in rows if row.id is not None], boundary
 
 
-def _best(
-    found: CTE[Any], most: int, score: ColumnElement[int], last: Row | None, limit: int
+def _select_best(
+    matches: CTE[Any], most: int, score: ColumnElement[int], last: RankedRow | None, limit: int
 ) -> Select[Any]:
-    """Select a page of the first rows found, ranked; each with their number and the last id.
+    """Rank the first matches, and select a page of them.
 
-    A page without rows is one row that has these alone.
+    Each row also has the number of candidates and the last id of them. An empty page is one row
+    that has these two alone.
     """
-    first = select(found.c.id).order_by(found.c.id).limit(most).cte("first")
+    first = select(matches.c.id).order_by(matches.c.id).limit(most).cte("first")
     ids = func.array(select(first.c.id).scalar_subquery())
     score = score.label("score")
-    scored = all_of(Product.id, score, where=[Product.id == func.any(ids)], name="scored")
+    scored = materialized(Product.id, score, where=[Product.id == func.any(ids)], name="scored")
     page = select(scored).order_by(scored.c.score.desc(), scored.c.id).limit(limit)
     if last is not None:
         same = and_(scored.c.score == last.score, scored.c.id > last.id)
@@ -119,43 +116,43 @@ def _best(
     )
 
 
-def _following(
-    understood: Understood, filters: Sequence[ColumnElement[bool]], last: int, limit: int
-) -> list[int]:
-    """Return the first ids after one."""
+def _read_unranked_ids(
+    matcher: Matcher, conditions: Conditions, last_id: int, limit: int
+) -> Sequence[int]:
+    """Return the ids of the first matches after an id."""
     ids: list[int] = []
-    ranges = _Ranges(understood, last, INTEGER_MAX, limit)
+    ranges = _IdRanges(matcher, last_id, INTEGER_MAX, limit)
     for condition, end in ranges:
-        where = [condition, *filters, Product.id > last, Product.id <= end]
-        found = all_of(Product.id, where=where)
-        ids += db.session.scalars(select(found).order_by(found.c.id).limit(limit - len(ids)))
-        last, ranges.found = end, len(ids)
+        where = [condition, *conditions, Product.id > last_id, Product.id <= end]
+        matches = materialized(Product.id, where=where)
+        ids += db.session.scalars(select(matches).order_by(matches.c.id).limit(limit - len(ids)))
+        last_id, ranges.found = end, len(ids)
     return ids
 
 
-class _Ranges:
-    """Ends of ranges of ids to look at until enough rows are `found` up to one.
+class _IdRanges:
+    """Ends of ranges of ids to read, until `found` rows are enough.
 
-    The first is short, the second as long as is likely to do, the third has all. Each comes with
-    the condition to look by: to read a few thousand rows is cheaper than to look up a frequent
-    word, or all that begin so.
+    The first range is short, the second is as long as will probably do, and the third has all ids.
+    Each comes with the condition to read by: to read a few thousand rows is cheaper than to look up
+    a frequent word or prefix in the index.
     """
 
-    def __init__(self, understood: Understood, first: int, until: int, wanted: int) -> None:
+    def __init__(self, matcher: Matcher, first_id: int, last_id: int, wanted: int) -> None:
         self.found = 0
-        self._understood = understood
-        self._first = first
-        self._until = until
+        self._matcher = matcher
+        self._first_id = first_id
+        self._last_id = last_id
         self._wanted = wanted
 
     def __iter__(self) -> Iterator[tuple[ColumnElement[bool], int]]:
-        condition = self._understood.condition
-        is_long = self._until - self._first > WINDOW * WINDOWS_MAX
-        if is_long and not self._understood.is_few:
-            yield self._understood.unindexed, self._first + WINDOW
+        condition, unindexed = self._matcher.condition, self._matcher.unindexed_condition
+        is_long = self._last_id - self._first_id > WINDOW * WINDOWS_MAX
+        if is_long and not self._matcher.lists_ids:
+            yield unindexed, self._first_id + WINDOW
             windows = MARGIN * self._wanted / max(self.found, 1)
             if self.found < self._wanted and windows <= WINDOWS_MAX:
-                next_look = self._understood.unindexed if windows <= WINDOWS_READ else condition
-                yield next_look, self._first + int(WINDOW * windows)
+                by = unindexed if windows <= WINDOWS_READ else condition
+                yield by, self._first_id + int(WINDOW * windows)
         if self.found < self._wanted:
-            yield condition, self._until
+            yield condition, self._last_id

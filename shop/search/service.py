@@ -1,4 +1,4 @@
-"""Answers of a search: which documents they are made of, and how."""
+"""The pages of searches and lists: the cached documents that they need, and their layouts."""
 
 from __future__ import annotations
 
@@ -8,85 +8,110 @@ from shop.categories import service as categories
 from shop.pages import BySkip, Join, read_page
 from shop.products import service as products
 
-from . import finding
-from .layouts import Chosen, Completions, Counted, Found, Items, Plain
+from . import cached_reads
+from .layouts import (
+    AllProductsLayout,
+    CategoryCountsLayout,
+    FoundProductsLayout,
+    ItemFormat,
+    NamedProductsLayout,
+    SuggestionsLayout,
+)
 from .query import read_query
-from .suggest import Typed, completions
+from .suggestions import TypedText, completions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from shop.pages import Layout, Page
 
-PLAIN = {"skip", "limit", "total"}
-PLACES = {"skip", "after"}
+SKIP_PAGE_PARAMETERS = {"skip", "limit", "total"}
+PAGE_START_PARAMETERS = {"skip", "after"}
 CATEGORY = Join(categories.category_documents, "category_id")
 COUNT = Join(products.active_counts, "id")
 
 
 def products_page(
-    values: Mapping[str, Any], sent: Mapping[str, str], *, active: bool | None
+    parameters: Mapping[str, Any], sent: Mapping[str, str], *, active: bool | None
 ) -> Page:
-    """Return the page of products that parameters ask for; `sent` is how they were written.
+    """Return the page of products for the parameters; `sent` has them as the client wrote them.
 
-    `active` says which of them are wanted, None both. Raises InvalidFieldsError,
+    `active` selects active or inactive products, None both. Raises InvalidFieldsError,
     CurrencyRequiredError.
     """
-    items = Items(tuple(values.get("fields_", ())), category="include" in values)
-    if "id" in values or "sku" in values:
-        return _chosen(values, items, active=active)
-    if set(values) <= PLAIN and not values["total"]:
-        return _plain(values.get("skip", 0), values["limit"], active=active)
-    return _found(values, sent, items, active=active)
+    item_format = ItemFormat(tuple(parameters.get("fields_", ())), category="include" in parameters)
+    if "id" in parameters or "sku" in parameters:
+        return _named_products_page(parameters, item_format, active=active)
+    if set(parameters) <= SKIP_PAGE_PARAMETERS and not parameters["total"]:
+        return _all_products_page(parameters.get("skip", 0), parameters["limit"], active=active)
+    return _found_products_page(parameters, sent, item_format, active=active)
 
 
-def _plain(skip: int, limit: int, *, active: bool | None) -> Page:
+def _all_products_page(skip: int, limit: int, *, active: bool | None) -> Page:
     ids = products.page_ids(skip, limit) if active else products.all_page_ids(skip, limit)
-    layout = Plain(skip, limit, read_query({"limit": limit}, active=active).question)
+    list_name = read_query({"limit": limit}, active=active).list_name
+    layout = AllProductsLayout(skip, limit, list_name)
     return read_page(layout, products.product_documents, ids, all_rows=not active)
 
 
-def _found(
-    values: Mapping[str, Any], sent: Mapping[str, str], items: Items, *, active: bool | None
+def _found_products_page(
+    parameters: Mapping[str, Any],
+    sent: Mapping[str, str],
+    item_format: ItemFormat,
+    *,
+    active: bool | None,
 ) -> Page:
-    query = read_query(values, active=active)
-    facets = tuple(dict.fromkeys(values.get("facets", ())))
-    entries = [finding.total(query.filters)] if values["total"] else []
-    entries += [finding.facet(name, query.filters) for name in facets]
-    entries += finding.page(query)
-    rest = tuple((name, value) for name, value in sent.items() if name not in PLACES)
-    skip = None if query.after else query.skip
-    layout = Found(rest, query.limit, skip, items, total=values["total"], facets=facets)
-    return _of_products(layout, items, *entries, active=active)
+    query = read_query(parameters, active=active)
+    facets = tuple(dict.fromkeys(parameters.get("facets", ())))
+    entries = [cached_reads.total(query.filters)] if parameters["total"] else []
+    entries += [cached_reads.facet(name, query.filters) for name in facets]
+    entries += cached_reads.page_entries(query)
+    layout = FoundProductsLayout(
+        tuple((name, value) for name, value in sent.items() if name not in PAGE_START_PARAMETERS),
+        query.limit,
+        None if query.cursor else query.skip,
+        item_format,
+        total=parameters["total"],
+        facets=facets,
+    )
+    return _read_products(layout, item_format, *entries, active=active)
 
 
-def _chosen(values: Mapping[str, Any], items: Items, *, active: bool | None) -> Page:
-    ids, skus = (tuple(dict.fromkeys(values.get(name, ()))) for name in ("id", "sku"))
+def _named_products_page(
+    parameters: Mapping[str, Any], item_format: ItemFormat, *, active: bool | None
+) -> Page:
+    ids, skus = (tuple(dict.fromkeys(parameters.get(name, ()))) for name in ("id", "sku"))
     entries = products.sku_ids(skus).values()
-    return _of_products(Chosen(ids, skus, items), items, *entries, ids=ids, active=active)
+    layout = NamedProductsLayout(ids, skus, item_format)
+    return _read_products(layout, item_format, *entries, ids=ids, active=active)
 
 
-def _of_products(
-    layout: Layout, items: Items, *entries: bytes, active: bool | None, ids: Sequence[int] = ()
+def _read_products(
+    layout: Layout,
+    item_format: ItemFormat,
+    *entries: bytes,
+    active: bool | None,
+    ids: Sequence[int] = (),
 ) -> Page:
     return read_page(
         layout,
         products.product_documents,
         *entries,
         ids=ids,
-        joins=[CATEGORY] if items.category else [],
+        joins=[CATEGORY] if item_format.category else [],
         all_rows=not active,
     )
 
 
 def categories_page(skip: int, limit: int, include: Sequence[str] = ()) -> Page:
-    """Return a page of categories, in id order, with how many products each has if asked."""
+    """Return a page of categories, in id order; `include` may ask for their numbers of products."""
     ids, read = categories.page_ids(skip, limit), categories.category_documents
     if include:
-        return read_page(Counted(skip, limit), read, ids, joins=[COUNT])
+        return read_page(CategoryCountsLayout(skip, limit), read, ids, joins=[COUNT])
     return read_page(BySkip(skip, limit), read, ids)
 
 
-def suggestions(typed: str) -> Page:
-    """Return completions of what is typed."""
-    return read_page(Completions(), products.product_documents, completions(Typed.of(typed)))
+def suggestions_page(text: str) -> Page:
+    """Return the suggestions for a text that is being typed."""
+    entry = completions(TypedText.of(text))
+    return read_page(SuggestionsLayout(), products.product_documents, entry)

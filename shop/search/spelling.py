@@ -1,4 +1,4 @@
-"""Words that are near a mistyped one."""
+"""Measure by how many edits words differ, to find corrections of a mistyped word."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-SHORTEST = 4  # letters of a word that is corrected
-TWO_EDITS = 7  # letters from which a word may have two
-NEAREST = 8  # words that one is corrected to
+CORRECTABLE_LENGTH = 4  # letters from which a word is corrected
+TWO_EDITS_LENGTH = 7  # letters from which a correction may have two edits
+CORRECTIONS_MAX = 8  # corrections of one word
 
 
-def can_be_corrected(word: str) -> bool:
-    """Tell whether a word may be meant for another: a number or a code is what it is."""
-    return len(word) >= SHORTEST and word.isalpha()
+def is_correctable(word: str) -> bool:
+    """Return whether a word may be a typing error; numbers and codes are taken as they are."""
+    return len(word) >= CORRECTABLE_LENGTH and word.isalpha()
 
 
-def near(typed: str, words: Iterable[str]) -> dict[str, int]:
-    """Return those of the other words that are near enough, with the number of edits."""
-    most = 2 if len(typed) >= TWO_EDITS else 1
-    likely = {word for word in words if word != typed and abs(len(word) - len(typed)) <= most}
-    edits = {word: distance(typed, word) for word in likely}
+def near_words(typed: str, candidates: Iterable[str]) -> dict[str, int]:
+    """Return the candidates that are near enough to correct the typed word, with their edits."""
+    most = 2 if len(typed) >= TWO_EDITS_LENGTH else 1
+    likely = {word for word in candidates if word != typed and abs(len(word) - len(typed)) <= most}
+    edits = {word: edit_distance(typed, word) for word in likely}
     return {word: count for word, count in edits.items() if count <= most}
 
 
-def nearest(edits: Mapping[str, int]) -> tuple[str, ...]:
-    """Return the words that have the fewest edits."""
-    least = min(edits.values(), default=0)
-    return tuple(sorted(word for word, count in edits.items() if count == least)[:NEAREST])
+def nearest_words(edits: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the words with the fewest edits, CORRECTIONS_MAX at most."""
+    fewest = min(edits.values(), default=0)
+    return tuple(sorted(word for word, count in edits.items() if count == fewest)[:CORRECTIONS_MAX])
 
 
-def distance(one: str, other: str) -> int:
-    """Return how many letters to insert, delete, replace or swap with the next.
+def edit_distance(one: str, other: str) -> int:
+    """Return how many letters to insert, delete, replace, or swap with the next.
 
-    It is the optimal string alignment distance: no letter is edited twice.
+    This is the optimal string alignment distance: no letter is edited twice.
     """
     before: list[int] = []
     row = list(range(len(other) + 1))
