@@ -24,7 +24,7 @@ from shop.edge.worker_states import WorkerState
 from shop.environment import SettingError
 from shop.extensions import cache
 from shop.logs import dropped_line, logging_config
-from shop.output import never_wait
+from shop.output import write_in_background
 from shop.shared_counts import merge_counts
 
 try:
@@ -32,7 +32,7 @@ try:
 except SettingError as error:
     raise SystemExit(f"shop cannot start: {error}") from None
 
-never_wait(dropped_line)  # the master neither: it restarts workers
+write_in_background(dropped_line)  # the master neither: it restarts workers
 
 bind = f"0.0.0.0:{settings.port}"  # --bind says otherwise
 workers = settings.web_concurrency

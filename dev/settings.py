@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from shop.config import ROOT, Settings
-from shop.environment import Reader
+from shop.environment import SettingsReader
 
 from .meanings import MEANINGS
 
@@ -39,7 +39,7 @@ class Setting:
     secret: bool = False
 
 
-class Recorder(Reader):
+class Recorder(SettingsReader):
     """Notes what is read, with its default and bounds."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from shop.facts import Outcome
 
-from .errors import PROBLEM, headers_of, members_of, problem_document
+from .errors import PROBLEM_JSON, headers_of, members_of, problem_document
 from .etags import is_current
 from .limits.headers import refusal, usage_headers
 
@@ -31,6 +31,8 @@ SECURITY_HEADERS = [
 
 
 class Answer(NamedTuple):
+    """An answer that is not bound to Flask."""
+
     status: HTTPStatus
     headers: Headers
     body: bytes
@@ -44,10 +46,10 @@ class Document(NamedTuple):
     links: str  # the value of its Link header, empty for none (RFC 8288)
 
 
-def read(
+def cached_read(
     document: Document, path: str, if_none_match: str | None, outcome: Outcome | None
 ) -> Answer:
-    """Answer a cached read under `path`: 200, or 304 to a caller who has the document."""
+    """Answer a cached read under `path`: 200, or 304 to a caller that has the document."""
     headers = [("ETag", document.etag), ("Cache-Control", "no-cache")]
     if outcome:
         headers.append(("X-Cache", outcome.name))
@@ -65,37 +67,37 @@ def private(status: HTTPStatus, body: bytes) -> Answer:
     return Answer(status, [*_content(JSON, body), ("Cache-Control", "no-store")], body)
 
 
-def refuse(against: Sequence[Usage], path: str, identifier: str) -> Answer:
+def rate_limited(exceeded: Sequence[Usage], path: str, request_id: str) -> Answer:
     """Answer 429 with the policies that were exceeded."""
     status = HTTPStatus.TOO_MANY_REQUESTS
-    detail, members, headers = refusal(against)
-    return problem(status, detail, path, identifier, members=members, headers=headers)
+    detail, members, headers = refusal(exceeded)
+    return problem(status, detail, path, request_id, members=members, headers=headers)
 
 
 def problem(  # noqa: PLR0913  (each is part of the document)
     status: HTTPStatus,
     detail: str,
     path: str,
-    identifier: str,
+    request_id: str,
     *,
     members: Mapping[str, object],
     headers: Mapping[str, str],
 ) -> Answer:
     """Answer with a problem document (RFC 9457)."""
-    body = problem_document(status, detail, path, identifier, members)
-    return Answer(status, [*headers.items(), *_content(PROBLEM, body)], body)
+    body = problem_document(status, detail, path, request_id, members)
+    return Answer(status, [*headers.items(), *_content(PROBLEM_JSON, body)], body)
 
 
-def of_error(error: ShopError, path: str, identifier: str) -> Answer:
-    """Answer with the problem document of an error, to the request with this path and id."""
+def for_error(error: ShopError, path: str, request_id: str) -> Answer:
+    """Answer a request, by its path and id, with the problem document of an error."""
     members, headers = members_of(error), headers_of(error)
     status = HTTPStatus(error.status)
-    return problem(status, str(error), path, identifier, members=members, headers=headers)
+    return problem(status, str(error), path, request_id, members=members, headers=headers)
 
 
 def closing_headers(known: Facts) -> Headers:
     """Return the last headers of every answer: usage of quotas, security, and request id."""
-    return [*usage_headers(known.usages), *SECURITY_HEADERS, ("X-Request-ID", known.identifier)]
+    return [*usage_headers(known.usages), *SECURITY_HEADERS, ("X-Request-ID", known.request_id)]
 
 
 def _content(content_type: str, body: bytes) -> Headers:

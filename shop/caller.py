@@ -8,32 +8,32 @@ from flask import request
 
 from .client_address import client_address, network_path
 from .config import current_settings
-from .facts import Caller, bearer, facts
+from .facts import Caller, bearer_token, facts
 
 SESSION_TOKEN = re.compile(r"session_[A-Za-z0-9_-]{43}")
 
 
 def sent_token() -> str:
     """Return the token of the request, empty without one."""
-    return bearer(request.headers.get("Authorization", ""))
+    return bearer_token(request.headers.get("Authorization", ""))
 
 
 def caller() -> Caller:
     """Return the request's caller; without a valid key, its address."""
     known = facts()
     if known.caller is None:
-        known.caller = of_address()
+        known.caller = address_caller()
     return known.caller
 
 
 def session_id() -> int:
     """Return the id of the caller's session, on a route that requires one."""
     found = caller().session_id
-    assert found is not None  # noqa: S101  (require_session has seen to it)
+    assert found is not None  # noqa: S101  (the route has `require_session`)
     return found
 
 
-def of_address(*, sent_unknown_key: bool = False) -> Caller:
+def address_caller(*, sent_unknown_key: bool = False) -> Caller:
     """Return the caller of a request without a valid key or session: its client address."""
     client = request_address()
     return Caller(client, client, sent_unknown_key=sent_unknown_key)

@@ -1,4 +1,4 @@
-"""The client address of a request, also behind proxies, and the name of a client by it."""
+"""The client address of a request, also behind proxies, and its name in logs and limits."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .ipv4_in_ipv6 import embedded_ipv4
 
 if TYPE_CHECKING:
     from .config import Settings
-    from .ipv4_in_ipv6 import Prefix
+    from .ipv4_in_ipv6 import Nat64Prefix
 
 ADDRESS_LONGEST = 128  # characters, with brackets, zone, port and spaces
-IPV6_SITE = 64  # bits: one customer of a provider has at least this network
+IPV6_SITE = 64  # bits of the network of one customer; a customer may have more networks
 
 
 class NetworkPath(NamedTuple):
     """The proxies and the translators between clients and the service."""
 
     proxies: int
-    nat64: tuple[Prefix, ...]
+    nat64: tuple[Nat64Prefix, ...]
 
 
 def network_path(settings: Settings) -> NetworkPath:
@@ -40,17 +40,17 @@ def client_address(peer: str, forwarded: str, network: NetworkPath) -> str:
     return name_address(peer, network.nat64)
 
 
-def name_address(text: str, nat64: tuple[Prefix, ...] = ()) -> str:
+def name_address(text: str, nat64: tuple[Nat64Prefix, ...] = ()) -> str:
     """Name a client by its address: IPv4 whole, IPv6 by /64, anything else `unknown`.
 
-    An IPv6 address that embeds that of an IPv4 host counts as the IPv4 one. Some proxies write
+    An IPv6 address that embeds an IPv4 address counts as the IPv4 address. Some proxies write
     [IPv6], and some add a port.
     """
     return _named(text, nat64) if len(text) <= ADDRESS_LONGEST else "unknown"
 
 
 @lru_cache(maxsize=4096)
-def _named(text: str, nat64: tuple[Prefix, ...] = ()) -> str:
+def _named(text: str, nat64: tuple[Nat64Prefix, ...] = ()) -> str:
     found = re.fullmatch(r"\[(.+)\](?::\d+)?|([^:]+):\d+|(.+)", text.strip(' \t"'))
     try:
         ip = ipaddress.ip_address(next(filter(None, found.groups())) if found else "")

@@ -18,19 +18,19 @@ from flask import current_app
 
 from shop.database_url import FORM, parse_database_url
 
-from .environment import Reader, SettingError, read_lines, without_loaded
+from .environment import SettingError, SettingsReader, read_lines, without_dotenv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .ipv4_in_ipv6 import Prefix
+    from .ipv4_in_ipv6 import Nat64Prefix
 
 ROOT = Path(__file__).parent.parent
 RUNNING_ENV = ROOT / "instance" / "running.env"
 DOT_ENV = ROOT / ".env"
-FILES = [RUNNING_ENV, DOT_ENV]  # the later one counts, and the environment before both
+FILES = [RUNNING_ENV, DOT_ENV]  # a later file overrides; the environment overrides both
 
-PRODUCTS_PAGE_SIZE = (10, 100)  # rows: default, most
+PRODUCTS_PAGE_SIZE = (10, 100)  # rows: default, maximum
 CATEGORIES_PAGE_SIZE = (100, 1000)
 SKIP_MAX = 10_000  # rows before a page of products; further pages begin after a row
 NAMED_ROWS_MAX = 100  # products or categories that a query can name
@@ -40,40 +40,40 @@ ORDERS_PAGE_SIZE = (20, 100)
 BEST_SELLERS_PAGE_SIZE = (10, 100)
 LINES_MAX = 100  # of an order or a cart
 QUANTITY_MAX = 10_000  # of a line
-PATH_SHOWN = 2048  # characters of a request's path, in logs and answers
+PATH_SHOWN_MAX = 2048  # characters of a request's path, in logs and answers
 BODY_MAX = 64 * 1024  # bytes of a request, where its route does not declare another limit
 LARGE_BODY_MAX = 1024 * 1024  # of a product, a category or an order: writes that need a key
-PREFLIGHT_SECONDS = 7200  # for which a browser keeps a preflight's answer; Chromium's most
+PREFLIGHT_SECONDS = 7200  # a browser keeps a preflight's answer; the maximum of Chromium
 CONDITION_MAX = 2000  # characters of If-Match and of If-None-Match
 DAY = 86_400
-SESSION_SECONDS = DAY  # without use until a session ends
-RENEWAL_SECONDS = 3600  # between two renewals of a session: not every use is written
+SESSION_SECONDS = DAY  # a session ends after so long without use
+RENEWAL_SECONDS = 3600  # between two renewals of a session, so that not every use is written
 IDEMPOTENCY_KEY_MAX = 255  # characters
-IDEMPOTENCY_SECONDS = DAY  # that an answer is kept for requests that repeat its key
+IDEMPOTENCY_SECONDS = DAY  # an answer is kept for requests that repeat its key
 PAYMENT_MAX = 90 * DAY  # seconds
 WAIT_MAX = 600_000  # milliseconds
 CALLS_MAX = 1_000_000  # of any quota
-ADDRESS_CLIENTS = 10  # an address has the quota of so many clients, unless a setting says otherwise
+ADDRESS_CLIENTS = 10  # by default an address has the quota of so many clients
 TIERS = ("standard", "partner", "unlimited")  # of API keys; a client without one is standard
 THREADS = 4  # of a worker
-# Connections of a worker: one for each of its threads. One that cannot be had in time fails a
-# request.
+# Connections of a worker: one for each of its threads. A request fails if it gets no connection in
+# time.
 DATABASE_POOL = {
-    "hide_parameters": True,  # of statements, in errors and logs: customers' data
+    "hide_parameters": True,  # customers' data is kept out of errors and logs
     "pool_size": THREADS,
     "max_overflow": 2,
     "pool_timeout": 5,  # seconds
 }
-# Of each connection, where DATABASE_URL does not say otherwise.
+# Options of each connection; those in DATABASE_URL override them.
 DATABASE_CONNECTION = {
     "connect_timeout": 3,  # seconds, for each host
-    "tcp_user_timeout": 10_000,  # milliseconds until a server that is gone is given up
+    "tcp_user_timeout": 10_000,  # milliseconds without an answer until a connection counts as lost
 }
-# A connection that was idle for so long is made anew: a firewall may have forgotten it in silence.
+# A connection that was idle for so long is replaced: a firewall may have dropped it in silence.
 DATABASE_IDLE_SECONDS = 10
-# Each statement sees what was committed before it: the cache relies on that.
+# Each statement sees every earlier commit: the cache relies on that.
 ISOLATION = "READ COMMITTED"
-# A transaction that does nothing for so long is rolled back by PostgreSQL: its writer is gone.
+# PostgreSQL rolls back a transaction that is idle for so long: its writer is gone.
 TRANSACTION_IDLE_SECONDS = 10
 
 
@@ -83,7 +83,7 @@ class Settings:
     database_lock_timeout: int  # milliseconds that a request waits for a lock in PostgreSQL
     database_statement_timeout: int  # milliseconds that one statement of a request may take
     redis_url: str
-    redis_key_prefix: str  # of every name, for those who share a Redis
+    redis_key_prefix: str  # of every name, for installations that share a Redis
     redis_timeout: int  # milliseconds, to connect and to read: Redis answers fast or not at all
     redis_max_connections: int  # per worker
     redis_enabled: bool
@@ -93,11 +93,11 @@ class Settings:
     key_cache_ttl: int  # seconds
     best_sellers_cache_ttl: int  # seconds
     dashboard_cache_ttl: int  # seconds
-    search_configuration: str  # of PostgreSQL's text search, for which products are indexed
-    cache_stale_if_error: int  # seconds past its time to live that a document serves in need
-    order_payment_seconds: int  # until an order that is not paid is cancelled; 0: never
-    session_open_orders: int  # of one session without a key, not paid so far; 0: any number
-    address_open_orders: int  # the same of one address
+    search_configuration: str  # of PostgreSQL's text search
+    cache_stale_if_error: int  # seconds that an expired document may be answered in need
+    order_payment_seconds: int  # until an unpaid order is cancelled; 0: never
+    session_open_orders: int  # unpaid orders of one session without a key; 0: any number
+    address_open_orders: int  # unpaid orders of one address; 0: any number
     edge_enabled: bool
     rate_limit_enabled: bool
     rate_limit_mode: str  # enforce, or shadow: counts and refuses nothing
@@ -105,24 +105,24 @@ class Settings:
     address_limit_calls: int  # requests of an address and all its sessions in a period
     rate_limit_period: int  # seconds
     write_limit_calls: int  # writes of one client in a period
-    partner_rate_limit_calls: int  # the same two of a key of the tier partner
+    partner_rate_limit_calls: int  # both for a key of the tier partner
     partner_write_limit_calls: int
     session_limit_calls: int  # sessions that one address opens in a period
-    unknown_key_limit_calls: int  # requests of one address in a period with keys that nobody has
-    cors_origins: tuple[str, ...]  # whose pages may read answers in a browser; * is every one
-    nat64_prefixes: tuple[Prefix, ...]  # networks whose addresses embed IPv4 ones
+    unknown_key_limit_calls: int  # requests of one address in a period with unknown keys
+    cors_origins: tuple[str, ...]  # pages of these may read answers in a browser; *: of any
+    nat64_prefixes: tuple[Nat64Prefix, ...]  # networks whose addresses embed IPv4 addresses
     trusted_proxies: int  # proxies in front that append to X-Forwarded-For
     metrics_token: str | None  # that reads /metrics
-    metrics_open: bool  # to everybody, if there is no token
+    metrics_open: bool  # everybody may read /metrics, if there is no token
     admin_api_key: str | None
     secret_key: str | None
     port: int
     web_concurrency: int  # worker processes
     request_queue: int  # requests of a worker that may wait for a thread
     head_timeout: int  # seconds that the head of a request may take to arrive
-    drain_seconds: int  # in which a worker that ends still answers what comes
+    drain_seconds: int  # a worker that ends still answers new requests for so long
     log_level: str
-    service_links: frozenset[str]  # names that Kubernetes has set, and that count as not set
+    service_links: frozenset[str]  # names that Kubernetes has set; they count as not set
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -131,15 +131,15 @@ class Settings:
         Raises SettingError for the first that is missing or wrong.
         """
         if environment.get("FLASK_RUN_FROM_CLI"):
-            environment = without_loaded(environment, DOT_ENV)
-        return cls.from_reader(Reader(environment, *map(read_lines, reversed(FILES))))
+            environment = without_dotenv(environment, DOT_ENV)
+        return cls.from_reader(SettingsReader(environment, *map(read_lines, reversed(FILES))))
 
     @classmethod
-    def from_reader(cls, read: Reader) -> Settings:
-        """Read each setting by its name, with its default and bounds: the list of them all."""
-        read.text("REDIS_PORT")  # a service link is told of, also where REDIS_URL goes before it
+    def from_reader(cls, read: SettingsReader) -> Settings:
+        """Read each setting by its name, with its default and bounds."""
+        read.text("REDIS_PORT")  # notes a service link, also where REDIS_URL overrides it
         calls = read.number("RATE_LIMIT_CALLS", 100, 1, CALLS_MAX)
-        of_address = min(ADDRESS_CLIENTS * calls, CALLS_MAX)
+        address_calls = min(ADDRESS_CLIENTS * calls, CALLS_MAX)
         return cls(
             database_url=_database_url(read),
             database_lock_timeout=read.number("DATABASE_LOCK_TIMEOUT", 2000, 1, WAIT_MAX),
@@ -166,7 +166,7 @@ class Settings:
             rate_limit_enabled=read.flag("RATE_LIMIT_ENABLED", default=True),
             rate_limit_mode=read.choice("RATE_LIMIT_MODE", "enforce", ("enforce", "shadow")),
             rate_limit_calls=calls,
-            address_limit_calls=read.number("ADDRESS_LIMIT_CALLS", of_address, 1, CALLS_MAX),
+            address_limit_calls=read.number("ADDRESS_LIMIT_CALLS", address_calls, 1, CALLS_MAX),
             rate_limit_period=read.number("RATE_LIMIT_PERIOD", 60, 1, DAY),
             write_limit_calls=read.number("WRITE_LIMIT_CALLS", 30, 1, CALLS_MAX),
             partner_rate_limit_calls=read.number("PARTNER_RATE_LIMIT_CALLS", 1000, 1, CALLS_MAX),
@@ -188,7 +188,7 @@ class Settings:
             log_level=read.choice(
                 "LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
             ),
-            service_links=frozenset(read.links),  # of those that were read above
+            service_links=frozenset(read.service_links),  # after all others were read
         )
 
     def remarks(self) -> list[str]:
@@ -199,7 +199,7 @@ class Settings:
         ]
 
 
-def from_files() -> dict[str, str]:
+def settings_from_files() -> dict[str, str]:
     """Return the settings in `.env` and in `instance/running.env`, if these files exist."""
     found: dict[str, str] = {}
     for path in FILES:
@@ -207,14 +207,14 @@ def from_files() -> dict[str, str]:
     return found
 
 
-def _database_url(read: Reader) -> str:
+def _database_url(read: SettingsReader) -> str:
     url = read.text("DATABASE_URL")
     if url is None:
         raise SettingError(f"DATABASE_URL is not set: {FORM}")
     return parse_database_url(url)
 
 
-def _redis_url(read: Reader) -> str:
+def _redis_url(read: SettingsReader) -> str:
     if url := read.text("REDIS_URL"):
         return url
     host = read.text("REDIS_HOST") or "localhost"

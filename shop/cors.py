@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import PREFLIGHT_SECONDS
 from .openapi.headers import HEADERS, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH
-from .origins import EVERY
+from .origins import ANY_ORIGIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     Headers = list[tuple[str, str]]
 
-# What every page may read of every answer (the Fetch standard, "CORS-safelisted response-header
-# name").
+# Every page may read these headers of every answer (the Fetch standard, "CORS-safelisted
+# response-header name").
 SAFELISTED = {"Cache-Control"}
-EXPOSED = ", ".join(name for name in (*HEADERS, "Allow") if name not in SAFELISTED)
-SENT = ", ".join(
+EXPOSED_HEADERS = ", ".join(name for name in (*HEADERS, "Allow") if name not in SAFELISTED)
+REQUEST_HEADERS = ", ".join(
     ["Authorization", "Content-Type", "X-Request-ID"]
     + [header["name"] for header in (IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH)]
 )
@@ -44,14 +44,14 @@ class CrossOrigin:
 
     def __init__(self, origins: tuple[str, ...]) -> None:
         # The answer names an origin of the settings, and never the text that the request has sent.
-        self._allowed = {origin: _allowing(origin) for origin in origins}
+        self._allowed = {origin: _allow_headers(origin) for origin in origins}
         # For `*` the header is a constant, also without an origin, so that caches need not vary.
-        self._others = self._allowed.get(EVERY, [])
-        self._varies = bool(origins) and EVERY not in origins
+        self._others = self._allowed.get(ANY_ORIGIN, [])
+        self._varies = bool(origins) and ANY_ORIGIN not in origins
 
     def add(self, headers: Headers, origin: str) -> Headers:
         """Return the headers of an answer to a page of this origin, which may be empty."""
-        headers = _varying(headers) if self._varies else headers
+        headers = _with_vary(headers) if self._varies else headers
         return headers + self._allowed.get(origin, self._others)
 
 
@@ -69,14 +69,14 @@ class _Wrapper:
         return self._wrapped(environ, start)
 
 
-def _allowing(origin: str) -> Headers:
+def _allow_headers(origin: str) -> Headers:
     return [
         ("Access-Control-Allow-Origin", origin),
-        ("Access-Control-Expose-Headers", EXPOSED),
+        ("Access-Control-Expose-Headers", EXPOSED_HEADERS),
     ]
 
 
-def _varying(headers: Headers) -> Headers:
+def _with_vary(headers: Headers) -> Headers:
     """Return the headers with `Origin` added to `Vary`."""
     fields = [value for name, value in headers if name == "Vary"]
     if fields:
@@ -84,14 +84,14 @@ def _varying(headers: Headers) -> Headers:
     return [*headers, ("Vary", ", ".join([*fields, "Origin"]))]
 
 
-def allows(origins: tuple[str, ...], origin: str | None) -> bool:
-    return EVERY in origins or origin in origins
+def allows_origin(origins: tuple[str, ...], origin: str | None) -> bool:
+    return ANY_ORIGIN in origins or origin in origins
 
 
 def preflight_headers(methods: str) -> Headers:
     """Return the headers of a preflight's answer: the methods and headers that a page may send."""
     return [
         ("Access-Control-Allow-Methods", methods),
-        ("Access-Control-Allow-Headers", SENT),
+        ("Access-Control-Allow-Headers", REQUEST_HEADERS),
         ("Access-Control-Max-Age", str(PREFLIGHT_SECONDS)),
     ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dotenv import dotenv_values
 
-from .ipv4_in_ipv6 import Prefix, parse_prefixes
+from .ipv4_in_ipv6 import Nat64Prefix, parse_prefixes
 from .origins import parse_origins
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ MESSAGE_MAX = 500  # characters
 SECRET_BYTES = 65_536
 # Kubernetes and Docker put service links into the environment beside a service called `redis`:
 # REDIS_PORT=tcp://10.96.0.7:6379.
-LINK = re.compile(r"(tcp|udp|sctp)://.*", re.DOTALL)
-UNFIT = re.compile("[\0\ud800-\udfff]")  # no bytes outside of UTF-8 either, which Python keeps so
+SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://.*", re.DOTALL)
+NOT_UTF8_TEXT = re.compile("[\0\ud800-\udfff]")  # Python decodes other bytes to surrogates
 CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
 
 
@@ -38,25 +38,25 @@ class SettingError(ValueError):
         super().__init__("".join(printable))
 
 
-class Reader:
-    """Reads settings from several sources, of which the first that has the name counts.
+class SettingsReader:
+    """Reads settings from several sources; the first source that has the name counts.
 
-    An empty value counts as not set, and hides those of later sources.
+    An empty value counts as not set, and hides the values of later sources.
     """
 
     def __init__(self, *sources: Mapping[str, str]) -> None:
         self._sources = sources
-        self.links: set[str] = set()  # names that hold a service link, and count as not set
+        self.service_links: set[str] = set()  # names that count as not set
 
     def text(self, name: str) -> str | None:
         for source in self._sources:
             if name not in source:
                 continue
             value = source[name].strip()
-            if name.endswith("_PORT") and LINK.fullmatch(value):
-                self.links.add(name)
+            if name.endswith("_PORT") and SERVICE_LINK.fullmatch(value):
+                self.service_links.add(name)
                 continue
-            if UNFIT.search(value):
+            if NOT_UTF8_TEXT.search(value):
                 raise SettingError(f"{name} must be text in UTF-8 without NUL characters")
             return value or None
         return None
@@ -112,7 +112,7 @@ class Reader:
                 f"the scheme has anyway, not {str(error)!r}"
             ) from None
 
-    def prefixes(self, name: str) -> tuple[Prefix, ...]:
+    def prefixes(self, name: str) -> tuple[Nat64Prefix, ...]:
         text = self.text(name) or ""
         try:
             return parse_prefixes(text)
@@ -125,10 +125,11 @@ class Reader:
     def secret(self, name: str, *, shortest: int) -> str | None:
         """Return a secret, from NAME or from the file that NAME_FILE names.
 
-        The first source that has one of the two counts, and there NAME before NAME_FILE.
+        The first source that has one of the two counts; within it NAME overrides NAME_FILE.
         """
         either = {name, f"{name}_FILE"}
-        here = Reader(next((source for source in self._sources if either & source.keys()), {}))
+        first = next((source for source in self._sources if either & source.keys()), {})
+        here = SettingsReader(first)
         source, value = name, here.text(name)
         if value is None and (path := here.text(f"{name}_FILE")) is not None:
             source, value = f"{name}_FILE, {path},", _content(f"{name}_FILE", path)
@@ -142,7 +143,7 @@ class Reader:
 
 
 def _content(name: str, path: str) -> str:
-    """Return the secret in the file of the setting `name`, without space around it."""
+    """Return the secret in a file, without surrounding space; `name` is the setting in errors."""
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             raise SettingError(f"{name} is not a file: {path}")
@@ -175,7 +176,7 @@ def read_lines(path: Path) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def without_loaded(environment: Mapping[str, str], path: Path) -> dict[str, str]:
+def without_dotenv(environment: Mapping[str, str], path: Path) -> dict[str, str]:
     """Return the environment without the settings that the `flask` command has read from a file.
 
     The command loads `.env` into the environment before the application, and replaces `${…}` in it.

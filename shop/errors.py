@@ -1,4 +1,4 @@
-"""Answer every failure with application/problem+json (RFC 9457); the kinds: `shop.problems`."""
+"""Answer every failure with application/problem+json (RFC 9457); `shop.problems` has the types."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from . import problems
-from .config import LINES_MAX, PATH_SHOWN
+from .config import LINES_MAX, PATH_SHOWN_MAX
 from .database.failures import UNAVAILABLE, meaning
-from .facts import bearer, facts
-from .fields import WHOLE
+from .facts import bearer_token, facts
+from .fields import WHOLE_OBJECT
 from .log_throttle import once_a_minute
 from .problems import ShopError
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1
-PROBLEM = "application/problem+json"
+PROBLEM_JSON = "application/problem+json"
 ERRORS_MAX = 20  # of a problem
 # Problems for errors of the framework, by status. Any other status needs no `type`.
-OF_STATUS: dict[int, type[ShopError]] = {
+KIND_BY_STATUS: dict[int, type[ShopError]] = {
     kind.status: kind
     for kind in (
         problems.BadRequestError,
@@ -48,39 +48,39 @@ OF_STATUS: dict[int, type[ShopError]] = {
 _encode_any = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
-def problem(
+def problem_response(
     status: int,
     detail: str,
     *,
     members: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Answer with a problem document; `type` and `title` are among its members."""
-    body = problem_document(status, detail, request.path, facts().identifier, members or {})
-    return Response(body, status, headers, content_type=PROBLEM)
+    """Answer with a problem document; `members` has its `type` and `title`."""
+    body = problem_document(status, detail, request.path, facts().request_id, members or {})
+    return Response(body, status, headers, content_type=PROBLEM_JSON)
 
 
 def problem_document(
-    status: int, detail: str, path: str, identifier: str, members: Mapping[str, Any]
+    status: int, detail: str, path: str, request_id: str, members: Mapping[str, Any]
 ) -> bytes:
-    """Return the document of a problem for a request with this path and id."""
+    """Return the problem document for a request, by its path and id."""
     document: dict[str, Any] = {
         "type": "about:blank",
         "title": members.get("title") or HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
-        "instance": path[:PATH_SHOWN],
-        "request_id": identifier,
+        "instance": path[:PATH_SHOWN_MAX],
+        "request_id": request_id,
     }
     document |= members
     try:
         return orjson.dumps(document)
-    except TypeError:  # half of a surrogate pair, which a name may have, is no character
+    except TypeError:  # a name may have half of a surrogate pair, which is no character
         return _encode_any(document).encode(errors="replace")
 
 
 def init_app(app: Flask) -> None:
-    app.register_error_handler(ShopError, answer)
+    app.register_error_handler(ShopError, error_response)
     app.register_error_handler(HTTPException, _http_exception)
     app.register_error_handler(PoolTimeoutError, _no_connection)
     app.register_error_handler(DBAPIError, _database_error)
@@ -88,37 +88,37 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Exception, _fault)
 
 
-def answer(error: ShopError, headers: Mapping[str, str] | None = None) -> Response:
+def error_response(error: ShopError, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with the problem document of an error."""
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers = {"WWW-Authenticate": _challenge()}
     headers = headers_of(error) or headers
-    return problem(error.status, str(error), members=members_of(error), headers=headers)
+    return problem_response(error.status, str(error), members=members_of(error), headers=headers)
 
 
 def headers_of(error: ShopError) -> dict[str, str]:
     """Return the headers of every answer with this error."""
     if isinstance(error, problems.NotFoundError):
-        return {"Cache-Control": "no-cache"}  # or it may be kept (RFC 9110, section 15.5.5)
+        return {"Cache-Control": "no-cache"}  # a cache may keep a 404 (RFC 9110, section 15.5.5)
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
         return {"Retry-After": str(RETRY_SECONDS)}
     return {}
 
 
 def members_of(error: ShopError) -> dict[str, Any]:
-    """Return the members of an error's document that not every problem has."""
+    """Return `type`, `title` and the further members of an error's document."""
     return {
         "type": error.type(),
         "title": error.title(),
         **error.values,
-        **_few_errors(error.fields),
+        **_bounded_errors(error.fields),
     }
 
 
-def _few_errors(fields: Mapping[problems.Path, problems.FieldError]) -> dict[str, Any]:
-    """Return an entry for each wrong field, up to a bound, and the number of those left out.
+def _bounded_errors(fields: Mapping[problems.Path, problems.FieldError]) -> dict[str, Any]:
+    """Return entries for the wrong fields, up to a bound, and the number of omitted fields.
 
-    The bound is higher for fields in a list: an order may have so many lines.
+    The bound is higher for fields in a list, so that each line of an order can have an entry.
     """
     entries: list[dict[str, Any]] = []
     for name, wrong in fields.items():
@@ -134,12 +134,12 @@ def _few_errors(fields: Mapping[problems.Path, problems.FieldError]) -> dict[str
 
 def _entry(path: str, wrong: problems.FieldError) -> dict[str, Any]:
     more = {"detail": wrong} if isinstance(wrong, str) else wrong
-    return {"field": problems.clipped(path), **more}
+    return {"field": problems.clip(path), **more}
 
 
 def _challenge() -> str:
-    """Return WWW-Authenticate (RFC 6750, section 3), with an error if a token was sent."""
-    sent = bearer(request.headers.get("Authorization", ""))
+    """Return WWW-Authenticate (RFC 6750, section 3), with an error if the request has a token."""
+    sent = bearer_token(request.headers.get("Authorization", ""))
     wrong = {"error": "invalid_token"} if sent else {}
     return WWWAuthenticate("bearer", {"realm": "shop", **wrong}).to_header()
 
@@ -149,22 +149,22 @@ def _http_exception(error: HTTPException) -> Response | HTTPException:
         return error  # a redirect of the router
     headers = dict(error.get_headers())  # Allow, Retry-After
     headers.pop("Content-Type", None)
-    kind = OF_STATUS.get(error.code)
+    kind = KIND_BY_STATUS.get(error.code)
     if kind is None:
-        return problem(error.code, error.description or "", headers=headers)
-    # webargs keeps validation messages here, under the place that the data came from.
+        return problem_response(error.code, error.description or "", headers=headers)
+    # webargs keeps validation messages here, by the part of the request.
     if messages := getattr(error, "data", {}).get("messages"):
         wrong: dict[problems.Path, problems.FieldError] = {
             path: " ".join(texts) for path, texts in _field_errors(messages)
         }
-        return answer(kind("The request has fields that are not valid.", wrong))
+        return error_response(kind("The request has fields that are not valid.", wrong))
     if isinstance(error, RequestEntityTooLarge):
         limit = request.max_content_length
         detail = f"The body may have {limit} bytes."
-        return answer(problems.BodyTooLargeError(detail, limit=limit))
+        return error_response(problems.BodyTooLargeError(detail, limit=limit))
     if kind is problems.UnknownAddressError:
-        return answer(kind("There is no such address."))
-    return answer(kind(error.description or ""), headers)
+        return error_response(kind("There is no such address."))
+    return error_response(kind(error.description or ""), headers)
 
 
 def _field_errors(messages: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], list[str]]]:
@@ -173,9 +173,9 @@ def _field_errors(messages: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int
 
 
 def _leaves(messages: Mapping[Any, Any]) -> Iterator[tuple[tuple[str | int, ...], list[str]]]:
-    """Yield the path to each field with messages. Those on a whole object name the object."""
+    """Yield the path to each field with its messages; a whole object can have messages, too."""
     for name, found in messages.items():
-        here = () if name is WHOLE else (name,)
+        here = () if name is WHOLE_OBJECT else (name,)
         if isinstance(found, dict):
             for path, texts in _leaves(found):
                 yield (*here, *path), texts
@@ -187,7 +187,7 @@ def _no_connection(error: PoolTimeoutError) -> Response:
     if once_a_minute("no connection"):
         logger.error("All connections of this worker are in use: %s", error)
     kind, detail = UNAVAILABLE
-    return answer(kind(detail))
+    return error_response(kind(detail))
 
 
 def _database_error(error: DBAPIError) -> Response:
@@ -198,14 +198,14 @@ def _database_error(error: DBAPIError) -> Response:
     reached = "reached" if meant is UNAVAILABLE else "used"
     if once_a_minute(f"database {reached}: {getattr(error.orig, 'pgcode', None)}"):
         logger.error("The database cannot be %s: %s", reached, error.orig)
-    return answer(kind(detail))
+    return error_response(kind(detail))
 
 
 def _conflict(error: IntegrityError) -> Response:
     logger.warning("The database refused a write: %s", error.orig)
-    return answer(problems.ConflictError("This conflicts with what is stored."))
+    return error_response(problems.ConflictError("This conflicts with what is stored."))
 
 
 def _fault(error: Exception) -> Response:
     logger.error("Unexpected error", exc_info=error)
-    return answer(problems.InternalError("The service made an error; it is logged."))
+    return error_response(problems.InternalError("The service made an error; it is logged."))

@@ -1,4 +1,4 @@
-"""Entity tags of JSON documents, and the conditions that requests make of them (RFC 9110, 13)."""
+"""Entity tags of JSON documents, and conditional requests (RFC 9110, section 13)."""
 
 from __future__ import annotations
 

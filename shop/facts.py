@@ -15,22 +15,22 @@ from flask.globals import app_ctx
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .quotas import Charge, Held, Usage
+    from .quotas import Charge, HeldCharge, Usage
 
     UrlKey = tuple[str, bool, str]  # path, whether a row's id follows it, query
 
-ENVIRONMENT = "shop.facts"  # the WSGI environment's name for those that were made ahead of Flask
-SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+ENVIRON_KEY = "shop.facts"  # in the WSGI environment; has the facts that the loop has made
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class ReadRequest(NamedTuple):
-    """The parts of a usual read on which its answer depends."""
+    """The parts of a usual read request on which its answer depends."""
 
     url_key: UrlKey
     row: str  # the id at the end of the path, empty without one
     path: str
     if_none_match: str | None
-    session: str | None  # hash of the token that was sent
+    session: str | None  # hash of its token
 
 
 @dataclass(frozen=True)
@@ -56,47 +56,49 @@ class Outcome(IntEnum):
 
 
 class Observer(Protocol):
-    """Takes the documents and the page that an answer is made of."""
+    """Notes the documents and the page that an answer is made of."""
 
     def read(self, reading: Any) -> None:
-        """Take documents that were read from the cache (`shop.cache.DocumentRead`)."""
+        """Note documents that were read from the cache (`shop.cache.DocumentRead`)."""
 
     def show(self, page: Any) -> None:
-        """Take the page that the answer is (`shop.pages.Page`)."""
+        """Note the page that is the answer (`shop.pages.Page`)."""
 
 
 @dataclass(slots=True)
 class Facts:
     """The facts of a request. The code that finds a fact writes it, and all others read it."""
 
-    identifier: str  # of the request, for logs and answers
+    request_id: str  # for logs and answers
     arrived: float = field(default_factory=time.perf_counter)
     read_request: ReadRequest | None = None  # of a usual read that came by way of the loop
     caller: Caller | None = None
-    unidentified: Exception | None = None  # why the credential could not be looked up
-    decided: Sequence[Usage] | None = None  # the decision of the loop: Flask charges nothing then
-    held: Held | None = None  # a charge that may be repaid
+    lookup_error: Exception | None = None  # of the lookup of the credential
+    loop_usages: Sequence[Usage] | None = None  # the loop has charged: Flask charges nothing
+    held_charge: HeldCharge | None = None
     charges: Sequence[Charge] = ()
     usages: Sequence[Usage] = ()
-    refused: str | None = None  # names of the policies that refuse it
+    refused_by: str | None = None  # names of policies
     outcome: Outcome | None = None  # of its reads
     has_committed: bool = False  # a write: the request is not tried again
-    failed: Exception | None = None  # the error of the thread that computed it for the loop
-    observer: Observer | None = None  # of the documents of the answer
+    read_error: Exception | None = None  # of the thread that has read for the loop
+    observer: Observer | None = None
 
 
 def facts() -> Facts:
-    """Return the facts of the current request, or of a command's application context."""
+    """Return the facts of the current request, or of a command."""
     context = app_ctx.g  # `flask.g` leads here by a proxy, which takes longer than the lookup
     found: Facts | None = context.get("facts")
     if found is None:
-        context.facts = found = _arriving() if has_request_context() else Facts(sane_id(None))
+        context.facts = found = (
+            _make_facts() if has_request_context() else Facts(valid_request_id())
+        )
     return found
 
 
-def _arriving() -> Facts:
-    ahead: Facts | None = request.environ.get(ENVIRONMENT)
-    return ahead or Facts(sane_id(request.headers.get("X-Request-ID")))
+def _make_facts() -> Facts:
+    ahead: Facts | None = request.environ.get(ENVIRON_KEY)
+    return ahead or Facts(valid_request_id(request.headers.get("X-Request-ID")))
 
 
 def is_request() -> bool:
@@ -107,14 +109,14 @@ def is_request() -> bool:
     return known is not None and known.read_request is not None
 
 
-def bearer(authorization: str) -> str:
+def bearer_token(authorization: str) -> str:
     """Return the token that a header Authorization sends (RFC 6750), empty without one."""
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def sane_id(given: str | None) -> str:
-    """Return the id that a caller gave, if it is a valid one, or a new one."""
-    if given and SANE_ID.fullmatch(given):
+def valid_request_id(given: str | None = None) -> str:
+    """Return the request id that a client gave if it is valid, else a new one."""
+    if given and REQUEST_ID.fullmatch(given):
         return given
     return f"{random.getrandbits(128):032x}"

@@ -1,4 +1,4 @@
-"""Fields that take exactly the JSON of their documentation, and refuse anything near it."""
+"""Fields that take exactly the JSON of their documentation, and refuse anything else."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 INTEGER_MAX = 2_147_483_647  # PostgreSQL's integer
-ID_MAX = 2**53 - 1  # of what grows with traffic: every JSON parser reads it exactly (RFC 7493)
+ID_MAX = 2**53 - 1  # of tables that grow; every JSON parser reads it exactly (RFC 7493)
 MONEY = r"^[0-9]{1,10}(\.([0-9]{1,2}|[0-9]{3}0{0,12}))?$"  # an amount that some currency has
-AMOUNT = re.compile(r"^[0-9]{1,10}(\.[0-9]{1,15})?$")  # what is read; a service knows the currency
+AMOUNT = re.compile(r"^[0-9]{1,10}(\.[0-9]{1,15})?$")  # a service checks it by the currency
 AMOUNT_EXPONENT = -15
 ZERO = r"^[0.]+$"
 
-# Patterns are matched here and by clients: no two repetitions that follow each other share a
-# character, so neither engine tries a long text in more than one way.
-# No control characters and no halves of surrogate pairs: PostgreSQL takes neither U+0000 nor those.
-LINE = r"^ *[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"  # not of spaces alone
+# Python and clients match these patterns. Two neighbouring repetitions share no character, so that
+# no engine tries a long text in more than one way. No pattern allows control characters or halves
+# of surrogate pairs: PostgreSQL takes neither U+0000 nor surrogates.
+LINE = r"^ *[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"  # more than spaces
 TEXT = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
 BLANKS = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u3000\ufeff"
 EMAIL = rf"^[^@{BLANKS}]+@[^@{BLANKS}]+$"
@@ -35,7 +35,7 @@ INSTANT = (
     r"(Z|[+-][0-9]{2}:[0-9]{2})$"
 )
 UNKNOWN_MAX = 20  # names of an object that are refused one by one
-WHOLE = None  # among the names of wrong fields: the object that has them, which no name can be
+WHOLE_OBJECT = None  # in place of a field's name, in errors of the object itself
 SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -53,17 +53,17 @@ class Input(Schema):
     """An object of a request: it has the fields that are declared, and no others."""
 
     @pre_load
-    def _leave_few_unknown(self, data: Any, **_: Any) -> Any:
-        """Remove unknown names beyond a bound: to refuse one costs more than to read a field."""
-        most = set(self._unknown(data)[UNKNOWN_MAX:])
-        return {name: data[name] for name in data if name not in most} if most else data
+    def _bound_unknown(self, data: Any, **_: Any) -> Any:
+        """Remove unknown names beyond a bound: refusing one costs more than reading a field."""
+        surplus = set(self._unknown(data)[UNKNOWN_MAX:])
+        return {name: data[name] for name in data if name not in surplus} if surplus else data
 
     def handle_error(self, error: ValidationError, data: Any, **_: Any) -> None:
         """Add all unknown names to the errors, last and in their order in the object."""
         if isinstance(error.messages, dict):
             unknown = self._unknown(data)
             if SCHEMA in error.messages and SCHEMA not in unknown:
-                error.messages[WHOLE] = error.messages.pop(SCHEMA)
+                error.messages[WHOLE_OBJECT] = error.messages.pop(SCHEMA)
             for name in unknown:
                 error.messages.pop(name, None)
                 error.messages[name] = [self.error_messages["unknown"]]
@@ -156,7 +156,7 @@ class CommaList(BoundedList):
     parameter, whatever style the document has, and a repeated parameter is refused.
     """
 
-    is_multiple = False  # else webargs would expect a repeated parameter
+    is_multiple = False  # otherwise webargs expects a repeated parameter
 
     def __init__(self, item: Any, *, written: str, longest: int, most: int, **options: Any) -> None:
         """`written` is the pattern of an item, which has `longest` characters at most."""
@@ -199,10 +199,10 @@ class AmountText(fields.Field[Decimal]):
 
 
 class Money(fields.Field[Decimal]):
-    """An amount of the currency that stands beside it: a string, or a number on input.
+    """An amount in the currency of the same object: a string, or a number on input.
 
-    It is exact: a number in the request is read as a decimal, never as a float. It may have as many
-    decimal places as any currency has; a service checks them by the currency.
+    A number in the request is read as a decimal, never as a float. It may have as many decimal
+    places as any currency has; a service checks them by the currency.
     """
 
     INPUT = {  # noqa: RUF012
@@ -242,7 +242,7 @@ class Money(fields.Field[Decimal]):
 
 
 def instant(moment: datetime) -> str:
-    """Return a time as documents show it."""
+    """Return a time in the form of documents."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

@@ -1,7 +1,7 @@
 """Idempotency-Key: carry out a request once, also if it is sent again.
 
 The transaction of a request with a key also stores its answer: the database has both, or neither.
-So a client that got no answer can send the request again.
+A client that got no answer can send the request again.
 (draft-ietf-httpapi-idempotency-key-header-07)
 """
 
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import CursorResult
 
-KEY = re.compile(IDEMPOTENCY_KEY_PATTERN)
-PURGED_TOGETHER = 1000  # answers
-WRONG = f"An Idempotency-Key has 1 to {IDEMPOTENCY_KEY_MAX} visible ASCII characters."
+KEY_FORM = re.compile(IDEMPOTENCY_KEY_PATTERN)
+PURGE_BATCH = 1000  # answers
+KEY_RULE = f"An Idempotency-Key has 1 to {IDEMPOTENCY_KEY_MAX} visible ASCII characters."
 
 REQUESTS = Counter(
     "shop_idempotent_requests",
@@ -47,7 +47,7 @@ REQUESTS = Counter(
 )
 
 
-class KeptAnswer(Base):
+class StoredAnswer(Base):
     """The stored answer to a request with a key."""
 
     __tablename__ = "idempotency_keys"
@@ -71,7 +71,7 @@ class WriteAnswer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Once:
+class IdempotentRequest:
     """A request that is carried out once for each key of a client; without a key, every time."""
 
     client: str
@@ -79,66 +79,66 @@ class Once:
     fingerprint: str
 
     @classmethod
-    def from_request(cls) -> Once:
+    def from_request(cls) -> IdempotentRequest:
         """Read the current request. Raises InvalidIdempotencyKeyError."""
         key = request.headers.get("Idempotency-Key")
-        if key is not None and (len(key) > IDEMPOTENCY_KEY_MAX or not KEY.fullmatch(key)):
-            raise InvalidIdempotencyKeyError(WRONG)
+        if key is not None and (len(key) > IDEMPOTENCY_KEY_MAX or not KEY_FORM.fullmatch(key)):
+            raise InvalidIdempotencyKeyError(KEY_RULE)
         target = f"{request.method} {request.path}\n".encode()
         return cls(caller().client, key, sha256(target + read_body(request)).hexdigest())
 
     def carry_out(self, work: Callable[[], WriteAnswer]) -> WriteAnswer:
-        """Do the work and store its answer, or return the answer that is stored.
+        """Do the work and store its answer, or return the stored answer.
 
-        Call it first in `cache.transaction()`. Work that raises stores nothing: nothing was done,
-        and the same key may try again. Raises RequestUnderWayError while another request with this
-        key is carried out, IdempotencyKeyReusedError if the key was sent with another request.
+        Call this first in `cache.transaction()`. If the work raises, nothing is stored, and the
+        same key may try again. Raises RequestUnderWayError while another request with this key is
+        carried out, IdempotencyKeyReusedError if the key was sent with another request.
         """
         if self.key is None:
             return work()
         self._claim()
-        if kept := self._kept():
-            return self._replay(kept)
+        if stored := self._stored_answer():
+            return self._replay(stored)
         answer = work()
-        self._keep(answer)
+        self._store(answer)
         REQUESTS.labels("first").inc()
         return answer
 
     def _claim(self) -> None:
-        """Hold the key until the transaction ends, however it ends."""
+        """Lock the key until the transaction ends."""
         name = func.hashtextextended(f"{self.client} {self.key}", 0)
         if not db.session.scalar(select(func.pg_try_advisory_xact_lock(name))):
             REQUESTS.labels("under_way").inc()
             message = "A request with this Idempotency-Key is under way: wait for it."
             raise RequestUnderWayError(message)
 
-    def _kept(self) -> KeptAnswer | None:
+    def _stored_answer(self) -> StoredAnswer | None:
         # This statement follows the claim, so it sees the answer that an earlier holder committed.
-        mine = select(KeptAnswer).where(
-            KeptAnswer.client == self.client, KeptAnswer.key == self.key
+        mine = select(StoredAnswer).where(
+            StoredAnswer.client == self.client, StoredAnswer.key == self.key
         )
-        return db.session.scalar(mine.where(KeptAnswer.created_at > _oldest()))
+        return db.session.scalar(mine.where(StoredAnswer.created_at > _oldest()))
 
-    def _replay(self, kept: KeptAnswer) -> WriteAnswer:
-        if kept.fingerprint != self.fingerprint:
+    def _replay(self, stored: StoredAnswer) -> WriteAnswer:
+        if stored.fingerprint != self.fingerprint:
             REQUESTS.labels("reused").inc()
             message = "This Idempotency-Key was sent with another request: use a new one."
             raise IdempotencyKeyReusedError(message)
         cache.await_invalidation()
         REQUESTS.labels("replayed").inc()
-        return WriteAnswer(kept.row_id, kept.body, replayed=True)
+        return WriteAnswer(stored.row_id, stored.body, replayed=True)
 
-    def _keep(self, answer: WriteAnswer) -> None:
+    def _store(self, answer: WriteAnswer) -> None:
         values = {
             "fingerprint": self.fingerprint,
             "row_id": answer.row_id,
             "body": answer.body,
         }
-        statement = insert(KeptAnswer).values(client=self.client, key=self.key, **values)
-        # It replaces an expired answer that is not purged yet.
+        statement = insert(StoredAnswer).values(client=self.client, key=self.key, **values)
+        # An expired answer that is not purged yet is replaced.
         db.session.execute(
             statement.on_conflict_do_update(
-                index_elements=[KeptAnswer.client, KeptAnswer.key],
+                index_elements=[StoredAnswer.client, StoredAnswer.key],
                 set_=values | {"created_at": func.clock_timestamp()},
             )
         )
@@ -147,17 +147,17 @@ class Once:
 def purge() -> int:
     """Delete the expired answers, and return their number."""
     purged = 0
-    while some := purge_some():
+    while some := purge_batch():
         purged += some
     return purged
 
 
-def purge_some() -> int:
+def purge_batch() -> int:
     """Delete expired answers in one transaction, up to a bound; return their number."""
-    row = tuple_(KeptAnswer.client, KeptAnswer.key)
-    old = select(KeptAnswer.client, KeptAnswer.key).where(KeptAnswer.created_at <= _oldest())
-    some = old.limit(PURGED_TOGETHER).with_for_update(skip_locked=True)
-    deleting = delete(KeptAnswer).where(row.in_(some))
+    row = tuple_(StoredAnswer.client, StoredAnswer.key)
+    old = select(StoredAnswer.client, StoredAnswer.key).where(StoredAnswer.created_at <= _oldest())
+    some = old.limit(PURGE_BATCH).with_for_update(skip_locked=True)
+    deleting = delete(StoredAnswer).where(row.in_(some))
     found = cast("CursorResult[Any]", db.session.execute(deleting))
     db.session.commit()
     return found.rowcount

@@ -1,7 +1,7 @@
 """Identify the caller of each request: the holder of an API key, a session, or a client address.
 
-A credential that the cache has costs no statement. Any other credential is looked up after a charge
-to its client address: an address that has spent its quota costs the database nothing, and leaves
+A credential in the cache costs no statement. Any other credential is looked up after a charge to
+its client address, so an address that has spent its quota costs the database nothing, and leaves
 nothing in Redis. If the credential is valid, the charge is repaid, and its holder is the caller.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flask import current_app, request
 
-from shop.caller import SESSION_TOKEN, of_address, request_address, sent_token
+from shop.caller import SESSION_TOKEN, address_caller, request_address, sent_token
 from shop.database.failures import DATABASE_UNAVAILABLE
 from shop.extensions import db
 from shop.facts import Caller, facts
@@ -32,20 +32,20 @@ OPENS_SESSIONS = "sessions.open_session"
 
 
 class Credential(NamedTuple):
-    """A token in the form of a valid one, and how to find its holder."""
+    """A token in the form of a valid one, and the functions that find its holder."""
 
     hash: str
     documents: MemoizedMany[str]
     name: str  # of its document
-    holder: Callable[[bytes], Caller | None]  # by that document
+    holder: Callable[[bytes], Caller | None]  # takes that document
     is_key: bool
 
     def unknown_caller(self) -> Caller:
         """Return the caller if the credential is not valid.
 
-        An invalid session has ended, because nobody can guess one: its client address pays no more.
+        An invalid session has ended, because nobody can guess one: its address is charged no more.
         """
-        return of_address(sent_unknown_key=self.is_key)
+        return address_caller(sent_unknown_key=self.is_key)
 
 
 def init_app(app: Flask) -> None:
@@ -62,7 +62,7 @@ def _identify_caller() -> None:
     elif credential := _session(token) or _key(token):
         facts().caller = _identify(credential)
     elif not SESSION_TOKEN.fullmatch(token):
-        facts().caller = of_address(sent_unknown_key=True)
+        facts().caller = address_caller(sent_unknown_key=True)
 
 
 def _session(token: str) -> Credential | None:
@@ -94,10 +94,10 @@ def _identify(credential: Credential) -> Caller:
     except DATABASE_UNAVAILABLE as error:
         # Without the database a read may still be answered from the cache. A route that needs a key
         # refuses, after the limits of the address have been charged.
-        facts().unidentified = error
+        facts().lookup_error = error
         db.session.rollback()
         limiter.repay()
-        return of_address()
+        return address_caller()
     finally:
         facts().outcome = None  # the lookup of a credential is no read of the answer
 
@@ -107,7 +107,7 @@ def _holder(credential: Credential) -> Caller | None:
     document = credential.documents.peek(credential.name)
     if document is not None:
         return known.note(credential.hash, credential.holder(document))
-    if facts().decided is not None:  # the loop has found the session and charged it
+    if facts().loop_usages is not None:  # the loop has found the session and charged it
         return _look_up(credential, known)
     with known.turn(credential.hash):
         if credential.hash in known:  # it was valid before, so the address is not charged

@@ -1,4 +1,4 @@
-"""Limit lines of the log that each request could repeat: each is written once a minute."""
+"""Limit log lines that each request could repeat to one a minute."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _due: dict[str, float] = {}  # by the line's name
 _lock = threading.Lock()
 
 
-def once_a_minute(what: str) -> bool:
-    """Return whether a line is to be written, because it was not within the last minute."""
+def once_a_minute(line: str) -> bool:
+    """Return whether to write a line: True once a minute for each `line`."""
     now = time.monotonic()
     with _lock:
-        if now < _due.get(what, now):
+        if now < _due.get(line, now):
             return False
-        _due[what] = now + SECONDS
+        _due[line] = now + SECONDS
     return True
 
 
 def forget() -> None:
-    """Let every line be written at once."""
+    """Allow every line again."""
     _due.clear()

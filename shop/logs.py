@@ -1,4 +1,4 @@
-"""Logs: one line for each event, JSON or, on a terminal, text; each with its request's id."""
+"""Logs: one line for each event, as JSON or on a terminal as text, with the request's id."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import orjson
 from flask.globals import request_ctx
 
 from shop.caller import caller
-from shop.config import PATH_SHOWN
+from shop.config import PATH_SHOWN_MAX
 from shop.facts import facts, is_request
 
 if TYPE_CHECKING:
     from flask import Flask, Response
 
-access = logging.getLogger("shop.access")
+access_log = logging.getLogger("shop.access")
 
-# No line has its thread, its process or its place in the code: to find these takes longer than to
-# write the line (the standard library's Logging HOWTO, "Optimization").
+# No line has its thread, its process or its place in the code: finding these takes longer than
+# writing the line (the standard library's Logging HOWTO, "Optimization").
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 logging._srcfile = None  # noqa: SLF001
 
 
-# Machines ask these every few seconds: they are not counted, and logged at DEBUG only.
+# Machines request these every few seconds: they are not counted, and are logged at DEBUG only.
 PROBES = {"/livez", "/readyz", "/health_check"}
 
 CLOCK = "%H:%M:%S"  # of text; JSON has the date, too
@@ -67,7 +67,7 @@ def logging_config(level: str, *, terminal: bool | None = None) -> dict[str, Any
 
 
 def dropped_line(count: int) -> str:
-    """Return the line that says how many lines were dropped."""
+    """Return the log line with the number of dropped lines."""
     as_text = sys.stderr.isatty()
     formatter = TextFormatter(CLOCK) if as_text else JSONFormatter()
     message = f"Lines were dropped, because nobody read them in time: {count}"
@@ -78,7 +78,7 @@ def _record(logger: str, level: int, message: str) -> logging.LogRecord:
     return logging.LogRecord(logger, level, __file__, 0, message, None, None)
 
 
-class Answered(NamedTuple):
+class AnsweredRequest(NamedTuple):
     """A request and its answer, for logs and metrics."""
 
     method: str
@@ -88,7 +88,7 @@ class Answered(NamedTuple):
     seconds: float  # from its arrival in the application
     cache: str | None  # outcome
     client: str
-    refused: str | None  # by which policies
+    refused_by: str | None  # names of policies
     request_id: str
 
 
@@ -97,14 +97,14 @@ class RequestFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if is_request():
-            record.request_id = facts().identifier
+            record.request_id = facts().request_id
         return True
 
 
 class JSONFormatter(logging.Formatter):
     """Formats a record as a JSON object on one line.
 
-    A library for this takes twice as long, which is much of a cached read.
+    A library for this takes twice as long, which is a large part of a cached read.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -126,7 +126,7 @@ def _first_fields(created: float, level: str, logger: str, message: str) -> dict
 
 
 def _encode(fields: dict[str, Any]) -> bytes:
-    """Return a line."""
+    """Encode a line."""
     try:
         return orjson.dumps(fields, default=str, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:  # half of a surrogate pair, which the log has to show
@@ -147,7 +147,7 @@ class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
                 self.stream.buffer.write(line)
                 self.stream.buffer.flush()
             except Exception:  # noqa: BLE001  (as of a record)
-                self.handleError(_record(access.name, logging.INFO, ""))
+                self.handleError(_record(access_log.name, logging.INFO, ""))
 
 
 class TextFormatter(logging.Formatter):
@@ -157,12 +157,12 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        """A path may hold a newline, or an escape."""
-        return shown(super().formatMessage(record))
+        """Return the line without newlines and escapes, which a path may have."""
+        return printable(super().formatMessage(record))
 
 
-def shown(text: str) -> str:
-    """Return a text for a terminal, with codes in place of unprintable characters."""
+def printable(text: str) -> str:
+    """Return a text with codes in place of unprintable characters."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
@@ -176,29 +176,29 @@ def _arrive() -> None:
 
 
 def _log_access(response: Response) -> Response:
-    log_request(answered(response))
+    log_request(answered_request(response))
     return response
 
 
-def answered(response: Response) -> Answered:
+def answered_request(response: Response) -> AnsweredRequest:
     """Return the current request and its answer, for logs and metrics."""
     known, request = facts(), request_ctx.request
-    return Answered(
+    return AnsweredRequest(
         method=request.method,
         route=request.url_rule.rule if request.url_rule else None,
-        path=request.path[:PATH_SHOWN],
+        path=request.path[:PATH_SHOWN_MAX],
         status=response.status_code,
         seconds=time.perf_counter() - known.arrived,
         cache=known.outcome.name if known.outcome else None,
         client=caller().client,
-        refused=known.refused,
-        request_id=known.identifier,
+        refused_by=known.refused_by,
+        request_id=known.request_id,
     )
 
 
-def log_request(request: Answered) -> None:
+def log_request(request: AnsweredRequest) -> None:
     level = logging.DEBUG if request.route in PROBES else logging.INFO
-    if not access.isEnabledFor(level):
+    if not access_log.isEnabledFor(level):
         return
     method, route, path, status, seconds, cache, client, refused, request_id = request
     milliseconds = round(seconds * 1000, 1)
@@ -218,23 +218,23 @@ def log_request(request: Answered) -> None:
         "milliseconds": milliseconds,
     }
     if handler := _line_handler():
-        first = _first_fields(time.time(), logging.getLevelName(level), access.name, message)
+        first = _first_fields(time.time(), logging.getLevelName(level), access_log.name, message)
         handler.write_line(_encode({**first, **fields}))
     else:
-        access.log(level, message, extra={"fields": fields})
+        access_log.log(level, message, extra={"fields": fields})
 
 
 def _line_handler() -> LineHandler | None:
     """Return the only handler, if it writes JSON lines and needs no record.
 
-    To make a record and to hand it on takes several times as long as to write the line.
+    Making and handling a record takes several times as long as writing the line.
     """
-    found: logging.Logger | None = access
+    found: logging.Logger | None = access_log
     handlers = []
     while found:
         handlers += found.handlers
         found = found.parent if found.propagate else None
-    if len(handlers) == 1 and not access.filters:
+    if len(handlers) == 1 and not access_log.filters:
         handler = handlers[0]
         if type(handler) is LineHandler and type(handler.formatter) is JSONFormatter:
             return handler

@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint
 
 # The currencies in circulation by the decimal places of their minor units: ISO 4217, list one, as
 # its maintenance agency (SIX) published it on 2026-01-01, without funds, metals and test codes.
-# The tables have CHECKs of the first and the last line: a change of those needs a migration.
+# CHECKs of the tables have the first and the last line: changing those needs a migration.
 UNITS = {
     0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF",
     2: """
@@ -24,35 +24,35 @@ UNITS = {
 }
 DECIMALS = {code: places for places, codes in UNITS.items() for code in codes.split()}
 CURRENCIES = tuple(sorted(DECIMALS))
-USUAL = 2  # decimal places of a currency that has been withdrawn since
+DEFAULT_DECIMALS = 2  # of a currency that was withdrawn later
 MOST = max(UNITS)
 
-# Where the ranges begin that prices are counted by, in any currency: 1, 2, 5, 10, 20 ...
+# The lower ends of the price ranges that are counted, in any currency: 1, 2, 5, 10, 20 ...
 LADDER = tuple(step * 10**power for power in range(11) for step in (1, 2, 5))
 
 CENT = Decimal("0.01")
 
-PRICE_LIMIT = 10**10  # below which a price is
-TOTAL_LIMIT = 10**16  # and the total of an order of as many lines and units as there can be
+PRICE_LIMIT = 10**10  # prices are below it
+TOTAL_LIMIT = 10**16  # the totals of orders are below it: LINES_MAX x QUANTITY_MAX prices
 
 
 def decimals(currency: str) -> int:
     """Return the decimal places of a currency."""
-    return DECIMALS.get(currency, USUAL)
+    return DECIMALS.get(currency, DEFAULT_DECIMALS)
 
 
-def smallest(currency: str) -> Decimal:
+def smallest_unit(currency: str) -> Decimal:
     """Return the smallest amount of a currency, such as 1 JPY, 0.01 EUR or 0.001 KWD."""
     return Decimal(1).scaleb(-decimals(currency))
 
 
 def rounded(amount: Decimal, currency: str) -> Decimal:
-    """Return the nearest amount of the currency; of two, the larger one."""
-    return amount.quantize(smallest(currency), ROUND_HALF_UP)
+    """Return the nearest amount of the currency; half a unit is rounded up."""
+    return amount.quantize(smallest_unit(currency), ROUND_HALF_UP)
 
 
 def exact(amount: Decimal, currency: str) -> Decimal:
-    """Return an amount with the currency's decimal places. Raises ValueError if it has more."""
+    """Return an amount with the currency's decimal places; raise ValueError if it has more."""
     found = rounded(amount, currency)
     if found != amount:
         places = decimals(currency)
@@ -62,30 +62,30 @@ def exact(amount: Decimal, currency: str) -> Decimal:
 
 
 def step(amount: Decimal) -> int:
-    """Return how many places of the ladder an amount has reached, as PostgreSQL's width_bucket."""
+    """Return the number of steps that an amount has reached, as PostgreSQL's width_bucket."""
     return bisect_right(LADDER, amount)
 
 
-def is_of_steps(low: Decimal | None, high: Decimal | None, currency: str | None) -> bool:
+def has_whole_steps(low: Decimal | None, high: Decimal | None, currency: str | None) -> bool:
     """Return whether a range has whole steps of the ladder, such as 10 to 19.99.
 
-    Amounts are counted in cents, or in the smallest unit of a currency that has no cents.
+    Amounts are counted in cents, or in whole units of a currency that has no cents.
     """
-    unit = max(smallest(currency), CENT) if currency else CENT
+    unit = max(smallest_unit(currency), CENT) if currency else CENT
     from_step = not low or low in LADDER
     return from_step and (high is None or step(high) < step(high + unit))
 
 
 def text(amount: Decimal, currency: str) -> str:
-    """Return an amount of the currency as documents have it, such as 100, 19.90 or 1.250."""
+    """Return an amount in the form of documents, such as 100, 19.90 or 1.250."""
     return f"{amount:.{decimals(currency)}f}"
 
 
 def checks(column: str, limit: int, places: str | int) -> tuple[CheckConstraint, ...]:
-    """Return the CHECKs of a column of amounts, for a type that takes any."""
+    """Return the CHECKs of a NUMERIC column of amounts."""
     return (
         CheckConstraint(f"{column} > 0", name=f"{column}_positive"),
-        CheckConstraint(f"{column} < {limit}", name=f"{column}_limit"),  # NaN is above all
+        CheckConstraint(f"{column} < {limit}", name=f"{column}_limit"),  # NaN is above all numbers
         CheckConstraint(f"scale(trim_scale({column})) <= {places}", name=f"{column}_decimals"),
     )
 
@@ -94,8 +94,8 @@ def _codes(places: int) -> str:
     return ", ".join(f"'{code}'" for code in UNITS[places].split())
 
 
-# Of the currency in the same row.
+# The decimal places of the currency in the same row.
 ITS_DECIMALS = (
     f"CASE WHEN currency IN ({_codes(0)}) THEN 0 WHEN currency IN ({_codes(3)}) THEN 3 "
-    f"ELSE {USUAL} END"
+    f"ELSE {DEFAULT_DECIMALS} END"
 )

@@ -1,7 +1,7 @@
 """Answer OPTIONS before keys and limits, without the database and Redis.
 
-A browser sends OPTIONS by itself before a page's request, for each URL. If it were charged, a page
-would spend its quota twice as fast. If it were refused, the page could not read that its quota is
+A browser sends OPTIONS by itself before a page's request, for each URL. A charge for OPTIONS would
+spend a page's quota twice as fast. A refusal of OPTIONS would hide from the page that its quota is
 spent.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from flask import Response, current_app, request
 
 from .config import current_settings
-from .cors import allows, preflight_headers
+from .cors import allows_origin, preflight_headers
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -30,7 +30,9 @@ def _answer_options() -> Response | None:
         return None
     origins = current_settings().cors_origins
     requested_method = request.headers.get("Access-Control-Request-Method")
-    preflight = requested_method is not None and allows(origins, request.headers.get("Origin"))
+    preflight = requested_method is not None and allows_origin(
+        origins, request.headers.get("Origin")
+    )
     if request.routing_exception and not preflight:
         raise request.routing_exception
     response = Response(status=HTTPStatus.NO_CONTENT)
@@ -47,7 +49,7 @@ def _answer_options() -> Response | None:
 
 
 def _methods() -> str:
-    """Return the methods of the requested URL, none if it is unknown."""
+    """Return the methods of the requested URL; empty if the URL is unknown."""
     return ", ".join(sorted(current_app.make_default_options_response().allow))
 
 

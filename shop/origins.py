@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-EVERY = "*"
+ANY_ORIGIN = "*"
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 ORIGIN = re.compile(r"(https?)://(?:\[([0-9a-f:.]+)\]|([a-z0-9_.-]{1,253}))(?::([1-9][0-9]{0,4}))?")
 LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -15,9 +15,9 @@ PORT_MAX = 65_535
 def parse_origins(text: str) -> tuple[str, ...]:
     """Return the origins of a comma-separated list, or `*` alone; none of an empty text.
 
-    Raises ValueError with the first one in another form: no browser would send it.
+    Raises ValueError with the first origin in another form, which no browser would send.
     """
-    if text in {"", EVERY}:
+    if text in {"", ANY_ORIGIN}:
         return (text,) if text else ()
     origins = tuple(part.strip() for part in text.split(","))
     for origin in origins:

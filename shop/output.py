@@ -1,9 +1,9 @@
-"""Standard output and standard error that wait for no reader.
+"""Standard output and standard error whose writers wait for no reader.
 
 A pipe that nobody reads, a stopped terminal, or a collector of logs that hangs would block every
-request that writes a line. So a thread writes the lines in order, and they wait for it up to a
-bound. Beyond the bound, lines are dropped and counted, until all waiting lines are written; then
-one more line has the count. A file needs no reader, and is written at once.
+request that writes a line. So a thread writes the lines in order, from a bounded queue. Lines
+beyond the bound are dropped and counted, until all waiting lines are written; then one more line
+has the count. A file needs no reader, and is written at once.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
-BACKLOG_MAX = 1024 * 1024  # bytes that wait for a reader, in each process
-PAUSE_SECONDS = 0.05  # between two writes, so that lines are written together
-STUCK_SECONDS = 0.5  # that an exit waits for a reader who takes nothing
-EXIT_SECONDS = 5.0  # that it waits for one who is slow
-FORK_SECONDS = 0.1  # that a fork waits for the thread to end
+BACKLOG_MAX = 1024 * 1024  # bytes that may wait for a reader, in each process
+PAUSE_SECONDS = 0.05  # between two writes, so that one write takes several lines
+STUCK_SECONDS = 0.5  # an exit waits so long for a reader that reads nothing
+EXIT_SECONDS = 5.0  # an exit waits so long for a slow reader
+FORK_SECONDS = 0.1  # a fork waits so long for the thread to end
 
 DROPPED = Counter(
     "shop_log_dropped_lines",
@@ -40,7 +40,7 @@ DROPPED = Counter(
 )
 
 
-def never_wait(tell: Callable[[int], str]) -> None:
+def write_in_background(tell: Callable[[int], str]) -> None:
     """Replace standard output and error, so that no writer waits for a reader.
 
     `tell` returns the line with the number of dropped lines.
@@ -57,7 +57,7 @@ def never_wait(tell: Callable[[int], str]) -> None:
             outputs[place] = Output(stream.fileno(), stream.name, tell)
             atexit.register(outputs[place].finish)
         text = io.TextIOWrapper(outputs[place], stream.encoding, stream.errors, line_buffering=True)
-        atexit.register(text.flush)  # which comes before the other
+        atexit.register(text.flush)  # runs before `finish`, which was registered earlier
         setattr(sys, name, text)
 
 
@@ -84,8 +84,8 @@ class Output(io.RawIOBase):
         self._changed = threading.Condition()
         self._waiting: deque[bytes] = deque()
         self._size = 0  # bytes that wait
-        self._dropped = 0  # lines, since that was told
-        self._written = 0  # how often something was
+        self._dropped = 0  # lines, since the last line with the count
+        self._written = 0  # pieces
         self._is_idle = True
         self._thread: threading.Thread | None = None
         self._hurry = threading.Event()
@@ -112,7 +112,7 @@ class Output(io.RawIOBase):
         return len(lines)
 
     def finish(self) -> None:
-        """Wait until all lines are written, or nobody reads."""
+        """Wait until all lines are written, or the reader is stuck."""
         deadline = time.monotonic() + EXIT_SECONDS
         with self._changed:
             self._hurry.set()
@@ -127,7 +127,7 @@ class Output(io.RawIOBase):
         if self._thread:
             self._changed.notify_all()
             return
-        with suppress(RuntimeError):  # the interpreter ends, and starts no thread any more
+        with suppress(RuntimeError):  # the interpreter ends, and starts no more threads
             self._thread = threading.Thread(target=self._work, name="output", daemon=True)
             self._thread.start()
 
@@ -148,7 +148,7 @@ class Output(io.RawIOBase):
             self._hurry.wait(PAUSE_SECONDS)
             try:
                 self._write_all()
-            except OSError:  # who read has gone
+            except OSError:  # the reader is gone
                 self._drop_all()
             with self._changed:
                 if self._waiting:
@@ -163,7 +163,7 @@ class Output(io.RawIOBase):
     def _write_all(self) -> None:
         """Write the waiting lines, then the number of dropped ones. Raises OSError."""
         while True:
-            dropped = self._dropped  # if any were, nothing is added to what waits
+            dropped = self._dropped  # while it is above 0, the queue takes no lines
             if some := self._next():
                 self._put(b"".join(some))
                 self._remove(some)
@@ -175,7 +175,7 @@ class Output(io.RawIOBase):
                 return
 
     def _next(self) -> list[bytes]:
-        """Return lines that are written as one piece, apart from those of other processes."""
+        """Return lines that fit into one write, which no other process can divide."""
         some: list[bytes] = []
         size = 0
         with self._changed:

@@ -1,7 +1,7 @@
-"""Pages of cached documents: entries that name rows, the rows, and documents joined to them.
+"""Pages of cached documents: entries that name rows, the rows, and documents joined to the rows.
 
-A page lists its documents, and its layout composes the answer of them. Flask reads the documents
-one kind after another. The edge reads them in one script, by the same rules, and composes the
+A page lists its documents, and its layout composes the answer. Flask reads entries, rows and joined
+documents one after another. The edge reads them in one script, by the same rules, and composes the
 answer by the same layout.
 """
 
@@ -38,17 +38,17 @@ class Layout(Protocol):
     ) -> tuple[bytes, str]:
         """Return the answer, and the value of its Link header, empty for none.
 
-        `joined` has the documents of each join by number. All documents exist. A
-        link that begins with its query, `<?limit=10>`, leads to the path of the answer itself.
+        `joined` has the documents of each join by number. All documents exist. A link that begins
+        with its query, `<?limit=10>`, leads to the path of the request.
         """
         ...
 
 
 class Join(NamedTuple):
-    """A document for each row: the member of the row is a number, the id of the document.
+    """A document for each row; a member of the row is the document's id, a number.
 
-    A quotation mark within a JSON text has a backslash before it, so the first bytes that read as
-    the member and a number are the member, unless an object within the row has one of that name.
+    The member is found in the row's bytes: a quotation mark within a JSON text has a backslash
+    before it. An object within the row must not have a member of that name.
     """
 
     function: MemoizedMany[int]
@@ -62,10 +62,10 @@ class Join(NamedTuple):
 
 
 class Page(NamedTuple):
-    """The documents of an answer, and the functions that have them.
+    """The documents of an answer, and the functions that read them.
 
-    The rows are those with the `ids`, then those that entries name, each once: an entry names rows
-    if it begins with `{"ids":[`. Rows that may not be shown are left out.
+    The rows are those with the `ids`, then those that entries name, each once. An entry names rows
+    if it begins with `{"ids":[`. Rows that the caller may not see are left out.
     """
 
     layout: Layout
@@ -88,9 +88,9 @@ def read_page(
     joins: Sequence[Join] = (),
     all_rows: bool = False,
 ) -> Page:
-    """Read the rows of a page, and the documents joined to them.
+    """Read the rows of a page, and the documents joined to the rows.
 
-    Without `all_rows`, only rows that everybody may see.
+    Without `all_rows`, leave out rows that not everybody may see.
     """
     found = function(row_ids(ids, entries))
     rows = list(found.values()) if all_rows else function.filter_public(found.values())
@@ -102,15 +102,15 @@ def read_page(
 
 
 def row_ids(ids: Sequence[int], entries: Iterable[bytes]) -> list[int]:
-    """Return the ids of a page's rows: the given `ids`, and those that entries name."""
+    """Return the ids of a page's rows: `ids`, then the ids in the entries."""
     lists = [match[1] for match in map(IDS.match, entries) if match and match[1]]
     named = (int(one) for some in lists for one in some.split(b","))
     return list(dict.fromkeys([*ids, *named]))
 
 
 @dataclass(frozen=True)
-class BySkip:
-    """Rows `skip` to `skip + limit` of a list, whose ids are one entry."""
+class SkipLayout:
+    """The layout of rows `skip` to `skip + limit` of a list; one entry has their ids."""
 
     skip: int
     limit: int
@@ -140,7 +140,7 @@ def select_page_ids(
     limit: int,
     *conditions: ColumnExpressionArgument[bool],
 ) -> bytes:
-    """Return the ids of a page, in order, and whether more follow, as a JSON document.
+    """Return a JSON document: the ids of a page, in order, and whether more rows follow.
 
     The list has the rows that meet all conditions.
     """

@@ -1,4 +1,4 @@
-"""`/problems`: a page for each kind of problem, at the address that its `type` names."""
+"""`/problems`: a page for each problem type, at the URL in its `type`."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from flask import Blueprint, render_template
 from markupsafe import Markup, escape
 from werkzeug.exceptions import NotFound
 
-from .problems import ShopError, kinds
+from .problems import ShopError, problem_types
 
 blueprint = Blueprint("problems", __name__, url_prefix="/problems")
 
-POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'self'"}
+PAGE_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'self'"}
 
 
 @blueprint.get("")
 def list_() -> tuple[str, dict[str, str]]:
-    """List every kind, by status."""
-    return render_template("problems.html", kinds=kinds().values()), POLICY
+    """List every problem type, by status."""
+    return render_template("problems.html", kinds=problem_types().values()), PAGE_HEADERS
 
 
 @blueprint.get("/<slug>")
 def show(slug: str) -> tuple[str, dict[str, str]]:
-    """Answer with the meaning of a problem, and its members."""
-    kind = kinds().get(slug)
+    """Explain one problem type and its members."""
+    kind = problem_types().get(slug)
     if kind is None:
         raise NotFound
     page = render_template("problem.html", kind=kind, paragraphs=_paragraphs(kind))
-    return page, POLICY
+    return page, PAGE_HEADERS
 
 
 def _paragraphs(kind: type[ShopError]) -> list[Markup]:

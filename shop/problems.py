@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     FieldError = str | Mapping[str, Any]  # a detail, alone or with more members
 
 
-SHOWN_MAX = 64  # characters of a client's text, in a message to the client
+CLIPPED_LENGTH = 64  # characters of a client's text, in a message to the client
 
 
-def clipped(text: str) -> str:
+def clip(text: str) -> str:
     """Return a text that a client sent, or its beginning."""
-    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}…"
+    return text if len(text) <= CLIPPED_LENGTH else f"{text[:CLIPPED_LENGTH]}…"
 
 
 class ShopError(Exception):
@@ -66,7 +66,7 @@ def _words(kind: type[ShopError]) -> list[str]:
     return re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]+", kind.__name__.removesuffix("Error"))
 
 
-def kinds() -> dict[str, type[ShopError]]:
+def problem_types() -> dict[str, type[ShopError]]:
     """Return every problem type by its slug, ordered by status."""
     found: dict[str, type[ShopError]] = {}
     waiting = ShopError.__subclasses__()
@@ -78,7 +78,7 @@ def kinds() -> dict[str, type[ShopError]]:
 
 
 @contextmanager
-def violations(errors: Mapping[str, Callable[[], ShopError]]) -> Iterator[None]:
+def raise_for_violations(errors: Mapping[str, Callable[[], ShopError]]) -> Iterator[None]:
     """Raise the error that `errors[constraint]` makes, if the block violates the constraint.
 
     It is called after the rollback of the transaction, and may read the database.

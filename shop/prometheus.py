@@ -44,11 +44,11 @@ _is_forked = False  # and the files are still those of the parent
 class _Value:
     """A number in the file of its kind and its process.
 
-    The library's own value looks up its process, its file and its place each time that it counts. A
-    cached read counts nine times.
+    The library's own value looks up its process, its file and its place for each count. A cached
+    read counts nine times.
     """
 
-    _multiprocess = True  # so the library asks no value for the time of its beginning
+    _multiprocess = True  # as in the library's value for several processes
 
     def __init__(self, kind: str, *named: Any, multiprocess_mode: str = "") -> None:
         """`named`: the metric, the number, its labels and their values, its help."""
@@ -85,14 +85,14 @@ class _Value:
             return self._file.numbers[self._place]
 
     def set_exemplar(self, exemplar: object) -> None:
-        """Do nothing: several processes have none together."""
+        """Do nothing: several processes have no common exemplar."""
 
     def get_exemplar(self) -> None:
         return None
 
 
 def _begin_after_fork() -> None:
-    """Let a process that was forked count in files of its own."""
+    """After a fork, let this process count in its own files."""
     global _is_forked  # noqa: PLW0603  (of the process)
     if _is_forked:
         _is_forked = False

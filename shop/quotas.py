@@ -1,4 +1,4 @@
-"""The types of a rate-limit decision: charges, who pays them, and the usage after them."""
+"""The types of a rate-limit decision: charges, payers, and the usage after the charges."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CLIENT, ADDRESS = 1, 2  # the record that has a policy, as the scripts number it
+CLIENT, ADDRESS = 1, 2  # the record of a policy, by its number in the scripts
 
 
 class Charge(NamedTuple):
+    """The cost of one request under one policy."""
+
     policy: str
     quota: int
     period: int  # seconds
@@ -19,26 +21,26 @@ class Charge(NamedTuple):
 
 
 class Payers(NamedTuple):
-    """The records that a request is charged to: one, unless it is sent with a session."""
+    """The records that a request is charged to; they are the same without a session."""
 
     client: str
     address: str
 
-    def of(self, charge: Charge) -> str:
+    def record_of(self, charge: Charge) -> str:
         return self.client if charge.payer == CLIENT else self.address
 
 
 class Usage(NamedTuple):
-    """The decision of a policy on a request, and how much of its quota is used then."""
+    """The decision of a policy on a request, and the use of its quota after it."""
 
     policy: str
     quota: int
     period: int  # seconds
     used: int
-    reset: float  # seconds until some of what is used is free again; 0 if nothing is
+    reset: float  # seconds until some of the quota is free again; 0 if nothing is used
     cost: int  # of the request
     passes: bool
-    wait: float  # seconds until the request would pass; 0 if it does
+    wait: float  # seconds until the request would pass; 0 if it passes
 
     @property
     def remaining(self) -> int:
@@ -50,17 +52,17 @@ class Receipt(NamedTuple):
 
     client: str
     charges: Sequence[Charge]
-    moment: int  # microseconds of the clock that it was charged by
-    joined: Sequence[int]  # for each the time that its entry had before; 0 if it is a new one
-    in_fallback: bool  # whether this worker has charged it, and not Redis
+    moment: int  # microseconds, by the clock that charged
+    joined: Sequence[int]  # for each charge the former time of its entry; 0 for a new entry
+    in_fallback: bool  # this worker has charged, and not Redis
 
 
-class Held(NamedTuple):
+class HeldCharge(NamedTuple):
     """The decision on a charge that may be repaid."""
 
     charges: Sequence[Charge]
     usages: list[Usage]
-    receipt: Receipt | None  # None: it was refused
+    receipt: Receipt | None  # None: refused
 
     @property
     def passes(self) -> bool:

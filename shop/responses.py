@@ -1,4 +1,4 @@
-"""Flask's responses with encoded JSON documents."""
+"""Flask responses with encoded JSON documents."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class JSONWithoutNewline(DefaultJSONProvider):
-    """Encodes the result of a view as all other documents: compact, without a newline."""
+    """Encodes the result of a view like all other documents: compact, without a newline."""
 
     compact = True
 
@@ -39,13 +39,13 @@ class JSONWithoutNewline(DefaultJSONProvider):
 
 def init_app(app: Flask) -> None:
     app.json = JSONWithoutNewline(app)
-    app.after_request(_let_no_content_have_no_type)
+    app.after_request(_drop_type_of_no_content)
     app.after_request(_close_headers)
     app.after_request(_end_transaction)
 
 
 def _end_transaction(response: Response) -> Response:
-    """Give the connection back. The answer stays right if the database is lost by now."""
+    """Give the connection back. The answer stays right if the database is lost meanwhile."""
     if not db.session.registry.has():
         return response
     try:
@@ -55,7 +55,7 @@ def _end_transaction(response: Response) -> Response:
     return response
 
 
-def _let_no_content_have_no_type(response: Response) -> Response:
+def _drop_type_of_no_content(response: Response) -> Response:
     if response.status_code == HTTPStatus.NO_CONTENT:
         del response.headers["Content-Type"]
     return response
@@ -79,14 +79,14 @@ def document(body: bytes, status: int = 200, *, location: str | None = None) -> 
 
 
 def private(body: bytes, status: int = 200, *, location: str | None = None) -> Response:
-    """Answer with a document for the caller alone, which no cache may keep."""
+    """Answer with a document for the caller alone, and forbid caches to keep it."""
     response = document(body, status, location=location)
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
 def private_page(body: bytes, last: int | None) -> Response:
-    """Answer with a page of rows, and a link to the next page, if `last` is its last row's id."""
+    """Answer with a page of rows; with `last`, the id of its last row, link to the next page."""
     response = private(body)
     if last:
         query = urlencode(request.args.to_dict() | {"after": last})
@@ -95,7 +95,7 @@ def private_page(body: bytes, last: int | None) -> Response:
 
 
 def versioned(body: bytes, status: int = 200, *, location: str | None = None) -> Response:
-    """Answer a write with the document that it made, and with the ETag for If-Match."""
+    """Answer a write with the new document, and with its ETag for If-Match."""
     response = document(body, status, location=location)
     response.headers["ETag"] = etag_of(body)
     return response
@@ -113,8 +113,10 @@ def _bounded(name: str, condition: str | None) -> str | None:
     return condition
 
 
-def carried_out(answer: WriteAnswer, status: int = 200, *, location: str | None = None) -> Response:
-    """Answer a write that is carried out once for each Idempotency-Key."""
+def idempotent_answer(
+    answer: WriteAnswer, status: int = 200, *, location: str | None = None
+) -> Response:
+    """Answer a write with an Idempotency-Key, and tell whether the answer is replayed."""
     response = private(answer.body, status, location=location)
     if answer.replayed:
         response.headers["Idempotent-Replayed"] = "true"
@@ -128,7 +130,7 @@ def cached_document(body: bytes, links: str = "") -> Response:
     """
     if_none_match = _bounded("If-None-Match", request.headers.get("If-None-Match"))
     found = answers.Document(body, etag_of(body), links)
-    answer = answers.read(found, request.path, if_none_match, facts().outcome)
+    answer = answers.cached_read(found, request.path, if_none_match, facts().outcome)
     response = Response(answer.body, answer.status, answer.headers)
     if answer.status == HTTPStatus.NOT_MODIFIED:
         del response.headers["Content-Type"], response.headers["Content-Length"]
@@ -143,10 +145,10 @@ def cached_page(page: Page) -> Response:
     return cached_document(body, links)
 
 
-def for_this_caller(response: Response) -> Response:
+def for_caller_alone(response: Response) -> Response:
     """Forbid shared caches to keep an answer for this caller (RFC 9111, section 5.2.2.7).
 
-    They keep no answer to a request with Authorization (section 3.5), unless set up otherwise.
+    Some are set up to keep answers to requests with Authorization (section 3.5).
     """
     response.headers["Cache-Control"] = "private, no-cache"
     return response

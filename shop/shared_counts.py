@@ -4,8 +4,8 @@ Each process counts in files of its own, which it maps into its memory. A proces
 mapped page without room on the disk is killed (SIGBUS), so a file gets all its blocks before it is
 mapped. Without room for that, the process counts in its own memory.
 
-When a worker ends, its counts are added to those of ended workers, and its files are removed. So
-there are the files of living workers, and one of each kind for all ended ones.
+When a worker ends, its counts are added to those of ended workers, and its files are removed. There
+are the files of living workers, and one file of each kind for all ended workers.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ logger = logging.getLogger("shop.metrics")
 
 FIRST_BYTES = 1 << 16
 NUMBER_BYTES = 8
-HEAD_BYTES = 8  # how many bytes are used, and padding
+HEAD_BYTES = 8  # the number of used bytes, and padding
 KINDS = ("counter", "histogram")
 LOCK = "lock"
-READER_SECONDS = 1  # for which a reader waits for a merger
-MERGER_SECONDS = 0.5  # for which a merger waits for readers
-# Errors of a file that has other content.
+READER_SECONDS = 1  # a reader waits so long for a merger
+MERGER_SECONDS = 0.5  # a merger waits so long for readers
+# The library's errors for a file with other content.
 UNREADABLE = (struct.error, RuntimeError, ValueError, TypeError, AttributeError)
 
 
 class Counts(MmapedDict):
-    """The counts of one kind and one process: in a file, or in memory where there is no room."""
+    """The counts of one kind and one process: in a file, or in memory without room on the disk."""
 
     def __init__(self, path: str) -> None:
         try:
@@ -62,7 +62,7 @@ class Counts(MmapedDict):
         return self._f is not None
 
     def place_of(self, key: str) -> int:
-        """Return the place of a value in `numbers`; its time follows it."""
+        """Return the place of a value in `numbers`; the time of the value follows."""
         if key not in self._positions:
             self._init_value(key)
         return self._positions[key] // NUMBER_BYTES
@@ -73,7 +73,7 @@ class Counts(MmapedDict):
         self.numbers = memoryview(self._m)[:whole].cast("d")
 
     def _init_value(self, key: str) -> None:
-        # The library would let the file grow without its blocks.
+        # The library would grow the file without its blocks.
         while self._used + _entry_bytes(key) > self._capacity:
             self._grow()
         super()._init_value(key)  # type: ignore[no-untyped-call]
@@ -92,7 +92,7 @@ class Counts(MmapedDict):
             self._map_memory(self._m[: self._used], self._capacity * 2)
 
     def _leave_file(self, error: OSError, counts: bytes) -> None:
-        """Go on in memory. The counts in the file stay there, for readers."""
+        """Go on in memory. The counts in the file stay there for readers."""
         if self.is_shared:
             self._f.close()
         self._f = None
@@ -113,12 +113,12 @@ class Counts(MmapedDict):
 
 
 def _entry_bytes(key: str) -> int:
-    """Return the most bytes that an entry takes: a length, the key with padding, two numbers."""
+    """Return the maximum size of an entry: a length, the key with padding, two numbers."""
     return 4 + len(key.encode()) + 8 + 16
 
 
 def _reserve(file: IO[bytes], size: int) -> None:
-    """Reserve all blocks of a file, where the system can. Raises OSError without room."""
+    """Reserve all blocks of a file, if the system can. Raises OSError without room."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
 
@@ -168,15 +168,15 @@ _ended: set[int] = set()  # processes whose counts are still to be merged
 def merge_counts(process: int) -> None:
     """Keep the counts of a process that has ended, and remove its files.
 
-    A process whose counts cannot be merged now is tried again when the next one ends. Never raises:
-    an error would end gunicorn's master.
+    Counts that cannot be merged now are merged when the next process ends. Never raises: an error
+    would end gunicorn's master.
     """
     directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     _ended.add(process)
     try:
         with _locked(directory, fcntl.LOCK_EX, MERGER_SECONDS):
             for one in list(_ended):
-                if one == process or not _is_alive(one):  # else its number is used again
+                if one == process or not _is_alive(one):  # a new process may have its number
                     _merge_all(directory, one)
                 _ended.remove(one)
     except OSError as error:
@@ -201,7 +201,7 @@ def _merge_all(directory: Path, process: int) -> None:
 
 
 def _merge(directory: Path, kind: str, process: int) -> None:
-    """Add the counts of a process to those of ended ones. Raises OSError without room."""
+    """Add the counts of a process to those of ended processes. Raises OSError without room."""
     own, all_ended = directory / f"{kind}_{process}.db", directory / f"{kind}_ended.db"
     if not own.exists():
         return

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from shop.redis import RedisConnection
 
-SCANNED = 500  # keys, by one call
+SCAN_COUNT = 500  # keys of one call
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class LateChoice(click.Choice[str]):
-    """A choice of names that are not all known when the command is declared."""
+    """A choice whose names are found when the command runs."""
 
     def __init__(self, find: Callable[[], Iterable[str]]) -> None:
         self._find = find
@@ -35,7 +35,7 @@ class LateChoice(click.Choice[str]):
 
 
 def needs_database(command: Callable[P, R]) -> Callable[P, R]:
-    """End the program with one line where the database cannot be used."""
+    """End the program with one line if the database cannot be used."""
 
     @wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -49,7 +49,7 @@ def needs_database(command: Callable[P, R]) -> Callable[P, R]:
 
 @contextmanager
 def needs_redis() -> Iterator[RedisConnection]:
-    """End the program with one line where Redis cannot be called."""
+    """End the program with one line if Redis cannot be called."""
     connection = redis_connection()
     if not connection.enabled:
         raise click.ClickException("Redis is switched off: REDIS_ENABLED=false")
@@ -73,9 +73,9 @@ def call_redis(command: Callable[[Any], Any]) -> Any:
 
 
 def scan(pattern: str) -> list[bytes]:
-    """Return the names that match, without the common prefix. Scans all of Redis."""
+    """Scan all of Redis, and return the names that match, without REDIS_KEY_PREFIX."""
     prefix = redis_connection().prefix
     found = call_redis(
-        lambda client: set(client.scan_iter(match=f"{prefix}{pattern}", count=SCANNED))
+        lambda client: set(client.scan_iter(match=f"{prefix}{pattern}", count=SCAN_COUNT))
     )
     return sorted(key[len(prefix) :] for key in found)

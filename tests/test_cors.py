@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 from test_edge import counting
 
 from shop.answers import SECURITY_HEADERS
-from shop.cors import EXPOSED, SENT
+from shop.cors import EXPOSED_HEADERS, REQUEST_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,8 +74,8 @@ def test_a_preflight_tells_the_methods_of_its_path_and_what_a_page_may_send(
     assert cors_headers(answer) == {
         "Access-Control-Allow-Origin": PAGE,
         "Access-Control-Allow-Methods": "OPTIONS, POST",
-        "Access-Control-Allow-Headers": SENT,
-        "Access-Control-Expose-Headers": EXPOSED,
+        "Access-Control-Allow-Headers": REQUEST_HEADERS,
+        "Access-Control-Expose-Headers": EXPOSED_HEADERS,
         "Access-Control-Max-Age": "7200",
         "Vary": "Access-Control-Request-Method, Origin",
     }
@@ -111,8 +111,12 @@ def test_pages_may_send_the_headers_that_the_document_names(make_shop: Make) -> 
         for parameter in call.get("parameters", [])
         if parameter.get("in") == "header"
     ]
-    assert {"If-Match", "If-None-Match", "Idempotency-Key"} <= set(parameters) <= names(SENT)
-    assert {"Authorization", "Content-Type", "X-Request-ID"} <= names(SENT)
+    assert (
+        {"If-Match", "If-None-Match", "Idempotency-Key"}
+        <= set(parameters)
+        <= names(REQUEST_HEADERS)
+    )
+    assert {"Authorization", "Content-Type", "X-Request-ID"} <= names(REQUEST_HEADERS)
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/products/0", "/products/99999999999"])
@@ -300,7 +304,7 @@ def test_every_origin_gets_the_same_answer_when_all_may_read(
     for path in ("/categories", "/nothing"):
         assert cors_headers(shop.get(path, headers=headers)) == {
             "Access-Control-Allow-Origin": "*",
-            "Access-Control-Expose-Headers": EXPOSED,
+            "Access-Control-Expose-Headers": EXPOSED_HEADERS,
         }
     asked = headers | {"Access-Control-Request-Method": "POST"}
     answer = cors_headers(shop.request("OPTIONS", "/cart/checkout", headers=asked))

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from shop.edge import application, asgi_scope, hits, incoming_request, learned_plans
 from shop.extensions import db
 from shop.facts import Facts
-from shop.logs import Answered, RequestFilter
+from shop.logs import AnsweredRequest, RequestFilter
 from shop.products import service as products
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def test_every_header_that_the_service_reads_is_known_to_the_edge() -> None:
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "request.headers.get":
                 read.add(ast.literal_eval(node.args[0]))
     assert read == known
-    assert used - {*Answered._fields, "_asdict"} <= ways  # log_request's is another
+    assert used - {*AnsweredRequest._fields, "_asdict"} <= ways  # log_request's is another
 
 
 def test_a_revoked_key_gives_no_quota(make_shop: Make) -> None:
@@ -461,8 +461,8 @@ def test_a_fault_after_the_charge_costs_no_second_one(
 def test_a_request_that_is_passed_on_keeps_its_id_and_its_time(
     stocked: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def early(identifier: str) -> Facts:
-        return Facts(identifier, arrived=time.perf_counter() - 5)
+    def early(request_id: str) -> Facts:
+        return Facts(request_id, arrived=time.perf_counter() - 5)
 
     monkeypatch.setattr(incoming_request, "Facts", early)
     monkeypatch.setattr(hits, "parse_read_request", lambda *_: 1 / 0)

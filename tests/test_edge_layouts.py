@@ -14,7 +14,7 @@ from test_edge import counting, round_trips
 from shop.categories import service as categories
 from shop.edge import answer_cache
 from shop.extensions import cache, db
-from shop.pages import BySkip, Join, read_page
+from shop.pages import Join, SkipLayout, read_page
 from shop.products import service as products
 from shop.products.models import Product
 from shop.responses import cached_document, cached_page
@@ -131,7 +131,7 @@ def shop(declared: Declared, make_shop: Make) -> Shop:
     def more() -> Response:
         declared.total_below(1)
         return cached_page(
-            read_page(BySkip(0, 9), products.product_documents, products.page_ids(0, 9))
+            read_page(SkipLayout(0, 9), products.product_documents, products.page_ids(0, 9))
         )
 
     for view in (below, chosen, counted, alone, more):

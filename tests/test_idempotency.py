@@ -171,7 +171,7 @@ def test_the_answer_and_the_order_are_kept_together_or_not_at_all(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(idempotency.Once, "_keep", fail)
+        patch.setattr(idempotency.IdempotentRequest, "_store", fail)
         assert order(shop).status_code == 500
     assert (count_orders(shop), shop.stock_of(1)) == (0, 5)
     assert order(shop).status_code == 201

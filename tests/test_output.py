@@ -36,8 +36,8 @@ LONG = "x" * 2000  # a path
 PRELUDE = """
 import os, sys
 from shop.logs import dropped_line
-from shop.output import never_wait
-never_wait(dropped_line)
+from shop.output import write_in_background
+write_in_background(dropped_line)
 """
 
 

@@ -11,7 +11,7 @@ from search.catalogue import forget
 from sqlalchemy import text
 
 from shop.extensions import db
-from shop.money import LADDER, is_of_steps, step
+from shop.money import LADDER, has_whole_steps, step
 from shop.products import lists
 from shop.search import cached_reads
 from shop.search.page_rows import StepsChangedError
@@ -234,7 +234,7 @@ def test_a_range_of_whole_steps(
     low: str | None, high: str | None, currency: str | None, *, is_one: bool
 ) -> None:
     lowest, highest = (None if end is None else Decimal(end) for end in (low, high))
-    assert is_of_steps(lowest, highest, currency) is is_one
+    assert has_whole_steps(lowest, highest, currency) is is_one
 
 
 def test_a_price_change_forgets_few_names(shop: Shop, redis_cli: Any) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shop.problems import kinds
+from shop.problems import problem_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,14 +145,14 @@ def test_each_kind_has_a_type_and_its_own_members(shop: Shop, slug: str) -> None
     problem = answer.get_json()
     assert (answer.status_code, problem["type"]) == (status, f"/problems/{slug}")
     assert {name: problem[name] for name in problem if name not in COMMON} == members
-    assert set(members) == set(kinds()[slug].members)
-    assert problem["status"] == kinds()[slug].status == status
-    assert problem["title"] == kinds()[slug].title()
+    assert set(members) == set(problem_types()[slug].members)
+    assert problem["status"] == problem_types()[slug].status == status
+    assert problem["title"] == problem_types()[slug].title()
 
 
-@pytest.mark.parametrize("slug", kinds())
+@pytest.mark.parametrize("slug", problem_types())
 def test_the_type_leads_to_a_page_that_explains_it(a_shop: Shop, slug: str) -> None:
-    kind = kinds()[slug]
+    kind = problem_types()[slug]
     page = a_shop.get(kind.type())
     assert page.status_code == 200
     assert page.content_type == "text/html; charset=utf-8"
@@ -163,7 +163,7 @@ def test_the_type_leads_to_a_page_that_explains_it(a_shop: Shop, slug: str) -> N
 
 
 def test_every_kind_says_what_it_means_in_words_of_its_own() -> None:
-    texts = [kind.__doc__ for kind in kinds().values()]
+    texts = [kind.__doc__ for kind in problem_types().values()]
     assert all(texts)
     assert len(set(texts)) == len(texts)
 
@@ -236,4 +236,4 @@ def test_unavailable_lines_report_the_product_and_its_stock(shop: Shop) -> None:
     [("sku-taken", "SKU taken"), ("invalid-json", "Invalid JSON"), ("not-found", "Not found")],
 )
 def test_a_kind_is_named_by_its_class(slug: str, title: str) -> None:
-    assert kinds()[slug].title() == title
+    assert problem_types()[slug].title() == title

@@ -26,11 +26,11 @@ from dev.demo.fill import catalogue_is_empty, fill
 from dev.demo.seed import DEMO_ORDERS, DEMO_PRODUCTS, DEMO_SEED
 from dev.settings import names
 from shop import create_app, read_settings
-from shop.config import ROOT, RUNNING_ENV, from_files
+from shop.config import ROOT, RUNNING_ENV, settings_from_files
 from shop.environment import SettingError
 from shop.extensions import db
 from shop.logs import dropped_line
-from shop.output import never_wait
+from shop.output import write_in_background
 
 from . import EmbeddedError
 from .home import Home
@@ -82,7 +82,7 @@ class Stop:
 
 
 def main() -> None:
-    never_wait(dropped_line)
+    write_in_background(dropped_line)
     stop = Stop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
@@ -112,7 +112,7 @@ def _start(stack: ExitStack, stop: Stop) -> list[Server | Guarded]:
     home = Home.at(INSTANCE)
     lock = stack.enter_context(home.exclusively())
     RUNNING_ENV.unlink(missing_ok=True)  # of a run that was killed
-    environment = from_files() | dict(os.environ)
+    environment = settings_from_files() | dict(os.environ)
     if not (environment.get("ADMIN_API_KEY") or environment.get("ADMIN_API_KEY_FILE")):
         environment["ADMIN_API_KEY_FILE"] = str(_admin_key())
     # The service listens to this machine alone.

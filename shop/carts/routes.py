@@ -3,12 +3,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shop.caller import request_address, session_id
-from shop.idempotency import Once
+from shop.idempotency import IdempotentRequest
 from shop.keys.auth import require_session
 from shop.limits import limit
 from shop.openapi import Blueprint
 from shop.orders.schemas import CheckoutInput, OrderSchema
-from shop.responses import carried_out, private
+from shop.responses import idempotent_answer, private
 
 from . import service
 from .schemas import CartItemInput, CartSchema
@@ -76,5 +76,5 @@ def check_out_cart(values: dict[str, Any]) -> Response:
     The order is at the prices of this moment, and the cart is empty then.
     """
     buyer = session_id(), request_address()
-    answer = service.check_out(*buyer, values["customer"], Once.from_request())
-    return carried_out(answer, 201, location=f"/orders/{answer.row_id}")
+    answer = service.check_out(*buyer, values["customer"], IdempotentRequest.from_request())
+    return idempotent_answer(answer, 201, location=f"/orders/{answer.row_id}")

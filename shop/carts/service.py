@@ -29,7 +29,7 @@ from .schemas import State
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from shop.idempotency import Once, WriteAnswer
+    from shop.idempotency import IdempotentRequest, WriteAnswer
 
 
 def cart(session_id: int) -> bytes:
@@ -126,7 +126,7 @@ def remove_item(session_id: int, product_id: int) -> None:
 
 
 def check_out(
-    session_id: int, address: str, customer: Mapping[str, str], once: Once
+    session_id: int, address: str, customer: Mapping[str, str], once: IdempotentRequest
 ) -> WriteAnswer:
     """Make an order of the cart, which is empty then, or neither.
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from shop.etags import require_match
 from shop.extensions import cache, db
 from shop.pages import dump, select_page_ids
-from shop.problems import CategoryInUseError, NameTakenError, NotFoundError, violations
+from shop.problems import CategoryInUseError, NameTakenError, NotFoundError, raise_for_violations
 
 from .models import Category
 from .schemas import CategorySchema
@@ -63,7 +63,7 @@ def forget_changes(row: Category, name: str) -> None:
 def create_category(values: Mapping[str, Any]) -> tuple[int, bytes]:
     """Return the new category's id and document. Raises NameTakenError."""
     row = Category(**values)
-    with violations(_refusals(values)), cache.transaction():
+    with raise_for_violations(_refusals(values)), cache.transaction():
         if _holder(row.name) is not None:  # an INSERT that is refused uses up an id
             raise _name_taken(row.name)
         db.session.add(row)
@@ -77,7 +77,7 @@ def update_category(category_id: int, changes: Mapping[str, Any], if_match: str 
 
     Raises NotFoundError, PreconditionFailedError, NameTakenError.
     """
-    with violations(_refusals(changes)), cache.transaction():
+    with raise_for_violations(_refusals(changes)), cache.transaction():
         row = _locked(category_id, if_match)
         before = row.name
         for name, value in changes.items():
@@ -93,7 +93,7 @@ def delete_category(category_id: int, if_match: str | None) -> None:
         message = f"Category {category_id} has products: move or delete them first."
         return CategoryInUseError(message, category_id=category_id)
 
-    with violations({"fk_products_category_id": in_use}), cache.transaction():
+    with raise_for_violations({"fk_products_category_id": in_use}), cache.transaction():
         db.session.delete(_locked(category_id, if_match))
         forget_new_or_gone(category_id)
 

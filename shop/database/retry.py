@@ -32,8 +32,8 @@ class RetryingFlask(Flask):
 
     def dispatch_request(self) -> ResponseReturnValue:
         known = facts()
-        if known.failed:
-            raise known.failed  # nobody waits for the same failure twice
+        if known.read_error:
+            raise known.read_error  # nobody waits for the same failure twice
         known.has_committed = False
         try:
             return super().dispatch_request()

@@ -12,9 +12,9 @@ from werkzeug.exceptions import HTTPException
 from shop import answers
 from shop.answers import Answer
 from shop.client_address import network_path
-from shop.config import BODY_MAX, PATH_SHOWN
+from shop.config import BODY_MAX, PATH_SHOWN_MAX
 from shop.cors import CrossOrigin
-from shop.facts import ENVIRONMENT
+from shop.facts import ENVIRON_KEY
 from shop.logs import PROBES
 from shop.ops import probes
 from shop.problems import DatabaseBusyError, InternalError, OverloadedError
@@ -112,7 +112,7 @@ class Edge:
             self._threads.check(incoming.method)  # before the body is asked for
             body = await self._read_body(incoming, receive)
             environ = environment(incoming.scope, incoming.headers, body)
-            environ[ENVIRONMENT] = incoming.facts
+            environ[ENVIRON_KEY] = incoming.facts
             return await self._threads.answer(self._flask.wsgi_app, environ)
         except (OverloadedError, DatabaseBusyError) as error:
             return self._fail(incoming, error)
@@ -150,7 +150,7 @@ class Edge:
 
     def _fail(self, incoming: IncomingRequest, error: ShopError) -> Answer:
         """Answer with a problem that the worker found, without Flask."""
-        path = incoming.path[:PATH_SHOWN]
-        answer = answers.of_error(error, path, incoming.facts.identifier)
+        path = incoming.path[:PATH_SHOWN_MAX]
+        answer = answers.for_error(error, path, incoming.facts.request_id)
         report_answer(incoming, answer, incoming.client)
         return self._own(incoming, answer)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shop.caller import SESSION_TOKEN
 from shop.config import CONDITION_MAX
-from shop.facts import ReadRequest, bearer
+from shop.facts import ReadRequest, bearer_token
 from shop.sessions.service import hash_of
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def parse_read_request(
         return None
     authorization, session = headers.get(b"authorization"), None
     if authorization is not None:
-        token = bearer(authorization.decode("latin-1"))
+        token = bearer_token(authorization.decode("latin-1"))
         if not SESSION_TOKEN.fullmatch(token):
             return None
         session = hash_of(token)

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from shop import answers
-from shop.facts import Facts, sane_id
+from shop.facts import Facts, valid_request_id
 from shop.problems import InternalError
 
 from .application import FAULT
@@ -70,7 +70,7 @@ class Cycle:
             answer = await edge.answer(self.scope, self.receive)
         except Exception:
             logger.exception("Unexpected error ahead of an answer")
-            answer = answers.of_error(InternalError(FAULT), "", sane_id(None))
+            answer = answers.for_error(InternalError(FAULT), "", valid_request_id())
         if answer is None:
             return
         if self._flow.write_paused and not self.disconnected:
@@ -110,8 +110,10 @@ class Cycle:
 def refusal(error: ShopError, client: tuple[str, int] | None, *, to_head: bool) -> bytes:
     """Return the bytes that refuse an unreadable request. Count and log it."""
     scope = {"method": "-", "path": "-"}
-    incoming = IncomingRequest(scope, {}, client[0] if client else "unknown", Facts(sane_id(None)))
-    answer = answers.of_error(error, "", incoming.facts.identifier)
+    incoming = IncomingRequest(
+        scope, {}, client[0] if client else "unknown", Facts(valid_request_id())
+    )
+    answer = answers.for_error(error, "", incoming.facts.request_id)
     report_answer(incoming, answer, incoming.client)
     headers = [*answer.headers, *answers.closing_headers(incoming.facts)]
     head = head_of(answer._replace(headers=headers), closes=True)

@@ -142,18 +142,18 @@ class Hits:
             if in_fallback
             else self._counter.parse_answer(payers, charges, decided)
         )
-        facts.decided = facts.usages = used
+        facts.loop_usages = facts.usages = used
         violated = [usage for usage in used if not usage.passes and self._enforced]
         if violated:
-            answer = answers.refuse(violated, read.path, facts.identifier)
+            answer = answers.rate_limited(violated, read.path, facts.request_id)
         else:
             if was_found and not copy:
                 return None  # nothing of it is for everybody
             document = self._hit(facts, copy) if copy else await self._compute(facts, read, plan)
             if document is None:
                 return None
-            answer = answers.read(document, read.path, read.if_none_match, facts.outcome)
-        facts.refused = policy_names(violated) if violated else None
+            answer = answers.cached_read(document, read.path, read.if_none_match, facts.outcome)
+        facts.refused_by = policy_names(violated) if violated else None
         count_decision(payers.client, used, enforced=self._enforced)
         if read.session:
             self._known.note(read.session, payers.client)
@@ -216,7 +216,7 @@ class Hits:
             document = await self._read(facts, read, plan)
         except (DBAPIError, PoolTimeoutError) as error:
             if sqlstate(error) not in UNDONE:
-                facts.failed = error  # Flask raises it again, and does not wait a second time
+                facts.read_error = error  # Flask raises it again, and does not wait a second time
             return None
         if document is None:
             facts.outcome = None  # Flask begins anew

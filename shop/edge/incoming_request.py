@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shop.client_address import client_address
-from shop.config import PATH_SHOWN
-from shop.facts import Facts, sane_id
-from shop.logs import Answered, log_request
+from shop.config import PATH_SHOWN_MAX
+from shop.facts import Facts, valid_request_id
+from shop.logs import AnsweredRequest, log_request
 from shop.ops.metrics import count_request
 
 from .asgi_scope import read_headers
@@ -33,11 +33,11 @@ class IncomingRequest:
     @classmethod
     def of(cls, scope: Scope, network: NetworkPath) -> IncomingRequest:
         headers = read_headers(scope)
-        identifier = sane_id(headers.get(b"x-request-id", b"").decode("latin-1"))
+        request_id = valid_request_id(headers.get(b"x-request-id", b"").decode("latin-1"))
         peer = scope["client"]
         forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1")
         client = client_address(peer[0] if peer else "", forwarded, network)
-        return cls(scope, headers, client, Facts(identifier))
+        return cls(scope, headers, client, Facts(request_id))
 
     @property
     def method(self) -> str:
@@ -56,7 +56,7 @@ class IncomingRequest:
 
     @property
     def in_log(self) -> dict[str, str]:
-        return {"request_id": self.facts.identifier}
+        return {"request_id": self.facts.request_id}
 
 
 def report_answer(
@@ -64,16 +64,16 @@ def report_answer(
 ) -> None:
     """Write an answer of the loop to the metrics and to the access log."""
     facts, scope = incoming.facts, incoming.scope
-    answered = Answered(
+    answered = AnsweredRequest(
         scope["method"],
         route,
-        scope["path"][:PATH_SHOWN],
+        scope["path"][:PATH_SHOWN_MAX],
         int(answer.status),
         time.perf_counter() - facts.arrived,
         facts.outcome.name if facts.outcome else None,
         client,
-        facts.refused,
-        facts.identifier,
+        facts.refused_by,
+        facts.request_id,
     )
     count_request(answered)
     log_request(answered)

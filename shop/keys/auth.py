@@ -57,7 +57,7 @@ def require_scope_or_session(scope: str) -> Callable[[Callable[P, R]], Callable[
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            if error := facts().unidentified:
+            if error := facts().lookup_error:
                 raise error
             if caller().session_id is None:
                 if not caller().authenticated:
@@ -74,7 +74,7 @@ def require_scope_or_session(scope: str) -> Callable[[Callable[P, R]], Callable[
 
 def check_scope(scope: str) -> None:
     """Raise what a caller without a valid key is answered, or whose key lacks the scope."""
-    if error := facts().unidentified:
+    if error := facts().lookup_error:
         raise error
     if caller().session_id:
         message = f"A session may not do this: it needs a key with the scope {scope}."
@@ -100,7 +100,7 @@ def sure_of_absence(view: Callable[P, R]) -> Callable[P, R]:
         try:
             return view(*args, **kwargs)
         except NotFoundError:
-            error = facts().unidentified
+            error = facts().lookup_error
             if error and not SESSION_TOKEN.fullmatch(sent_token()):
                 raise error from None
             raise
@@ -113,7 +113,7 @@ def require_session(view: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        if error := facts().unidentified:
+        if error := facts().lookup_error:
             raise error
         if caller().session_id is None:
             raise SessionRequiredError(NO_SESSION)

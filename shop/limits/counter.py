@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shop.log_throttle import once_a_minute
-from shop.quotas import CLIENT, Charge, Held, Payers, Receipt
+from shop.quotas import CLIENT, Charge, HeldCharge, Payers, Receipt
 from shop.redis import PROBE_SECONDS, RedisUnavailable
 
 from . import calls, metrics, records, scripts
@@ -63,7 +63,7 @@ class Counter:
         """Decide by this worker's share of each quota, without asking Redis."""
         return self._fallback.decide(payers, charges)
 
-    def hold(self, client: str, charges: Sequence[Charge]) -> Held:
+    def hold(self, client: str, charges: Sequence[Charge]) -> HeldCharge:
         """Decide a request, and charge the client's own record; the charge can be repaid."""
         payers = Payers(client, client)
         if not self.in_fallback:
@@ -75,7 +75,7 @@ class Counter:
                 receipt = (
                     Receipt(client, charges, moment, joined, in_fallback=False) if passes else None
                 )
-                return Held(charges, usages, receipt)
+                return HeldCharge(charges, usages, receipt)
             except RedisUnavailable as error:
                 self.begin_fallback(error)
         return self._fallback.hold(payers, charges)

@@ -103,7 +103,7 @@ class Limiter(flask_limiter.Limiter):
         known, who = facts(), caller()
         payers = Payers(who.client, who.address or who.client)
         return [
-            DecidedLimit(self, payers.of(charge), usage)
+            DecidedLimit(self, payers.record_of(charge), usage)
             for charge, usage in zip(known.charges, known.usages, strict=True)
         ]
 
@@ -161,11 +161,11 @@ class Limiter(flask_limiter.Limiter):
 
     def _decide(self) -> Response | None:
         who, known = caller(), facts()
-        if known.held:
-            known.charges, known.usages = known.held.charges, known.held.usages
+        if known.held_charge:
+            known.charges, known.usages = known.held_charge.charges, known.held_charge.usages
         elif charges := self._charges(who):
             payers = Payers(who.client, who.address or who.client)
-            known.usages = known.decided or _state().counter.decide(payers, charges)
+            known.usages = known.loop_usages or _state().counter.decide(payers, charges)
             known.charges = charges
         else:
             return None
@@ -174,7 +174,7 @@ class Limiter(flask_limiter.Limiter):
         violated = [usage for usage in known.usages if not usage.passes and enforced]
         if not violated:
             return None
-        known.refused = policy_names(violated)
+        known.refused_by = policy_names(violated)
         return headers.refuse(violated)
 
     def _charges(self, who: Caller, *, least: int = 0) -> list[Charge]:
@@ -195,12 +195,12 @@ class Limiter(flask_limiter.Limiter):
         if not settings.rate_limit_enabled:
             return True
         charges = self._charges(caller(), least=1)
-        facts().held = held = _state().counter.hold(caller().client, charges)
+        facts().held_charge = held = _state().counter.hold(caller().client, charges)
         return held.passes or not _enforced()
 
     def repay(self) -> None:
         """Undo the charge of `hold`: the request will be decided for another caller."""
-        held, facts().held = facts().held, None
+        held, facts().held_charge = facts().held_charge, None
         if held and held.receipt:
             _state().counter.repay(held.receipt)
 

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from secrets import token_hex
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from shop.quotas import Charge, Held, Payers, Receipt, Usage
+from shop.quotas import Charge, HeldCharge, Payers, Receipt, Usage
 
 from .window import SECOND, Window
 
@@ -81,7 +81,7 @@ class Fallback:
         now = _now()
         with self._lock:
             for charge, usage in zip(charges, usages, strict=True):
-                client = payers.of(charge)
+                client = payers.record_of(charge)
                 last = self._last_usages.get(client)
                 if last is None:
                     last = {}
@@ -97,11 +97,11 @@ class Fallback:
         """Decide all policies of a request together, as Redis would."""
         return self.hold(payers, charges).usages
 
-    def hold(self, payers: Payers, charges: Sequence[Charge]) -> Held:
+    def hold(self, payers: Payers, charges: Sequence[Charge]) -> HeldCharge:
         """Decide a request that pays from one record, with the receipt to repay it."""
         now = _now()
         with self._lock:
-            shares = [self._share(payers.of(charge), charge, now) for charge in charges]
+            shares = [self._share(payers.record_of(charge), charge, now) for charge in charges]
             refused = {share.charge.policy: share.excess for share in shares if share.excess > 0}
             receipt = None
             if not refused:
@@ -120,7 +120,7 @@ class Fallback:
                 )
                 for share in shares
             ]
-        return Held(charges, usages, receipt)
+        return HeldCharge(charges, usages, receipt)
 
     def repay(self, receipt: Receipt) -> None:
         """Undo a charge, as far as it was not paid to Redis."""

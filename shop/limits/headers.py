@@ -12,7 +12,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from shop.errors import problem
+from shop.errors import problem_response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ COUNTED = {
 def refuse(violated: Sequence[Usage]) -> Response:
     """Answer 429 with the policies that were exceeded."""
     detail, members, headers = refusal(violated)
-    return problem(HTTPStatus.TOO_MANY_REQUESTS, detail, members=members, headers=headers)
+    return problem_response(HTTPStatus.TOO_MANY_REQUESTS, detail, members=members, headers=headers)
 
 
 def refusal(violated: Sequence[Usage]) -> tuple[str, dict[str, Any], dict[str, str]]:

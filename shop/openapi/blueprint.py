@@ -12,7 +12,7 @@ from flask import current_app
 from flask.globals import request_ctx
 
 from shop.config import BODY_MAX
-from shop.errors import PROBLEM
+from shop.errors import PROBLEM_JSON
 
 from .bodies import JSONParser, limit_body, require_no_fields
 from .converter import operation_id
@@ -124,7 +124,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         }:
             responses[status] = {
                 "description": HTTPStatus(status).phrase,
-                "content": {PROBLEM: {"schema": PROBLEM_SCHEMAS.get(status, ProblemSchema)}},
+                "content": {PROBLEM_JSON: {"schema": PROBLEM_SCHEMAS.get(status, ProblemSchema)}},
                 "headers": _refer(*PROBLEM_HEADERS.get(status, ())),
             }
         longest = info.get("body_max", BODY_MAX)

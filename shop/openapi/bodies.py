@@ -19,7 +19,7 @@ from werkzeug.exceptions import (
 
 from shop.config import BODY_MAX
 from shop.fields import Input
-from shop.problems import InvalidJSONError, UnsupportedMediaTypeError, clipped
+from shop.problems import InvalidJSONError, UnsupportedMediaTypeError, clip
 
 if TYPE_CHECKING:
     from flask import Request
@@ -95,7 +95,7 @@ def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(members):
         names = Counter(name for name, _ in members)
         twice = next(name for name in names if names[name] > 1)
-        raise InvalidJSONError(f'An object in the body has the name "{clipped(twice)}" twice.')
+        raise InvalidJSONError(f'An object in the body has the name "{clip(twice)}" twice.')
     return found
 
 

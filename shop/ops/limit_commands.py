@@ -15,7 +15,7 @@ from shop.facts import Caller, facts
 from shop.limits import limiter, records, scripts
 from shop.limits.clients import record_name
 from shop.limits.policies import POLICIES, QUOTAS, quota
-from shop.logs import shown
+from shop.logs import printable
 from shop.redis import redis_connection
 from shop.terminal import call_redis, needs_redis, scan
 
@@ -129,7 +129,7 @@ def _look(keys: list[bytes]) -> Iterator[tuple[str, list[RecordLine]]]:
             now, *values = connection.eval(scripts.LOOK, some, [])
             for key, found in zip(some, values, strict=True):
                 client = key.decode(errors="backslashreplace").removeprefix(records.PREFIX)
-                yield shown(client), records.read(found, int(now))
+                yield printable(client), records.read(found, int(now))
 
 
 def _record_name(client: str) -> str:

@@ -21,8 +21,8 @@ from shop.cache.metrics import OUTBOX
 from shop.config import current_settings
 from shop.extensions import cache as documents
 from shop.extensions import limiter
-from shop.facts import bearer
-from shop.logs import PROBES, Answered, answered
+from shop.facts import bearer_token
+from shop.logs import PROBES, AnsweredRequest, answered_request
 from shop.orders import expiry
 from shop.orders.metrics import OVERDUE
 from shop.problems import MetricsTokenRequiredError
@@ -71,17 +71,17 @@ def _count_waiting() -> None:
 
 def _require(token: str) -> None:
     """Refuse a caller without the token, in a time that says nothing of it."""
-    sent = bearer(request.headers.get("Authorization", ""))
+    sent = bearer_token(request.headers.get("Authorization", ""))
     if not hmac.compare_digest(sent.encode("latin-1", "replace"), token.encode()):
         raise MetricsTokenRequiredError("Send METRICS_TOKEN: Authorization: Bearer TOKEN.")
 
 
 def _count(response: Response) -> Response:
-    count_request(answered(response))
+    count_request(answered_request(response))
     return response
 
 
-def count_request(one: Answered) -> None:
+def count_request(one: AnsweredRequest) -> None:
     if one.route in PROBES:
         return
     method = one.method if one.method in METHODS else "other"

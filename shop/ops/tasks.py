@@ -34,7 +34,7 @@ def expire_orders() -> float:
 def purge() -> float:
     """Delete sessions that have ended, answers that are kept no longer, and such addresses."""
     caps.forget_addresses()
-    ended, old = sessions.purge_some(), idempotency.purge_some()
+    ended, old = sessions.purge_batch(), idempotency.purge_batch()
     if not ended and not old:
         return HOUR
     logger.info("Purged %d sessions, %d idempotency keys", ended, old)

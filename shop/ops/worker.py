@@ -23,7 +23,7 @@ from shop.database.failures import DATABASE_UNAVAILABLE, is_held_up, meaning
 from shop.database.locks import take_lock
 from shop.extensions import cache, db
 from shop.logs import dropped_line, logging_config
-from shop.output import never_wait
+from shop.output import write_in_background
 from shop.redis import RedisUnavailable
 
 from .tasks import PAUSE_SECONDS, TASKS
@@ -157,7 +157,7 @@ def worker() -> None:
     each hour. Run one beside the service; of several, one works and the others stand by.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # of all threads: they are waited for below
-    never_wait(dropped_line)
+    write_in_background(dropped_line)
     settings = current_settings()
     logging.config.dictConfig(logging_config(settings.log_level))
     for remark in settings.remarks():

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 from shop.caller import session_id
 from shop.config import LARGE_BODY_MAX, ORDERS_PAGE_SIZE
-from shop.idempotency import Once
+from shop.idempotency import IdempotentRequest
 from shop.keys.auth import has_scope, require_scope, require_scope_or_session
 from shop.limits import PerRowsOfSession, limit
 from shop.openapi import Blueprint
-from shop.responses import carried_out, private, private_page
+from shop.responses import idempotent_answer, private, private_page
 
 from . import service
 from .schemas import OrderInput, OrderPageSchema, OrderQuery, OrderSchema
@@ -74,8 +74,8 @@ def place_order(values: dict[str, Any]) -> Response:
     Prices are those of this moment. The stock is taken now, and comes back if the order is
     cancelled.
     """
-    answer = service.place_order(values, Once.from_request())
-    return carried_out(answer, 201, location=f"/orders/{answer.row_id}")
+    answer = service.place_order(values, IdempotentRequest.from_request())
+    return idempotent_answer(answer, 201, location=f"/orders/{answer.row_id}")
 
 
 def step(action: str) -> Callable[[View], View]:
@@ -129,4 +129,4 @@ def cancel_order(order_id: int) -> Response:
 
 
 def _moved(order_id: int, action: str) -> Response:
-    return carried_out(service.move_order(order_id, action, Once.from_request()))
+    return idempotent_answer(service.move_order(order_id, action, IdempotentRequest.from_request()))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement
 
-    from shop.idempotency import Once
+    from shop.idempotency import IdempotentRequest
     from shop.products.models import Product
 
     from .caps import Buyer
@@ -106,7 +106,7 @@ def _place(order_id: int, reader: int | None) -> Any:
     return tuple_(created_at, order_id)
 
 
-def place_order(values: Mapping[str, Any], once: Once) -> WriteAnswer:
+def place_order(values: Mapping[str, Any], once: IdempotentRequest) -> WriteAnswer:
     """Take the stock of all lines, and make an order of them, or neither.
 
     Raises what `add_order` raises.
@@ -179,7 +179,7 @@ def _currency(found: Mapping[int, Product]) -> str:
     return next(iter(found.values())).currency
 
 
-def move_order(order_id: int, action: str, once: Once) -> WriteAnswer:
+def move_order(order_id: int, action: str, once: IdempotentRequest) -> WriteAnswer:
     """Bring an order to the status that the action leads to; `cancel` gives the stock back.
 
     Raises NotFoundError, OrderStatusError, OrderExpiredError, StockLimitError.

@@ -6,7 +6,7 @@ from shop.config import LARGE_BODY_MAX
 from shop.keys.auth import has_scope, require_scope, sure_of_absence
 from shop.limits import limit
 from shop.openapi import Blueprint
-from shop.responses import cached_document, for_this_caller, if_match, versioned
+from shop.responses import cached_document, for_caller_alone, if_match, versioned
 
 from . import service
 from .schemas import ProductInput, ProductPatch, ProductSchema, StockAdjustment
@@ -35,7 +35,7 @@ def get_product(product_id: int) -> Response:
     Its ETag is what If-Match takes when it is changed.
     """
     if has_scope(SCOPE):
-        return for_this_caller(cached_document(service.any_product(product_id)))
+        return for_caller_alone(cached_document(service.any_product(product_id)))
     return cached_document(service.product(product_id))
 
 

@@ -28,7 +28,7 @@ from shop.problems import (
     SKUTakenError,
     StockLimitError,
     TooManyDecimalsError,
-    violations,
+    raise_for_violations,
 )
 
 from . import lists, rows
@@ -192,7 +192,7 @@ def create_product(fields: Mapping[str, Any]) -> tuple[int, bytes]:
     """
     price = _settled_price(fields, fields)
     refusals = _refusals(fields)
-    with violations(refusals), cache.transaction():
+    with raise_for_violations(refusals), cache.transaction():
         _check_new(fields, refusals)
         row = rows.create({**fields, "price": price})
         forget_new_or_gone(row)
@@ -204,7 +204,7 @@ def update_product(product_id: int, changes: Mapping[str, Any], if_match: str | 
 
     Raises NotFoundError, PreconditionFailedError, and what `create_product` raises.
     """
-    with violations(_refusals(changes)), cache.transaction():
+    with raise_for_violations(_refusals(changes)), cache.transaction():
         before, after = _changed(product_id, changes, if_match)
         forget_changes(before, after)
     return rows.document(after)
@@ -217,7 +217,7 @@ def delete_product(product_id: int, if_match: str | None) -> None:
         message = f"Product {product_id} has been sold: make it inactive instead."
         return ProductOrderedError(message, product_id=product_id)
 
-    with violations({"fk_order_lines_product_id": ordered}), cache.transaction():
+    with raise_for_violations({"fk_order_lines_product_id": ordered}), cache.transaction():
         row = _locked(product_id, if_match)
         rows.remove(row)
         forget_new_or_gone(row)

@@ -13,7 +13,7 @@ import orjson
 
 from shop.categories.models import Category
 from shop.extensions import cache, db
-from shop.money import LADDER, smallest, text
+from shop.money import LADDER, smallest_unit, text
 from shop.pages import dump
 from shop.products.models import Product
 
@@ -111,7 +111,7 @@ def price_facet(filters: Filters) -> bytes:
 
 
 def _price_count(currency: str, step: int, count: int) -> dict[str, Any]:
-    unit = smallest(currency)
+    unit = smallest_unit(currency)
     first = LADDER[step - 1] if step else unit
     return {
         "currency": currency,

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import orjson
 
 from shop.config import SKIP_MAX
-from shop.pages import BySkip, dump
+from shop.pages import SkipLayout, dump
 
 from .cursor import write_cursor
 
@@ -44,7 +44,7 @@ class ItemFormat:
 
 
 @dataclass(frozen=True)
-class AllProductsLayout(BySkip):
+class AllProductsLayout(SkipLayout):
     """A page of all products by `skip`. Beyond SKIP_MAX, its next page begins after a cursor."""
 
     list_name: str = ""
@@ -109,7 +109,7 @@ class NamedProductsLayout:
 
 
 @dataclass(frozen=True)
-class CategoryCountsLayout(BySkip):
+class CategoryCountsLayout(SkipLayout):
     """A page of categories, each with the number of its active products."""
 
     def compose(self, entries: Documents, rows: Documents, joined: Joined) -> tuple[bytes, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from shop.categories.service import texts
-from shop.money import is_of_steps, step
+from shop.money import has_whole_steps, step
 from shop.problems import InvalidFieldsError
 from shop.products import lists
 
@@ -83,7 +83,7 @@ class Filters:
     @property
     def has_whole_price_steps(self) -> bool:
         """Return whether the price range consists of whole steps; an unbounded range does."""
-        return is_of_steps(self.min_price, self.max_price, self.currency)
+        return has_whole_steps(self.min_price, self.max_price, self.currency)
 
     @property
     def scopes(self) -> list[str]:

@@ -8,7 +8,7 @@ from shop.config import CATEGORIES_PAGE_SIZE, NAMED_ROWS_MAX, PRODUCTS_PAGE_SIZE
 from shop.keys.auth import check_scope, has_scope
 from shop.limits import PerRows, limit
 from shop.openapi import Blueprint
-from shop.responses import cached_page, for_this_caller
+from shop.responses import cached_page, for_caller_alone
 
 from . import service
 from .parameters import CategoryQuery, ProductQuery, SuggestionQuery
@@ -54,7 +54,7 @@ def list_products(query: dict[str, Any]) -> Response:
         check_scope(SCOPE)
     if has_scope(SCOPE):
         page = service.products_page(query, request.args, active=query.get("active"))
-        return for_this_caller(cached_page(page))
+        return for_caller_alone(cached_page(page))
     return cached_page(service.products_page(query, request.args, active=True))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shop.categories import service as categories
-from shop.pages import BySkip, Join, read_page
+from shop.pages import Join, SkipLayout, read_page
 from shop.products import service as products
 
 from . import cached_reads
@@ -108,7 +108,7 @@ def categories_page(skip: int, limit: int, include: Sequence[str] = ()) -> Page:
     ids, read = categories.page_ids(skip, limit), categories.category_documents
     if include:
         return read_page(CategoryCountsLayout(skip, limit), read, ids, joins=[COUNT])
-    return read_page(BySkip(skip, limit), read, ids)
+    return read_page(SkipLayout(skip, limit), read, ids)
 
 
 def suggestions_page(text: str) -> Page:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PURGED_TOGETHER = 500  # sessions
+PURGE_BATCH = 500  # sessions
 UNRENEWED_SECONDS = SESSION_SECONDS - RENEWAL_SECONDS  # one that has less left is renewed by use
 
 schema = SessionSchema()
@@ -124,15 +124,15 @@ def lock_session(session_id: int) -> None:
 def purge() -> int:
     """Delete the sessions that have ended, with their carts, and return how many those were."""
     purged = 0
-    while some := purge_some():
+    while some := purge_batch():
         purged += some
     return purged
 
 
-def purge_some() -> int:
+def purge_batch() -> int:
     """Delete as many of them as one transaction should; return 0 when there are no more."""
     ended = select(Session).where(Session.expires_at <= datetime.now(UTC))
-    some = ended.limit(PURGED_TOGETHER).with_for_update(skip_locked=True)
+    some = ended.limit(PURGE_BATCH).with_for_update(skip_locked=True)
     with cache.transaction():
         return _delete(some)
 
