@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import await_true
 from inprocess import event_loop
 from test_edge import READS, counting, open_session, round_trips, stock
 
@@ -124,23 +126,30 @@ def test_changes_of_other_keys_leave_a_copy(stocked: Shop, redis_cli: Any) -> No
 
 
 def test_an_entry_that_changes_while_its_copy_is_read_is_read_again(
-    stocked: Shop, monkeypatch: pytest.MonkeyPatch
+    stocked: Shop, redis_cli: Any
 ) -> None:
     """Its request has been charged by then, and is not charged twice."""
     left = int(stocked.get("/products/2").headers["X-RateLimit-Remaining"])
-    hits = hits_of(stocked)
-    ask = hits._redis.ask
-
-    async def late(*arguments: Any) -> Any:
-        answered = await ask(*arguments)
-        if arguments[1] is None:
-            hits._answer_cache.invalidate([b"products:id:2"])
-        return answered
-
-    monkeypatch.setattr(hits._redis, "ask", late)
-    with counting(hit=1):
-        answer = stocked.get("/products/2")
+    entry = redis_cli.get("products:id:2")
+    redis_cli.config_resetstat()
+    redis_cli.client_pause(60_000, all=False)
+    with ThreadPoolExecutor(2) as pool, counting(hit=1):
+        try:
+            change = pool.submit(redis_cli.set, "products:id:2", entry, keepttl=True)
+            await_true(lambda: paused(redis_cli) == {"set"})
+            read = pool.submit(stocked.get, "/products/2")
+            await_true(lambda: paused(redis_cli) > {"set"})
+        finally:
+            redis_cli.client_unpause()
+        assert change.result()
+        answer = read.result()
     assert int(answer.headers["X-RateLimit-Remaining"]) == left - 1
+    assert (round_trips(redis_cli), keys_read(redis_cli)) == (2, 1)
+
+
+def paused(redis_cli: Any) -> set[str]:
+    """Return the commands that wait for the end of a pause of writes."""
+    return {one["cmd"] for one in redis_cli.client_list() if "b" in one["flags"]}
 
 
 def together(shop: Shop, *clients: str) -> list[Answer]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import ADMIN_KEY, CUSTOMER, await_true
+from faults import before_statement, engine_of
 from sqlalchemy import text
 
 from shop.extensions import db
@@ -221,18 +222,16 @@ def test_a_checkout_needs_its_customer(shop: Shop, buyer: Buyer) -> None:
     assert shop.stock_of(1) == 5
 
 
-def test_a_session_that_ends_during_its_request_gets_401(
-    shop: Shop, buyer: Buyer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_session_that_ends_during_its_request_gets_401(shop: Shop, buyer: Buyer) -> None:
     """The session was valid when the request began."""
-    monkeypatch.setattr("shop.carts.service._check_product", lambda _: end_all_sessions(shop))
-    answer = buyer.put(1)
+    with before_statement(engine_of(shop), "products.description", lambda: end_sessions(shop)):
+        answer = buyer.put(1)
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-def end_all_sessions(shop: Shop) -> None:
-    with db.engine.begin() as connection:
+def end_sessions(shop: Shop) -> None:
+    with engine_of(shop).begin() as connection:
         connection.execute(text("DELETE FROM sessions"))
 
 

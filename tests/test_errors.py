@@ -7,13 +7,12 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-import psycopg2
 import pytest
+from faults import after_statement, engine_of, lose_all_connections
 from sqlalchemy import event
 
 from shop.extensions import db
 from shop.logs import TextFormatter, logging_config
-from shop.products import service as products
 
 if TYPE_CHECKING:
     from conftest import Make, Shop
@@ -225,20 +224,16 @@ def test_a_connection_that_is_lost_after_the_answer_is_known_costs_nothing(
 
 
 def test_a_connection_that_is_lost_after_its_statement_costs_nothing(
-    a_shop: Shop, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+    a_shop: Shop, postgres: Postgres
 ) -> None:
     a_shop.create_product()
-    documents = products.product_documents.uncached
-
-    def lose_all_after(ids: list[int]) -> dict[int, bytes]:
-        found: dict[int, bytes] = documents(ids)
-        lose_all_connections(postgres)
-        return found
-
-    monkeypatch.setattr(products.product_documents, "uncached", lose_all_after)
+    engine = engine_of(a_shop)
     for identifier in range(1, 12):  # more than the pool has places
-        path = f"/products/{identifier}"
-        assert a_shop.get(path).status_code == (200 if identifier == 1 else 404)
+        with after_statement(
+            engine, "products.description", lambda: lose_all_connections(postgres)
+        ):
+            answer = a_shop.get(f"/products/{identifier}")
+        assert answer.status_code == (200 if identifier == 1 else 404)
     with a_shop.app.app_context():
         assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
@@ -267,15 +262,6 @@ def test_database_connections_that_end_at_once_are_503(a_shop: Shop, postgres: P
     assert problem["detail"] == "The database cannot be reached now."
     shuts_down.clear()
     assert a_shop.get("/products/1").status_code == 404
-
-
-def lose_all_connections(postgres: Postgres) -> None:
-    with psycopg2.connect(postgres.url) as other, other.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"  # ms: it waits
-            " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        )
-    other.close()
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import flask_migrate
 import pytest
+from faults import before_statement
 from sqlalchemy import event, inspect, text
 from sqlalchemy.exc import DBAPIError
 
@@ -15,7 +15,7 @@ from shop import create_app
 from shop.extensions import db
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from flask import Flask
 
@@ -44,23 +44,6 @@ def before(empty: Flask) -> Flask:
     return empty
 
 
-@contextmanager
-def at_statement(part: str, action: Callable[[], None]) -> Iterator[None]:
-    """Do something once, before the first statement with this part."""
-    left = [action]
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if left and part in statement:
-            left.pop()()
-
-    event.listen(db.engine, "before_cursor_execute", note)
-    try:
-        yield
-    finally:
-        event.remove(db.engine, "before_cursor_execute", note)
-    assert not left
-
-
 def test_rows_that_are_there_are_found_after_the_upgrade(before: Flask) -> None:
     execute("UPDATE products SET updated_at = '2020-01-01'")
     flask_migrate.upgrade(MIGRATIONS)
@@ -81,7 +64,7 @@ def test_rows_that_the_version_before_writes_meanwhile_are_found(before: Flask) 
             "UPDATE products SET name = 'A third teapot', stock = 0 WHERE id = 2",
         )
 
-    with at_statement(BACKFILL, write):
+    with before_statement(db.engine, BACKFILL, write):
         flask_migrate.upgrade(MIGRATIONS)
     execute(INSERT.format("A fourth teapot", 1))
     assert column(FOUND) == [1, 2, 3, 4]
@@ -95,7 +78,7 @@ def test_no_table_is_locked_while_rows_are_read_and_indexes_made(before: Flask) 
     )
     held: list[Any] = []
     for beginning in (BACKFILL, "ALTER TABLE products VALIDATE", "CREATE INDEX"):
-        with at_statement(beginning, lambda: held.extend(column(strong))):
+        with before_statement(db.engine, beginning, lambda: held.extend(column(strong))):
             flask_migrate.upgrade(MIGRATIONS)
         flask_migrate.downgrade(MIGRATIONS, revision="0006")
     assert not held
@@ -126,7 +109,7 @@ def test_a_row_that_another_holds_is_filled_when_it_is_free(before: Flask) -> No
         holder.close()
 
     watcher = Thread(target=free_it_after_the_next)
-    with at_statement(BACKFILL, hold_it):
+    with before_statement(db.engine, BACKFILL, hold_it):
         flask_migrate.upgrade(MIGRATIONS)
     watcher.join()
     assert column(FOUND) == [1]
@@ -142,7 +125,10 @@ def test_an_upgrade_that_stopped_in_the_middle_can_be_run_again(before: Flask) -
         raise InterruptedError
 
     stopped = "CREATE INDEX CONCURRENTLY ix_products_name_key"
-    with at_statement(stopped, leave_an_invalid_index), pytest.raises(InterruptedError):
+    with (
+        before_statement(db.engine, stopped, leave_an_invalid_index),
+        pytest.raises(InterruptedError),
+    ):
         flask_migrate.upgrade(MIGRATIONS)
     invalid = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid"
     assert column(invalid) == ["ix_products_category"]
@@ -170,7 +156,7 @@ def test_an_upgrade_that_stopped_between_two_triggers_can_be_run_again(
         raise InterruptedError
 
     stopped = f"CREATE OR REPLACE TRIGGER {trigger}"
-    with at_statement(stopped, stop), pytest.raises(InterruptedError):
+    with before_statement(db.engine, stopped, stop), pytest.raises(InterruptedError):
         flask_migrate.upgrade(MIGRATIONS)
     execute(
         INSERT.format("Samovar", 0),
@@ -192,7 +178,7 @@ def test_a_row_that_has_some_of_its_columns_gets_the_others(before: Flask, trigg
         execute(f"DROP TRIGGER {trigger} ON products", INSERT.format("Samovar", 3))
         raise InterruptedError
 
-    with at_statement(BACKFILL, write_without_it), pytest.raises(InterruptedError):
+    with before_statement(db.engine, BACKFILL, write_without_it), pytest.raises(InterruptedError):
         flask_migrate.upgrade(MIGRATIONS)
     flask_migrate.upgrade(MIGRATIONS)
     written = "SELECT name_key FROM products WHERE in_stock AND words @@ 'samovar'"

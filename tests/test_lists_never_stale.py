@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import ADMIN_KEY, ROOT, await_true
+from faults import before_commit, engine_of, holding_relay
 from test_never_stale import DIE, STEPS, others, outbox
+from test_row_locks import locked
 
-from shop.cache.protocol import Protocol
 from shop.extensions import cache
 from shop.products.lists import prices
 from shop.redis import redis_connection
@@ -21,7 +22,7 @@ from shop.redis import redis_connection
 if TYPE_CHECKING:
     from conftest import Make, MakeRelay, Relay, Shop
 
-    from dev.embedded.servers import Redis
+    from dev.embedded.servers import Postgres, Redis
 
 # What is read, and the ids that it has before and after the write: product 1 is renamed from Zinc
 # rake to New, its price falls from 30 to 1, and it is in stock again. Product 2 costs 20.
@@ -51,6 +52,12 @@ def lists(shop: Shop) -> list[list[int]]:
     return [[row["id"] for row in answer["items"]] for answer in answers]
 
 
+def price(postgres: Postgres) -> Any:
+    with locked(postgres, "SELECT price FROM products WHERE id = 1") as cursor:
+        [[found]] = cursor.fetchall()
+        return found
+
+
 def outcomes(shop: Shop) -> set[str]:
     return {shop.get(path).headers["X-Cache"] for path in LISTS}
 
@@ -78,23 +85,18 @@ def test_a_writer_that_dies_leaves_no_stale_list(
 
 
 def test_a_list_that_is_computed_while_a_writer_commits_is_not_stored(
-    a_shop: Shop, monkeypatch: pytest.MonkeyPatch
+    a_shop: Shop, make_shop: Make, postgres: Postgres
 ) -> None:
-    """A reader that selected before the commit answers the old rows, and stores nothing."""
+    """The answer to COMMIT is on its way, so the writer has not released its names so far."""
     stock(a_shop)
-    release = Protocol.release
-    seen: list[set[str]] = []
-
-    def read_and_release(self: Protocol, *arguments: Any) -> None:
-        monkeypatch.undo()
-        with ThreadPoolExecutor() as another:
-            seen.append(another.submit(outcomes, a_shop).result())  # committed, and suspended
-        release(self, *arguments)
-
-    monkeypatch.setattr(Protocol, "release", read_and_release)
-    answer = a_shop.put("/products/1", **WRITTEN)
-    assert answer.status_code == 200, answer.text
-    assert seen == [{"MISS"}]
+    with ThreadPoolExecutor(1) as pool, holding_relay(postgres.socket) as way:
+        writer = make_shop(DATABASE_URL=f"postgresql://shop@127.0.0.1:{way.port}/shop")
+        with before_commit(engine_of(writer), way.hold):
+            write = pool.submit(writer.put, "/products/1", **WRITTEN)
+            await_true(lambda: price(postgres) == WRITTEN["price"])
+            assert outcomes(a_shop) == {"MISS"}
+            way.let_go()
+            assert write.result().status_code == 200
     assert lists(a_shop) == AFTER
     assert outcomes(a_shop) == {"HIT"}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,8 @@ import flask_migrate
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import event, inspect, text
+from faults import before_statement
+from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from dev.embedded import programs
@@ -21,8 +21,6 @@ from shop.extensions import Base, db
 from shop.orders import expiry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from flask import Flask
     from sqlalchemy import Connection
 
@@ -213,28 +211,11 @@ def test_amounts_of_all_currencies_need_no_new_files(before: Flask) -> None:
     assert {precision for *_, precision in rows(TYPES)} == {None}
 
 
-@contextmanager
-def at_statement(beginning: str, action: Callable[[], None]) -> Iterator[None]:
-    """Do something once, before the first statement that begins so."""
-    left = [action]
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if left and statement.startswith(beginning):
-            left.pop()()
-
-    event.listen(db.engine, "before_cursor_execute", note)
-    try:
-        yield
-    finally:
-        event.remove(db.engine, "before_cursor_execute", note)
-    assert not left
-
-
 def test_amounts_are_validated_while_the_tables_can_be_used(before: Flask) -> None:
     held: list[Any] = []
     locks = "SELECT relation::regclass::text FROM pg_locks WHERE mode = 'AccessExclusiveLock'"
     validation = "ALTER TABLE products VALIDATE"
-    with at_statement(validation, lambda: held.extend(rows(locks))):
+    with before_statement(db.engine, validation, lambda: held.extend(rows(locks))):
         flask_migrate.upgrade(MIGRATIONS, revision="0005")
     assert not held
 
@@ -278,7 +259,7 @@ def test_no_more_than_twenty_amounts_are_listed(
 def test_an_amount_that_is_written_meanwhile_stops_the_upgrade_too(
     before: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with at_statement("ALTER TABLE products", lambda: execute(WRONG[0])):
+    with before_statement(db.engine, "ALTER TABLE products", lambda: execute(WRONG[0])):
         assert migrate(before, "upgrade", "0005").exit_code == 1
     assert "product 1 (100.50 JPY)" in caplog.messages[-1]
     assert rows(PRICES) == [(Decimal("100.50"), "JPY")]

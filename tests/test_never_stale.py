@@ -7,18 +7,21 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
-from conftest import ADMIN_KEY, ROOT, await_true
+from conftest import ADMIN_KEY, ROOT, await_true, waits_for_a_lock
+from faults import before_commit, before_statement, engine_of, lose_all_connections
 from sqlalchemy import create_engine, insert, select, text, update
 from sqlalchemy.exc import OperationalError
+from test_row_locks import locked
 
 from shop.cache import protocol as protocol_module
 from shop.cache import reader as reader_module
 from shop.cache.outbox import ADD_NAME
-from shop.cache.protocol import EntryState, Protocol, new_token
+from shop.cache.protocol import EntryState, new_token
 from shop.categories import service as categories
 from shop.categories.models import Category
 from shop.database.failures import is_database_gone
@@ -33,8 +36,6 @@ if TYPE_CHECKING:
     from conftest import Make, MakeRelay, Relay, Service, Shop
 
     from dev.embedded.servers import Postgres, Redis
-    from shop.cache.installation import InstallationStatus
-    from shop.cache.outbox import Outbox
 
 KEY, PAGES = "products:id:1", "products:list:generation"
 
@@ -50,6 +51,11 @@ def outcome(shop: Shop, path: str = "/products/1") -> str | None:
 def outbox(shop: Shop) -> int:
     with shop.app.app_context():
         return len(cache.outbox)
+
+
+def execute(shop: Shop, statement: str) -> None:
+    with engine_of(shop).begin() as connection:
+        connection.execute(text(statement))
 
 
 # A writer that dies.
@@ -126,22 +132,11 @@ def others(url: str) -> int:
 
 
 def test_a_commit_with_an_unknown_outcome_leaves_its_names_suspended(
-    a_shop: Shop, postgres: Postgres, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
+    a_shop: Shop, postgres: Postgres, redis_cli: Any
 ) -> None:
     a_shop.create_product(stock=3)
-    suspend = Protocol.suspend
-
-    def suspend_and_lose(self: Protocol, *arguments: Any) -> None:
-        suspend(self, *arguments)
-        with psycopg2.connect(postgres.url) as other, other.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE state = 'idle in transaction' AND pid <> pg_backend_pid()"
-            )
-
-    monkeypatch.setattr(Protocol, "suspend", suspend_and_lose)
-    assert a_shop.patch("/products/1", stock=9).status_code == 503
-    monkeypatch.undo()
+    with before_commit(engine_of(a_shop), lambda: lose_all_connections(postgres)):
+        assert a_shop.patch("/products/1", stock=9).status_code == 503
     assert redis_cli.get(KEY).startswith("writers ")
     assert stock(a_shop) == 3
     assert outcome(a_shop) == "MISS"  # nothing is stored
@@ -150,24 +145,23 @@ def test_a_commit_with_an_unknown_outcome_leaves_its_names_suspended(
     assert stock(a_shop) == 9
 
 
-def test_a_refused_write_releases_what_it_suspended(
-    a_shop: Shop, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
+REFUSE = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE unique_violation; END $$;
+CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON products DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION refuse()
+"""
+
+
+def test_a_write_that_is_refused_at_its_commit_releases_its_names(
+    a_shop: Shop, redis_cli: Any
 ) -> None:
-    """A rule that is checked at COMMIT, as deferred constraints are."""
     a_shop.create_product(stock=3)
-    suspend = Protocol.suspend
-
-    def suspend_and_break(self: Protocol, *arguments: Any) -> None:
-        suspend(self, *arguments)
-        for statement in (
-            "CREATE TEMP TABLE t (a int UNIQUE DEFERRABLE INITIALLY DEFERRED) ON COMMIT DROP",
-            "INSERT INTO t VALUES (1), (1)",
-        ):
-            cache.execute(text(statement), {})
-
-    monkeypatch.setattr(Protocol, "suspend", suspend_and_break)
-    assert a_shop.patch("/products/1", stock=9).status_code == 409
-    monkeypatch.undo()
+    execute(a_shop, REFUSE)
+    try:
+        assert a_shop.patch("/products/1", stock=9).status_code == 409
+    finally:
+        execute(a_shop, "DROP FUNCTION refuse CASCADE")
     assert not redis_cli.exists(KEY)
     assert stock(a_shop) == 3
     assert outcome(a_shop) == "HIT"
@@ -248,30 +242,30 @@ def test_entries_that_a_write_without_redis_changed_are_not_found_when_it_is_bac
     assert outcome(cut) == "HIT"
 
 
+@pytest.mark.hurried
 @pytest.mark.parametrize("lost", ["suspend", "release"])
 def test_a_redis_that_is_lost_during_a_write_gets_the_invalidation_later(
-    two: tuple[Shop, Shop, Relay], monkeypatch: pytest.MonkeyPatch, redis_cli: Any, lost: str
+    two: tuple[Shop, Shop, Relay], redis_cli: Any, lost: str
 ) -> None:
     """Redis may have lost the note meanwhile, and an older entry was stored."""
     cut, other, way = two
-    step = getattr(Protocol, lost)
-
     with other.app.app_context():
         others = cache.backend.protocol
 
-    def lose(self: Protocol, *arguments: Any) -> None:
-        if self is others:
-            return step(self, *arguments)  # type: ignore[no-any-return]
+    def lose_the_note() -> None:
+        assert redis_cli.get(KEY).startswith("writers ")
         way.close()
-        if lost == "release":
-            redis_cli.flushall()
-            [entry] = others.read(["products:id:generation"], [KEY])
-            others.fill({KEY: (entry.lease, 100, b'{"id":1,"stock":3}')})
-        return step(self, *arguments)  # type: ignore[no-any-return]
+        redis_cli.flushall()
+        [entry] = others.read(["products:id:generation"], [KEY])
+        others.fill({KEY: (entry.lease, 100, b'{"id":1,"stock":3}')})
 
-    monkeypatch.setattr(Protocol, lost, lose)
-    assert cut.patch("/products/1", stock=10).status_code == 200
-    monkeypatch.undo()
+    moment = (
+        before_statement(engine_of(cut), "UPDATE products", way.close)
+        if lost == "suspend"
+        else before_commit(engine_of(cut), lose_the_note)
+    )
+    with moment:
+        assert cut.patch("/products/1", stock=10).status_code == 200
     assert stock(other) == 10
     assert outbox(other) == 0
 
@@ -519,17 +513,14 @@ def test_a_reader_waits_no_longer_than_a_lease(
     assert outcome(a_shop) == "MISS"
 
 
-def test_a_reader_that_fails_gives_its_lease_back(
-    a_shop: Shop, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reader_that_fails_gives_its_lease_back(a_shop: Shop, redis_cli: Any) -> None:
     a_shop.create_product()
     redis_cli.delete(KEY)
-
-    def fail(_ids: Any) -> Any:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(products.product_documents, "uncached", fail)
-    assert a_shop.get("/products/1").status_code == 500
+    execute(a_shop, "ALTER TABLE products RENAME COLUMN description TO hidden")
+    try:
+        assert a_shop.get("/products/1").status_code == 500
+    finally:
+        execute(a_shop, "ALTER TABLE products RENAME COLUMN hidden TO description")
     assert not redis_cli.exists(KEY)
 
 
@@ -624,21 +615,18 @@ def test_without_the_database_an_unknown_document_is_503(make_shop: Make, way: R
 
 
 def test_a_slow_outbox_check_that_outlives_the_database_does_not_count(
-    make_shop: Make, way: Relay, monkeypatch: pytest.MonkeyPatch
+    make_shop: Make, way: Relay
 ) -> None:
     shop = shop_by(way, make_shop)
     with shop.app.app_context():
         watcher = cache.backend.watcher
 
-    def slow(outbox: Outbox) -> InstallationStatus:
+    def lose_the_database() -> None:
         watcher._last_passed -= 100  # so much later it is when the database turns out to be gone
         way.close()
-        return ask(outbox)
 
-    ask = cache.installation.status
-    monkeypatch.setattr(cache.installation, "status", slow)
-    look(shop)
-    monkeypatch.undo()
+    with before_statement(engine_of(shop), "cache_outbox", lose_the_database):
+        look(shop)
     assert shop.get("/products/1").status_code == 503
 
 
@@ -733,14 +721,16 @@ def test_a_database_that_refuses_a_login_is_not_gone(
     assert is_database_gone(error.value) == gone
 
 
+CANCEL = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+
+
 def test_a_statement_that_the_database_refuses_is_not_a_lost_database(
-    make_shop: Make, way: Relay, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
+    make_shop: Make, way: Relay, postgres: Postgres, redis_cli: Any
 ) -> None:
     shop = shop_by(way, make_shop, REDIS_CACHE_TTL="1", CACHE_STALE_IF_ERROR="1000")
     expire(redis_cli)
-
-    def cancelled(_ids: Any) -> Any:  # as one that takes longer than statement_timeout
-        db.session.execute(text("DO $$ BEGIN RAISE SQLSTATE '57014'; END $$"))
-
-    monkeypatch.setattr(products.product_documents, "uncached", cancelled)
-    assert shop.get("/products/1").status_code == 503
+    with ThreadPoolExecutor(1) as pool, locked(postgres, "LOCK TABLE products") as operator:
+        read = pool.submit(shop.get, "/products/1")
+        await_true(lambda: waits_for_a_lock(postgres))
+        operator.execute(CANCEL)
+        assert read.result().status_code == 503

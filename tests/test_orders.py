@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import ADMIN_KEY, CUSTOMER
+from faults import before_statement, engine_of, lose_all_connections
 from sqlalchemy import text
 
 from shop.extensions import db
-from shop.products import service as products
 
 if TYPE_CHECKING:
     from conftest import Make, Shop
     from werkzeug.test import TestResponse
+
+    from dev.embedded.servers import Postgres
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
 TIMES = {"paid_at", "shipped_at", "delivered_at", "cancelled_at"}
@@ -81,15 +83,13 @@ def test_each_sale_refreshes_the_products_that_it_sells(shop: Shop) -> None:
 
 
 def test_a_sale_is_made_even_if_its_products_cannot_be_read_again(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    shop: Shop, postgres: Postgres, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(_: object) -> None:
-        db.session.execute(text("SELECT 1 / 0"))
-
-    monkeypatch.setattr(products.product_documents, "uncached", fail)
-    assert order(shop, (1, 1), (2, 1)).status_code == 201
+    with before_statement(
+        engine_of(shop), "products.id = ANY", lambda: lose_all_connections(postgres)
+    ):
+        assert order(shop, (1, 1), (2, 1)).status_code == 201
     assert "could not be read again" in caplog.text
-    monkeypatch.undo()
     assert (shop.stock_of(1), shop.stock_of(2)) == (4, 2)
 
 

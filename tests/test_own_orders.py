@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import ADMIN_KEY, CUSTOMER
+from faults import before_statement, engine_of
 from sqlalchemy import text
 
 from shop.extensions import db
-from shop.orders import service as orders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -339,20 +340,12 @@ def test_orders_remain_for_keys_when_their_session_is_purged(
     assert ids(shop.get("/orders", headers=ADMIN)) == [1]
 
 
-def test_a_session_that_is_closed_while_it_reads_finds_nothing(
-    shop: Shop, buyer: Buyer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_session_that_is_closed_while_it_reads_finds_nothing(shop: Shop, buyer: Buyer) -> None:
     """The session was valid when the request began; its orders belong to no session since."""
     buyer.buy()
-    seen_by: Callable[[int | None], Any] = orders._seen_by
-
-    def closed_meanwhile(reader: int | None) -> Any:
-        with db.engine.begin() as connection:
-            connection.execute(text("DELETE FROM sessions"))
-        return seen_by(reader)
-
-    monkeypatch.setattr(orders, "_seen_by", closed_meanwhile)
-    assert buyer.get("/orders/1").status_code == 404
+    close_sessions = partial(sql, shop, "DELETE FROM sessions")
+    with before_statement(engine_of(shop), "FROM orders", close_sessions):
+        assert buyer.get("/orders/1").status_code == 404
     assert sql(shop, "SELECT session_id FROM orders") == [(None,)]
 
 

@@ -7,6 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from faults import after_statement, engine_of
 from search.catalogue import forget
 from sqlalchemy import text
 
@@ -133,20 +134,16 @@ def test_a_page_is_stored_only_under_the_steps_that_it_has(shop: Shop, redis_cli
         assert cached_reads.page_entries(asked)[0] == b'{"steps":[1]}'
 
 
-def test_a_reader_of_outdated_steps_gets_the_current_page(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = "/products?sort=price&limit=3"
-    look = cached_reads.priced
+def test_a_reader_of_outdated_steps_gets_the_current_page(shop: Shop) -> None:
+    """A write is committed after the statement for the steps, before the one for the page."""
+    engine = engine_of(shop)
 
-    def outdated(asked: Query) -> bytes:
-        found = look(asked)
-        with db.engine.begin() as connection:  # as a write that has been acknowledged since
+    def write() -> None:
+        with engine.begin() as connection:
             connection.execute(text("UPDATE products SET price = 300 WHERE price < 5"))
-        return found
 
-    monkeypatch.setattr(cached_reads, "priced", outdated)
-    answer = shop.get(path)
+    with after_statement(engine, "ORDER BY products.price", write):
+        answer = shop.get("/products?sort=price&limit=3")
     prices = [one["price"] for one in answer.get_json()["items"]]
     assert (answer.status_code, prices) == (200, ["5.00", "7.00", "9.99"])
 

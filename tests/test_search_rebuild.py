@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import await_true
+from faults import before_statement, engine_of
 from sqlalchemy import event, text
 from test_words import Finder
 
@@ -129,30 +130,12 @@ def db_of(shop: Shop) -> Iterator[Any]:
         yield connection
 
 
-@contextmanager
-def at_statement(shop: Shop, part: str, action: Any) -> Iterator[None]:
-    left = [action]
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if left and part in statement:
-            left.pop()()
-
-    with shop.app.app_context():
-        engine = db.engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-    assert not left
-
-
 def test_a_word_that_is_used_again_during_its_deletion_stays(a_shop: Shop) -> None:
     finder = Finder(a_shop)
     finder.add("Red kettle", "Blue kettle")
     finder.shop.patch("/products/1", name="Pot")
     back = lambda: finder.add("Red pot")  # noqa: E731  (a word is found unused, and used again)
-    with at_statement(a_shop, "LOCK TABLE search_words IN SHARE ROW", back):
+    with before_statement(engine_of(a_shop), "LOCK TABLE search_words IN SHARE ROW", back):
         assert "0 went" in rebuild(a_shop)
     assert "red" in finder.words()
 
@@ -169,7 +152,9 @@ def test_a_writer_that_waited_for_the_rebuild_sees_its_result(a_shop: Shop) -> N
         waits = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'search_words'::regclass"
         await_true(lambda: finder.scalar(waits))
 
-    with at_statement(a_shop, "DELETE FROM search_words\n    WHERE", write_meanwhile):
+    with before_statement(
+        engine_of(a_shop), "DELETE FROM search_words\n    WHERE", write_meanwhile
+    ):
         assert "2 went" in rebuild(a_shop)
     writer.join()
     assert finder.words() == ["garden", "pot", "red"]
@@ -186,8 +171,8 @@ def test_the_shop_sells_and_searches_while_it_is_rebuilt(make_shop: Make) -> Non
         assert finder.find("plegab") == ["Sillas plegables"]
 
     with (
-        at_statement(finder.shop, "UPDATE categories SET words", sell),
-        at_statement(finder.shop, "SELECT word FROM search_words EXCEPT", sell),
+        before_statement(engine_of(finder.shop), "UPDATE categories SET words", sell),
+        before_statement(engine_of(finder.shop), "SELECT word FROM search_words EXCEPT", sell),
     ):
         rebuild(finder.shop)
     after = finder.shop.get("/products/2").get_json()
@@ -242,7 +227,7 @@ def test_a_second_rebuild_at_the_same_time_is_refused(a_shop: Shop) -> None:
     def again() -> None:
         told.append(a_shop.command("search", "rebuild").output)
 
-    with at_statement(a_shop, "UPDATE categories SET words", again):
+    with before_statement(engine_of(a_shop), "UPDATE categories SET words", again):
         rebuild(a_shop)
     assert told == ["Error: another flask search rebuild is at work\n"]
 
@@ -260,7 +245,9 @@ def test_a_rebuild_leaves_no_transaction_idle_while_products_are_indexed(make_sh
     finder = Finder(shop)
     finder.add(*SPANISH)
     keep(shop, '/products?q="silla"')
-    with at_statement(shop, "SELECT id FROM products", lambda: finder.scalar(END_IDLE)):
+    with before_statement(
+        engine_of(shop), "SELECT id FROM products", lambda: finder.scalar(END_IDLE)
+    ):
         rebuild(shop)
     assert [one["id"] for one in shop.get('/products?q="silla"').get_json()["items"]] == [2]
 
@@ -277,7 +264,7 @@ def test_searches_are_forgotten_after_a_rebuild_that_stopped_in_the_middle(
     def stop() -> None:
         raise InterruptedError
 
-    with at_statement(shop, statement, stop):
+    with before_statement(engine_of(shop), statement, stop):
         assert isinstance(shop.command("search", "rebuild").exception, InterruptedError)
     assert shop.get("/products?q=silla").headers["X-Cache"] == "MISS"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import ADMIN_KEY, await_true
+from faults import after_statement, engine_of
 from sqlalchemy import text
 
 from shop.extensions import db
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from dev.embedded.servers import Redis
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
+SCORES = "sum(order_lines.quantity * power("  # of the statement that a board is made from
 
 
 @pytest.fixture
@@ -216,22 +218,15 @@ def test_a_command_rebuilds_the_leaderboard(shop: Shop, redis_cli: Any) -> None:
     assert trending(shop) == {}
 
 
-def test_sales_during_a_rebuild_are_counted_once(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sales_during_a_rebuild_are_counted_once(shop: Shop) -> None:
     sell(shop, 1, 2)
-    database = leaderboard._Board.scores
 
-    def slowly(board: Any) -> Any:
-        found = database(board)
-        monkeypatch.undo()
+    def sell_more() -> None:
         sell(shop, 1, 3)
         sell(shop, 2, 1)
-        return found
 
     for make in (lambda: trending(shop), lambda: shop.command("leaderboard", "rebuild")):
-        with monkeypatch.context() as patch:
-            patch.setattr(leaderboard._Board, "scores", slowly)
+        with after_statement(engine_of(shop), SCORES, sell_more):
             make()
     assert trending(shop) == {"Rake": 8.0, "Spade": 2.0}
 
@@ -250,21 +245,15 @@ def test_a_rebuild_that_died_delays_others_for_a_bounded_time(
     assert 0 < redis_cli.pttl(making) <= 10_000
 
 
-def test_a_board_that_lost_a_sale_during_its_rebuild_is_rebuilt(
-    shop: Shop, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_board_that_lost_a_sale_during_its_rebuild_is_rebuilt(shop: Shop, redis_cli: Any) -> None:
     sell(shop, 1, 2)
-    database = leaderboard._Board.scores
 
-    def forgotten(board: Any) -> Any:
-        found = database(board)
-        monkeypatch.undo()
-        leaderboard.forget()
+    def lose_a_sale() -> None:
+        redis_cli.delete(*redis_cli.keys("*products:trending:*"))  # as an eviction does
         sell(shop, 2, 5)  # which is fed to nothing
-        return found
 
-    monkeypatch.setattr(leaderboard._Board, "scores", forgotten)
-    assert trending(shop) == {"Rake": 2.0}  # what there was when it was asked
+    with after_statement(engine_of(shop), SCORES, lose_a_sale):
+        assert trending(shop) == {"Rake": 2.0}  # what there was when it was asked
     assert board(redis_cli) == []
     assert trending(shop) == {"Spade": 5.0, "Rake": 2.0}
 
