@@ -11,7 +11,7 @@ from alembic import context
 from flask import current_app
 from sqlalchemy import text
 
-from shop.database.locks import take_lock
+from shop.database.locks import try_lock
 from shop.terminal import needs_database
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def one_at_a_time(connection: Connection) -> Iterator[None]:
     concurrently, which waits for the end of all statements.
     """
     with db.engine.connect() as holder:
-        while not take_lock(holder, "shop migrations"):
+        while not try_lock(holder, "shop migrations"):
             holder.rollback()
             time.sleep(ASK_SECONDS)
         connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))

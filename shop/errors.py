@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from . import problems
 from .config import LINES_MAX, PATH_SHOWN_MAX
-from .database.failures import UNAVAILABLE, meaning
+from .database.failures import UNAVAILABLE, database_problem
 from .facts import bearer_token, facts
 from .fields import WHOLE_OBJECT
 from .log_throttle import once_a_minute
@@ -191,7 +191,7 @@ def _no_connection(error: PoolTimeoutError) -> Response:
 
 
 def _database_error(error: DBAPIError) -> Response:
-    meant = meaning(error)
+    meant = database_problem(error)
     if meant is None:
         return _fault(error)
     kind, detail = meant

@@ -135,7 +135,7 @@ def test_a_shop_writes_to_a_standby_that_is_promoted(
 def test_a_standby_serves_reads_and_health_reports_it(
     shop: Shop, replicated: Replicated, way: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "FRESH_SECONDS", 0)
+    monkeypatch.setattr(health, "RESULT_SECONDS", 0)
     assert shop.get("/health_check").get_json()["database"] == "ok"
     replicated.standby.catch_up()
     way.close()
@@ -150,7 +150,7 @@ def test_a_standby_serves_reads_and_health_reports_it(
 def test_a_read_only_database_is_reported(
     read_only: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "FRESH_SECONDS", 0)
+    monkeypatch.setattr(health, "RESULT_SECONDS", 0)
     assert_read_only(read_only)
     assert read_only.get("/products/1").get_json()["stock"] == 3
     assert read_only.get("/health_check").get_json()["database"] == "read-only"

@@ -59,7 +59,7 @@ def test_a_probe_answers_get_and_head_alone(a_shop: Shop, path: str) -> None:
 def test_health_checks_of_one_moment_share_a_result(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "FRESH_SECONDS", 60)
+    monkeypatch.setattr(health, "RESULT_SECONDS", 60)
     with a_shop.statements() as sent:
         for _ in range(5):
             assert a_shop.get("/health_check").get_json()["status"] == "ok"
@@ -70,7 +70,7 @@ def test_health_checks_of_one_moment_share_a_result(
 def test_a_health_check_after_its_result_is_old_looks_again(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "FRESH_SECONDS", 0)
+    monkeypatch.setattr(health, "RESULT_SECONDS", 0)
     with a_shop.statements() as sent:
         for _ in range(3):
             a_shop.get("/health_check")
@@ -80,7 +80,7 @@ def test_a_health_check_after_its_result_is_old_looks_again(
 def test_concurrent_health_checks_share_one_look(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(health, "CHECK_TIMEOUT_SECONDS", 60)
     begun, go_on = threading.Event(), threading.Event()
 
     def hold(*_: object) -> None:
@@ -111,7 +111,7 @@ def test_concurrent_health_checks_share_one_look(
 def test_a_hanging_database_is_reported_in_time_and_holds_one_thread(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(health, "CHECK_TIMEOUT_SECONDS", 0.1)
     go_on = threading.Event()
 
     def hold(*_: object) -> None:
@@ -131,8 +131,8 @@ def test_a_hanging_database_is_reported_in_time_and_holds_one_thread(
     assert a_shop.get("/livez").status_code == 200
     assert a_shop.get("/metrics").status_code == 200  # without what only the database knows
     assert threading.active_count() == threads + 1
-    monkeypatch.setattr(health, "FRESH_SECONDS", 0)
-    monkeypatch.setattr(health, "PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(health, "RESULT_SECONDS", 0)
+    monkeypatch.setattr(health, "CHECK_TIMEOUT_SECONDS", 60)
     go_on.set()
     await_true(lambda: a_shop.get("/readyz").status_code == 200)
 

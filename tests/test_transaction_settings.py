@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from shop.cache.statements import autocommit
-from shop.database.locks import take_lock
+from shop.database.locks import try_lock
 from shop.extensions import db
 
 if TYPE_CHECKING:
@@ -99,10 +99,10 @@ def test_a_streamed_result_sends_the_settings(shop: Shop) -> None:
 
 def test_a_lock_is_held_by_one_transaction_until_it_ends(shop: Shop) -> None:
     with shop.app.app_context(), db.engine.connect() as one, db.engine.connect() as other:
-        assert take_lock(one, "a name", idle_seconds=30)
-        assert take_lock(one, "a name", idle_seconds=30)
-        assert not take_lock(other, "a name")
-        assert take_lock(other, "another name")
+        assert try_lock(one, "a name", idle_seconds=30)
+        assert try_lock(one, "a name", idle_seconds=30)
+        assert not try_lock(other, "a name")
+        assert try_lock(other, "another name")
         one.rollback()
         other.rollback()
-        assert take_lock(other, "a name")
+        assert try_lock(other, "a name")

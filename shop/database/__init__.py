@@ -1,1 +1,1 @@
-"""PostgreSQL: where it is, how connections to it are made, and what its errors mean."""
+"""PostgreSQL: connections, locks, and the problems that errors become."""

@@ -1,8 +1,8 @@
-"""Connections to PostgreSQL: how they are set, and what is told of their errors.
+"""Connections to PostgreSQL: their settings, their checks, and the text of their errors.
 
-What PostgreSQL says of an error can have a customer's data in it: the failing row, the value that
-was refused, the statement. So an error says its SQLSTATE and which constraint, table or column it
-is about, wherever it is printed: in a log, by a command, in a traceback.
+PostgreSQL's message about an error can have a customer's data in it: the failing row, the refused
+value, the statement. So the text of every error is replaced by its SQLSTATE and the constraint,
+table or column that it is about, before a log, a command or a traceback prints it.
 """
 
 from __future__ import annotations
@@ -32,57 +32,57 @@ from shop.config import (
 )
 from shop.facts import is_request
 
-from .failures import SPOILT
-from .reach import note_places
+from .failures import UNUSABLE_SESSION_STATES
+from .listeners import note_addresses
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect, ExceptionContext
 
-# Classes and codes whose message names states and things of the schema, and never a value.
-TOLD_CLASSES = {"08", "25", "40", "53", "57"}
-TOLD_CODES = {"42501", "42703", "42P01", "55P03"}
-NAMES = ("constraint", "table", "column")
+# SQLSTATEs whose message may be logged: it names states and parts of the schema, and never a value.
+LOGGED_CLASSES = {"08", "25", "40", "53", "57"}
+LOGGED_CODES = {"42501", "42703", "42P01", "55P03"}
+SCHEMA_OBJECTS = ("constraint", "table", "column")
 
 PQERRORS_SQLSTATE = 3  # since PostgreSQL 12
-READ_ONLY = ("default_transaction_read_only", "in_hot_standby")  # told with each answer
+READ_ONLY_PARAMETERS = ("default_transaction_read_only", "in_hot_standby")  # reported by the server
 
 
 def engine_options(url: str) -> dict[str, Any]:
     """Return the options of SQLAlchemy's engine for a database."""
-    told = make_url(url).query
-    defaults = {name: value for name, value in DATABASE_CONNECTION.items() if name not in told}
+    given = make_url(url).query
+    defaults = {name: value for name, value in DATABASE_CONNECTION.items() if name not in given}
     return {**DATABASE_POOL, "isolation_level": ISOLATION, "connect_args": defaults}
 
 
 @event.listens_for(Engine, "do_connect")
 def _connect(dialect: Dialect, _record: Any, positional: Any, parameters: Any) -> Any:
-    """Make a connection. An error tells where it was to lead, for `reach.nobody_listens`."""
+    """Make a connection. Note the tried addresses on an error, for `listeners.nobody_listens`."""
     try:
         return dialect.connect(*positional, **parameters)
     except psycopg2.OperationalError as error:
-        note_places(error, parameters)
+        note_addresses(error, parameters)
         raise
 
 
 @event.listens_for(Pool, "connect")
 def _prepare(connection: Any, record: Any) -> None:
-    _say_least(connection)
+    _limit_error_text(connection)
     record.info["fresh"] = True
 
 
 @event.listens_for(Engine, "do_execute")
 def _execute(cursor: Any, statement: str, parameters: Any, _context: Any) -> bool:
-    """Send the settings of a transaction ahead of its first statement, in the same round trip.
+    """Send the settings of a transaction with its first statement, in one round trip.
 
-    Those of a session would stay, with a pooler, on a connection that others use.
+    Settings of the session would stay on a connection that a pooler gives to others.
     """
     if not _begins_transaction(cursor):
         return False
-    if cursor.name is not None:  # whose rows are streamed, by a statement that is made of it
+    if cursor.name is not None:  # the driver makes DECLARE CURSOR of the statement
         _send_settings(cursor)
         return False
     cursor.execute(f"{_settings()}{statement}", parameters)
-    return True  # it is done
+    return True  # the statement is executed
 
 
 @event.listens_for(Engine, "do_executemany")
@@ -92,7 +92,7 @@ def _execute_many(cursor: Any, *_: Any) -> None:
 
 
 def _send_settings(cursor: Any) -> None:
-    """Send the settings alone, where a statement cannot take them along."""
+    """Send the settings alone, for a statement that cannot be sent with them."""
     with cursor.connection.cursor() as another:
         another.execute(_settings())
 
@@ -103,7 +103,7 @@ def _begins_transaction(cursor: Any) -> bool:
 
 
 def _settings() -> str:
-    if not is_request():  # statements of commands may wait for long
+    if not is_request():  # statements of commands may take any time
         return _settings_of()
     settings = current_settings()
     return _settings_of(settings.database_lock_timeout, settings.database_statement_timeout)
@@ -111,11 +111,11 @@ def _settings() -> str:
 
 @lru_cache
 def _settings_of(lock_timeout: int = 0, statement_timeout: int = 0) -> str:
-    """Return the statements that set a transaction; a timeout of so many milliseconds, if any."""
+    """Return the SET statements of a transaction; timeouts in milliseconds, 0 for none."""
     values = {
         "idle_in_transaction_session_timeout": f"{TRANSACTION_IDLE_SECONDS}s",
         "client_min_messages": "error",
-        # A plan that might read many rows would be compiled for a second, and then reads few.
+        # PostgreSQL would compile a plan for a second that might read many rows, and reads few.
         "jit": "off",
     }
     if lock_timeout:
@@ -126,17 +126,17 @@ def _settings_of(lock_timeout: int = 0, statement_timeout: int = 0) -> str:
 
 
 def is_read_only(connection: Any) -> bool:
-    """Tell whether PostgreSQL has said that a connection of the driver cannot write."""
-    return any(connection.get_parameter_status(name) == "on" for name in READ_ONLY)
+    """Tell whether PostgreSQL has reported that a connection of the driver cannot write."""
+    return any(connection.get_parameter_status(name) == "on" for name in READ_ONLY_PARAMETERS)
 
 
-def _say_least(connection: Any) -> None:
-    """Let the text of the driver's errors be their SQLSTATE alone.
+def _limit_error_text(connection: Any) -> None:
+    """Limit the text of the driver's errors to their SQLSTATE, also outside of the engine.
 
-    The driver has no function for that, its libpq has. Where it cannot be reached, `_tell_safely`
-    still replaces the text; this is for errors that do not pass the engine.
+    The driver has no function for that; its libpq has. Without access to that libpq,
+    `_replace_text` still replaces the text of errors that pass the engine.
     """
-    with suppress(AttributeError, OSError):  # a driver that hides its libpq
+    with suppress(AttributeError, OSError):  # the driver hides its libpq
         set_verbosity = ctypes.CDLL(_psycopg.__file__).PQsetErrorVerbosity
         set_verbosity.argtypes = [ctypes.c_void_p, ctypes.c_int]
         set_verbosity(connection.pgconn_ptr, PQERRORS_SQLSTATE)
@@ -148,15 +148,15 @@ def _note_use(_connection: Any, record: Any) -> None:
 
 
 @event.listens_for(Pool, "checkout")
-def _test(connection: Any, record: Any, _proxy: Any) -> None:
-    """Replace a connection that PostgreSQL has ended, so that a restart of it fails no request.
+def _check(connection: Any, record: Any, _proxy: Any) -> None:
+    """Replace a connection that PostgreSQL has ended, so that a restart fails no request.
 
-    PostgreSQL says nothing between statements, but for the end and changes of its settings; to look
-    costs no round trip. Where a new one has ended as well, its first statement tells why.
+    Between statements PostgreSQL sends nothing but the end and changed settings, so this check
+    costs no round trip. If a new connection has ended as well, its first statement raises.
 
-    So is one replaced that cannot write: it may lead to a standby, which is behind, while a new one
-    leads to the primary. And one that was idle for long, which may lead nowhere: a statement would
-    wait until TCP gives up.
+    A connection that cannot write is replaced, too: it may lead to a standby, which is behind,
+    while a new one leads to the primary. So is a connection that was idle for long: it may lead
+    nowhere, and a statement would wait until TCP gives up.
     """
     if record.info.pop("fresh", False):
         return
@@ -170,39 +170,39 @@ def _test(connection: Any, record: Any, _proxy: Any) -> None:
 
 
 @event.listens_for(Engine, "handle_error")
-def _leave(context: ExceptionContext) -> None:
-    """Leave all connections where one is spoilt: those of before may lead where it does."""
-    if getattr(context.original_exception, "pgcode", None) in SPOILT:
+def _drop_spoilt(context: ExceptionContext) -> None:
+    """Replace all connections of the pool when one is unusable: the others may be, too."""
+    if getattr(context.original_exception, "pgcode", None) in UNUSABLE_SESSION_STATES:
         context.is_disconnect = True
 
 
 @event.listens_for(Engine, "handle_error")
-def _tell_safely(context: ExceptionContext) -> None:
-    """Replace the text of an error before anybody sees it."""
+def _replace_text(context: ExceptionContext) -> None:
+    """Replace the text of an error before it is printed anywhere."""
     original, wrapped = context.original_exception, context.sqlalchemy_exception
     if wrapped is None:
         return
-    told = _told(original)
+    text = _safe_text(original)
     if isinstance(original, Exception):
-        original.args = (told,)
-    wrapped.args = (f"({type(original).__module__}.{type(original).__name__}) {told}",)
+        original.args = (text,)
+    wrapped.args = (f"({type(original).__module__}.{type(original).__name__}) {text}",)
 
 
-def _told(error: BaseException) -> str:
-    """Return what may be told of an error of the database, in one line.
+def _safe_text(error: BaseException) -> str:
+    """Return one line about an error of the database, without customers' data.
 
-    An error without a SQLSTATE is of the connection, which knows no statement: its text is told.
-    Any other that is not PostgreSQL's is told by its kind.
+    An error of the connection has no SQLSTATE, and no statement: its own text is returned. Another
+    error that is not PostgreSQL's has the name of its class alone.
     """
     if not isinstance(error, psycopg2.Error):
         return type(error).__name__
     if error.pgcode is None:
         connection = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
         return " ".join(str(error).split()) if connection else type(error).__name__
-    named = [(name, getattr(error.diag, f"{name}_name", None)) for name in NAMES]
+    named = [(name, getattr(error.diag, f"{name}_name", None)) for name in SCHEMA_OBJECTS]
     about = [f", {name} {value}" for name, value in named if value]
     text = f"{type(error).__name__} (SQLSTATE {error.pgcode}){''.join(about)}"
     raised = getattr(error.diag, "source_function", None) == "exec_stmt_raise"  # by a trigger
-    if not raised and (error.pgcode[:2] in TOLD_CLASSES or error.pgcode in TOLD_CODES):
+    if not raised and (error.pgcode[:2] in LOGGED_CLASSES or error.pgcode in LOGGED_CODES):
         text += f": {error.diag.message_primary}"
     return text

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from shop.facts import facts
 
-from .failures import UNDONE, sqlstate
+from .failures import RETRYABLE_STATES, sqlstate
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
@@ -38,7 +38,7 @@ class RetryingFlask(Flask):
         try:
             return super().dispatch_request()
         except DBAPIError as error:
-            if sqlstate(error) not in UNDONE or known.has_committed:
+            if sqlstate(error) not in RETRYABLE_STATES or known.has_committed:
                 raise
             self.extensions["sqlalchemy"].session.remove()
         return super().dispatch_request()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from shop.ops.health import Doctor
+    from shop.ops.health import HealthMonitor
     from shop.problems import ShopError
 
     from .incoming_request import Scope
@@ -54,7 +54,7 @@ class Edge:
         self._flask = app
         self._threads = Threads(settings)
         self.hits = Hits(app, self._threads)
-        self._doctor: Doctor = app.extensions["shop.health"]
+        self._health_monitor: HealthMonitor = app.extensions["shop.health"]
         self._network = network_path(settings)
         self._cross_origin = CrossOrigin(settings.cors_origins)
         self.is_leaving = False  # then the worker is not ready for new requests
@@ -98,7 +98,7 @@ class Edge:
         return Answer(answer.status, headers, answer.body)
 
     async def _probe(self, incoming: IncomingRequest) -> Answer:
-        health = None if incoming.path == "/livez" else await self._doctor.await_health()
+        health = None if incoming.path == "/livez" else await self._health_monitor.await_health()
         document, status = probes.probe_document(incoming.path, health)
         if health and self.is_leaving:
             document["status"], status = "leaving", HTTPStatus.SERVICE_UNAVAILABLE

@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from shop import answers
 from shop.cache.metrics import reads_counter
-from shop.database.failures import UNDONE, sqlstate
+from shop.database.failures import RETRYABLE_STATES, sqlstate
 from shop.extensions import cache
 from shop.facts import Outcome
 from shop.fields import INTEGER_MAX
@@ -215,7 +215,7 @@ class Hits:
         try:
             document = await self._read(facts, read, plan)
         except (DBAPIError, PoolTimeoutError) as error:
-            if sqlstate(error) not in UNDONE:
+            if sqlstate(error) not in RETRYABLE_STATES:
                 facts.read_error = error  # Flask raises it again, and does not wait a second time
             return None
         if document is None:

@@ -38,7 +38,7 @@ SERVICE_SECONDS = 2
 
 
 def _entries(function: Memoized) -> list[bytes]:
-    """Return the keys of a function's entries, current or not. Scans; not for requests."""
+    """Scan Redis for the keys of a function's entries, valid or not. Not for requests."""
     others = (function.generation_key, function.missing_key, function.admission_key)
     return [key for key in scan(function.pattern) if key.decode("utf-8", "replace") not in others]
 
@@ -52,7 +52,7 @@ def stats() -> None:
     rows |= {
         "hit rate of the service": _service_rate(),
         "names in the outbox": f"{len(memo.outbox)}",
-        "hit rate of Redis": _rate(info["keyspace_hits"], info["keyspace_misses"]),
+        "hit rate of Redis": _hit_rate(info["keyspace_hits"], info["keyspace_misses"]),
         "evicted keys": info["evicted_keys"],
         "expired keys": info["expired_keys"],
         "memory": f"{info['used_memory_human']} of {info['maxmemory_human']}",
@@ -62,21 +62,21 @@ def stats() -> None:
         click.echo(f"{name:<40} {value}")
 
 
-def _rate(hits: float, misses: float) -> str:
+def _hit_rate(hits: float, misses: float) -> str:
     if not hits + misses:
         return "no reads yet"
     return f"{hits / (hits + misses):.1%} ({hits:.0f} hits, {misses:.0f} misses)"
 
 
 def _service_rate() -> str:
-    """Return the rate that the service counts itself, as all its workers on this machine do."""
+    """Return the hit rate of all workers on this machine, from `/metrics`."""
     settings = current_settings()
     url = f"http://127.0.0.1:{settings.port}/metrics"
-    asked = Request(url)
+    request = Request(url)
     if settings.metrics_token:
-        asked.add_header("Authorization", f"Bearer {settings.metrics_token}")
+        request.add_header("Authorization", f"Bearer {settings.metrics_token}")
     try:
-        with urlopen(asked, timeout=SERVICE_SECONDS) as answer:  # noqa: S310  (of this machine)
+        with urlopen(request, timeout=SERVICE_SECONDS) as answer:  # noqa: S310  (of this machine)
             families = {
                 one.name: one for one in text_string_to_metric_families(answer.read().decode())
             }
@@ -86,13 +86,13 @@ def _service_rate() -> str:
     for sample in families["shop_cache_reads"].samples if "shop_cache_reads" in families else ():
         if sample.name.endswith("_total"):
             reads["hit" if sample.labels["result"] == "hit" else "other"] += sample.value
-    return _rate(reads["hit"], reads["other"])
+    return _hit_rate(reads["hit"], reads["other"])
 
 
 @cache.command()
 @needs_database
 def replay() -> None:
-    """Forget in Redis what writes could not tell it. The service does this by itself."""
+    """Forget in Redis the names in the outbox. The service does this by itself."""
     call_redis(lambda client: client.ping())
     try:
         click.echo(f"forgot {memo.replay()} names")
@@ -123,14 +123,14 @@ def clear(what: str) -> None:
     for function in memo.memoized:
         if what in ("all", function.family_root):
             memo.delete_memoized(function)
-            removed += _release(_entries(function))
+            removed += _empty_entries(_entries(function))
     if what == "all":
-        memo.clear()  # values of the caller's own, too
+        memo.clear()  # also values that callers have stored
     click.echo(f"cleared {what}: {removed} entries")
 
 
-def _release(keys: list[bytes]) -> int:
-    """Empty entries, but leave the notes of writers: they may be about to commit, or have died."""
+def _empty_entries(keys: list[bytes]) -> int:
+    """Empty entries, and keep the notes of writers, which may be about to commit."""
     for start in range(0, len(keys), BATCH):
         with needs_redis():
             memo.backend.protocol.release(keys[start : start + BATCH])
@@ -140,13 +140,13 @@ def _release(keys: list[bytes]) -> int:
 @cache.command()
 @needs_database
 def claim() -> None:
-    """Let Redis be this installation's, whoever had it.
+    """Make this installation the owner of Redis, whoever owns it now.
 
-    What is there of another is left to expire, but for what clients have used of its quotas.
+    Entries of the other installation expire. What clients have used of their quotas is deleted.
     """
     with needs_redis() as connection:
         connection.claim(memo.installation.identity(), by_force=True)
-        time.sleep(FRESHNESS_SECONDS)  # in which the processes of the one before notice
+        time.sleep(FRESHNESS_SECONDS)  # until the processes of the former owner notice
         clients = connection.prefixed(scan(f"{records.PREFIX}*"))
         for client in clients:
             connection.call(lambda redis: redis.unlink(client))  # noqa: B023  (called now)

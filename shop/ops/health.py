@@ -1,4 +1,4 @@
-"""Checks what the service needs: the database to answer, and Redis to be fast."""
+"""The health of the service: the state of the database, of Redis and of its sentinels."""
 
 from __future__ import annotations
 
@@ -18,27 +18,29 @@ from shop.redis import RedisUnavailable, redis_connection
 if TYPE_CHECKING:
     from flask import Flask
 
-FRESH_SECONDS = 1.0  # that what was found is told to everybody who asks
-PAUSE_SECONDS = 0.005  # of an event loop, between two looks whether it is done
-PATIENCE_SECONDS = 2.0  # that a look may take; after it a server counts as unreachable
+RESULT_SECONDS = 1.0  # a result answers everybody for so long
+PAUSE_SECONDS = 0.005  # of an event loop that waits for a check
+CHECK_TIMEOUT_SECONDS = 2.0  # after it, a server counts as unreachable
 
 
 class Health(NamedTuple):
+    """The result of a check."""
+
     database: str  # ok, read-only, or unreachable
     redis: str  # ok, unreachable, foreign, or disabled
     silent_sentinels: int | None  # None without sentinels
 
     @property
-    def serves(self) -> bool:
+    def can_serve(self) -> bool:
         return self.database in {"ok", "read-only"}
 
     @property
-    def is_whole(self) -> bool:
+    def is_healthy(self) -> bool:
         return self.database == "ok" and self.redis in {"ok", "disabled"}
 
 
-class Look:
-    """One look at both servers. Redis comes first, because it is never waited for."""
+class HealthCheck:
+    """One check of both servers. Redis comes first, because it is never waited for."""
 
     def __init__(self) -> None:
         self.began = time.monotonic()
@@ -56,55 +58,55 @@ class Look:
             self.done.set()
 
     @property
-    def patience(self) -> float:
-        """Seconds that it may still take."""
-        return max(0, self.began + PATIENCE_SECONDS - time.monotonic())
+    def seconds_left(self) -> float:
+        """Return the seconds until the timeout."""
+        return max(0, self.began + CHECK_TIMEOUT_SECONDS - time.monotonic())
 
-    def found(self) -> Health:
-        """Return what has been found in time."""
-        self.done.wait(self.patience)
+    def result(self) -> Health:
+        """Wait for the end or the timeout, and return the states known then."""
+        self.done.wait(self.seconds_left)
         return Health(self._database, self._redis, self._silent)
 
 
-class Doctor:
-    """Looks once a second at most, with one thread at most, however many ask.
+class HealthMonitor:
+    """Checks once a second at most, in one thread at most, for any number of requests.
 
-    A database that hangs holds that thread, and none of those that answer requests: they are told
-    so when its patience is over.
+    A database that hangs holds that thread, and no thread that answers requests: these answer
+    `unreachable` after the timeout.
     """
 
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._lock = threading.Lock()
-        self._look: Look | None = None
+        self._current: HealthCheck | None = None
 
     def health(self) -> Health:
-        return self._latest().found()
+        return self._latest().result()
 
     async def await_health(self) -> Health:
-        """Do the same on an event loop, which goes on meanwhile."""
-        look = self._latest()
-        while look.patience and not look.done.is_set():  # noqa: ASYNC110  (which a thread sets)
+        """Return `health` without blocking the event loop."""
+        check = self._latest()
+        while check.seconds_left and not check.done.is_set():  # noqa: ASYNC110  (a thread sets it)
             await asyncio.sleep(PAUSE_SECONDS)
-        return look.found()
+        return check.result()
 
-    def _latest(self) -> Look:
+    def _latest(self) -> HealthCheck:
         with self._lock:
-            look = self._look
-            if look and not (look.done.is_set() and self._is_old(look)):
-                return look
-            self._look = look = Look()
-            threading.Thread(target=look.run, args=[self._app], daemon=True).start()
-            return look
+            check = self._current
+            if check and not (check.done.is_set() and self._is_old(check)):
+                return check
+            self._current = check = HealthCheck()
+            threading.Thread(target=check.run, args=[self._app], daemon=True).start()
+            return check
 
     @staticmethod
-    def _is_old(look: Look) -> bool:
-        return time.monotonic() - look.began >= FRESH_SECONDS
+    def _is_old(check: HealthCheck) -> bool:
+        return time.monotonic() - check.began >= RESULT_SECONDS
 
 
-def doctor() -> Doctor:
-    """Return the one of the current application."""
-    found: Doctor = current_app.extensions["shop.health"]
+def health_monitor() -> HealthMonitor:
+    """Return the monitor of the current application."""
+    found: HealthMonitor = current_app.extensions["shop.health"]
     return found
 
 

@@ -1,4 +1,4 @@
-"""`flask db-identity`: what tells the installations apart that share a Redis."""
+"""`flask db-identity`: the identity that tells apart installations that share a Redis."""
 
 from __future__ import annotations
 

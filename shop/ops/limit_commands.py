@@ -1,4 +1,4 @@
-"""`flask limits`: which route has which limits, and what clients have used."""
+"""`flask limits`: the policies of the routes, and the usage of clients."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 limits = AppGroup("limits", help="Show rate limits and what clients have used; reset a client.")
 
 CLIENT_HELP = "CLIENT is an address, key:PREFIX for the holder of an API key, or session:HASH."
-EVERYWHERE = {"address", "unknown_key"}  # policies that each limited route has
+POLICIES_OF_EVERY_ROUTE = {"address", "unknown_key"}
 BATCH = 500  # keys that are read together
 
 
@@ -61,7 +61,8 @@ def _policies(rule: Rule) -> str:
     with current_app.test_request_context():
         facts().caller = Caller("", tier=TIERS[0])
         found = limiter.declared(rule.endpoint, TIERS[0])
-    return ", ".join(_policy(one) for one in found if one.policy not in EVERYWHERE) or "-"
+    named = [_policy(one) for one in found if one.policy not in POLICIES_OF_EVERY_ROUTE]
+    return ", ".join(named) or "-"
 
 
 def _policy(declared: Declared) -> str:
@@ -76,7 +77,7 @@ def _policy(declared: Declared) -> str:
 @click.argument("client")
 def show(client: str) -> None:
     key = records.key(_record_name(client))
-    [(_, lines)] = _look([key.encode()])
+    [(_, lines)] = _read_records([key.encode()])
     click.echo(key)
     for line in lines:
         click.echo(f"{line.policy:<14}{_usage(line)}")
@@ -102,7 +103,7 @@ def top(count: int) -> None:
     used: list[tuple[str, RecordLine]] = []
     refused: list[tuple[str, RecordLine]] = []
     for start in range(0, len(keys), BATCH):
-        found = _look(keys[start : start + BATCH])
+        found = _read_records(keys[start : start + BATCH])
         rows = [(client, line) for client, lines in found for line in lines]
         used = nlargest(count, used + rows, key=lambda row: row[1].used / row[1].quota)
         refused = nlargest(count, refused + rows, key=lambda row: row[1].refused)
@@ -122,8 +123,8 @@ def _usage(line: RecordLine) -> str:
     return f"{line.used} of {line.quota} in {line.period} s{free}; {line.refused} refused"
 
 
-def _look(keys: list[bytes]) -> Iterator[tuple[str, list[RecordLine]]]:
-    """Look at records, and yield each client with what it has used."""
+def _read_records(keys: list[bytes]) -> Iterator[tuple[str, list[RecordLine]]]:
+    """Read records, and yield each client with its usage by policy."""
     with needs_redis() as connection:
         for some in connection.script_batches(keys):
             now, *values = connection.eval(scripts.LOOK, some, [])

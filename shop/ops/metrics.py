@@ -1,7 +1,7 @@
-"""Metrics for Prometheus, of all workers together.
+"""`/metrics`: metrics of all workers together, for Prometheus.
 
 Workers share their counts in files under PROMETHEUS_MULTIPROC_DIR, which gunicorn.conf.py makes
-before this module is imported.
+before it imports this module.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from shop.orders.metrics import OVERDUE
 from shop.problems import MetricsTokenRequiredError
 from shop.prometheus import Counter, Histogram
 
-from .health import doctor
+from .health import health_monitor
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -44,7 +44,7 @@ blueprint = Blueprint("metrics", __name__)
 
 
 def init_app(app: Flask) -> None:
-    """Without a token there is no such address, unless it is open to everybody."""
+    """Register `/metrics` if there is a token, or if it is open to everybody."""
     app.after_request(_count)
     settings = app.config["SETTINGS"]
     if settings.metrics_token or settings.metrics_open:
@@ -57,20 +57,20 @@ def metrics() -> Response:
     """Answer with all metrics in Prometheus' text format."""
     if token := current_settings().metrics_token:
         _require(token)
-    if doctor().health().serves:  # nobody waits for a database that hangs
-        _count_waiting()
+    if health_monitor().health().can_serve:  # nobody waits for a database that hangs
+        _update_gauges()
     shared = shared_counts.registry() if os.environ.get("PROMETHEUS_MULTIPROC_DIR") else None
     return Response(generate_latest(shared or REGISTRY), content_type=CONTENT_TYPE_LATEST)
 
 
-def _count_waiting() -> None:
-    with suppress(SQLAlchemyError):  # then it is not known, and stays what it was
+def _update_gauges() -> None:
+    with suppress(SQLAlchemyError):  # then the gauges keep their values
         OUTBOX.set(len(documents.outbox))
         OVERDUE.set(expiry.overdue())
 
 
 def _require(token: str) -> None:
-    """Refuse a caller without the token, in a time that says nothing of it."""
+    """Refuse a caller without the token, in a time that tells nothing about the token."""
     sent = bearer_token(request.headers.get("Authorization", ""))
     if not hmac.compare_digest(sent.encode("latin-1", "replace"), token.encode()):
         raise MetricsTokenRequiredError("Send METRICS_TOKEN: Authorization: Bearer TOKEN.")
@@ -85,13 +85,13 @@ def count_request(one: AnsweredRequest) -> None:
     if one.route in PROBES:
         return
     method = one.method if one.method in METHODS else "other"
-    requests, latency = _of(method, one.route or "unmatched", one.status)
+    requests, latency = _labelled(method, one.route or "unmatched", one.status)
     requests.inc()
     latency.observe(one.seconds)
 
 
 @cache
-def _of(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+def _labelled(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(method, route, status), LATENCY.labels(method, route)
 
 

@@ -1,7 +1,7 @@
 """The probes of load balancers, containers and monitoring, which ask every few seconds.
 
-A probe is no client's request: no caller is identified, nothing is charged, and `/livez` needs
-neither the database nor Redis, whatever is sent with it.
+A probe identifies no caller and charges nothing. `/livez` needs neither the database nor Redis,
+whatever credential is sent with it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from flask import Blueprint, current_app, request
 from shop.extensions import limiter
 from shop.version import VERSION
 
-from .health import Doctor, doctor
+from .health import HealthMonitor, health_monitor
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     Answer = tuple[dict[str, Any], int, dict[str, str]]
 
 blueprint = Blueprint("probes", __name__)
-ASKED_BY_MACHINES = {blueprint.name, "metrics"}
+MACHINE_BLUEPRINTS = {blueprint.name, "metrics"}
 NO_STORE = {"Cache-Control": "no-store"}
 
 
 def init_app(app: Flask) -> None:
-    """Call it ahead of what identifies callers and charges them."""
-    app.extensions["shop.health"] = Doctor(app)
+    """Call this before the modules that identify callers and charge them."""
+    app.extensions["shop.health"] = HealthMonitor(app)
     app.register_blueprint(blueprint)
     app.before_request(_answer)
 
 
 def _answer() -> ResponseReturnValue | None:
-    if (request.endpoint or "").partition(".")[0] in ASKED_BY_MACHINES:
+    if (request.endpoint or "").partition(".")[0] in MACHINE_BLUEPRINTS:
         return current_app.dispatch_request()
     return None
 
@@ -46,11 +46,11 @@ def probe_document(path: str, found: Health | None) -> tuple[dict[str, Any], HTT
     """Return the document and the status of a probe; `found` is None for `/livez`."""
     if found is None:
         return {"status": "ok"}, HTTPStatus.OK
-    status = HTTPStatus.OK if found.serves else HTTPStatus.SERVICE_UNAVAILABLE
+    status = HTTPStatus.OK if found.can_serve else HTTPStatus.SERVICE_UNAVAILABLE
     if path == "/readyz":
-        return {"status": "ok" if found.serves else "unavailable"}, status
+        return {"status": "ok" if found.can_serve else "unavailable"}, status
     document: dict[str, str | int] = {
-        "status": "ok" if found.is_whole else "degraded",
+        "status": "ok" if found.is_healthy else "degraded",
         "database": found.database,
         "redis": found.redis,
         "version": VERSION,
@@ -71,11 +71,11 @@ def livez() -> Answer:
 @limiter.exempt
 def readyz() -> Answer:
     """Answer 200 if requests can be served, else 503."""
-    return (*probe_document("/readyz", doctor().health()), NO_STORE)
+    return (*probe_document("/readyz", health_monitor().health()), NO_STORE)
 
 
 @blueprint.get("/health_check")
 @limiter.exempt
 def health_check() -> Answer:
     """Answer 200 while the database answers, else 503; `degraded` where it or Redis is not well."""
-    return (*probe_document("/health_check", doctor().health()), NO_STORE)
+    return (*probe_document("/health_check", health_monitor().health()), NO_STORE)

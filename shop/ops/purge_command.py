@@ -1,4 +1,4 @@
-"""`flask purge`: by hand, what `flask worker` does."""
+"""`flask purge`: deletes by hand what `flask worker` deletes each hour."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The tasks that are done by the clock. `worker.py` says when, and by whom.
+"""The tasks of `flask worker`, which are due by the clock.
 
-A task does what is due, in pieces that end soon, and returns the seconds until it is due again.
+A task does a small part of what is due, and returns the seconds until it is due again.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ logger = logging.getLogger(__name__)
 
 Task = Callable[[], float]
 
-PAUSE_SECONDS = 5.0  # at most, before somebody looks for what has become due
+PAUSE_SECONDS = 5.0  # maximum between two looks for expired orders
 HOUR = 3600.0
-TOGETHER = 10  # orders, before other tasks have their turn, and a signal is seen
+ORDERS_BATCH = 10  # orders of one call, so that other tasks and signals need not wait long
 
 
 def expire_orders() -> float:
     """Cancel the orders that were not paid in time."""
-    if expiry.expire(TOGETHER) == TOGETHER:
+    if expiry.expire(ORDERS_BATCH) == ORDERS_BATCH:
         return 0
     left = expiry.seconds_to_next()
     return PAUSE_SECONDS if left is None else min(left, PAUSE_SECONDS)
 
 
 def purge() -> float:
-    """Delete sessions that have ended, answers that are kept no longer, and such addresses."""
+    """Delete ended sessions, expired answers, and addresses that are no longer needed."""
     caps.forget_addresses()
     ended, old = sessions.purge_batch(), idempotency.purge_batch()
     if not ended and not old:
@@ -42,7 +42,7 @@ def purge() -> float:
 
 
 def rebuild_the_leaderboard() -> float:
-    """Make the board of an hour when it begins, so that no reader has to. Needs Redis."""
+    """Make the leaderboard of an hour when it begins, so that no reader has to. Needs Redis."""
     if redis_connection().enabled:
         leaderboard.rebuild()
     return HOUR - time.time() % HOUR

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import func, select, text, tuple_
 from sqlalchemy.exc import DBAPIError
 
-from shop.database.failures import is_held_up
+from shop.database.failures import is_busy
 from shop.extensions import cache, db
 from shop.problems import ShopError
 
@@ -69,7 +69,7 @@ def _expire_next(last: Place) -> tuple[Place, bool] | None:
         _warn(place.order_id, str(error))
         return place, False
     except DBAPIError as error:
-        if place == last or not is_held_up(error):
+        if place == last or not is_busy(error):
             raise
         _warn(place.order_id, f"what it needs is locked: {error.orig}")
         return place, False

@@ -7,8 +7,8 @@ from flask.cli import AppGroup
 from sqlalchemy.exc import OperationalError
 
 from shop.config import current_settings
-from shop.database.failures import is_held_up
-from shop.database.locks import take_lock
+from shop.database.failures import is_busy
+from shop.database.locks import try_lock
 from shop.extensions import db
 from shop.terminal import needs_database
 
@@ -30,7 +30,7 @@ def rebuild() -> None:
             f"PostgreSQL has no SEARCH_CONFIGURATION {wanted}: it has {', '.join(available)}"
         )
     with db.engine.connect() as connection:
-        if not take_lock(connection, "shop search rebuild"):
+        if not try_lock(connection, "shop search rebuild"):
             raise click.ClickException("another flask search rebuild is at work")
         _rebuild(wanted)
 
@@ -53,6 +53,6 @@ def _update_vocabulary() -> tuple[int, int]:
     try:
         return reindexing.update_vocabulary()
     except OperationalError as error:
-        if not is_held_up(error):
+        if not is_busy(error):
             raise
         raise click.ClickException("a writer holds the vocabulary: try again later") from None
