@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import ADMIN_KEY, CUSTOMER, await_true
+from faults import engine_of
 from sqlalchemy import text
 
-from shop import idempotency
 from shop.extensions import db
 
 if TYPE_CHECKING:
@@ -34,6 +34,11 @@ def order(
     body = {"customer": CUSTOMER, "lines": [{"product_id": 1, "quantity": quantity}]}
     headers["Idempotency-Key"] = key
     return shop.request("POST", "/orders", json=body, headers=headers)
+
+
+def execute(shop: Shop, statement: str) -> None:
+    with engine_of(shop).begin() as connection:
+        connection.execute(text(statement))
 
 
 def count_orders(shop: Shop) -> int:
@@ -164,14 +169,18 @@ def test_a_repeat_is_not_answered_before_the_first_is_committed(
             assert first.result().data == again.data
 
 
-def test_the_answer_and_the_order_are_kept_together_or_not_at_all(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        raise ZeroDivisionError
+FAIL = """
+CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE SQLSTATE 'XX000'; END $$;
+CREATE TRIGGER fail BEFORE INSERT ON idempotency_keys FOR EACH ROW EXECUTE FUNCTION fail()
+"""
 
-    with monkeypatch.context() as patch:
-        patch.setattr(idempotency.IdempotentRequest, "_store", fail)
+
+def test_the_answer_and_the_order_are_kept_together_or_not_at_all(shop: Shop) -> None:
+    execute(shop, FAIL)
+    try:
         assert order(shop).status_code == 500
+    finally:
+        execute(shop, "DROP FUNCTION fail CASCADE")
     assert (count_orders(shop), shop.stock_of(1)) == (0, 5)
     assert order(shop).status_code == 201
