@@ -1,0 +1,38 @@
+"""The table of metrics in docs/operations.md has those of the code, with their labels."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from shop.config import ROOT
+
+DOCUMENT = ROOT / "docs" / "operations.md"
+KINDS = ("Counter", "Gauge", "Histogram")
+
+
+def metrics() -> dict[str, list[str]]:
+    """Return the labels of each metric that `shop` counts, by the name that Prometheus is told."""
+    found = {}
+    for path in (ROOT / "shop").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(ast.Name(kind), [ast.Constant(str(name)), _, *labels]) if (
+                    kind in KINDS
+                ):
+                    name += "_total" if kind == "Counter" else ""
+                    found[name] = ast.literal_eval(labels[0]) if labels else []
+    return found
+
+
+def test_each_metric_is_in_the_table_with_its_labels() -> None:
+    rows = re.findall(r"^\| `(shop_\w+)(?:\{([\w,]+)\})?` \|", DOCUMENT.read_text(), re.MULTILINE)
+    told = {name: labels.split(",") if labels else [] for name, labels in rows}
+    assert told == metrics()
+
+
+def test_each_metric_of_an_alert_is_in_the_table() -> None:
+    alerts = DOCUMENT.read_text().partition("### Alerts")[2].partition("###")
+    named = set(re.findall(r"shop_\w+", alerts[0]))
+    assert named
+    assert named <= set(re.findall(r"^\| `(shop_\w+)", alerts[2], re.MULTILINE))
