@@ -16,6 +16,7 @@ OF_CODE = (
     "topologies",
 )  # fmt: skip
 LINK = re.compile(r"\]\((?!https?:)([^)\s#]*)(?:#([^)\s]+))?\)")
+TARGET = re.compile(r"(?:`|^(?:\$ )?)make ([a-z]+(?:-[a-z]+)*)", re.MULTILINE)
 NAMED = re.compile(r"`((?:shop|dev|tests|bench|migrations|deploy)/[\w/.-]+?)/?`")
 
 
@@ -39,3 +40,9 @@ def test_each_link_leads_to_a_file_and_a_heading(document: Path) -> None:
 def test_each_path_is_of_a_file(name: str) -> None:
     text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
     assert not [path for path in NAMED.findall(text) if not (ROOT / path).exists()]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_each_target_is_of_the_makefile(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(TARGET.findall(document.read_text(encoding="utf-8"))) <= targets

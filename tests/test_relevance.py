@@ -1,6 +1,6 @@
 """A search of the demo catalogue shows what is looked for first, however it is typed.
 
-`make relevance` prints how often, and what is not found.
+`pytest -s tests/test_relevance.py` prints how often, and what is not found.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def test_a_right_product_is_among_the_first(make_shop: Make) -> None:
         return [product["sku"] for product in found.get_json()["items"]]
 
     verdict = judge(search)
-    print(f"\n{verdict}")  # noqa: T201  (for `make relevance`)
+    print(f"\n{verdict}")  # noqa: T201  (for `pytest -s`)
     assert verdict.share() >= OVERALL, str(verdict)
     assert verdict.share("typo") >= TYPOS, str(verdict)
 
