@@ -1,8 +1,8 @@
-"""Every kind of failure that a client is told of (RFC 9457).
+"""The problem types that clients get (RFC 9457).
 
-Services raise these. Each class with a docstring of its own is one problem type: its name gives
-`type` and `title` (`SKUTakenError` is /problems/sku-taken, "SKU taken"), its docstring and
-`members` are what the page at that address says. A new kind is one more class here.
+Services raise these. Each class is one problem type. Its name gives `type` and `title`
+(`SKUTakenError` is /problems/sku-taken, "SKU taken"); its docstring and `members` are the text of
+the page at that URL. A new problem type is one more class here.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def clip(text: str) -> str:
 
 
 class ShopError(Exception):
-    """A request that is not carried out; the message is for its sender.
+    """A request is not carried out; the message is for its sender.
 
-    `fields` tells what is wrong with each field, by its name or its path, such as
-    ("lines", 0, "quantity"): a text, or a mapping with `detail` and the members of that entry.
-    `members` are those of the problem.
+    `fields` has the error of each wrong field, by its name or its path, such as
+    ("lines", 0, "quantity"): a text, or a mapping with `detail` and further members of the entry.
+    `members` are further members of the problem.
     """
 
     status: ClassVar[HTTPStatus]
-    members: ClassVar[Mapping[str, str]] = {}  # what each one means
+    members: ClassVar[Mapping[str, str]] = {}  # the meaning of each
 
     def __init__(
         self, message: str, fields: Mapping[Path, FieldError] | None = None, **members: Any
@@ -53,7 +53,7 @@ class ShopError(Exception):
 
     @classmethod
     def type(cls) -> str:
-        """Return the reference that names this kind, relative to the service."""
+        """Return the URL that names this problem type, relative to the service."""
         return f"/problems/{cls.slug()}"
 
     @classmethod
@@ -79,9 +79,9 @@ def problem_types() -> dict[str, type[ShopError]]:
 
 @contextmanager
 def raise_for_violations(errors: Mapping[str, Callable[[], ShopError]]) -> Iterator[None]:
-    """Raise the error that `errors[constraint]` makes, if the block violates the constraint.
+    """Raise the error that `errors[constraint]` returns, if the block violates the constraint.
 
-    It is called after the rollback of the transaction, and may read the database.
+    The function runs after the rollback of the transaction, and may read the database.
     """
     try:
         yield
@@ -294,7 +294,7 @@ class RequestUnderWayError(ConflictError):
 
 
 class PreconditionFailedError(ShopError):
-    """What `If-Match` has was changed since. Read it again, and then decide."""
+    """The ETag in `If-Match` is not the present one. Read this again, and then decide."""
 
     status = HTTPStatus.PRECONDITION_FAILED
 
@@ -372,7 +372,7 @@ class DatabaseReadOnlyError(DatabaseUnavailableError):
 
 
 class DatabaseBusyError(DatabaseUnavailableError):
-    """What the request needs is held by others for too long, and nothing was done.
+    """Other requests hold what this one needs for too long, and nothing was done.
 
     Wait as long as `Retry-After` says, then try again.
     """
@@ -389,7 +389,7 @@ class OverloadedError(ShopError):
 
 
 class UnreadableRequestError(ShopError):
-    """What was sent is no request of HTTP/1.1 (RFC 9112), and the connection is closed."""
+    """The bytes that were sent are no request of HTTP/1.1 (RFC 9112). The connection is closed."""
 
     status = HTTPStatus.BAD_REQUEST
 

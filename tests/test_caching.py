@@ -12,7 +12,7 @@ import pytest
 from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
 from sqlalchemy import update
 
-from shop.categories.service import texts
+from shop.categories.service import search_texts
 from shop.extensions import cache, db
 from shop.products import lists
 from shop.products import service as products
@@ -77,9 +77,9 @@ def test_no_key_is_a_name_of_the_caches_own(word: str) -> None:
         for name in (one.generation_key, one.missing_key, one.admission_key)
     }
     own |= {
-        lists.members.generation_key(lists.ALL),
-        lists.filing.generation_key(),
-        texts.generation_key(),
+        lists.members.generation_key(lists.ALL_PRODUCTS),
+        lists.category_moves.generation_key(),
+        search_texts.generation_key(),
     }
     keys = {one.key.format(**arguments(word)) for one in cache.memoized}
     assert not keys & own

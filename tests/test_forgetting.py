@@ -261,7 +261,7 @@ def test_a_facet_has_no_counts_that_are_yet_to_be_forgotten(shop: Shop) -> None:
         with db.engine.begin() as connection:
             connection.execute(text("UPDATE products SET category_id = 2 WHERE id = 1"))
         for tag in (
-            lists.filing.generation_key(),
+            lists.category_moves.generation_key(),
             lists.members.generation_key("c01"),
             lists.members.generation_key("c02"),
         ):

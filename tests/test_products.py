@@ -272,6 +272,6 @@ def test_money_is_exact(a_shop: Shop, sent: str, answered: str | None) -> None:
 def test_a_document_is_what_its_schema_makes_of_a_row() -> None:
     made = datetime(2026, 1, 2, 3, 4, 5, 678, UTC)
     values = (7, "Räke", "", None, Decimal("1.250"), "KWD", 0, 3, False, made, made)
-    row = dict(zip(rows.NAMES, values, strict=True))
+    row = dict(zip(rows.COLUMN_NAMES, values, strict=True))
     for changed in ({}, {"sku": "A-1", "price": Decimal(100), "currency": "JPY", "active": True}):
         assert rows.document(row | changed) == dump(rows.schema.dump(row | changed))

@@ -67,7 +67,7 @@ def test_a_write_that_has_waited_for_a_row_changes_its_current_values(
 
     def sell_again() -> list[Any]:
         with a_shop.app.app_context(), cache.transaction():
-            found = rows.exchange(1, {"stock": 5})
+            found = rows.lock_and_change(1, {"stock": 5})
             products.forget_product(1)
         assert found is not None
         return [(row["stock"], row["name"]) for row in found]

@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from flask import Response
 
 blueprint = Blueprint(
-    "categories", __name__, url_prefix="/categories", description="What products are filed under."
+    "categories", __name__, url_prefix="/categories", description="The categories of products."
 )
 
-ONE = "/<row_id:category_id>"
+ROW_PATH = "/<row_id:category_id>"
 SCOPE = "catalog:write"
-VERSION = {"ETag": "ETag"}
+ETAG_HEADER = {"ETag": "ETag"}
 
 
-@blueprint.route(ONE)
+@blueprint.route(ROW_PATH)
 @blueprint.cached(CategorySchema)
 @blueprint.problems(404)
 def get_category(category_id: int) -> Response:
     """Get one category.
 
-    Its ETag is what If-Match takes when it is changed.
+    Send its ETag in If-Match to change it.
     """
     return cached_document(service.category(category_id))
 
@@ -43,32 +43,32 @@ def get_category(category_id: int) -> Response:
 def create_category(values: dict[str, Any]) -> Response:
     """Create a category.
 
-    Its name must be new; the answer says where it is.
+    Its name must be new. `Location` has its address.
     """
     category_id, body = service.create_category(values)
     return versioned(body, 201, location=f"/categories/{category_id}")
 
 
-@blueprint.route(ONE, methods=["PUT"])
+@blueprint.route(ROW_PATH, methods=["PUT"])
 @limit("write")
 @require_scope(SCOPE)
 @blueprint.arguments(CategoryInput, body_max=LARGE_BODY_MAX)
-@blueprint.response(200, CategorySchema, headers=VERSION)
+@blueprint.response(200, CategorySchema, headers=ETAG_HEADER)
 @blueprint.problems(401, 403, 404, 409)
 @blueprint.conditional
 def replace_category(values: dict[str, Any], category_id: int) -> Response:
     """Replace a category.
 
-    Its name must be no other's.
+    No other category may have its name.
     """
     return versioned(service.update_category(category_id, values, if_match()))
 
 
-@blueprint.route(ONE, methods=["PATCH"])
+@blueprint.route(ROW_PATH, methods=["PATCH"])
 @limit("write")
 @require_scope(SCOPE)
 @blueprint.arguments(CategoryPatch, body_max=LARGE_BODY_MAX)
-@blueprint.response(200, CategorySchema, headers=VERSION)
+@blueprint.response(200, CategorySchema, headers=ETAG_HEADER)
 @blueprint.problems(401, 403, 404, 409)
 @blueprint.conditional
 def update_category(values: dict[str, Any], category_id: int) -> Response:
@@ -79,7 +79,7 @@ def update_category(values: dict[str, Any], category_id: int) -> Response:
     return versioned(service.update_category(category_id, values, if_match()))
 
 
-@blueprint.route(ONE, methods=["DELETE"])
+@blueprint.route(ROW_PATH, methods=["DELETE"])
 @limit("write")
 @require_scope(SCOPE)
 @blueprint.response(204)
@@ -88,7 +88,7 @@ def update_category(values: dict[str, Any], category_id: int) -> Response:
 def delete_category(category_id: int) -> tuple[str, int]:
     """Delete a category that has no products.
 
-    One that has some is not deleted: move or delete them first.
+    A category with products is not deleted: move or delete them first.
     """
     service.delete_category(category_id, if_match())
     return "", 204

@@ -6,11 +6,11 @@ from marshmallow import Schema, fields
 
 from shop.fields import LINE, Input, Instant, Text, Whole, describe
 
-NAME = describe("What it is called, in one line; no other category is.", "Garden")
+NAME = describe("Its name, in one line; no other category has it.", "Garden")
 
 
 class CategoryInput(Input):
-    """A category to create, or to replace another with."""
+    """A category, to create or to replace one."""
 
     name = Text(LINE, shortest=1, longest=100, required=True, metadata=NAME)
 

@@ -1,4 +1,4 @@
-"""Categories: the reads and what they cache, the writes and what they forget."""
+"""Categories: cached reads, and writes that forget what they change."""
 
 from __future__ import annotations
 
@@ -42,33 +42,33 @@ def page_ids(skip: int, limit: int) -> bytes:
     return select_page_ids(Category.id, skip, limit)
 
 
-# What finds products by words: it reads the names of their categories, too.
-texts = cache.tag("products:texts", tables=[Category])
+# Searches by words depend on it: they read the names of categories, too.
+search_texts = cache.tag("products:texts", tables=[Category])
 
 
-def forget_new_or_gone(category_id: int) -> None:
-    """Forget what a category that is created or deleted enters or leaves: all pages, too."""
+def forget_created_or_deleted(category_id: int) -> None:
+    """Forget the entries that a category enters or leaves: all pages, too."""
     cache.delete_memoized(category_documents, category_id)
     cache.delete_memoized(page_ids)
-    cache.delete_tagged(texts)
+    cache.delete_tagged(search_texts)
 
 
 def forget_changes(row: Category, name: str) -> None:
-    """Forget what shows a category, and what read its former name. It is in the same pages."""
+    """Forget the row, and entries that read the former name. The pages stay the same."""
     cache.delete_memoized(category_documents, row.id)
     if row.name != name:
-        cache.delete_tagged(texts)
+        cache.delete_tagged(search_texts)
 
 
 def create_category(values: Mapping[str, Any]) -> tuple[int, bytes]:
     """Return the new category's id and document. Raises NameTakenError."""
     row = Category(**values)
     with raise_for_violations(_refusals(values)), cache.transaction():
-        if _holder(row.name) is not None:  # an INSERT that is refused uses up an id
+        if _category_named(row.name) is not None:  # a refused INSERT uses up an id
             raise _name_taken(row.name)
         db.session.add(row)
         db.session.flush()
-        forget_new_or_gone(row.id)
+        forget_created_or_deleted(row.id)
     return row.id, dump(schema.dump(row))
 
 
@@ -78,7 +78,7 @@ def update_category(category_id: int, changes: Mapping[str, Any], if_match: str 
     Raises NotFoundError, PreconditionFailedError, NameTakenError.
     """
     with raise_for_violations(_refusals(changes)), cache.transaction():
-        row = _locked(category_id, if_match)
+        row = _lock(category_id, if_match)
         before = row.name
         for name, value in changes.items():
             setattr(row, name, value)
@@ -87,18 +87,18 @@ def update_category(category_id: int, changes: Mapping[str, Any], if_match: str 
 
 
 def delete_category(category_id: int, if_match: str | None) -> None:
-    """Raises NotFoundError, PreconditionFailedError, CategoryInUseError."""
+    """Delete a category. Raises NotFoundError, PreconditionFailedError, CategoryInUseError."""
 
     def in_use() -> CategoryInUseError:
         message = f"Category {category_id} has products: move or delete them first."
         return CategoryInUseError(message, category_id=category_id)
 
     with raise_for_violations({"fk_products_category_id": in_use}), cache.transaction():
-        db.session.delete(_locked(category_id, if_match))
-        forget_new_or_gone(category_id)
+        db.session.delete(_lock(category_id, if_match))
+        forget_created_or_deleted(category_id)
 
 
-def _locked(category_id: int, if_match: str | None) -> Category:
+def _lock(category_id: int, if_match: str | None) -> Category:
     row = db.session.get(Category, category_id, with_for_update=True)
     if row is None:
         raise _not_found(category_id)
@@ -115,9 +115,9 @@ def _refusals(values: Mapping[str, Any]) -> dict[str, Callable[[], NameTakenErro
 
 
 def _name_taken(name: str) -> NameTakenError:
-    holder = _holder(name)
+    holder = _category_named(name)
     return NameTakenError(f"The name {name} is taken.", name=name, category_id=holder)
 
 
-def _holder(name: str) -> int | None:
+def _category_named(name: str) -> int | None:
     return db.session.scalar(select(Category.id).where(Category.name == name))

@@ -125,7 +125,7 @@ def announce(answer: WriteAnswer, event: str) -> None:
     if sign := COUNTED.get(event):
         order = orjson.loads(answer.body)
         leaderboard.feed(order, sign)
-        products.refresh(list(dict.fromkeys(line["product_id"] for line in order["lines"])))
+        products.cache_sold(list(dict.fromkeys(line["product_id"] for line in order["lines"])))
 
 
 def add_order(

@@ -1,17 +1,17 @@
-"""Lists of products: what they depend on, and what a write of a product forgets of them.
+"""Lists of products: the tags that they depend on, and the tags that a write forgets.
 
-A list depends on tags. Each is of a scope: of all products, or of the categories that share one of
-64 buckets, so that it does not matter how many categories are asked for.
+Each tag has scopes: all products, or the categories that share one of 64 buckets. So a list of any
+number of categories depends on few generations.
 
-Most changes of a price leave it in its step of the ladder (`shop.money`). They change neither how
-many products each step has, nor a page in the order of prices whose rows are in other steps.
+Most changes of a price leave it in its step of the ladder (`shop.money`). Such a change affects
+neither the number of products in each step, nor a page by price whose rows are in other steps.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shop.categories.service import texts
+from shop.categories.service import search_texts
 from shop.extensions import cache
 from shop.money import CENT, step
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
     from shop.cache import Tag
 
-ALL = "all"
+ALL_PRODUCTS = "all"
 BUCKETS = 64
-SCOPES_MAX = 8  # that one list depends on; what would have more depends on all products
+SCOPES_MAX = 8  # of one list; a list with more scopes depends on all products
 
 members = cache.tag("products:members:{scope}", tables=[Product])
-prices = cache.tag("products:prices:{scope}", tables=[Product])  # of each change of a price
-steps = cache.tag("products:steps:{scope}", tables=[Product])  # of those that leave their step
-step_prices = cache.tag("products:step:{scope}:{step}", tables=[Product])  # of those that do not
+prices = cache.tag("products:prices:{scope}", tables=[Product])  # any change of a price
+steps = cache.tag("products:steps:{scope}", tables=[Product])  # changes to another step
+step_prices = cache.tag("products:step:{scope}:{step}", tables=[Product])  # changes within a step
 stock = cache.tag("products:stock:{scope}", tables=[Product])
 names = cache.tag("products:names:{scope}", tables=[Product])
-filing = cache.tag("products:filing", tables=[Product])
+category_moves = cache.tag("products:filing", tables=[Product])
 
 
-class Facts(NamedTuple):
-    """The fields that lists show, filter, sort or count by."""
+class ListFields(NamedTuple):
+    """The fields by which lists filter, sort or count."""
 
     category_id: int
     active: bool
@@ -49,7 +49,7 @@ class Facts(NamedTuple):
     sku: str | None
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Facts:
+    def from_row(cls, row: Mapping[str, Any]) -> ListFields:
         return cls(
             row["category_id"],
             row["active"],
@@ -62,33 +62,33 @@ class Facts(NamedTuple):
         )
 
 
-def bucket(category_id: int) -> str:
-    """Return the scope that a category shares with those of the same remainder."""
+def category_bucket(category_id: int) -> str:
+    """Return the scope of a category, which others with the same remainder share."""
     return f"c{category_id % BUCKETS:02d}"
 
 
 def scopes(category_ids: Collection[int]) -> list[str]:
-    """Return the scopes of a list of these categories; without any, of all products."""
-    found = sorted({bucket(one) for one in category_ids})
-    return found if 0 < len(found) <= SCOPES_MAX else [ALL]
+    """Return the scopes of a list of these categories; without a category, all products."""
+    found = sorted({category_bucket(one) for one in category_ids})
+    return found if 0 < len(found) <= SCOPES_MAX else [ALL_PRODUCTS]
 
 
-def forget_new_or_gone(facts: Facts) -> None:
+def forget_created_or_deleted(fields: ListFields) -> None:
     """Forget the lists that a product enters or leaves."""
-    _forget(members, [facts.category_id])
-    cache.delete_tagged(texts)
+    _forget(members, [fields.category_id])
+    cache.delete_tagged(search_texts)
 
 
-def forget_changes(before: Facts, after: Facts) -> None:
-    """Forget the lists that show, filter, sort or count by what a write has changed."""
+def forget_changes(before: ListFields, after: ListFields) -> None:
+    """Forget the lists that filter, sort or count by a changed field."""
     touched = [before.category_id, after.category_id]
     if before.active != after.active:
-        forget_new_or_gone(before)
+        forget_created_or_deleted(before)
     if before.category_id != after.category_id:
         for category_id in touched:
-            cache.delete_tagged(members, bucket(category_id))
-        cache.delete_tagged(filing)
-        cache.delete_tagged(texts)
+            cache.delete_tagged(members, category_bucket(category_id))
+        cache.delete_tagged(category_moves)
+        cache.delete_tagged(search_texts)
     if (before.price, before.currency) != (after.price, after.currency):
         _forget(prices, touched)
         if _stays_in_step(before, after):
@@ -100,17 +100,17 @@ def forget_changes(before: Facts, after: Facts) -> None:
     if before.name != after.name:
         _forget(names, touched)
     if (before.name, before.description, before.sku) != (after.name, after.description, after.sku):
-        cache.delete_tagged(texts)
+        cache.delete_tagged(search_texts)
 
 
 def forget_stock(category_ids: Iterable[int]) -> None:
-    """Forget the lists that filter or count by stock: some of these categories crossed zero."""
+    """Forget the lists by stock of categories in which a product sold out, or came back."""
     if found := list(category_ids):
         _forget(stock, found)
 
 
-def _stays_in_step(before: Facts, after: Facts) -> bool:
-    """Tell whether a price does, and is on no side of a range that ends within a cent."""
+def _stays_in_step(before: ListFields, after: ListFields) -> bool:
+    """Tell whether a price stays in its step; a fraction of a cent counts as another step."""
     return (
         before.currency == after.currency
         and step(before.price) == step(after.price)
@@ -119,6 +119,6 @@ def _stays_in_step(before: Facts, after: Facts) -> bool:
 
 
 def _forget(tag: Tag, category_ids: Iterable[int], *rest: object) -> None:
-    """Forget the lists of all products, and those of these categories."""
-    for scope in {ALL, *map(bucket, category_ids)}:
+    """Forget the lists of all products, and the lists of these categories."""
+    for scope in {ALL_PRODUCTS, *map(category_bucket, category_ids)}:
         cache.delete_tagged(tag, scope, *rest)

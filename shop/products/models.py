@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 
 def _index(name: str, *columns: str, include: Sequence[str] = (), **options: Any) -> Index:
-    """Return an index that ends with the id, in whose order equal rows are listed."""
+    """Return an index that ends with the id, which orders equal rows."""
     columns = (*columns, "id")
     return Index(f"ix_products_{name}", *columns, postgresql_include=list(include), **options)
 
 
-# What an index has besides its order, so that pages and counts are found in the index alone.
-WHETHER_SHOWN = ["active", "in_stock"]
-AMOUNT = ["currency", "price"]
+# Further columns of indexes, so that pages and counts are read from an index alone.
+VISIBILITY = ["active", "in_stock"]
+PRICE = ["currency", "price"]
 
 
 class Product(Base):
-    """A product. Triggers set what it is found by, whatever is written to those columns.
+    """A product. Triggers set the deferred columns, by which products are found.
 
-    They are loaded where they are named, and nowhere else.
+    A query loads a deferred column only if it names the column.
     """
 
     __tablename__ = "products"
@@ -48,18 +48,26 @@ class Product(Base):
         *checks("price", PRICE_LIMIT, ITS_DECIMALS),
         CheckConstraint("stock >= 0", name="stock_not_negative"),
         Index("ix_products_words", "words", postgresql_using="gin"),
-        _index("price", "currency", "price", include=[*WHETHER_SHOWN, "category_id"]),
-        _index("name_key", "name_key", include=[*WHETHER_SHOWN, "category_id", *AMOUNT]),
-        _index("created_at", "created_at", include=[*WHETHER_SHOWN, "category_id", *AMOUNT]),
-        _index("category_price", "category_id", "currency", "price", include=WHETHER_SHOWN),
-        _index("category_name_key", "category_id", "name_key", include=[*WHETHER_SHOWN, *AMOUNT]),
+        _index("price", "currency", "price", include=[*VISIBILITY, "category_id"]),
+        _index("name_key", "name_key", include=[*VISIBILITY, "category_id", *PRICE]),
+        _index("created_at", "created_at", include=[*VISIBILITY, "category_id", *PRICE]),
+        _index("category_price", "category_id", "currency", "price", include=VISIBILITY),
         _index(
-            "category_created_at", "category_id", "created_at", include=[*WHETHER_SHOWN, *AMOUNT]
+            "category_name_key",
+            "category_id",
+            "name_key",
+            include=[*VISIBILITY, *PRICE],
         ),
-        _index("category", "category_id", include=[*WHETHER_SHOWN, *AMOUNT]),
+        _index(
+            "category_created_at",
+            "category_id",
+            "created_at",
+            include=[*VISIBILITY, *PRICE],
+        ),
+        _index("category", "category_id", include=[*VISIBILITY, *PRICE]),
         _index("out_of_stock", "category_id", postgresql_where=text("NOT in_stock")),
         _index("inactive", postgresql_where=text("NOT active")),
-        # It has no id, so that equal entries take one: products are counted in it.
+        # For counts. It has no id, so that PostgreSQL stores equal entries once.
         Index(
             "ix_products_category_stock",
             "category_id",

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from flask import Response
 
 blueprint = Blueprint(
-    "products", __name__, url_prefix="/products", description="What the shop has, and its prices."
+    "products", __name__, url_prefix="/products", description="The products and their prices."
 )
 
-ONE = "/<row_id:product_id>"
+ROW_PATH = "/<row_id:product_id>"
 SCOPE = "catalog:write"
-VERSION = {"ETag": "ETag"}
+ETAG_HEADER = {"ETag": "ETag"}
 WITH_OR_WITHOUT_KEY: list[dict[str, list[str]]] = [{}, {"key": []}]
 
 
-@blueprint.route(ONE)
+@blueprint.route(ROW_PATH)
 @blueprint.cached(ProductSchema)
 @blueprint.problems(404)
 @sure_of_absence
@@ -32,7 +32,7 @@ WITH_OR_WITHOUT_KEY: list[dict[str, list[str]]] = [{}, {"key": []}]
 def get_product(product_id: int) -> Response:
     """Get one product; an inactive one only with a key with catalog:write.
 
-    Its ETag is what If-Match takes when it is changed.
+    Send its ETag in If-Match to change it.
     """
     if has_scope(SCOPE):
         return for_caller_alone(cached_document(service.any_product(product_id)))
@@ -48,33 +48,33 @@ def get_product(product_id: int) -> Response:
 def create_product(values: dict[str, Any]) -> Response:
     """Create a product in a category.
 
-    Its SKU, if it has one, must be new; the answer says where it is.
+    Its SKU, if it has one, must be new. `Location` has its address.
     """
     product_id, body = service.create_product(values)
     return versioned(body, 201, location=f"/products/{product_id}")
 
 
-@blueprint.route(ONE, methods=["PUT"])
+@blueprint.route(ROW_PATH, methods=["PUT"])
 @limit("write")
 @require_scope(SCOPE)
 @blueprint.arguments(ProductInput, body_max=LARGE_BODY_MAX)
-@blueprint.response(200, ProductSchema, headers=VERSION)
+@blueprint.response(200, ProductSchema, headers=ETAG_HEADER)
 @blueprint.problems(401, 403, 404, 409)
 @blueprint.conditional
 def replace_product(values: dict[str, Any], product_id: int) -> Response:
     """Replace a product.
 
-    A field that is left out gets its default. Stock that is sold meanwhile is put back to the
-    number that is sent: send If-Match, or adjust the stock instead.
+    A field that is left out gets its default. The stock becomes the number that is sent, also if
+    some was sold meanwhile: send If-Match, or adjust the stock instead.
     """
     return versioned(service.update_product(product_id, values, if_match()))
 
 
-@blueprint.route(ONE, methods=["PATCH"])
+@blueprint.route(ROW_PATH, methods=["PATCH"])
 @limit("write")
 @require_scope(SCOPE)
 @blueprint.arguments(ProductPatch, body_max=LARGE_BODY_MAX)
-@blueprint.response(200, ProductSchema, headers=VERSION)
+@blueprint.response(200, ProductSchema, headers=ETAG_HEADER)
 @blueprint.problems(401, 403, 404, 409)
 @blueprint.conditional
 def update_product(values: dict[str, Any], product_id: int) -> Response:
@@ -85,22 +85,22 @@ def update_product(values: dict[str, Any], product_id: int) -> Response:
     return versioned(service.update_product(product_id, values, if_match()))
 
 
-@blueprint.route(f"{ONE}/stock", methods=["PATCH"])
+@blueprint.route(f"{ROW_PATH}/stock", methods=["PATCH"])
 @limit("write")
 @require_scope(SCOPE)
 @blueprint.arguments(StockAdjustment)
-@blueprint.response(200, ProductSchema, headers=VERSION)
+@blueprint.response(200, ProductSchema, headers=ETAG_HEADER)
 @blueprint.problems(401, 403, 404, 409)
 @blueprint.conditional
 def adjust_stock(values: dict[str, int], product_id: int) -> Response:
     """Add to the stock of a product, or take from it.
 
-    The difference is applied to whatever the stock is at that moment; it never goes below 0.
+    The difference is applied to the present stock, which never goes below 0.
     """
     return versioned(service.change_stock(product_id, values["delta"], if_match()))
 
 
-@blueprint.route(ONE, methods=["DELETE"])
+@blueprint.route(ROW_PATH, methods=["DELETE"])
 @limit("write")
 @require_scope(SCOPE)
 @blueprint.response(204)
@@ -109,7 +109,7 @@ def adjust_stock(values: dict[str, int], product_id: int) -> Response:
 def delete_product(product_id: int) -> tuple[str, int]:
     """Delete a product that was never sold.
 
-    One that was sold stays, because orders refer to it: make it inactive instead.
+    A product that was sold stays, because orders refer to it: make it inactive instead.
     """
     service.delete_product(product_id, if_match())
     return "", 204

@@ -1,7 +1,7 @@
-"""Rows of products, read and changed by statements that are made once.
+"""Rows of products, read and changed by statements that are built once.
 
-For one row the ORM costs more than all else of a write: it makes each statement anew, keeps the
-row, compares it with what it was, and refreshes it (docs/performance.md).
+For one row the ORM costs more than the rest of a write: it builds each statement anew, keeps the
+row, compares it with its former values, and refreshes it (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -36,32 +36,32 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]  # by the names of columns
 
-# What a document is made of; the other columns are what products are found by.
-SHOWN = [one.columns[0] for one in inspect(Product).column_attrs if not one.deferred]
-NAMES = [one.name for one in SHOWN]
+# The columns of a document; by the others products are found.
+DOCUMENT_COLUMNS = [one.columns[0] for one in inspect(Product).column_attrs if not one.deferred]
+COLUMN_NAMES = [one.name for one in DOCUMENT_COLUMNS]
 TABLE = db.metadata.tables[Product.__tablename__]
-THIS = TABLE.c.id == bindparam("this")
+HAS_ID = TABLE.c.id == bindparam("this")
 
-READ = select(*SHOWN).where(TABLE.c.id == any_(bindparam("these", type_=ARRAY(Integer))))
-LOCK = select(*SHOWN).where(THIS).with_for_update()
-# These write the columns that they are given.
-CREATE = insert(TABLE).returning(*SHOWN)
-CHANGE = update(TABLE).where(THIS).returning(*SHOWN)
-DELETE = delete(TABLE).where(THIS)
+READ = select(*DOCUMENT_COLUMNS).where(TABLE.c.id == any_(bindparam("these", type_=ARRAY(Integer))))
+LOCK = select(*DOCUMENT_COLUMNS).where(HAS_ID).with_for_update()
+# These write the columns of their parameters.
+CREATE = insert(TABLE).returning(*DOCUMENT_COLUMNS)
+CHANGE = update(TABLE).where(HAS_ID).returning(*DOCUMENT_COLUMNS)
+DELETE = delete(TABLE).where(HAS_ID)
 
 schema = ProductSchema()
-# A row has the names and the order of the schema, and most of its values are shown as they are.
-AS_THEY_ARE = fields.String | fields.Integer | fields.Boolean
-SHOWN_OTHERWISE = [
+# A row has the names and the order of the schema. Values of these fields need no serialization.
+PLAIN_FIELDS = fields.String | fields.Integer | fields.Boolean
+SERIALIZED_FIELDS = [
     (name, field)
     for name, field in schema.dump_fields.items()
-    if not isinstance(field, AS_THEY_ARE)
+    if not isinstance(field, PLAIN_FIELDS)
 ]
 
 
 def document(row: Row) -> bytes:
-    """Return what readers get of a row: what the schema makes of it, at a third of the cost."""
-    return dump(row | {name: field.serialize(name, row) for name, field in SHOWN_OTHERWISE})
+    """Return the document of a row: the same as the schema's dump, at a third of the cost."""
+    return dump(row | {name: field.serialize(name, row) for name, field in SERIALIZED_FIELDS})
 
 
 def read(product_ids: Sequence[int]) -> list[Row]:
@@ -69,7 +69,7 @@ def read(product_ids: Sequence[int]) -> list[Row]:
 
 
 def lock(product_id: int) -> Row | None:
-    """Lock a row, within a transaction, and return it; None if it is not there."""
+    """Lock a row within a transaction, and return it; None if it does not exist."""
     found = cache.execute(LOCK, {"this": product_id}).first()
     return None if found is None else _row(found)
 
@@ -79,9 +79,9 @@ def create(values: Mapping[str, Any]) -> Row:
 
 
 def change(row: Row, values: Mapping[str, Any]) -> Row:
-    """Give a locked row these values, and return it as it is then.
+    """Give a locked row these values, and return the new row.
 
-    One that has them already is not written: nothing has updated it.
+    A row that has the values already is not written, so `updated_at` stays.
     """
     differing = {name: value for name, value in values.items() if row[name] != value}
     if not differing:
@@ -89,15 +89,15 @@ def change(row: Row, values: Mapping[str, Any]) -> Row:
     return _row(cache.execute(CHANGE, {"this": row["id"], **differing}).one())
 
 
-def exchange(product_id: int, values: Mapping[str, Any]) -> tuple[Row, Row] | None:
-    """Lock a row and change it in one statement; return it as it was and as it is.
+def lock_and_change(product_id: int, values: Mapping[str, Any]) -> tuple[Row, Row] | None:
+    """Lock a row and change it in one statement; return the old and the new row.
 
-    Return None if it is not there, or has these values already.
+    Return None if the row does not exist, or has these values already.
     """
-    statement = _exchange(tuple(sorted(values)))
-    given = {_given(name): value for name, value in values.items()}
+    statement = _lock_and_change(tuple(sorted(values)))
+    given = {_new_value(name): value for name, value in values.items()}
     found = cache.execute(statement, {"this": product_id, **given}).first()
-    return None if found is None else (_row(found), _row(found[len(NAMES) :]))
+    return None if found is None else (_row(found), _row(found[len(COLUMN_NAMES) :]))
 
 
 def remove(row: Row) -> None:
@@ -105,24 +105,24 @@ def remove(row: Row) -> None:
 
 
 @lru_cache
-def _exchange(names: tuple[str, ...]) -> ReturningUpdate[Any]:
-    """Return the statement that exchanges these columns.
+def _lock_and_change(names: tuple[str, ...]) -> ReturningUpdate[Any]:
+    """Return the statement that locks a row, changes these columns, and returns both states.
 
-    What it locks first it reads as the transaction before has left it, so that it changes that.
+    The lock comes first, so the statement reads and changes the last committed row.
     """
     was = LOCK.cte("was")
-    differs = or_(*(was.c[name].is_distinct_from(bindparam(_given(name))) for name in names))
+    differs = or_(*(was.c[name].is_distinct_from(bindparam(_new_value(name))) for name in names))
     return (
         update(TABLE)
         .where(TABLE.c.id == was.c.id, differs)
-        .values({name: bindparam(_given(name)) for name in names})
-        .returning(*was.c, *SHOWN)
+        .values({name: bindparam(_new_value(name)) for name in names})
+        .returning(*was.c, *DOCUMENT_COLUMNS)
     )
 
 
-def _given(name: str) -> str:
-    return f"given_{name}"  # SQLAlchemy has a parameter of each column's own name
+def _new_value(name: str) -> str:
+    return f"given_{name}"  # SQLAlchemy uses the column's name itself
 
 
 def _row(values: Iterable[Any]) -> Row:
-    return dict(zip(NAMES, values, strict=False))
+    return dict(zip(COLUMN_NAMES, values, strict=False))

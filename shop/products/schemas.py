@@ -21,20 +21,20 @@ from shop.money import CURRENCIES
 SKU = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 DESCRIPTION_MAX = 10_000
 
-NAME = describe("What it is called, in one line.", "Oak desk")
-DESCRIPTION = describe("What buyers read about it; it may have several lines.", "Seats two.")
+NAME = describe("Its name, in one line.", "Oak desk")
+DESCRIPTION = describe("The text for buyers; it may have several lines.", "Seats two.")
 A_SKU = describe("The shop's own code for it, which no other product has.", "FUR-0000043")
 CURRENCY = describe(
     "The currency, by ISO 4217. Amounts have its decimal places: 100 JPY, 19.90 EUR, 1.250 KWD.",
     "EUR",
 )
 STOCK = describe("The units that can be sold.", 5)
-CATEGORY_ID = describe("The category that it is filed under.", 1)
-ACTIVE = describe("Whether it can be ordered.")
+CATEGORY_ID = describe("Its category.", 1)
+ACTIVE = describe("True if it can be ordered.")
 
 
 class ProductInput(Input):
-    """A product to create, or to replace another with."""
+    """A product, to create or to replace one."""
 
     name = Text(LINE, shortest=1, longest=200, required=True, metadata=NAME)
     description = Text(TEXT, longest=DESCRIPTION_MAX, load_default="", metadata=DESCRIPTION)
@@ -58,7 +58,7 @@ class ProductPatch(ProductInput):
 
 
 class StockAdjustment(Input):
-    """What comes to the stock, or leaves it."""
+    """A change of the stock."""
 
     delta = Whole(
         -INTEGER_MAX,

@@ -1,7 +1,7 @@
-"""Products: the reads and what they cache, the writes and what they forget.
+"""Products: cached reads, and writes that forget what they change.
 
-A row is cached once, whether it is active or not. What everybody may see is decided when an answer
-is made of rows, so that no list of ids, however old, shows what has been made inactive since.
+A row is cached once, active or not. An answer for everybody leaves out inactive rows when it is
+made, so no list of ids, however old, shows a product that has become inactive.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from shop.problems import (
 )
 
 from . import lists, rows
-from .lists import Facts
+from .lists import ListFields
 from .models import Product
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ACTIVE = b'"active":true'
-PRICED = {"price", "currency"}  # each says of the other whether it is right
+PRICE_FIELDS = {"price", "currency"}  # they are checked together
 
 
 def product(product_id: int) -> bytes:
@@ -63,15 +63,15 @@ def any_product(product_id: int) -> bytes:
 
 
 def public_documents(product_ids: Sequence[int]) -> list[bytes]:
-    """Return the documents of those products that are active."""
+    """Return the documents of the active products among these."""
     return product_documents.filter_public(product_documents(product_ids).values())
 
 
 def is_active(document: bytes) -> bool:
-    """Tell of a product's document whether the product is active.
+    """Tell whether a product is active, by its document.
 
-    Within a text each quotation mark has a backslash before it, and a text is not followed by a
-    colon; so these bytes are the member. It is near the end, where the search begins.
+    Within a JSON text each quotation mark has a backslash before it, so these bytes can only be the
+    member. The search begins at the end, near the member.
     """
     return document.rfind(ACTIVE) >= 0
 
@@ -86,8 +86,8 @@ def product_documents(product_ids: Sequence[int]) -> dict[int, bytes]:
     return {row["id"]: rows.document(row) for row in rows.read(product_ids)}
 
 
-def is_unlinked(skip: int, limit: int) -> bool:
-    """Tell whether no page of this size leads to a page: there are many more of these."""
+def is_unlinked_page(skip: int, limit: int) -> bool:
+    """Tell whether no page of this size links to the page; there are many such pages."""
     return skip % limit != 0
 
 
@@ -95,7 +95,7 @@ def is_unlinked(skip: int, limit: int) -> bool:
     key="products:list:skip:{skip}:limit:{limit}",
     ttl="redis_cache_ttl",
     tables=[Product],
-    needs_admission=is_unlinked,
+    needs_admission=is_unlinked_page,
 )
 def page_ids(skip: int, limit: int) -> bytes:
     return select_page_ids(Product.id, skip, limit, Product.active)
@@ -106,25 +106,26 @@ def page_ids(skip: int, limit: int) -> bytes:
     ttl="redis_cache_ttl",
     tables=[Product],
     family=page_ids.family,
-    needs_admission=is_unlinked,
+    needs_admission=is_unlinked_page,
 )
 def all_page_ids(skip: int, limit: int) -> bytes:
     return select_page_ids(Product.id, skip, limit)
 
 
-# The family is `products`: a SKU may be `generation`, which is no name in that family.
+# The family is `products`: in a family `products:sku`, the entry of a SKU `generation` would have
+# the name of the family's generation.
 @cache.memoize_many(
     key="products:sku:{sku}", ttl="redis_cache_ttl", tables=[Product], log_keys=False
 )
 def sku_ids(skus: Sequence[str]) -> dict[str, bytes]:
-    """Return the id of each SKU's product, active or not, as the ids of a page."""
+    """Return the id of each SKU's product, active or not, as a page of ids."""
     found = db.session.execute(select(Product.sku, Product.id).where(Product.sku.in_(skus)))
     return {sku: dump({"ids": [product_id]}) for sku, product_id in found if sku}
 
 
 @cache.memoize_many(key="products:count:{category_id}", ttl="redis_cache_ttl", tables=[Product])
 def active_counts(category_ids: Sequence[int]) -> dict[int, bytes]:
-    """Return how many active products each category has."""
+    """Return the number of active products of each category."""
     counts = (
         select(Product.category_id, func.count())
         .where(Product.category_id.in_(category_ids), Product.active)
@@ -134,17 +135,17 @@ def active_counts(category_ids: Sequence[int]) -> dict[int, bytes]:
     return {one: dump(found.get(one, 0)) for one in category_ids}
 
 
-# What a write forgets, besides the row. The table is in docs/cache.md.
+# Writes forget by these functions. The table is in docs/cache.md.
 
 
 def forget_product(product_id: int) -> None:
     cache.delete_memoized(product_documents, product_id)
 
 
-def refresh(product_ids: Sequence[int]) -> None:
-    """Cache rows anew that a sale has forgotten: what sells is what people look at.
+def cache_sold(product_ids: Sequence[int]) -> None:
+    """Cache rows again that a sale has forgotten: products that sell are read often.
 
-    After the commit. A sale does not fail because of this.
+    Call this after the commit. It never fails the sale.
     """
     try:
         product_documents(product_ids)
@@ -156,23 +157,23 @@ def refresh(product_ids: Sequence[int]) -> None:
 
 
 def forget_pages() -> None:
-    """Forget all plain pages, of both kinds: a row came or went. What else changes is in none."""
+    """Forget all pages of ids, because a row came or went. Other changes leave them as they are."""
     cache.delete_memoized(page_ids)
 
 
-def forget_new_or_gone(row: Row) -> None:
-    """Forget what a product that is created or deleted enters or leaves."""
+def forget_created_or_deleted(row: Row) -> None:
+    """Forget the row, and the pages, lists, counts and SKU that a product enters or leaves."""
     forget_product(row["id"])
     forget_pages()
-    lists.forget_new_or_gone(Facts.of(row))
+    lists.forget_created_or_deleted(ListFields.from_row(row))
     cache.delete_memoized(active_counts, row["category_id"])
     if row["sku"] is not None:
         cache.delete_memoized(sku_ids, row["sku"])
 
 
 def forget_changes(was: Row, row: Row) -> None:
-    """Forget what shows a product, and what a change brings it into or out of."""
-    before, after = Facts.of(was), Facts.of(row)
+    """Forget the row, and the pages, lists, counts and SKUs that a change affects."""
+    before, after = ListFields.from_row(was), ListFields.from_row(row)
     forget_product(row["id"])
     lists.forget_changes(before, after)
     if before.active != after.active:
@@ -190,12 +191,12 @@ def create_product(fields: Mapping[str, Any]) -> tuple[int, bytes]:
 
     Raises SKUTakenError, InvalidFieldsError for an unknown category, TooManyDecimalsError.
     """
-    price = _settled_price(fields, fields)
+    price = _exact_price(fields, fields)
     refusals = _refusals(fields)
     with raise_for_violations(refusals), cache.transaction():
-        _check_new(fields, refusals)
+        _refuse_early(fields, refusals)
         row = rows.create({**fields, "price": price})
-        forget_new_or_gone(row)
+        forget_created_or_deleted(row)
     return row["id"], rows.document(row)
 
 
@@ -211,16 +212,16 @@ def update_product(product_id: int, changes: Mapping[str, Any], if_match: str | 
 
 
 def delete_product(product_id: int, if_match: str | None) -> None:
-    """Raises NotFoundError, PreconditionFailedError, ProductOrderedError."""
+    """Delete a product. Raises NotFoundError, PreconditionFailedError, ProductOrderedError."""
 
     def ordered() -> ProductOrderedError:
         message = f"Product {product_id} has been sold: make it inactive instead."
         return ProductOrderedError(message, product_id=product_id)
 
     with raise_for_violations({"fk_order_lines_product_id": ordered}), cache.transaction():
-        row = _locked(product_id, if_match)
+        row = _lock(product_id, if_match)
         rows.remove(row)
-        forget_new_or_gone(row)
+        forget_created_or_deleted(row)
 
 
 def change_stock(product_id: int, delta: int, if_match: str | None) -> bytes:
@@ -229,7 +230,7 @@ def change_stock(product_id: int, delta: int, if_match: str | None) -> bytes:
     Raises NotFoundError, PreconditionFailedError, OutOfStockError, StockLimitError.
     """
     with cache.transaction():
-        before = _locked(product_id, if_match)
+        before = _lock(product_id, if_match)
         stock = before["stock"] + delta
         if not 0 <= stock <= INTEGER_MAX:
             short = OutOfStockError if delta < 0 else StockLimitError
@@ -241,9 +242,9 @@ def change_stock(product_id: int, delta: int, if_match: str | None) -> bytes:
 
 
 def lock_products(product_ids: Iterable[int]) -> dict[int, Product]:
-    """Lock the products that there are, within a transaction, and return them by id.
+    """Lock the existing products within a transaction, and return them by id.
 
-    In the order of their ids: those who lock several never wait for each other in a circle.
+    Rows are locked in the order of their ids, so that transactions never wait in a circle.
     """
     found = select(Product).where(Product.id.in_(product_ids)).order_by(Product.id)
     locking = found.with_for_update(key_share=True).execution_options(populate_existing=True)
@@ -253,7 +254,7 @@ def lock_products(product_ids: Iterable[int]) -> dict[int, Product]:
 def move_stock(deltas: Mapping[int, int]) -> None:
     """Add to the stock of locked products, or take from it, within a transaction.
 
-    Raises OutOfStockError, StockLimitError; then the transaction is to be rolled back.
+    Raises OutOfStockError, StockLimitError; then the caller must roll back.
     """
     moves = values(column("product_id", Integer), column("delta", Integer), name="moves")
     moves = moves.data(list(deltas.items()))
@@ -279,16 +280,16 @@ def move_stock(deltas: Mapping[int, int]) -> None:
 
 
 def _changed(product_id: int, changes: Mapping[str, Any], if_match: str | None) -> tuple[Row, Row]:
-    """Lock a product and change it; return it as it was and as it is."""
-    at_once = if_match is None and changes and not PRICED & changes.keys()
-    if at_once and (found := rows.exchange(product_id, changes)):
+    """Lock a product and change it; return the old and the new row."""
+    needs_no_check = if_match is None and not PRICE_FIELDS & changes.keys()
+    if changes and needs_no_check and (found := rows.lock_and_change(product_id, changes)):
         return found
-    before = _locked(product_id, if_match)
-    price = _settled_price({**before, **changes}, changes)
+    before = _lock(product_id, if_match)
+    price = _exact_price({**before, **changes}, changes)
     return before, rows.change(before, {**changes, "price": price})
 
 
-def _locked(product_id: int, if_match: str | None) -> Row:
+def _lock(product_id: int, if_match: str | None) -> Row:
     row = rows.lock(product_id)
     if row is None:
         raise _not_found(product_id)
@@ -297,10 +298,10 @@ def _locked(product_id: int, if_match: str | None) -> Row:
     return row
 
 
-def _settled_price(row: Mapping[str, Any], changes: Mapping[str, Any]) -> Decimal:
-    """Return the price with the decimal places of the currency, whichever of the two was changed.
+def _exact_price(row: Mapping[str, Any], changes: Mapping[str, Any]) -> Decimal:
+    """Return the price with the decimal places of the currency.
 
-    Raises TooManyDecimalsError.
+    `changes` tells which field is wrong. Raises TooManyDecimalsError.
     """
     currency = row["currency"]
     try:
@@ -319,10 +320,12 @@ def _not_found(product_id: int) -> NotFoundError:
     return NotFoundError(f"There is no product {product_id}.")
 
 
-def _check_new(fields: Mapping[str, Any], refusals: Mapping[str, Callable[[], ShopError]]) -> None:
-    """Raise what the INSERT would be refused for, because one that is refused uses up an id."""
+def _refuse_early(
+    fields: Mapping[str, Any], refusals: Mapping[str, Callable[[], ShopError]]
+) -> None:
+    """Raise the error of a violated constraint before the INSERT: a refused one uses up an id."""
     violated = None
-    if fields["sku"] is not None and _holder(fields["sku"]) is not None:
+    if fields["sku"] is not None and _product_with_sku(fields["sku"]) is not None:
         violated = "uq_products_sku"
     elif db.session.get(Category, fields["category_id"]) is None:
         violated = "fk_products_category_id"
@@ -331,14 +334,14 @@ def _check_new(fields: Mapping[str, Any], refusals: Mapping[str, Callable[[], Sh
         raise refusal
 
 
-def _holder(sku: str) -> int | None:
+def _product_with_sku(sku: str) -> int | None:
     return db.session.scalar(select(Product.id).where(Product.sku == sku))
 
 
 def _refusals(fields: Mapping[str, Any]) -> dict[str, Callable[[], ShopError]]:
     def sku_taken() -> ShopError:
         sku = fields["sku"]
-        return SKUTakenError(f"The SKU {sku} is taken.", sku=sku, product_id=_holder(sku))
+        return SKUTakenError(f"The SKU {sku} is taken.", sku=sku, product_id=_product_with_sku(sku))
 
     def unknown_category() -> ShopError:
         unknown = f"There is no category {fields['category_id']}."

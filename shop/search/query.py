@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from shop.categories.service import texts
+from shop.categories.service import search_texts
 from shop.money import has_whole_steps, step
 from shop.problems import InvalidFieldsError
 from shop.products import lists
@@ -115,9 +115,9 @@ class Filters:
         if stock or self.in_stock is not None:
             tags += self.scoped_tags(lists.stock)
         if self.q is not None:
-            tags.append(texts.generation_key())
-        if category or (self.category_ids and self.scopes == [lists.ALL]):
-            tags.append(lists.filing.generation_key())
+            tags.append(search_texts.generation_key())
+        if category or (self.category_ids and self.scopes == [lists.ALL_PRODUCTS]):
+            tags.append(lists.category_moves.generation_key())
         return tags
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select, text
 
-from shop.categories.service import texts
+from shop.categories.service import search_texts
 from shop.extensions import cache, db
 from shop.products.models import Product
 
@@ -147,4 +147,4 @@ def update_vocabulary() -> tuple[int, int]:
 
 def forget_searches() -> None:
     """Forget all cached searches."""
-    cache.delete_tagged(texts)
+    cache.delete_tagged(search_texts)

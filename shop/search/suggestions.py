@@ -9,7 +9,7 @@ from urllib.parse import quote
 from sqlalchemy import ARRAY, Integer, Text, bindparam, func, literal, select
 
 from shop.categories.models import Category
-from shop.categories.service import texts
+from shop.categories.service import search_texts
 from shop.config import SUGGESTIONS_MAX
 from shop.extensions import cache, db
 from shop.pages import dump
@@ -49,7 +49,10 @@ class TypedText:
     key="products:suggest:q:{q}",
     ttl="redis_cache_ttl",
     tables=[Product, Category],
-    tags=lambda q: [lists.members.generation_key(lists.ALL), texts.generation_key()],  # noqa: ARG005
+    tags=lambda q: [  # noqa: ARG005
+        lists.members.generation_key(lists.ALL_PRODUCTS),
+        search_texts.generation_key(),
+    ],
     needs_admission=True,
     log_keys=False,
 )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flask import Response
 
 SCOPE = "stats:read"
-blueprint = Blueprint("stats", __name__, description="What sells, and what it brings in.")
+blueprint = Blueprint("stats", __name__, description="Best sellers, trending products and revenue.")
 
 
 @blueprint.route("/products/top-selling")
@@ -37,9 +37,9 @@ def list_best_sellers(query: dict[str, str | int]) -> Response:
 @blueprint.arguments(LimitQuery, location="query")
 @blueprint.cached(TrendingProductListSchema)
 def list_trending_products(query: dict[str, int]) -> Response:
-    """List the products that sell best just now.
+    """List the products that sell best now.
 
-    Each sale counts, and counts half as much a day later.
+    The weight of a sale halves each day.
     """
     return cached_document(service.trending(query["limit"]))
 
@@ -49,7 +49,7 @@ def list_trending_products(query: dict[str, int]) -> Response:
 @blueprint.cached(DashboardStatsSchema)
 @blueprint.problems(401, 403)
 def get_dashboard() -> Response:
-    """Tell how many products and orders there are, and what they brought in.
+    """Get the numbers of products and orders, and the revenue.
 
     The numbers are of the time `as_of`, up to ten minutes ago.
     """

@@ -7,13 +7,13 @@ from shop.fields import Instant, Money, Whole, WholeText, describe
 from shop.products.schemas import CURRENCY, ProductSchema
 
 PERIODS = {"day": 1, "week": 7, "month": 30, "all": None}  # days
-PERIOD = describe("Which sales count: those of so long ago, or all.", "week")
+PERIOD = describe("The period whose sales count; `all` is without a limit.", "week")
 AS_OF = Instant.OUTPUT | describe("The time that the numbers are of.")
 PRODUCT = describe("The product as it is now.")
 
 
 class LimitQuery(Schema):
-    """How many products."""
+    """The number of products in the list."""
 
     limit = WholeText(
         1,
@@ -24,7 +24,7 @@ class LimitQuery(Schema):
 
 
 class BestSellersQuery(LimitQuery):
-    """How many products, of which sales."""
+    """The number of products in the list, and the period of the sales."""
 
     period = fields.String(
         validate=validate.OneOf(list(PERIODS)), load_default="all", metadata=PERIOD
@@ -32,7 +32,7 @@ class BestSellersQuery(LimitQuery):
 
 
 class BestSellerSchema(Schema):
-    """A product, and how many units of it were sold."""
+    """A product, and the number of its units that were sold."""
 
     units_sold = Whole(
         1, required=True, metadata=describe("The units in orders that were paid for.", 29)
@@ -51,7 +51,7 @@ class BestSellerListSchema(Schema):
 
 
 class TrendingProductSchema(Schema):
-    """A product, and how well it sells just now."""
+    """A product, and its score."""
 
     score = fields.Float(
         required=True, metadata=describe("Units sold, each of which halves in a day.", 6.523)
@@ -60,7 +60,7 @@ class TrendingProductSchema(Schema):
 
 
 class TrendingProductListSchema(Schema):
-    """The products that sell best just now, the first of them first."""
+    """The products that sell best now, the first of them first."""
 
     items = fields.List(
         fields.Nested(TrendingProductSchema), required=True, metadata=describe("The products.")
@@ -68,7 +68,7 @@ class TrendingProductListSchema(Schema):
 
 
 class ProductCountsSchema(Schema):
-    """How many products there are."""
+    """The numbers of products."""
 
     total = Whole(0, required=True, metadata=describe("All of them.", 500))
     active = Whole(0, required=True, metadata=describe("Those that can be ordered.", 498))
@@ -78,7 +78,7 @@ class ProductCountsSchema(Schema):
 
 
 class OrderCountsSchema(Schema):
-    """How many orders there are, by status."""
+    """The numbers of orders, by status."""
 
     pending = Whole(0, required=True, metadata=describe("Those that are not paid yet.", 2))
     paid = Whole(0, required=True, metadata=describe("Those that wait to be shipped.", 17))
@@ -88,14 +88,12 @@ class OrderCountsSchema(Schema):
 
 
 class RevenueSchema(Schema):
-    """Of the orders that have been paid for, and not cancelled."""
+    """The revenue of the orders that are paid and not cancelled."""
 
     currency = fields.String(required=True, metadata=CURRENCY)
-    orders = Whole(0, required=True, metadata=describe("How many orders those are.", 1857))
-    revenue = Money(required=True, metadata=Money.SUM | describe("What they brought in."))
-    average_order = Money(
-        required=True, metadata=Money.SUM | describe("What one of them brought in, on average.")
-    )
+    orders = Whole(0, required=True, metadata=describe("The number of these orders.", 1857))
+    revenue = Money(required=True, metadata=Money.SUM | describe("Their total."))
+    average_order = Money(required=True, metadata=Money.SUM | describe("Their average."))
 
 
 class DashboardStatsSchema(Schema):
@@ -103,13 +101,13 @@ class DashboardStatsSchema(Schema):
 
     as_of = Instant(required=True, metadata=AS_OF)
     products = fields.Nested(
-        ProductCountsSchema, required=True, metadata=describe("How many products there are.")
+        ProductCountsSchema, required=True, metadata=describe("The numbers of products.")
     )
     orders = fields.Nested(
-        OrderCountsSchema, required=True, metadata=describe("How many orders there are.")
+        OrderCountsSchema, required=True, metadata=describe("The numbers of orders.")
     )
     revenue = fields.List(
         fields.Nested(RevenueSchema),
         required=True,
-        metadata=describe("What the shop took in, by currency."),
+        metadata=describe("The revenue, by currency."),
     )

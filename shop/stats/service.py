@@ -1,7 +1,7 @@
-"""Reports: what sells, and how the shop does.
+"""Reports: best sellers, trending products, and the dashboard.
 
-Best sellers and the dashboard are of a certain time, which they tell (`as_of`), and are kept for
-as long as their time to live says: no sale forgets them. The products in them are those of now.
+Best sellers and the dashboard have the numbers of the time `as_of`, and are kept for their time to
+live: no sale forgets them. The products in a report are the present ones.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
 REPORT_MAX = 10_000  # products in the report of all orders
-SPARE = 2  # times as many are read as are asked for, in case that some are not sold any more
+SPARE_FACTOR = 2  # times the limit is read, because some products may be inactive now
 
 dashboard_schema = DashboardStatsSchema()
 
@@ -37,24 +37,24 @@ dashboard_schema = DashboardStatsSchema()
 def best_sellers(period: str, limit: int) -> bytes:
     """Return the products of which most units were sold, in paid orders of a period.
 
-    One that is not sold any more is left out.
+    A product that is inactive now is left out.
     """
     report = orjson.loads(top_selling(limit) if period == "all" else top_selling_in(period, limit))
     sales = dict(report["sales"])
     items = [
         {"units_sold": sales[product["id"]], "product": product}
-        for product in _sold_now(list(sales))
+        for product in _public_products(list(sales))
     ]
     return dump({"period": period, "as_of": report["as_of"], "items": items})
 
 
-def _sold_now(product_ids: list[int]) -> Iterator[dict[str, Any]]:
+def _public_products(product_ids: list[int]) -> Iterator[dict[str, Any]]:
     return map(orjson.loads, products.public_documents(product_ids))
 
 
 @cache.memoize(key="products:top_selling:limit:{limit}", ttl="best_sellers_cache_ttl", tables=[])
 def top_selling(limit: int) -> bytes:
-    return _first(units_sold("all"), limit)
+    return _first_sales(units_sold("all"), limit)
 
 
 @cache.memoize(
@@ -63,10 +63,10 @@ def top_selling(limit: int) -> bytes:
     tables=[],
 )
 def top_selling_in(length: str, limit: int) -> bytes:
-    return _first(units_sold(length), limit)
+    return _first_sales(units_sold(length), limit)
 
 
-def _first(report: bytes, limit: int) -> bytes:
+def _first_sales(report: bytes, limit: int) -> bytes:
     whole = orjson.loads(report)
     sales = zip(whole["ids"][:limit], whole["units"][:limit], strict=True)
     return dump({"as_of": whole["as_of"], "sales": list(sales)})
@@ -74,11 +74,11 @@ def _first(report: bytes, limit: int) -> bytes:
 
 @cache.memoize(key="products:sales:{period}", ttl="redis_cache_ttl", tables=[])
 def units_sold(period: str) -> bytes:
-    """Return the longest list, of which the others are the beginning.
+    """Return the longest list of a period; shorter ones are its beginning.
 
-    Whoever asks for many lists does not add up all orders for each. That of all orders is also
-    what products are sorted by, many thousand: it has two lists of numbers, because a list for each
-    product would be as many things that Python looks through for garbage.
+    So requests for many lengths add up all orders once. Products are also sorted by the list of all
+    orders, which has many thousand products. It is two lists of numbers, because Python's garbage
+    collector would visit a pair for each product.
     """
     now = datetime.now(UTC)
     units = func.sum(OrderLine.quantity).label("units")
@@ -101,9 +101,9 @@ def units_sold(period: str) -> bytes:
 
 
 def _is_sold(now: datetime, days: int | None) -> ColumnElement[bool]:
-    """Tell of a line whether its order is paid, and was paid in the last days.
+    """Return the condition that a line's order is paid, within the last days if given.
 
-    Of all orders those that are not sold are the fewer, and are looked for instead.
+    Of all orders, fewer are not sold: without `days`, the condition excludes these.
     """
     its_order = select(Order).where(Order.id == OrderLine.order_id)
     if days is None:
@@ -113,18 +113,18 @@ def _is_sold(now: datetime, days: int | None) -> ColumnElement[bool]:
 
 
 def trending(limit: int) -> bytes:
-    """Return the products that sell best just now."""
-    scores = dict(leaderboard.top(SPARE * limit))
+    """Return the products that sell best now."""
+    scores = dict(leaderboard.top(SPARE_FACTOR * limit))
     items = [
         {"score": round(scores[product["id"]], 3), "product": product}
-        for product in _sold_now(list(scores))
+        for product in _public_products(list(scores))
     ]
     return dump({"items": items[:limit]})
 
 
 @cache.memoize(key="stats:dashboard", ttl="dashboard_cache_ttl", tables=[])
 def dashboard() -> bytes:
-    """Return how many products and orders there are, and what they brought in."""
+    """Return the numbers of products and orders, and the revenue."""
     now = datetime.now(UTC)
     report = {
         "as_of": now,
