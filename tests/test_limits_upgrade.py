@@ -12,7 +12,7 @@ from former import lua as former_lua
 from former import scripts as former_scripts
 from hypothesis import given
 from hypothesis import strategies as st
-from test_windows_exact import (
+from test_limits_windows_exact import (
     CELL,
     CHARGING,
     GAPS,

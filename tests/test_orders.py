@@ -322,7 +322,7 @@ def test_reading_orders_needs_the_orders_scope(shop: Shop) -> None:
 
 
 def test_a_session_writes_no_orders(shop: Shop) -> None:
-    """tests/test_own_orders.py has what a session may read."""
+    """tests/test_orders_of_sessions.py has what a session may read."""
     shop.place_order(1)
     session = shop.open_session()
     for path in ("/orders", "/orders/1/pay", "/orders/1/cancel"):

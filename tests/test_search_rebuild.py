@@ -10,7 +10,7 @@ import pytest
 from conftest import await_true
 from faults import before_statement, engine_of
 from sqlalchemy import event, text
-from test_words import Finder
+from test_search_words import Finder
 
 from shop.extensions import db
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_windows_exact import (
+from test_limits_windows_exact import (
     CELL,
     COSTS,
     EVERY,

@@ -16,7 +16,7 @@ from conftest import ADMIN_KEY, ROOT, await_true, waits_for_a_lock
 from faults import before_commit, before_statement, engine_of, lose_all_connections
 from sqlalchemy import create_engine, insert, select, text, update
 from sqlalchemy.exc import OperationalError
-from test_row_locks import locked
+from test_database_locks import locked
 
 from shop.cache import protocol as protocol_module
 from shop.cache import reader as reader_module

@@ -199,7 +199,7 @@ def test_unadmitted_read_is_answered_as_a_miss(shop: Shop, redis_cli: Any) -> No
     assert not redis_cli.exists("tried:below:11")
     assert outcomes(shop, 11, 3) == ["MISS", "HIT", "HIT"]
     assert outcomes(shop, 10, 2) == ["MISS", "HIT"]  # this is not bounded
-    text = 'shop_cache_not_admitted_total{function="test_admission.below"} 1.0'
+    text = 'shop_cache_not_admitted_total{function="test_cache_admission.below"} 1.0'
     assert text in shop.get("/metrics").text
 
 

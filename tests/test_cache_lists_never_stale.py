@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import ADMIN_KEY, ROOT, await_true
 from faults import before_commit, engine_of, holding_relay
-from test_never_stale import DIE, STEPS, others, outbox
-from test_row_locks import locked
+from test_cache_never_stale import DIE, STEPS, others, outbox
+from test_database_locks import locked
 
 from shop.extensions import cache
 from shop.products.lists import prices

@@ -1,6 +1,6 @@
 """A search of the demo catalogue shows what is looked for first, however it is typed.
 
-`pytest -s tests/test_relevance.py` prints how often, and what is not found.
+`pytest -s tests/test_search_relevance.py` prints how often, and what is not found.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import ADMIN_KEY, await_true
 from raw import connected
-from test_row_locks import ROW, locked
+from test_database_locks import ROW, locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
