@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from faults import after_statement, engine_of, lose_all_connections
-from sqlalchemy import event
-
-from shop.extensions import db
-from shop.logs import TextFormatter, logging_config
 
 if TYPE_CHECKING:
     from conftest import Make, Shop
-    from flask import Response
     from werkzeug.test import TestResponse
 
-    from dev.embedded.servers import Postgres
 
 PROBLEM = {"type", "title", "status", "detail", "instance", "request_id"}
 
@@ -145,20 +136,6 @@ def test_without_the_database_the_answer_is_503(make_shop: Make) -> None:
     assert (health.status_code, health.get_json()["database"]) == (503, "unreachable")
 
 
-def test_the_health_check_reports_both_servers(a_shop: Shop, make_shop: Make) -> None:
-    response = a_shop.get("/health_check")
-    assert response.status_code == 200
-    assert response.get_json() == {
-        "status": "ok", "database": "ok", "redis": "ok", "version": "0.1.0",
-    }  # fmt: skip
-    without = make_shop(REDIS_URL="redis://127.0.0.1:1/0").get("/health_check")
-    assert without.status_code == 200
-    assert without.get_json()["status"] == "degraded"
-    assert without.get_json()["redis"] == "unreachable"
-    disabled = make_shop(REDIS_ENABLED="false").get("/health_check").get_json()
-    assert (disabled["status"], disabled["redis"]) == ("ok", "disabled")
-
-
 def test_a_sane_request_id_is_kept_and_any_other_replaced(a_shop: Shop) -> None:
     def answered(given: str) -> str:
         return a_shop.get("/products", headers={"X-Request-ID": given}).headers["X-Request-ID"]
@@ -177,121 +154,6 @@ def test_every_answer_has_the_security_headers(a_shop: Shop, path: str) -> None:
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Referrer-Policy"] == "no-referrer"
     assert headers["Content-Security-Policy"].startswith("default-src ")
-
-
-def test_an_access_line_describes_the_request(
-    a_shop: Shop, caplog: pytest.LogCaptureFixture
-) -> None:
-    a_shop.create_product()
-    with caplog.at_level(logging.INFO, "shop.access"):
-        a_shop.get("/products/1", headers={"X-Request-ID": "seven"})
-    [record] = [record for record in caplog.records if record.name == "shop.access"]
-    fields = vars(record)["fields"]
-    assert fields["method"] == "GET"
-    assert fields["route"].startswith("/products/<")
-    assert (fields["path"], fields["status"], fields["cache"]) == ("/products/1", 200, "MISS")
-    assert fields["client"] == "127.0.0.1"
-    assert fields["milliseconds"] >= 0
-
-
-def test_logs_have_no_secrets(make_shop: Make, caplog: pytest.LogCaptureFixture) -> None:
-    shop = make_shop(DATABASE_URL="postgresql://someone:hidden-password@127.0.0.1:1/none")
-    with caplog.at_level(logging.DEBUG):
-        shop.post("/categories", name="Garden")
-        shop.get("/products")
-    assert "hidden-password" not in caplog.text
-    assert str(shop.key) not in caplog.text
-
-
-def test_a_line_on_a_terminal_cannot_be_forged() -> None:
-    record = logging.makeLogRecord({"msg": "GET /x\n12:00:00 INFO all is well \x1b[31m ü"})
-    line = TextFormatter("%H:%M:%S").format(record)
-    assert line.endswith(r"GET /x\x0a12:00:00 INFO all is well \x1b[31m ü")
-
-
-def test_a_connection_that_is_lost_after_the_answer_is_known_costs_nothing(
-    make_shop: Make, postgres: Postgres
-) -> None:
-    shop = make_shop()
-
-    @shop.app.after_request
-    def lose_all(response: Response) -> Response:
-        lose_all_connections(postgres)
-        return response
-
-    for path in ("/products", "/categories", "/products"):
-        assert shop.get(path).status_code == 200
-
-
-def test_a_connection_that_is_lost_after_its_statement_costs_nothing(
-    a_shop: Shop, postgres: Postgres
-) -> None:
-    a_shop.create_product()
-    engine = engine_of(a_shop)
-    for identifier in range(1, 12):  # more than the pool has places
-        with after_statement(
-            engine, "products.description", lambda: lose_all_connections(postgres)
-        ):
-            answer = a_shop.get(f"/products/{identifier}")
-        assert answer.status_code == (200 if identifier == 1 else 404)
-    with a_shop.app.app_context():
-        assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
-
-
-def test_a_connection_that_was_lost_is_made_anew(a_shop: Shop, postgres: Postgres) -> None:
-    a_shop.create_product()
-    lose_all_connections(postgres)
-    assert a_shop.get("/products").status_code == 200
-
-
-def test_database_connections_that_end_at_once_are_503(a_shop: Shop, postgres: Postgres) -> None:
-    """A PostgreSQL that is shutting down ends connections so."""
-    with a_shop.app.app_context():
-        pool = db.engine.pool
-        pool.dispose()
-
-    shuts_down = threading.Event()
-    shuts_down.set()
-
-    def lose(*_: object) -> None:
-        if shuts_down.is_set():
-            lose_all_connections(postgres)
-
-    event.listen(pool, "connect", lose)
-    problem = assert_problem(a_shop.get("/products/1"), 503)
-    assert problem["detail"] == "The database cannot be reached now."
-    shuts_down.clear()
-    assert a_shop.get("/products/1").status_code == 404
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_a_log_line_is_text_on_a_terminal_and_else_json(
-    a_shop: Shop, capsys: pytest.CaptureFixture[str], *, terminal: bool
-) -> None:
-    handler_config = logging_config("INFO", terminal=terminal)
-    config = logging.config.DictConfigurator(handler_config)
-    formatter = config.configure_formatter(
-        handler_config["formatters"]["text" if terminal else "json"]
-    )
-    name = handler_config["handlers"]["stderr"]["formatter"]
-    assert name == ("text" if terminal else "json")
-    record = logging.makeLogRecord(
-        {
-            "msg": "GET /products 200",
-            "levelname": "INFO",
-            "name": "shop.access",
-            "fields": {"status": 200},
-        }
-    )
-    line = formatter.format(record)
-    if terminal:
-        assert line.endswith("INFO    GET /products 200")
-    else:
-        fields = json.loads(line)
-        assert fields["message"] == "GET /products 200"
-        assert (fields["level"], fields["logger"], fields["status"]) == ("INFO", "shop.access", 200)
-        record.msg = "half a pair: \ud800"
-        assert json.loads(formatter.format(record))["message"] == record.msg
 
 
 def names_like_lines(count: int) -> dict[str, int]:

@@ -48,6 +48,20 @@ def test_a_service_is_ready_while_the_database_answers(make_shop: Make, a_shop: 
     assert (away.status_code, away.get_json()) == (503, {"status": "unavailable"})
 
 
+def test_the_health_check_reports_both_servers(a_shop: Shop, make_shop: Make) -> None:
+    response = a_shop.get("/health_check")
+    assert response.status_code == 200
+    assert response.get_json() == {
+        "status": "ok", "database": "ok", "redis": "ok", "version": "0.1.0",
+    }  # fmt: skip
+    without = make_shop(REDIS_URL="redis://127.0.0.1:1/0").get("/health_check")
+    assert without.status_code == 200
+    assert without.get_json()["status"] == "degraded"
+    assert without.get_json()["redis"] == "unreachable"
+    disabled = make_shop(REDIS_ENABLED="false").get("/health_check").get_json()
+    assert (disabled["status"], disabled["redis"]) == ("ok", "disabled")
+
+
 @pytest.mark.parametrize("path", PROBES)
 def test_a_probe_answers_get_and_head_alone(a_shop: Shop, path: str) -> None:
     head = a_shop.request("HEAD", path)
