@@ -114,7 +114,7 @@ def expire(shop: Shop) -> None:
     with shop.app.app_context():
         with db.engine.begin() as connection:
             connection.execute(text("UPDATE orders SET expires_at = now() - interval '1 s'"))
-        assert expiry.expire(10) == 1
+        assert expiry.expire_orders(10) == 1
 
 
 def an_empty_category(shop: Shop) -> None:

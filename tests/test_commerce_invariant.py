@@ -50,7 +50,7 @@ class Commerce(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         with self.shop.app.app_context():
-            expiry.expire(STEPS)  # what the example before has left
+            expiry.expire_orders(STEPS)  # what the example before has left
         made = [self.shop.create_product(name="Rake", stock=10) for _ in range(PRODUCTS)]
         self.ids = [product["id"] for product in made]
         self.stock = [10] * PRODUCTS
@@ -160,7 +160,7 @@ class Commerce(RuleBasedStateMachine):
     def expire(self) -> None:
         late = {one for one in self.late if self.orders[one][0] == "pending"}
         with self.shop.app.app_context():
-            assert expiry.expire(len(self.orders) + 1) == len(late)
+            assert expiry.expire_orders(len(self.orders) + 1) == len(late)
         for order_id in late:
             _, basket = self.orders[order_id]
             self.orders[order_id] = ("cancelled", basket)

@@ -205,7 +205,7 @@ app, expired = create_app(), 0
 print("ready", flush=True)
 while not select.select([sys.stdin], [], [], 0)[0]:
     with app.app_context():
-        expired += expiry.expire(3)
+        expired += expiry.expire_orders(3)
 print(expired)
 """
 

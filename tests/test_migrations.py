@@ -126,7 +126,7 @@ def test_orders_that_are_pending_when_expiry_comes_do_not_end_by_themselves(empt
             text("SELECT expires_at, session_id, client_address FROM orders")
         )
         assert list(found) == [(None, None, None)] * 2
-    assert expiry.expire(10) == 0
+    assert expiry.expire_orders(10) == 0
     flask_migrate.downgrade(MIGRATIONS, revision="0005")
     flask_migrate.upgrade(MIGRATIONS)
     with db.engine.connect() as connection:

@@ -176,7 +176,7 @@ def test_the_address_is_kept_while_the_order_is_pending(buyers: Buyers, end: str
     if end == "expire":
         buyers.sql(PAST.format(1))
         with buyers.shop.app.app_context():
-            assert expiry.expire(1) == 1
+            assert expiry.expire_orders(1) == 1
     else:
         buyers.shop.move_order(1, end)
     assert buyers.sql("SELECT client_address, session_id FROM orders") == [(None, 1)]

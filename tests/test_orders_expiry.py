@@ -213,7 +213,7 @@ def test_more_late_orders_than_one_batch_all_expire(shop: Shop) -> None:
         shop.place_order(1)
     sql(shop, "UPDATE orders SET expires_at = now() - interval '1 s'")
     with shop.app.app_context():
-        assert [expiry.expire(2) for _ in range(4)] == [2, 2, 1, 0]
+        assert [expiry.expire_orders(2) for _ in range(4)] == [2, 2, 1, 0]
     assert shop.stock_of(1) == 5
 
 
@@ -252,11 +252,11 @@ def test_orders_expire_without_redis(make_shop: Make) -> None:
 
 def test_the_time_of_the_next_expiry_is_known(shop: Shop) -> None:
     with shop.app.app_context():
-        assert expiry.seconds_to_next() is None
+        assert expiry.seconds_to_next_expiry() is None
         for _ in range(2):
             shop.place_order(1)
         sql(shop, "UPDATE orders SET expires_at = now() + interval '1 hour' WHERE id = 2")
         let_expire(shop, 1)
-        left = expiry.seconds_to_next()
+        left = expiry.seconds_to_next_expiry()
     assert left is not None
     assert 3000 < left <= 3600

@@ -11,7 +11,7 @@ from ports import free_port
 from sqlalchemy import select
 
 from shop.extensions import db
-from shop.orders.models import SOLD, Order, OrderLine
+from shop.orders.models import SOLD_STATUSES, Order, OrderLine
 from shop.products.models import Product
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def test_the_next_reads_show_what_sells(a_shop: Shop) -> None:
     shown = {path: a_shop.get(path).get_json()["items"] for path in reads}
     assert all(len(items) == 10 for items in shown.values())
 
-    sold = {one.id for one in orders(a_shop) if one.status in SOLD}
+    sold = {one.id for one in orders(a_shop) if one.status in SOLD_STATUSES}
     units: Counter[int] = Counter()
     for one in lines(a_shop):
         units[one.product_id] += one.quantity if one.order_id in sold else 0

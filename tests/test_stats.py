@@ -239,7 +239,7 @@ def test_a_rebuild_that_died_delays_others_for_a_bounded_time(
     making = f"{{{leaderboard_of_now}}}:making"
     redis_cli.zadd(making, {"0": 0})
     redis_cli.pexpire(making, 3_600_000)  # its clock was set back
-    monkeypatch.setattr(leaderboard, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(leaderboard, "WAIT_SECONDS", 0.1)
     assert trending(shop) == {"Rake": 2.0}
     assert leaderboard_of_now not in board(redis_cli)
     assert 0 < redis_cli.pttl(making) <= 10_000
@@ -298,7 +298,7 @@ def test_a_full_redis_that_refuses_a_sale_forgets_the_board(shop: Shop, redis_cl
 def test_a_large_board_is_built_in_batches(
     shop: Shop, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leaderboard, "BATCH", 3)
+    monkeypatch.setattr(leaderboard, "BATCH_SIZE", 3)
     shop.place_order(1, 2, 3, 4)
     assert shop.command("leaderboard", "rebuild").output == "4 products\n"
     assert len(trending(shop)) == 4

@@ -9,9 +9,9 @@ from shop.extensions import Base
 
 
 class CartItem(Base):
-    """The items that a session is about to buy.
+    """An item in the cart of a session.
 
-    The product is no foreign key: a cart shows what it had of one that was deleted.
+    The product is no foreign key, so that a cart still shows an item whose product was deleted.
     """
 
     __tablename__ = "cart_items"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flask import Response
 
 blueprint = Blueprint(
-    "carts", __name__, url_prefix="/cart", description="What a session is about to order."
+    "carts", __name__, url_prefix="/cart", description="The cart of a session, and its checkout."
 )
 
 ITEM = "/items/<row_id:product_id>"
@@ -30,7 +30,7 @@ ITEM = "/items/<row_id:product_id>"
 def get_cart() -> Response:
     """Get the cart of the session.
 
-    Prices and stock are those of now; nothing is reserved before the checkout.
+    The cart shows the current prices and stock; nothing is reserved before the checkout.
     """
     return private(service.cart(session_id()))
 
@@ -42,7 +42,7 @@ def get_cart() -> Response:
 @blueprint.response(200, CartSchema)
 @blueprint.problems(401, 404, 409)
 def put_cart_item(values: dict[str, int], product_id: int) -> Response:
-    """Put so many of a product into the cart.
+    """Set the quantity of a product in the cart.
 
     The quantity replaces the one that was there.
     """
@@ -55,9 +55,9 @@ def put_cart_item(values: dict[str, int], product_id: int) -> Response:
 @blueprint.response(204)
 @blueprint.problems(401, 404)
 def remove_cart_item(product_id: int) -> tuple[str, int]:
-    """Take a product out of the cart.
+    """Remove a product from the cart.
 
-    All of its units, whether it can be had or not.
+    All of its units are removed, also of a product that is not available.
     """
     service.remove_item(session_id(), product_id)
     return "", 204
@@ -71,9 +71,9 @@ def remove_cart_item(product_id: int) -> tuple[str, int]:
 @blueprint.problems(401)
 @blueprint.once
 def check_out_cart(values: dict[str, Any]) -> Response:
-    """Order what is in the cart: all of it or nothing.
+    """Order all items of the cart, or none.
 
-    The order is at the prices of this moment, and the cart is empty then.
+    The order has the prices of this moment, and empties the cart.
     """
     buyer = session_id(), request_address()
     answer = service.check_out(*buyer, values["customer"], IdempotentRequest.from_request())

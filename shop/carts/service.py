@@ -1,6 +1,6 @@
-"""Carts: what a session has in it, at the prices of now, and what becomes an order of it.
+"""Carts: read and change the items of a session, and check them out as an order.
 
-A cart is in the database alone. Its products are read as everywhere, from the cache.
+The items of a cart are in the database alone. Their products are read from the cache.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from sqlalchemy.dialects.postgresql import insert
 from shop.config import LINES_MAX
 from shop.extensions import cache, db
 from shop.money import text
-from shop.orders import caps
+from shop.orders import open_orders
 from shop.orders import service as orders
-from shop.orders.caps import Buyer
+from shop.orders.open_orders import Buyer
 from shop.pages import dump
 from shop.problems import CartEmptyError, CartFullError, NotForSaleError, NotFoundError
 from shop.products import service as products
 from shop.sessions import service as sessions
 
 from .models import CartItem
-from .schemas import State
+from .schemas import ItemState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,40 +33,40 @@ if TYPE_CHECKING:
 
 
 def cart(session_id: int) -> bytes:
-    """Return what is in the cart, in the order in which it was added."""
+    """Return the document of the cart; its items are in the order in which they were added."""
     items = _items(session_id)
     documents = products.product_documents([item.product_id for item in items])
-    found = {one: orjson.loads(document) for one, document in documents.items()}
+    found = {product_id: orjson.loads(document) for product_id, document in documents.items()}
     rows = [_row(item, found.get(item.product_id)) for item in items]
     return dump({"items": rows, "totals": _totals(rows)})
 
 
 def _items(session_id: int) -> Sequence[CartItem]:
-    mine = select(CartItem).where(CartItem.session_id == session_id)
-    ordered = mine.order_by(CartItem.added_at, CartItem.product_id)
+    of_session = select(CartItem).where(CartItem.session_id == session_id)
+    ordered = of_session.order_by(CartItem.added_at, CartItem.product_id)
     return db.session.scalars(ordered.execution_options(populate_existing=True)).all()
 
 
 def _row(item: CartItem, product: dict[str, Any] | None) -> dict[str, Any]:
     state = _state(item.quantity, product)
     total = None
-    if product and state is State.AVAILABLE:
+    if product and state is ItemState.AVAILABLE:
         total = text(Decimal(product["price"]) * item.quantity, product["currency"])
     return {
         "product_id": item.product_id,
         "quantity": item.quantity,
         "state": state.value,
         "total": total,
-        "product": None if state is State.INACTIVE else product,
+        "product": None if state is ItemState.INACTIVE else product,
     }
 
 
-def _state(quantity: int, product: dict[str, Any] | None) -> State:
+def _state(quantity: int, product: dict[str, Any] | None) -> ItemState:
     if product is None:
-        return State.GONE
+        return ItemState.GONE
     if not product["active"]:
-        return State.INACTIVE
-    return State.AVAILABLE if quantity <= product["stock"] else State.SHORT
+        return ItemState.INACTIVE
+    return ItemState.AVAILABLE if quantity <= product["stock"] else ItemState.SHORT
 
 
 def _totals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -79,7 +79,7 @@ def _totals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 
 def put_item(session_id: int, product_id: int, quantity: int) -> bytes:
-    """Put so many of a product into the cart, whatever was there, and return the cart.
+    """Set the quantity of a product in the cart, and return the cart.
 
     The stock is not reserved. Raises SessionEndedError, NotFoundError, NotForSaleError,
     CartFullError.
@@ -115,32 +115,35 @@ def _check_room(session_id: int, product_id: int) -> None:
 
 
 def remove_item(session_id: int, product_id: int) -> None:
-    """Raises SessionEndedError, NotFoundError for a product that is not in the cart."""
-    mine = delete(CartItem).where(CartItem.session_id == session_id)
-    removing = mine.where(CartItem.product_id == product_id).returning(CartItem.product_id)
+    """Remove a product from the cart.
+
+    Raises SessionEndedError, NotFoundError for a product that is not in the cart.
+    """
+    of_session = delete(CartItem).where(CartItem.session_id == session_id)
+    statement = of_session.where(CartItem.product_id == product_id).returning(CartItem.product_id)
     with cache.transaction():
         sessions.lock_session(session_id)
-        removed = db.session.scalar(removing)
+        removed = db.session.scalar(statement)
     if not removed:
         raise NotFoundError(f"Product {product_id} is not in the cart.")
 
 
 def check_out(
-    session_id: int, address: str, customer: Mapping[str, str], once: IdempotentRequest
+    session_id: int, client_address: str, customer: Mapping[str, str], once: IdempotentRequest
 ) -> WriteAnswer:
-    """Make an order of the cart, which is empty then, or neither.
+    """Order all items of the cart and empty it, or do neither.
 
-    Raises SessionEndedError, CartEmptyError, and what `orders.add_order` raises.
+    Raises SessionEndedError, CartEmptyError, and the errors of `orders.add_order`.
     """
-    buyer = Buyer(session_id, address)
+    buyer = Buyer(session_id, client_address)
     with cache.transaction():
-        answer = once.carry_out(lambda: _order(buyer, customer))
-    orders.announce(answer, "placed")
+        answer = once.carry_out(lambda: _order_items(buyer, customer))
+    orders.publish_event(answer, "placed")
     return answer
 
 
-def _order(buyer: Buyer, customer: Mapping[str, str]) -> WriteAnswer:
-    caps.take_turn(buyer)
+def _order_items(buyer: Buyer, customer: Mapping[str, str]) -> WriteAnswer:
+    open_orders.lock_address(buyer)
     sessions.lock_session(buyer.session_id)
     lines = [
         {"product_id": item.product_id, "quantity": item.quantity}

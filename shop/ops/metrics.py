@@ -66,7 +66,7 @@ def metrics() -> Response:
 def _update_gauges() -> None:
     with suppress(SQLAlchemyError):  # then the gauges keep their values
         OUTBOX.set(len(documents.outbox))
-        OVERDUE.set(expiry.overdue())
+        OVERDUE.set(expiry.count_overdue())
 
 
 def _require(token: str) -> None:

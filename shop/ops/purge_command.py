@@ -6,7 +6,7 @@ import click
 from flask.cli import with_appcontext
 
 from shop import idempotency
-from shop.orders import caps
+from shop.orders import open_orders
 from shop.sessions import service as sessions
 from shop.terminal import needs_database
 
@@ -19,5 +19,5 @@ def purge() -> None:
 
     The worker does this by itself each hour.
     """
-    caps.forget_addresses()
+    open_orders.erase_addresses()
     click.echo(f"{sessions.purge()} sessions, {idempotency.purge()} idempotency keys")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from shop import idempotency
-from shop.orders import caps, expiry, leaderboard
+from shop.orders import expiry, leaderboard, open_orders
 from shop.redis import redis_connection
 from shop.sessions import service as sessions
 
@@ -25,15 +25,15 @@ ORDERS_BATCH = 10  # orders of one call, so that other tasks and signals need no
 
 def expire_orders() -> float:
     """Cancel the orders that were not paid in time."""
-    if expiry.expire(ORDERS_BATCH) == ORDERS_BATCH:
+    if expiry.expire_orders(ORDERS_BATCH) == ORDERS_BATCH:
         return 0
-    left = expiry.seconds_to_next()
+    left = expiry.seconds_to_next_expiry()
     return PAUSE_SECONDS if left is None else min(left, PAUSE_SECONDS)
 
 
 def purge() -> float:
     """Delete ended sessions, expired answers, and addresses that are no longer needed."""
-    caps.forget_addresses()
+    open_orders.erase_addresses()
     ended, old = sessions.purge_batch(), idempotency.purge_batch()
     if not ended and not old:
         return HOUR

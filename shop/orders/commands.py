@@ -1,4 +1,4 @@
-"""`flask orders` and `flask leaderboard`: by hand, what `flask worker` does."""
+"""`flask orders` and `flask leaderboard`: run by hand what `flask worker` runs by the clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shop.terminal import needs_database, needs_redis
 from . import expiry
 from . import leaderboard as trending
 
-EXPIRED_TOGETHER = 100  # orders, between two looks
+BATCH_SIZE = 100  # orders
 
 orders = AppGroup("orders", help="Orders that were not paid in time.")
 leaderboard = AppGroup("leaderboard", help="The products that sell best just now.")
@@ -21,8 +21,8 @@ leaderboard = AppGroup("leaderboard", help="The products that sell best just now
 def expire() -> None:
     """Cancel the orders that were not paid in time, and give their stock back."""
     expired = 0
-    while some := expiry.expire(EXPIRED_TOGETHER):
-        expired += some
+    while batch := expiry.expire_orders(BATCH_SIZE):
+        expired += batch
     click.echo(f"{expired} orders")
 
 

@@ -1,7 +1,8 @@
-"""Orders that were not paid in time: cancelled once, by whoever comes first.
+"""Cancel orders that were not paid in time.
 
-A payment and an expiry lock the order and ask the same clock, so one of them finds what the other
-has left. Where nobody calls this, an expired order cannot be paid, and keeps its stock.
+A payment and an expiry both lock the order and read PostgreSQL's clock, so an order is either paid
+or cancelled, never both. While nothing calls this module, an expired order cannot be paid, and
+keeps its stock.
 """
 
 from __future__ import annotations
@@ -26,62 +27,61 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The statement's time is one value for all of its rows, so that an index finds them.
+# The time of the statement is one value for all rows, so PostgreSQL can use an index.
 NOW = func.statement_timestamp()
+# A transaction that locks a product for longer, such as an operator's, holds up no other order.
+SET_LOCK_TIMEOUT = text("SET LOCAL lock_timeout = '1s'")
 
 
-# Whoever holds a product for longer, such as an operator's transaction, holds up no other order.
-PATIENCE = text("SET LOCAL lock_timeout = '1s'")
-
-
-class Place(NamedTuple):
-    """Where an order stands among those that expire."""
+class ExpiryCursor(NamedTuple):
+    """The position of an order among those that expire."""
 
     expires_at: datetime
     order_id: int
 
 
-def expire(most: int) -> int:
-    """Cancel orders that were not paid in time, the oldest first, and return how many.
+def expire_orders(limit: int) -> int:
+    """Cancel orders that were not paid in time, the oldest first, and return their number.
 
-    Each in a transaction of its own. One that somebody else has locked is left to them; one whose
-    products are locked for long, or whose stock has no room for what comes back, stays as it is.
+    Each order has a transaction of its own. An order that another transaction has locked is left to
+    that transaction. An order is left as it is if its products are locked for long, or if their
+    stock has no room for the returned units.
     """
-    expired, last = 0, Place(datetime.min.replace(tzinfo=UTC), 0)
-    while expired < most and (found := _expire_next(last)):
-        last, is_done = found
-        expired += is_done
+    expired, cursor = 0, ExpiryCursor(datetime.min.replace(tzinfo=UTC), 0)
+    while expired < limit and (result := _expire_next(cursor)):
+        cursor, is_cancelled = result
+        expired += is_cancelled
     return expired
 
 
-def _expire_next(last: Place) -> tuple[Place, bool] | None:
-    """Cancel the first order after a place; return its place, and whether it could be done."""
-    place = last
+def _expire_next(cursor: ExpiryCursor) -> tuple[ExpiryCursor, bool] | None:
+    """Cancel the first order after a cursor; return its cursor, and whether it is cancelled."""
+    next_cursor = cursor
     try:
         with cache.transaction():
-            db.session.execute(PATIENCE)
-            found = db.session.scalars(_due(last)).first()
-            if found is None or found.expires_at is None:
+            db.session.execute(SET_LOCK_TIMEOUT)
+            order = db.session.scalars(_select_next(cursor)).first()
+            if order is None or order.expires_at is None:
                 return None
-            place = Place(found.expires_at, found.id)
-            answer = service.change_status(found, "cancelled", service.database_time())
+            next_cursor = ExpiryCursor(order.expires_at, order.id)
+            answer = service.change_status(order, "cancelled", service.database_time())
     except ShopError as error:
-        _warn(place.order_id, str(error))
-        return place, False
+        _warn(next_cursor.order_id, str(error))
+        return next_cursor, False
     except DBAPIError as error:
-        if place == last or not is_busy(error):
+        if next_cursor == cursor or not is_busy(error):
             raise
-        _warn(place.order_id, f"what it needs is locked: {error.orig}")
-        return place, False
-    service.announce(answer, "expired")
-    logger.info("Order %d was not paid in time, and is cancelled", place.order_id)
-    return place, True
+        _warn(next_cursor.order_id, f"what it needs is locked: {error.orig}")
+        return next_cursor, False
+    service.publish_event(answer, "expired")
+    logger.info("Order %d was not paid in time, and is cancelled", next_cursor.order_id)
+    return next_cursor, True
 
 
-def _due(last: Place) -> Select[Order]:
-    """Select the order that expired next after a place, and lock it, but wait for nobody."""
+def _select_next(cursor: ExpiryCursor) -> Select[Order]:
+    """Select and lock the first expired order after a cursor; skip orders that are locked."""
     expired = select(Order).where(Order.status == "pending", Order.expires_at <= NOW)
-    following = expired.where(tuple_(Order.expires_at, Order.id) > tuple_(*last))
+    following = expired.where(tuple_(Order.expires_at, Order.id) > tuple_(*cursor))
     first = following.order_by(Order.expires_at, Order.id).limit(1)
     locked = first.with_for_update(skip_locked=True)
     return locked.execution_options(populate_existing=True)
@@ -89,19 +89,19 @@ def _due(last: Place) -> Select[Order]:
 
 @lru_cache(maxsize=1000)
 def _warn(order_id: int, reason: str) -> None:
-    """Say once for each order what keeps it from being cancelled."""
+    """Log once for each order and reason that the order cannot be cancelled."""
     logger.warning("Order %d was not paid in time, and cannot be cancelled: %s", order_id, reason)
 
 
-def seconds_to_next() -> float | None:
-    """Return when the next order expires, None where none does."""
+def seconds_to_next_expiry() -> float | None:
+    """Return the seconds until the next order expires, None if none will."""
     left = func.extract("epoch", Order.expires_at - NOW)
-    coming = select(left).where(Order.status == "pending", Order.expires_at > NOW)
-    found = db.session.scalar(coming.order_by(Order.expires_at).limit(1))
-    return None if found is None else float(found)
+    pending = select(left).where(Order.status == "pending", Order.expires_at > NOW)
+    seconds = db.session.scalar(pending.order_by(Order.expires_at).limit(1))
+    return None if seconds is None else float(seconds)
 
 
-def overdue() -> int:
+def count_overdue() -> int:
     """Return how many orders were not paid in time and are still to be cancelled."""
     statement = select(func.count()).where(Order.status == "pending", Order.expires_at <= NOW)
     return db.session.scalar(statement) or 0

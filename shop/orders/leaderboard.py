@@ -1,16 +1,17 @@
-"""The products that sell best just now: a sorted set in Redis, which each sale feeds.
+"""The leaderboard of the products that sell best now: a sorted set in Redis, fed by each sale.
 
-A unit counts one when it is sold, half a day later, a quarter after two days, and so on. Scores
-are those of the beginning of an hour, of which the board has its name: an older unit counts less
-than one, a newer one more. So nothing has to be aged, and each hour begins with a board that is
-made anew from the database. It is made anew also when Redis was away, since sales went on.
+A sold unit counts one, half after a day, a quarter after two days, and so on. The scores of a board
+are as of the beginning of an hour, which is in its key: an older unit counts less than one, a newer
+unit more. So no score has to be aged, and each hour has a new board, built from the database. The
+board is also rebuilt after Redis was away, because sales went on without it.
 
-While a board is made, sales are fed to a second one, which is added to it at the end. Measured with
-200,000 orders and 70 sales a second: a board takes 0.6 s to make, and 15 boards had each sale. With
-the first board alone, each lacked all the 20 to 60 sales of that time until its hour ended.
+During a rebuild, sales are fed to a second board, the pending one, which is added at the end.
+Measured with 200,000 orders and 70 sales a second: a board takes 0.6 s to build, and 15 boards had
+each sale. Without the pending board, each lacked the 20 to 60 sales of that time until its hour
+ended.
 
-A sale that is committed, but not fed yet when the database is asked, counts twice until the hour
-ends. A sale whose worker is killed at that point is missing until then.
+A sale that is committed, but not fed yet when the rebuild queries the database, counts twice until
+the hour ends. A sale whose worker is killed at that point is missing until then.
 """
 
 from __future__ import annotations
@@ -41,26 +42,27 @@ logger = logging.getLogger(__name__)
 
 FAMILY = "products:trending"
 HALF_LIFE = timedelta(days=1)
-HORIZON = timedelta(days=14)  # older sales are not looked at
-KEPT = timedelta(hours=2)
-MAKING = timedelta(seconds=10)  # after which whoever makes a board is taken for dead
-PATIENCE_SECONDS = 3.0  # that a reader waits for it
-PAUSE_SECONDS = 0.05  # between two looks
-BATCH = 1000  # products
-ORIGIN_DIGITS = 10  # that a score has without rounding
-NOBODY = "0"  # no product; with it a board is there even if nothing has sold, and its score says of
-# which origin (`cache/installation.py`) it is: a number below that of any product
-NOTHING = 2.0 ** (-HORIZON / HALF_LIFE) / 2  # less than the oldest unit that is looked at
+HORIZON = timedelta(days=14)  # older sales do not count
+BOARD_TTL = timedelta(hours=2)
+BUILD_TIMEOUT = timedelta(seconds=10)  # after which another process may build the board
+WAIT_SECONDS = 3.0  # for a board that another process builds
+POLL_SECONDS = 0.05
+BATCH_SIZE = 1000  # products
+ORIGIN_DIGITS = 10  # hexadecimal digits of the origin that a score holds without rounding
+# No product. This member makes a board exist even if nothing was sold. Its score is the origin of
+# the installation (`cache/installation.py`), as a negative number: below that of any product.
+ORIGIN_MEMBER = "0"
+SCORE_MIN = 2.0 ** (-HORIZON / HALF_LIFE) / 2  # less than the oldest unit that counts
 
 _IS_OURS = f"""
 local function is_ours(board, origin)
-  local found = redis.call('ZSCORE', board, '{NOBODY}')
+  local found = redis.call('ZSCORE', board, '{ORIGIN_MEMBER}')
   return found and tonumber(found) == tonumber(origin)
 end
 """
 
-# KEYS: the board, what is sold while it is made. ARGV: the origin, for each product its id and
-# score. A board that is not there stays so: whoever reads it makes it, of all sales.
+# KEYS: the board, the pending board. ARGV: the origin; for each product its id and score.
+# A missing board stays missing: the next reader builds it from all sales.
 FEED = f"""
 {_IS_OURS}
 local function feed(board)
@@ -71,7 +73,7 @@ end
 
 if is_ours(KEYS[1], ARGV[1]) then
   feed(KEYS[1])
-else  -- whoever owns it would miss this sale
+else  -- its installation would miss this sale
   redis.call('DEL', KEYS[1])
 end
 if redis.call('EXISTS', KEYS[2]) == 1 then
@@ -79,15 +81,15 @@ if redis.call('EXISTS', KEYS[2]) == 1 then
 end
 """
 
-# KEYS: a board. ARGV: its origin, how many. Returns the best and their scores, in turn.
+# KEYS: a board. ARGV: the origin, the last rank. Returns the best members, each with its score.
 READ = f"""
 {_IS_OURS}
 return is_ours(KEYS[1], ARGV[1])
   and redis.call('ZREVRANGE', KEYS[1], 0, ARGV[2], 'WITHSCORES') or {{}}
 """
 
-# KEYS: the board of what is sold meanwhile. ARGV: nobody, milliseconds. Returns 1 for the one who
-# is to make a board, 0 for others. Nobody is waited for longer, also by a clock that was set back.
+# KEYS: the pending board. ARGV: ORIGIN_MEMBER, milliseconds. Returns 1 for the process that builds
+# the board, 0 for others. LT shortens an expiry that a clock set back has made too long.
 BEGIN = """
 local first = redis.call('EXISTS', KEYS[1]) == 0
 if first then
@@ -97,8 +99,8 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2], 'LT')
 return first and 1 or 0
 """
 
-# KEYS: the board, a draft of it, what was sold meanwhile. ARGV: milliseconds. Returns 1, or 0 where
-# one of these has gone, and sales with it: then there is no board, and somebody makes it anew.
+# KEYS: the board, its draft, the pending board. ARGV: milliseconds. Returns 1, or 0 if the draft or
+# the pending board has expired, and sales with it: the next reader then builds the board again.
 FINISH = """
 local whole = redis.call('EXISTS', KEYS[2], KEYS[3]) == 2
 if whole then
@@ -115,9 +117,9 @@ def init_app(app: Flask) -> None:
 
 
 def feed(order: Mapping[str, Any], sign: int = 1) -> None:
-    """Count the sale of an order's document, or with -1 its cancellation.
+    """Count the sale of an order's document, or its cancellation if `sign` is -1.
 
-    After the commit. Where Redis cannot count it, the board is made anew later.
+    Call it after the commit. If Redis cannot count the sale, the board is rebuilt later.
     """
     created_at = datetime.fromisoformat(order["created_at"])
     board = _Board()
@@ -128,41 +130,41 @@ def feed(order: Mapping[str, Any], sign: int = 1) -> None:
     for line in order["lines"]:
         arguments += (line["product_id"], line["quantity"] * weight)
     try:
-        redis_connection().eval(FEED, [board.key, board.making], arguments)
+        redis_connection().eval(FEED, [board.key, board.pending_key], arguments)
     except RedisUnavailable as error:
         logger.debug("A sale is not on the leaderboard: %s", error.__cause__)
         forget()
 
 
 def top(count: int) -> list[Score]:
-    """Return products by what they sell now, and their scores as of now."""
+    """Return the products that sell best, with their scores as of now."""
     board = _Board()
     try:
-        found = board.read(count) or _make(board)
+        found = board.read(count) or _build(board)
     except RedisUnavailable:
         found = board.scores()
     now = 2.0 ** ((board.hour - datetime.now(UTC)) / HALF_LIFE)
-    sold = [(product_id, score * now) for product_id, score in found if score > NOTHING]
+    sold = [(product_id, score * now) for product_id, score in found if score > SCORE_MIN]
     return sold[:count]
 
 
 def rebuild() -> int:
-    """Make the board anew, and return how many products are on it. Raises RedisUnavailable."""
+    """Rebuild the board, and return the number of its products. Raises RedisUnavailable."""
     board = _Board()
     while True:
-        while not board.begin():  # another makes it, and may have asked the database long ago
-            time.sleep(PAUSE_SECONDS)
+        while not board.begin():  # another process builds it, perhaps from an older query
+            time.sleep(POLL_SECONDS)
         scores = board.scores()
         if board.finish(scores):
             return len(scores)
 
 
-def _make(board: _Board) -> Sequence[Score]:
-    """Make a board that is missing, or wait for the one who does so already."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def _build(board: _Board) -> Sequence[Score]:
+    """Build a missing board, or wait for the process that builds it."""
+    deadline = time.monotonic() + WAIT_SECONDS
     while not board.begin():
-        time.sleep(PAUSE_SECONDS)
-        if found := board.read(BATCH):
+        time.sleep(POLL_SECONDS)
+        if found := board.read(BATCH_SIZE):
             return found
         if time.monotonic() > deadline:
             return board.scores()
@@ -172,32 +174,32 @@ def _make(board: _Board) -> Sequence[Score]:
 
 
 class _Board:
-    """The board of the current hour. What calls Redis raises RedisUnavailable."""
+    """The board of the current hour. A method that calls Redis may raise RedisUnavailable."""
 
     def __init__(self, connection: RedisConnection | None = None) -> None:
         self._connection = connection or redis_connection()
         self.origin = -int(self._connection.origin[:ORIGIN_DIGITS] or b"0", 16)
         self.hour = _hour()
         self.key = f"{FAMILY}:{self.hour:%Y-%m-%dT%H}"
-        self.making = self.beside("making")
+        self.pending_key = self._key_in_slot("making")
 
-    def beside(self, name: str) -> str:
-        """Return a name that a cluster keeps where the board is: its hash tag is all of the key."""
+    def _key_in_slot(self, name: str) -> str:
+        """Return a key in the board's slot of a cluster: its hash tag is the key of the board."""
         return f"{{{self._connection.prefix}{self.key}}}:{name}"
 
     def read(self, count: int) -> list[Score]:
-        """Return the best, in any case one: nobody. Nothing if there is no such board."""
+        """Return the best members, at least ORIGIN_MEMBER, or nothing if the board is missing."""
         found = self._connection.eval(READ, [self.key], [self.origin, count])
         pairs = zip(found[::2], found[1::2], strict=True)
         return [(int(member), float(score)) for member, score in pairs]
 
     def begin(self) -> bool:
-        """Let sales be fed to a second board; tell whether nobody has done so."""
-        arguments = [NOBODY, _milliseconds(MAKING)]
-        return bool(self._connection.eval(BEGIN, [self.making], arguments))
+        """Start the pending board; return whether this process is the one to build."""
+        arguments = [ORIGIN_MEMBER, _milliseconds(BUILD_TIMEOUT)]
+        return bool(self._connection.eval(BEGIN, [self.pending_key], arguments))
 
     def scores(self) -> list[Score]:
-        """Return what the database says, in the order of Redis."""
+        """Compute the scores from the database, in the order of Redis."""
         age = func.extract("epoch", Order.created_at - self.hour) / HALF_LIFE.total_seconds()
         score = func.sum(OrderLine.quantity * func.power(2.0, cast(age, Double)))
         member = cast(OrderLine.product_id, Text).collate("C")
@@ -211,30 +213,30 @@ class _Board:
         return [(row[0], row[1]) for row in db.session.execute(statement)]
 
     def finish(self, scores: Iterable[Score]) -> bool:
-        """Let the board be these, and what was sold meanwhile, at once; tell whether it is."""
+        """Replace the board by the scores and the pending board; return whether that succeeded."""
         connection = self._connection
-        draft = self.beside(secrets.token_hex(4))
-        [place] = connection.prefixed([draft])
-        members = {NOBODY: float(self.origin)}
+        draft = self._key_in_slot(secrets.token_hex(4))
+        [key] = connection.prefixed([draft])
+        members = {ORIGIN_MEMBER: float(self.origin)}
         members |= {str(product_id): score for product_id, score in scores}
         rows = list(members.items())
-        for start in range(0, len(rows), BATCH):
-            some = dict(rows[start : start + BATCH])
+        for start in range(0, len(rows), BATCH_SIZE):
+            batch = dict(rows[start : start + BATCH_SIZE])
             connection.call(
-                lambda client: client.zadd(place, some),  # noqa: B023  (called now)
-                key=place,
+                lambda client: client.zadd(key, batch),  # noqa: B023  (called now)
+                key=key,
             )
-            connection.call(lambda client: client.expire(place, MAKING), key=place)
-        keys = [self.key, draft, self.making]
-        return bool(connection.eval(FINISH, keys, [_milliseconds(KEPT)]))
+            connection.call(lambda client: client.expire(key, BUILD_TIMEOUT), key=key)
+        keys = [self.key, draft, self.pending_key]
+        return bool(connection.eval(FINISH, keys, [_milliseconds(BOARD_TTL)]))
 
 
 def forget(app: Flask | None = None) -> None:
-    """Let the board be made anew, if Redis can be told."""
+    """Delete the board, so that the next reader rebuilds it; do nothing without Redis."""
     connection = redis_connection(app)
     board = _Board(connection)
     try:
-        names = connection.prefixed([board.key, board.making])
+        names = connection.prefixed([board.key, board.pending_key])
         connection.call(lambda client: client.unlink(*names), key=names[0])
     except RedisUnavailable as error:
         logger.debug("The leaderboard is not forgotten: %s", error.__cause__)

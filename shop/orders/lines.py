@@ -1,4 +1,4 @@
-"""Checks that the lines of an order can be had, of products that are locked."""
+"""Check the lines of an order against the products, which are locked."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ if TYPE_CHECKING:
     Line = Mapping[str, int]  # product_id, quantity
 
 
-def check_lines(lines: Sequence[Line], found: Mapping[int, Product], field: str) -> None:
-    """Raise the error that tells of every line what is wrong with it.
+def check_lines(lines: Sequence[Line], products: Mapping[int, Product], field: str) -> None:
+    """Raise an error that names every wrong line and its fault. `field` is the path of the lines.
 
-    InvalidFieldsError for unknown products, MixedCurrenciesError, OutOfStockError for products that
-    are inactive or short; all name the lines, as those of the caller's `field`.
+    Raises InvalidFieldsError for unknown products, MixedCurrenciesError, and OutOfStockError for
+    inactive products and short stock, in this order.
     """
-    for wrong_lines, kind, message in (
+    for find_wrong, error, message in (
         (_unknown, InvalidFieldsError, "The order has lines that are not valid."),
         (_other_currencies, MixedCurrenciesError, "All lines of an order are in one currency."),
         (_unavailable, OutOfStockError, "Not all lines can be had."),
     ):
-        if wrong := dict(wrong_lines(lines, found)):
-            raise kind(message, {(field, *path): what for path, what in wrong.items()})
+        if wrong := dict(find_wrong(lines, products)):
+            raise error(message, {(field, *path): fault for path, fault in wrong.items()})
 
 
 def _unknown(
-    lines: Sequence[Line], found: Mapping[int, Product]
+    lines: Sequence[Line], products: Mapping[int, Product]
 ) -> Iterable[tuple[tuple[int, str], FieldError]]:
     for position, line in enumerate(lines):
-        if line["product_id"] not in found:
+        if line["product_id"] not in products:
             REFUSED_LINES.labels("unknown").inc()
             yield (position, "product_id"), f"There is no product {line['product_id']}."
 
 
 def _other_currencies(
-    lines: Sequence[Line], found: Mapping[int, Product]
+    lines: Sequence[Line], products: Mapping[int, Product]
 ) -> Iterable[tuple[tuple[int, str], FieldError]]:
-    first = found[lines[0]["product_id"]].currency
+    first = products[lines[0]["product_id"]].currency
     for position, line in enumerate(lines):
-        product = found[line["product_id"]]
+        product = products[line["product_id"]]
         if product.currency != first:
             REFUSED_LINES.labels("currency").inc()
             message = f"Product {product.id} is sold in {product.currency}, the first in {first}."
@@ -54,10 +54,10 @@ def _other_currencies(
 
 
 def _unavailable(
-    lines: Sequence[Line], found: Mapping[int, Product]
+    lines: Sequence[Line], products: Mapping[int, Product]
 ) -> Iterable[tuple[tuple[int, str], FieldError]]:
     for position, line in enumerate(lines):
-        product = found[line["product_id"]]
+        product = products[line["product_id"]]
         if not product.active:
             REFUSED_LINES.labels("inactive").inc()
             message = f"Product {product.id} is not sold now."

@@ -24,7 +24,7 @@ from shop.money import ITS_DECIMALS, MOST, PRICE_LIMIT, TOTAL_LIMIT, checks
 
 STATUSES = ("pending", "paid", "shipped", "delivered", "cancelled")
 CANCEL_REASONS = ("requested", "expired")
-SOLD = ("paid", "shipped", "delivered")  # the statuses of what has been paid for
+SOLD_STATUSES = ("paid", "shipped", "delivered")  # of orders that have been paid
 
 
 @dataclass
@@ -74,12 +74,12 @@ class Order(Base):
     shipped_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     delivered_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     cancelled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    # When it is cancelled if it is not paid by then; a paid order has none. It is computed by the
-    # INSERT, which is to return it.
+    # The time at which an unpaid order is cancelled; a paid order has none. The INSERT computes and
+    # returns it.
     expires_at: Mapped[datetime | None] = mapped_column(
         DateTime(timezone=True), server_default=FetchedValue()
     )
-    # Who checked it out without a key; the address is kept only while the order is pending.
+    # The buyer without a key. The address is stored only while the order is pending.
     session_id: Mapped[int | None] = mapped_column(ForeignKey("sessions.id", ondelete="SET NULL"))
     client_address: Mapped[str | None] = mapped_column(String(64))
 
@@ -89,13 +89,13 @@ class Order(Base):
 
     @property
     def cancel_reason(self) -> str | None:
-        """Tells an order that a request has cancelled from one that was not paid in time."""
+        """Return why the order is cancelled: by a request, or because it was not paid in time."""
         if self.cancelled_at is None:
             return None
         return "expired" if self.is_expired(self.cancelled_at) else "requested"
 
     def is_expired(self, now: datetime) -> bool:
-        """Tell whether it was not paid in time: by now, or by when it was cancelled."""
+        """Return whether the order was not paid in time: by now, or before it was cancelled."""
         end = self.cancelled_at or now
         return self.paid_at is None and self.expires_at is not None and self.expires_at <= end
 
@@ -110,7 +110,7 @@ class OrderLine(Base):
     __table_args__ = (
         CheckConstraint("quantity > 0", name="quantity_positive"),
         *checks("price", PRICE_LIMIT, MOST),  # its order knows the currency, and its product had it
-        # What orders have sold is read from this index alone.
+        # Reports read the sold quantities from this index alone.
         PrimaryKeyConstraint("order_id", "product_id", postgresql_include=["quantity"]),
     )
 

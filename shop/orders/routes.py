@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     View = Callable[[int], Response]
 
 blueprint = Blueprint(
-    "orders", __name__, url_prefix="/orders", description="What was sold, and how far it is."
+    "orders",
+    __name__,
+    url_prefix="/orders",
+    description="Orders: placing them, reading them, and their status.",
 )
 
 ONE = "/<long_id:order_id>"
@@ -37,11 +40,11 @@ READ, WRITE = "orders:read", "orders:write"
 def list_orders(query: dict[str, Any]) -> Response:
     """List orders, newest first.
 
-    A session finds those that were checked out with it, and a page costs it one request for each
-    20 orders that it asks for. The link to the next page stays right while orders come in.
+    A session finds the orders that were checked out with it. A page costs a session one request
+    for each 20 orders that it asks for. The link to the next page stays right while orders come in.
     """
-    body, last = service.page(query, _reader())
-    return private_page(body, last)
+    body, last_id = service.orders_page(query, _reading_session())
+    return private_page(body, last_id)
 
 
 @blueprint.route(ONE)
@@ -51,13 +54,14 @@ def list_orders(query: dict[str, Any]) -> Response:
 def get_order(order_id: int) -> Response:
     """Get one order.
 
-    A session gets one that was checked out with it. Its lines are as they were when it was placed.
+    A session gets an order that was checked out with it. The lines show the products as they were
+    when the order was placed.
     """
-    return private(service.order(order_id, _reader()))
+    return private(service.order_document(order_id, _reading_session()))
 
 
-def _reader() -> int | None:
-    """Return the session that reads its own orders; None for a key, which reads all."""
+def _reading_session() -> int | None:
+    """Return the session that reads its own orders; None for a key, which reads all orders."""
     return None if has_scope(READ) else session_id()
 
 
@@ -71,15 +75,15 @@ def _reader() -> int | None:
 def place_order(values: dict[str, Any]) -> Response:
     """Place an order: all lines or none.
 
-    Prices are those of this moment. The stock is taken now, and comes back if the order is
+    The order has the prices of this moment. It takes its stock now, and gives it back if it is
     cancelled.
     """
     answer = service.place_order(values, IdempotentRequest.from_request())
     return idempotent_answer(answer, 201, location=f"/orders/{answer.row_id}")
 
 
-def step(action: str) -> Callable[[View], View]:
-    """Declare the call that brings an order on by `action`."""
+def transition_route(action: str) -> Callable[[View], View]:
+    """Declare the route of a transition of an order's status."""
 
     def decorate(view: View) -> View:
         documented = blueprint.response(200, OrderSchema, headers=Blueprint.REPLAYED)(
@@ -92,41 +96,43 @@ def step(action: str) -> Callable[[View], View]:
     return decorate
 
 
-@step("pay")
+@transition_route("pay")
 def pay_order(order_id: int) -> Response:
-    """Note that an order is paid.
+    """Mark an order as paid.
 
     A pending order can be paid, before its `expires_at`.
     """
-    return _moved(order_id, "pay")
+    return _transition(order_id, "pay")
 
 
-@step("ship")
+@transition_route("ship")
 def ship_order(order_id: int) -> Response:
-    """Note that an order is shipped.
+    """Mark an order as shipped.
 
     A paid order can be shipped; from then on it cannot be cancelled.
     """
-    return _moved(order_id, "ship")
+    return _transition(order_id, "ship")
 
 
-@step("deliver")
+@transition_route("deliver")
 def deliver_order(order_id: int) -> Response:
-    """Note that an order is delivered.
+    """Mark an order as delivered.
 
-    A shipped order can be delivered, which ends it.
+    A shipped order can be delivered, which is final.
     """
-    return _moved(order_id, "deliver")
+    return _transition(order_id, "deliver")
 
 
-@step("cancel")
+@transition_route("cancel")
 def cancel_order(order_id: int) -> Response:
     """Cancel an order, and give its stock back.
 
-    A pending or a paid order can be cancelled, which ends it.
+    A pending or a paid order can be cancelled, which is final.
     """
-    return _moved(order_id, "cancel")
+    return _transition(order_id, "cancel")
 
 
-def _moved(order_id: int, action: str) -> Response:
-    return idempotent_answer(service.move_order(order_id, action, IdempotentRequest.from_request()))
+def _transition(order_id: int, action: str) -> Response:
+    return idempotent_answer(
+        service.transition_order(order_id, action, IdempotentRequest.from_request())
+    )

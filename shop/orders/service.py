@@ -1,6 +1,6 @@
-"""Orders: placing them, their states, and reading them. They are never cached.
+"""Orders: place them, change their status, and read them. Orders are never cached.
 
-An order takes from the stock of products, and so every sale forgets the products that it sells.
+An order takes the stock of its products, so every sale forgets the cached products.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shop.pages import dump
 from shop.problems import InvalidFieldsError, NotFoundError, OrderExpiredError, OrderStatusError
 from shop.products import service as products
 
-from . import caps, leaderboard
+from . import leaderboard, open_orders
 from .lines import check_lines
 from .metrics import CONFLICTS, ORDERS
 from .models import Customer, Order, OrderLine
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from shop.idempotency import IdempotentRequest
     from shop.products.models import Product
 
-    from .caps import Buyer
     from .lines import Line
+    from .open_orders import Buyer
 
 schema = OrderSchema()
 
-# What can be done with an order: from which statuses, and to which.
+# The transitions of an order's status by action: from these statuses to that one.
 TRANSITIONS = {
     "pay": ({"pending"}, "paid"),
     "ship": ({"paid"}, "shipped"),
@@ -48,41 +48,41 @@ TRANSITIONS = {
     "cancel": ({"pending", "paid"}, "cancelled"),
 }
 
-# What becomes of an order: what the leaderboard makes of it.
-COUNTED = {"placed": 1, "cancelled": -1, "expired": -1}
+# The events that the leaderboard counts, as a sale or as its cancellation.
+LEADERBOARD_SIGNS = {"placed": 1, "cancelled": -1, "expired": -1}
 
 
-def order(order_id: int, reader: int | None) -> bytes:
-    """Return an order's document. Raises NotFoundError.
+def order_document(order_id: int, session_id: int | None) -> bytes:
+    """Return the document of an order. Raises NotFoundError.
 
-    The reader is a session, which sees what was checked out with it, or None, who sees all.
+    A session reads the orders that were checked out with it; None reads all orders.
     """
-    found = db.session.scalar(select(Order).where(Order.id == order_id, _seen_by(reader)))
-    if found is None:
+    order = db.session.scalar(select(Order).where(Order.id == order_id, _is_readable(session_id)))
+    if order is None:
         raise _not_found(order_id)
-    return dump(schema.dump(found))
+    return dump(schema.dump(order))
 
 
-def page(query: Mapping[str, Any], reader: int | None) -> tuple[bytes, int | None]:
-    """Return the orders that a reader sees, newest first, and the last one's id if more follow.
+def orders_page(query: Mapping[str, Any], session_id: int | None) -> tuple[bytes, int | None]:
+    """Return a page of orders, newest first, and the id of its last order if more follow.
 
-    Raises InvalidFieldsError for `after` an order that is not there.
+    A session reads the orders that were checked out with it; None reads all orders. Raises
+    InvalidFieldsError if `after` names no order of these.
     """
     limit = query["limit"]
-    found = db.session.scalars(_matching(query, reader).limit(limit + 1)).all()
-    items = schema.dump(found[:limit], many=True)
-    last = found[limit - 1].id if len(found) > limit else None
-    return dump({"items": items, "limit": limit}), last
+    orders = db.session.scalars(_select_orders(query, session_id).limit(limit + 1)).all()
+    items = schema.dump(orders[:limit], many=True)
+    last_id = orders[limit - 1].id if len(orders) > limit else None
+    return dump({"items": items, "limit": limit}), last_id
 
 
-def _seen_by(reader: int | None) -> ColumnElement[bool]:
-    """Return the condition on orders that a reader sees: an order of others is one that is not."""
-    return true() if reader is None else Order.session_id == reader
+def _is_readable(session_id: int | None) -> ColumnElement[bool]:
+    return true() if session_id is None else Order.session_id == session_id
 
 
-def _matching(query: Mapping[str, Any], reader: int | None) -> Any:
+def _select_orders(query: Mapping[str, Any], session_id: int | None) -> Any:
     newest_first = Order.created_at.desc(), Order.id.desc()
-    statement = select(Order).where(_seen_by(reader)).order_by(*newest_first)
+    statement = select(Order).where(_is_readable(session_id)).order_by(*newest_first)
     if status := query.get("status"):
         statement = statement.where(Order.status == status)
     if email := query.get("customer"):
@@ -92,14 +92,15 @@ def _matching(query: Mapping[str, Any], reader: int | None) -> Any:
     if until := query.get("until"):
         statement = statement.where(Order.created_at < until)
     if after := query.get("after"):
-        statement = statement.where(tuple_(Order.created_at, Order.id) < _place(after, reader))
+        position = _sort_position(after, session_id)
+        statement = statement.where(tuple_(Order.created_at, Order.id) < position)
     return statement
 
 
-def _place(order_id: int, reader: int | None) -> Any:
-    """Return where in the list an order stands, which holds however many come before it."""
-    found = select(Order.created_at).where(Order.id == order_id, _seen_by(reader))
-    created_at = db.session.scalar(found)
+def _sort_position(order_id: int, session_id: int | None) -> Any:
+    """Return the values that the list is sorted by, of an order. New orders do not change them."""
+    statement = select(Order.created_at).where(Order.id == order_id, _is_readable(session_id))
+    created_at = db.session.scalar(statement)
     if created_at is None:
         message = f"There is no order {order_id}."
         raise InvalidFieldsError(message, {"after": message})
@@ -107,22 +108,25 @@ def _place(order_id: int, reader: int | None) -> Any:
 
 
 def place_order(values: Mapping[str, Any], once: IdempotentRequest) -> WriteAnswer:
-    """Take the stock of all lines, and make an order of them, or neither.
+    """Take the stock of all lines and place an order of them, or do neither.
 
-    Raises what `add_order` raises.
+    Raises the errors of `add_order`.
     """
     with cache.transaction():
         answer = once.carry_out(lambda: add_order(values["customer"], values["lines"]))
-    announce(answer, "placed")
+    publish_event(answer, "placed")
     return answer
 
 
-def announce(answer: WriteAnswer, event: str) -> None:
-    """Tell metrics, leaderboard and cache, after the commit, what became of an order."""
+def publish_event(answer: WriteAnswer, event: str) -> None:
+    """Count an event of an order in the metrics and the leaderboard, and refresh its products.
+
+    Call it after the commit. The answer has the order as the event left it.
+    """
     if answer.replayed:
         return
     ORDERS.labels(event).inc()
-    if sign := COUNTED.get(event):
+    if sign := LEADERBOARD_SIGNS.get(event):
         order = orjson.loads(answer.body)
         leaderboard.feed(order, sign)
         products.cache_sold(list(dict.fromkeys(line["product_id"] for line in order["lines"])))
@@ -135,36 +139,40 @@ def add_order(
     field: str = "lines",
     buyer: Buyer | None = None,
 ) -> WriteAnswer:
-    """Do that within a transaction, which is to be rolled back if this raises.
+    """Take the stock of all lines and add an order of them, within the caller's transaction.
 
-    Raises what `check_lines` raises. A buyer without a key has taken their turn: then also what
-    `caps.check` raises.
+    The caller rolls the transaction back if this raises. `field` is the path of the lines. For a
+    buyer without a key, the caller has locked the address and the session.
+
+    Raises the errors of `check_lines`, and for a buyer those of `open_orders.check_caps`.
     """
     if buyer:
-        caps.check(buyer)
+        open_orders.check_caps(buyer)
     found = products.lock_products([line["product_id"] for line in lines])
     check_lines(lines, found, field)
     products.move_stock({line["product_id"]: -line["quantity"] for line in lines})
-    new = Order(customer=Customer(**customer), currency=_currency(found), expires_at=_end())
+    currency = found[lines[0]["product_id"]].currency
+    order = Order(customer=Customer(**customer), currency=currency, expires_at=_expiry_time())
     if buyer:
-        new.session_id, new.client_address = buyer.session_id, caps.remembered(buyer)
-    new.lines = [
-        _line(position, found[line["product_id"]], line["quantity"])
+        order.session_id = buyer.session_id
+        order.client_address = open_orders.address_to_store(buyer)
+    order.lines = [
+        _order_line(position, found[line["product_id"]], line["quantity"])
         for position, line in enumerate(lines)
     ]
-    new.total = sum((line.total for line in new.lines), Decimal(0))
-    db.session.add(new)
+    order.total = sum((line.total for line in order.lines), Decimal(0))
+    db.session.add(order)
     db.session.flush()
-    return WriteAnswer(new.id, dump(schema.dump(new)))
+    return WriteAnswer(order.id, dump(schema.dump(order)))
 
 
-def _end() -> Any:
-    """Return by when an order that is placed now is to be paid."""
+def _expiry_time() -> Any:
+    """Return the time by which an order that is placed now must be paid, None for any time."""
     seconds = current_settings().order_payment_seconds
     return func.now() + timedelta(seconds=seconds) if seconds else None
 
 
-def _line(position: int, product: Product, quantity: int) -> OrderLine:
+def _order_line(position: int, product: Product, quantity: int) -> OrderLine:
     return OrderLine(
         product_id=product.id,
         position=position,
@@ -175,64 +183,60 @@ def _line(position: int, product: Product, quantity: int) -> OrderLine:
     )
 
 
-def _currency(found: Mapping[int, Product]) -> str:
-    return next(iter(found.values())).currency
-
-
-def move_order(order_id: int, action: str, once: IdempotentRequest) -> WriteAnswer:
+def transition_order(order_id: int, action: str, once: IdempotentRequest) -> WriteAnswer:
     """Bring an order to the status that the action leads to; `cancel` gives the stock back.
 
     Raises NotFoundError, OrderStatusError, OrderExpiredError, StockLimitError.
     """
     with cache.transaction():
-        answer = once.carry_out(lambda: _move(order_id, action))
-    announce(answer, TRANSITIONS[action][1])
+        answer = once.carry_out(lambda: _transition(order_id, action))
+    publish_event(answer, TRANSITIONS[action][1])
     return answer
 
 
-def _move(order_id: int, action: str) -> WriteAnswer:
-    found = db.session.get(Order, order_id, with_for_update=True)
-    if found is None:
+def _transition(order_id: int, action: str) -> WriteAnswer:
+    order = db.session.get(Order, order_id, with_for_update=True)
+    if order is None:
         raise _not_found(order_id)
     now = database_time()
-    _check_step(found, action, now)
-    return change_status(found, TRANSITIONS[action][1], now)
+    _check_transition(order, action, now)
+    return change_status(order, TRANSITIONS[action][1], now)
 
 
-def _check_step(found: Order, action: str, now: datetime) -> None:
-    """Raise the error that says why a locked order does not allow a step."""
+def _check_transition(order: Order, action: str, now: datetime) -> None:
+    """Raise OrderExpiredError or OrderStatusError if a locked order does not allow the action."""
     allowed, status = TRANSITIONS[action]
-    if action == "pay" and found.expires_at and found.is_expired(now):
+    if action == "pay" and order.expires_at and order.is_expired(now):
         CONFLICTS.labels(action).inc()
-        message = f"Order {found.id} was not paid in time: place another one."
-        raise OrderExpiredError(message, order_id=found.id, expires_at=instant(found.expires_at))
-    if found.status not in allowed:
+        message = f"Order {order.id} was not paid in time: place another one."
+        raise OrderExpiredError(message, order_id=order.id, expires_at=instant(order.expires_at))
+    if order.status not in allowed:
         CONFLICTS.labels(action).inc()
-        message = f"Order {found.id} is {found.status}: it cannot become {status}."
-        raise OrderStatusError(message, order_id=found.id, order_status=found.status, action=action)
+        message = f"Order {order.id} is {order.status}: it cannot become {status}."
+        raise OrderStatusError(message, order_id=order.id, order_status=order.status, action=action)
 
 
-def change_status(found: Order, status: str, now: datetime) -> WriteAnswer:
-    """Let a locked order have a status, within a transaction; `cancelled` gives the stock back.
+def change_status(order: Order, status: str, now: datetime) -> WriteAnswer:
+    """Set the status of a locked order, within a transaction; `cancelled` gives the stock back.
 
-    Raises StockLimitError where the stock has no room for that.
+    Raises StockLimitError if the stock has no room for the returned units.
     """
     if status == "cancelled":
-        back = {line.product_id: line.quantity for line in found.lines}
-        products.lock_products(back)
-        products.move_stock(back)
+        returned = {line.product_id: line.quantity for line in order.lines}
+        products.lock_products(returned)
+        products.move_stock(returned)
     if status == "paid":
-        found.expires_at = None
-    found.client_address = None
-    found.status = status
-    found.updated_at = now
-    setattr(found, f"{status}_at", now)
+        order.expires_at = None
+    order.client_address = None
+    order.status = status
+    order.updated_at = now
+    setattr(order, f"{status}_at", now)
     db.session.flush()
-    return WriteAnswer(found.id, dump(schema.dump(found)))
+    return WriteAnswer(order.id, dump(schema.dump(order)))
 
 
 def database_time() -> datetime:
-    """Return what all orders are timed by: the clock of PostgreSQL, as of now."""
+    """Return the time of PostgreSQL's clock, which times all orders."""
     now: datetime = db.session.scalars(select(func.clock_timestamp())).one()
     return now
 

@@ -16,7 +16,7 @@ from shop.config import BEST_SELLERS_PAGE_SIZE
 from shop.extensions import cache, db
 from shop.money import rounded
 from shop.orders import leaderboard
-from shop.orders.models import SOLD, STATUSES, Order, OrderLine
+from shop.orders.models import SOLD_STATUSES, STATUSES, Order, OrderLine
 from shop.pages import dump
 from shop.products import service as products
 from shop.products.models import Product
@@ -107,9 +107,9 @@ def _is_sold(now: datetime, days: int | None) -> ColumnElement[bool]:
     """
     its_order = select(Order).where(Order.id == OrderLine.order_id)
     if days is None:
-        return ~its_order.where(Order.status.not_in(SOLD)).exists()
+        return ~its_order.where(Order.status.not_in(SOLD_STATUSES)).exists()
     recent = Order.paid_at >= now - timedelta(days=days)
-    return its_order.where(Order.status.in_(SOLD), recent).exists()
+    return its_order.where(Order.status.in_(SOLD_STATUSES), recent).exists()
 
 
 def trending(limit: int) -> bytes:
@@ -154,7 +154,7 @@ def _revenue() -> list[dict[str, Any]]:
             func.count().label("orders"),
             func.sum(Order.total).label("revenue"),
         )
-        .where(Order.status.in_(SOLD))
+        .where(Order.status.in_(SOLD_STATUSES))
         .group_by(Order.currency)
         .order_by(Order.currency)
     )
