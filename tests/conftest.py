@@ -52,7 +52,7 @@ StartRedis = Callable[..., int]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let programs that tests start keep what Python compiles, also if nobody else may.
+    """Let programs that tests start keep compiled Python files, even with PYTHONDONTWRITEBYTECODE.
 
     To compile all that a service imports takes three times as long as to start it.
     """

@@ -32,7 +32,7 @@ def get(
 
 
 def post(body: bytes, *headers: bytes, path: bytes = b"/categories") -> bytes:
-    """Return a request that makes a category, with the length of its body unless told how."""
+    """Return a request that creates a category, by default with the length of its body."""
     framing = headers or (b"Content-Length: %d" % len(body),)
     lines = b"".join(one + b"\r\n" for one in (*framing, b"Content-Type: application/json"))
     return b"POST %b HTTP/1.1\r\n%b%b%b\r\n%b" % (path, HOST, KEY, lines, body)

@@ -693,7 +693,7 @@ return {{epoch, documents and documents[1] or false}}
 
 
 class Tracking:
-    """A connection that is told of changes, and notes them in the order in which they come."""
+    """A connection that receives invalidations, and notes them in their order."""
 
     def __init__(self, port: int, answer_cache: AnswerCache) -> None:
         self._made: Any = redis.Redis(port=port, protocol=3)

@@ -1,4 +1,4 @@
-"""Entries that depend on tags beside their family: a write forgets those that have one."""
+"""Entries that depend on tags beside their family: a write forgets the entries of its tags."""
 
 from __future__ import annotations
 

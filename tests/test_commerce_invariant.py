@@ -120,7 +120,7 @@ class Commerce(RuleBasedStateMachine):
 
     @rule(pick=picks)
     def send_again(self, pick: int) -> None:
-        """A request that was answered is carried out no second time, whatever has come since."""
+        """An answered request is not carried out again, after any other request."""
         if self.answered:
             method, path, body, headers, first = self.answered[pick % len(self.answered)]
             answer = self._send(method, path, body, headers)

@@ -1,4 +1,4 @@
-"""Pages of other origins: what a browser is told before it lets one read an answer."""
+"""CORS: the headers that let pages of other origins read answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A database that was failed over: what leads to a standby is left, and what was lost is told."""
+"""Failovers of PostgreSQL: connections to a standby are left, and lost writes are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writers that wait for a lock are told so in time, and hold up nobody else."""
+"""Writers that wait for a lock get 503 in time, and delay no other request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API's document tells people and generators of clients all that they need, and no more."""
+"""The API's document has all that people and generators of clients need, and no more."""
 
 from __future__ import annotations
 

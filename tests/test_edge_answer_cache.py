@@ -1,4 +1,4 @@
-"""Answers that a worker keeps: as fresh as those that it reads, in the same round trip."""
+"""The answer cache of a worker: as fresh as Redis, with the same round trip."""
 
 from __future__ import annotations
 

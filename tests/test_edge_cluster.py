@@ -290,7 +290,7 @@ def test_a_session_without_quota_is_refused_on_the_loop_and_charges_nothing(
 def test_quotas_are_exact_for_sessions_of_one_address_that_come_together(
     make_shop: Make, cluster: Cluster, place: int
 ) -> None:
-    """Nothing passes beyond a quota, and what is refused is charged to nobody."""
+    """No request passes beyond a quota, and a refused one is charged to no client."""
     shop = open_shop(make_shop, cluster, RATE_LIMIT_CALLS="60", ADDRESS_LIMIT_CALLS="300")
     sessions = [session_of(shop, cluster, place), session_of(shop, cluster, (place + 1) % 3)]
     left = [60 - used(cluster, name, "default") for _, name in sessions]

@@ -1,4 +1,4 @@
-"""The edge answers whatever is made of entries, rows and joins, as Flask does."""
+"""The edge answers documents of entries, rows and joins as Flask does."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ def test_an_answer_with_a_suspended_generation_is_not_given(shop: Shop, declared
 
 
 def test_an_inactive_row_is_shown_by_no_remembered_answer(shop: Shop) -> None:
-    """The answer would be the same: what tells of a row that it is inactive is not in it."""
+    """The answer would be the same, because it does not show whether a row is active."""
     assert learn(shop, BELOW)["names"] == ["Rake 2", "Rake 1"]
     with shop.app.app_context(), cache.transaction():
         db.session.get_one(Product, 2).active = False

@@ -14,7 +14,7 @@ SLOTS, QUEUE = 2, 3
 
 
 class Writes:
-    """Writes that hold a slot until they are told how they end."""
+    """Writes that hold a slot until the test ends them."""
 
     def __init__(self) -> None:
         self.slots = WriteSlots(SLOTS, QUEUE)

@@ -1,4 +1,4 @@
-"""Clients that are slow, silent or many: each is ended in time, and nobody else waits for one."""
+"""Clients that are slow, silent or many: each is ended in time, and delays no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections that nobody used for a while, and that a firewall on the way has forgotten."""
+"""Idle connections that a firewall on the way has silently dropped."""
 
 from __future__ import annotations
 

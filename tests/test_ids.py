@@ -47,7 +47,7 @@ REFUSED: list[tuple[str, dict[str, Any], int]] = [
 def test_a_request_that_is_refused_uses_up_no_id(
     a_shop: Shop, path: str, body: dict[str, Any], status: int
 ) -> None:
-    """Or whoever may write could use them all up."""
+    """A caller with write access could use up all ids otherwise."""
     a_shop.create_product(sku="TAKEN")
     before = sequences(a_shop)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Inactive products: those with catalog:write see them, and nobody else is told of them."""
+"""Inactive products: callers with catalog:write see them, and they do not exist for others."""
 
 from __future__ import annotations
 

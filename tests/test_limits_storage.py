@@ -243,7 +243,7 @@ def test_reset_forgets_all_clients(limited: Shop, redis_cli: Any) -> None:
 
 
 def test_cleared_usage_is_not_owed(make_shop: Make, own_redis: Redis) -> None:
-    """A worker that counted alone does not tell Redis of what was cleared meanwhile."""
+    """A worker in fallback does not charge Redis for usage that was cleared meanwhile."""
     shop = make_shop(**LIMITS, REDIS_URL=own_redis.url, WEB_CONCURRENCY="1")
     with shop.app.app_context():
         counter = shop.app.extensions["shop.limits"].counter

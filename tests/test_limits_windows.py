@@ -243,7 +243,7 @@ def test_a_payment_is_known_as_long_as_its_record_lives(redis_cli: Any) -> None:
 def test_a_request_refused_by_one_record_is_charged_to_neither(
     make_decide: Callable[[], Decide],
 ) -> None:
-    """A client's own, and that which its address shares with others."""
+    """The records are the client's own and the one that its address shares with others."""
     decide = make_decide()
 
     def ask(client: str, cost: int = 1) -> list[Answer]:

@@ -1,4 +1,4 @@
-"""A record in Redis does as `window.py` does, to the microsecond, in whatever order things come."""
+"""A record in Redis decides as `window.py` does, to the microsecond, in any sequence."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ KINDS = ("Counter", "Gauge", "Histogram")
 
 
 def metrics() -> dict[str, list[str]]:
-    """Return the labels of each metric that `shop` counts, by the name that Prometheus is told."""
+    """Return the labels of each metric of `shop`, by its name in Prometheus."""
     found = {}
     for path in (ROOT / "shop").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -1,4 +1,4 @@
-"""The counts that workers share: through full disks, ends of workers, and scrapes meanwhile."""
+"""The metrics that workers share: with full disks, ended workers, and concurrent scrapes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def shared() -> dict[str, float]:
-    """Return what a scrape tells, but for gauges, which tell of processes that there are."""
+    """Return the samples of a scrape, without the gauges of running processes."""
     found = shared_counts.registry()
     assert found
     return {
@@ -87,7 +87,7 @@ def test_a_process_counts_on_where_its_file_has_no_room(directory: Path) -> None
 
 
 def test_a_file_has_all_its_blocks_before_it_is_used(directory: Path) -> None:
-    """A page without one kills whoever writes to it, when the disk is full."""
+    """A page without a block kills the process that writes to it when the disk is full."""
     count(directory, 300, 300)
     for file in directory.glob("*.db"):
         assert file.stat().st_blocks * 512 >= file.stat().st_size

@@ -77,7 +77,7 @@ def test_the_migrations_make_the_checks_of_the_models(empty: Flask) -> None:
 
 
 def checks_of(connection: Connection, schema: str) -> set[tuple[str, ...]]:
-    """Return the CHECKs of a schema's tables; one that is not valid for all rows says so."""
+    """Return the CHECKs of a schema's tables, with NOT VALID for those not validated."""
     found = connection.execute(
         text(
             "SELECT relname, conname, pg_get_constraintdef(pg_constraint.oid) FROM pg_constraint "

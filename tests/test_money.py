@@ -1,4 +1,4 @@
-"""Amounts: those that their currency has, with its decimal places, wherever there are any."""
+"""Amounts have the decimal places of their currency, everywhere."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ PAST = "UPDATE orders SET expires_at = now() - interval '1 s' WHERE id = {}"
 
 
 class Buyers:
-    """A shop behind one proxy, and sessions that come from whatever address."""
+    """A shop behind one proxy, and sessions from chosen addresses."""
 
     def __init__(self, shop: Shop) -> None:
         self.shop = shop

@@ -1,4 +1,4 @@
-"""The orders of a session: it reads those that were checked out with it, and no others."""
+"""The orders of a session: it reads the orders that it checked out, and no others."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def sql(shop: Shop, statement: str) -> list[Any]:
 
 
 def refusal(answer: TestResponse) -> dict[str, Any]:
-    """Return what a refusal tells, but for the id of its request."""
+    """Return a refusal without the id of its request."""
     problem: dict[str, Any] = answer.get_json()
     del problem["request_id"]
     return problem

@@ -91,7 +91,7 @@ def use(shop: Shop) -> dict[str, str]:
 
 
 def await_counting(shop: Shop) -> None:
-    """Wait until Redis counts again, and was told what the shop has counted alone."""
+    """Wait until Redis counts again, and has the counts of the fallback."""
     counter = shop.app.extensions["shop.limits"].counter
     await_true(lambda: not counter.in_fallback)
 

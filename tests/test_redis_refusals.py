@@ -1,4 +1,4 @@
-"""A Redis that is there and refuses: whoever connects, or whatever it is asked."""
+"""A Redis that answers, and refuses connections or commands."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def said(caplog: pytest.LogCaptureFixture, *texts: str) -> int:
 def assert_left_alone(
     shop: Shop, client: Any, caplog: pytest.LogCaptureFixture, reason: str
 ) -> None:
-    """Reads are answered without Redis, by no connection of their own, and one line tells why."""
+    """Assert that reads do without Redis and new connections, and one log line says why."""
     shop.get("/products/1")
     before, began = connections_of(client), time.monotonic()
     for _ in range(READS):

@@ -1,4 +1,4 @@
-"""Searches that are typed to hurt, and words that are nobody's business."""
+"""Expensive searches, and words of products that the caller may not see."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_no_table_is_locked_while_rows_are_read_and_indexes_made(before: Flask) 
 
 
 def test_a_row_that_another_holds_is_filled_when_it_is_free(before: Flask) -> None:
-    """The rows after it are filled meanwhile."""
+    """Later rows are filled meanwhile."""
     holder = db.engine.connect()
 
     def hold_it() -> None:

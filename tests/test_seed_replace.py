@@ -1,4 +1,4 @@
-"""`flask seed --replace`: it deletes what is there only when somebody has said so."""
+"""`flask seed --replace` deletes data only after confirmation."""
 
 from __future__ import annotations
 

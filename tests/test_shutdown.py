@@ -64,7 +64,7 @@ def has_logged(service: Service, text: str) -> bool:
 
 
 def was_orderly(service: Service) -> bool:
-    """Tell whether nothing was an error, and nobody was killed, so far."""
+    """Tell whether there was no error and no killed worker so far."""
     return not has_logged(service, '"ERROR"') and not has_logged(service, "was sent SIG")
 
 

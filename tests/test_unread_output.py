@@ -1,4 +1,4 @@
-"""Logs that nobody reads: nothing waits for a reader, and what is dropped is told."""
+"""Output that is not read: no process waits for a reader, and dropped lines are reported."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ write_in_background(dropped_line)
 
 
 class Pipe:
-    """A pipe that nobody reads before a test says so."""
+    """A pipe that is not read until a test begins to read."""
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()

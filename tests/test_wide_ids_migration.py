@@ -139,7 +139,7 @@ def test_widening_that_stopped_in_the_middle_can_be_run_again(before: Flask, ste
 
 
 def test_a_row_that_another_holds_is_widened_when_it_is_free(before: Flask) -> None:
-    """The rows after it are filled meanwhile."""
+    """Later rows are filled meanwhile."""
     holder = db.engine.connect()
     watcher: list[Thread] = []
 

@@ -126,7 +126,7 @@ class Arrivals:
     def __init__(
         self, random: Random, keys: Mapping[str, str], answered: Answered, proxies: int
     ) -> None:
-        """`keys`: those that were made, by name."""
+        """`keys`: API keys by name."""
         self._random = random
         self._keys = keys
         self._answered = answered
@@ -267,7 +267,7 @@ class Arrivals:
         return {"customer": {"name": "A", "email": "a@example.com"}, "lines": lines}
 
     def _address(self, table: bytes) -> bytes:
-        """An address of one row, mostly of one that is read here."""
+        """Return a URL of one row, mostly of a row that is read here."""
         read = [one for one in self._reads if one.startswith(table + b"/")]
         return self._random.choice(
             [*read, *read, b"%b/%d" % (table, self._random.randrange(1, 115))]
@@ -311,7 +311,7 @@ class Arrivals:
         return self._answered.etags.get(target, b'"none"')
 
     def _sender(self, client: bytes) -> list[Header]:
-        """`X-Forwarded-For`, as the proxies in front would send it; nobody trusts it without."""
+        """Return `X-Forwarded-For` as proxies send it; without proxies it is not trusted."""
         if not self._proxies and self._chance(80):
             return []
         before = [b"192.0.2.9"] * self._chance(10)

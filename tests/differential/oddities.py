@@ -183,7 +183,7 @@ def conditions(exact: bytes, other: bytes) -> list[bytes]:
 
 
 def authorizations(key: bytes, unknown: bytes) -> list[bytes]:
-    """Return values of Authorization for a key, and for one that nobody has."""
+    """Return values of Authorization for a key, and for an unknown key."""
     return [
         b"Bearer " + key, b"bearer " + key, b"BEARER  " + key + b" ", b"Bearer\t" + key,
         b"Bearer" + key, b"Bearer " + unknown, b"Bearer " + unknown, b"Bearer", b"Bearer ", b"",

@@ -82,7 +82,7 @@ def test_tls_redis_killed(
 def test_tls_that_is_not_right_is_refused(
     home: Home, authority: Authority, serve: Serve, asked: str, url: str
 ) -> None:
-    """Nothing is read from a Redis that cannot be verified, and nothing is told it."""
+    """The shop reads nothing from a Redis that cannot be verified, and sends it nothing."""
     node = Node(home, "--tls-auth-clients", asked, authority=authority)
     other = Authority(home, f"other-{node.port}").certificate
     try:

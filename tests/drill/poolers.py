@@ -89,7 +89,7 @@ def test_idle_connections_cut(
     redis_server: Redis,
     serve: Serve,
 ) -> None:
-    """Requests that follow a pause find other connections, and nobody notices."""
+    """Requests after a pause get new connections, and none is delayed."""
     ways = [cutting(home, server.socket) for server in (postgres, redis_server)]
     database, redis = ways
     try:

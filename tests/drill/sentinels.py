@@ -66,7 +66,7 @@ def test_sentinel_failover_by_command(group: Group, serve: Serve, load: Loads) -
 @pytest.mark.parametrize("count", [1, 3], ids=["one", "all"])
 @pytest.mark.parametrize("how", ["kill", "hang"])
 def test_sentinels_gone(group: Group, serve: Serve, load: Loads, how: str, count: int) -> None:
-    """The master lives, so nobody notices."""
+    """The master lives, so no request is affected."""
 
     def happen() -> None:
         for sentinel in group.sentinels[:count]:

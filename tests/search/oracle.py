@@ -123,7 +123,7 @@ class Oracle:
             yield self._currencies(question.without("category_id"))
 
     def _currencies(self, question: Question) -> set[str]:
-        """Return the currencies of what a category page has, whatever else is asked for."""
+        """Return the currencies of a category page, regardless of other parameters."""
         sent = question.params
         whole = {name: sent[name] for name in ("category_id", "active") if name in sent}
         return {
@@ -183,7 +183,7 @@ class Oracle:
         return seen and all(test(sent[name]) for name, test in tests.items() if name in sent)
 
     def _has(self, row: Row, text: str) -> bool:
-        """Tell whether a product has all that is typed; no word may be one that nothing has."""
+        """Tell whether a product has all typed words; each word must be of some product."""
         texts = [words(row.name), words(row.description), words(self.categories[row.category_id])]
         if row.sku:
             texts += [words(row.sku), ["".join(words(row.sku))]]
