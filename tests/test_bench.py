@@ -34,7 +34,7 @@ def test_a_ratio_is_taken_within_each_round() -> None:
     assert run.ratios(per_cpu_second, "item", ("item", "bare")) == [1, 1]
 
 
-def test_a_run_whose_bare_function_varies_says_that_it_is_noisy() -> None:
+def test_a_run_whose_bare_function_varies_is_marked_as_noisy() -> None:
     edge = samples("edge", 100, 100, 100)
     assert "Noisy" in summary(Configuration(1000, 1, edge + samples(BARE_LOOP, 100, 150, 200)))
     assert "Noisy" not in summary(Configuration(1000, 1, edge + samples(BARE_LOOP, 100, 101, 102)))
@@ -71,7 +71,7 @@ def test_a_document_without_the_marks_is_refused_in_one_line(tmp_path: Path) -> 
         replace_section(document, "load", "new")
 
 
-def test_a_request_with_a_body_tells_its_length() -> None:
+def test_a_request_with_a_body_has_its_length() -> None:
     raw = Request("PATCH", "/products/1", {"Authorization": "Bearer key"}, '{"stock":1}').raw("h:1")
     head, _, body = raw.partition(b"\r\n\r\n")
     assert head.startswith(b"PATCH /products/1 HTTP/1.1\r\nHost: h:1\r\nAuthorization: Bearer key")

@@ -67,7 +67,7 @@ def test_a_percentile_is_one_of_the_values() -> None:
     assert [figures.percentile(values, part) for part in (0.5, 0.95, 0.99)] == [100, 190, 198]
 
 
-def test_a_kind_that_takes_longer_than_it_may_is_told() -> None:
+def test_a_kind_that_exceeds_its_time_is_reported() -> None:
     assert row("one word", figures.cold(cold_samples(60)))[-1] == "60.0/60"
     assert row("one word", figures.cold(cold_samples(60.1)))[-1] == "**60.1**/60"
     assert row("one word", figures.cold(cold_samples(90, waited=30)))[-1] == "60.0/60"
@@ -91,7 +91,7 @@ def test_a_hit_is_compared_within_each_round() -> None:
     assert "1.00 (1.00 to 1.00) of plain page" in row("words", figures.hits(samples))
 
 
-def test_requests_of_a_load_are_told_by_what_was_looked_for(tmp_path: Path) -> None:
+def test_requests_of_a_load_are_grouped_by_their_kind_of_search(tmp_path: Path) -> None:
     record = tmp_path / "requests.csv"
     record.write_text(
         "2.0,10.5,0,MISS,GET /products?q,/products?q=desk&category_id=3,5\n"

@@ -42,7 +42,7 @@ def test_a_second_read_sends_no_sql_and_is_the_same(a_shop: Shop, path: str) -> 
     assert hit.headers["Cache-Control"] == "no-cache"
 
 
-def test_keys_are_those_of_the_guide(a_shop: Shop, redis_cli: Any) -> None:
+def test_cache_keys_are_those_of_the_guide(a_shop: Shop, redis_cli: Any) -> None:
     a_shop.create_product()
     redis_cli.flushall()
     for path in ("/products?skip=0&limit=10", "/products/1", "/categories/1", "/categories"):
@@ -263,7 +263,7 @@ def test_forgetting_all_pages_is_one_command_however_many_there_are(
     assert a_shop.get("/products?skip=1").get_json()["items"][0]["name"] == "Broom"
 
 
-def test_a_hit_is_one_round_trip_a_page_two_a_miss_two_and_a_write_two(
+def test_round_trips_are_one_for_a_hit_two_for_a_page_a_miss_and_a_write(
     make_shop: Make, redis_cli: Any
 ) -> None:
     """The edge and the limits are off; a limit is one round trip more for each."""
@@ -336,7 +336,9 @@ def test_a_write_is_not_marked_as_cached(a_shop: Shop) -> None:
     assert "Cache-Control" not in response.headers
 
 
-def test_the_log_speaks_as_in_the_guide(a_shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_lines_of_the_cache_are_those_of_the_guide(
+    a_shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.DEBUG, "shop.cache"):
         a_shop.create_product()
         a_shop.get("/products/1")
@@ -349,7 +351,7 @@ def test_the_log_speaks_as_in_the_guide(a_shop: Shop, caplog: pytest.LogCaptureF
     assert ("INFO", "Invalidated every products:list entry") in lines
 
 
-def test_signals_tell_hits_and_misses(a_shop: Shop) -> None:
+def test_signals_report_hits_and_misses(a_shop: Shop) -> None:
     a_shop.create_product()
     seen: list[tuple[str, str]] = []
 

@@ -52,7 +52,7 @@ def test_the_document_has_each_call_of_the_library() -> None:
     assert calls(FlaskCache) | calls(BaseCache) <= named | {"init_app"}
 
 
-def test_the_backend_stores_nothing_past_the_protocol(shop: Shop) -> None:
+def test_the_backend_has_no_calls_that_bypass_the_protocol(shop: Shop) -> None:
     assert not [name for name in calls(BaseCache) if hasattr(cache.cache, name)]
 
 
@@ -137,7 +137,7 @@ def test_delete_leaves_the_notes_of_writers(shop: Shop, redis_cli: Any, call: st
     assert redis_cli.get(KEY).startswith("writers a=")
 
 
-def test_delete_is_done_with_the_commit(shop: Shop) -> None:
+def test_delete_within_a_transaction_takes_effect_at_its_commit(shop: Shop) -> None:
     with suppress(ZeroDivisionError), cache.transaction():
         cache.delete(KEY)
         raise ZeroDivisionError
@@ -166,7 +166,7 @@ def test_clear_forgets_every_document_and_no_quota(shop: Shop, redis_cli: Any) -
 # Values of the caller's own.
 
 
-def test_a_value_is_kept_for_its_time(shop: Shop, redis_cli: Any) -> None:
+def test_a_value_is_kept_until_its_timeout(shop: Shop, redis_cli: Any) -> None:
     assert cache.get("banner") is None
     assert cache.set("banner", {"text": "Until Sunday"}, timeout=5000)
     assert cache.get("banner") == {"text": "Until Sunday"}
@@ -233,14 +233,14 @@ def test_a_value_is_not_set_within_a_transaction(shop: Shop) -> None:
                 call("banner", 1)
 
 
-def test_values_are_apart_from_what_the_service_keeps(shop: Shop, redis_cli: Any) -> None:
+def test_values_have_a_namespace_of_their_own(shop: Shop, redis_cli: Any) -> None:
     before = redis_cli.get("rate_limit:127.0.0.1")
     assert cache.set("rate_limit:127.0.0.1", "none")
     assert redis_cli.get("rate_limit:127.0.0.1") == before
 
 
 @pytest.mark.parametrize("timeout", [0, -1, timedelta(0)])
-def test_a_value_has_an_end(shop: Shop, timeout: Any) -> None:
+def test_the_timeout_of_a_value_must_be_positive(shop: Shop, timeout: Any) -> None:
     with pytest.raises(ValueError, match="above 0"):
         cache.set("banner", 1, timeout=timeout)
 
@@ -307,6 +307,6 @@ def test_delete_memoized_refuses_other_functions(shop: Shop, given: Any) -> None
         ("delete_memoized_verhash", "cache.delete_memoized"),
     ],
 )
-def test_calls_that_would_answer_stale_refuse(call: str, instead: str) -> None:
+def test_calls_that_could_answer_stale_values_refuse(call: str, instead: str) -> None:
     with pytest.raises(RuntimeError, match=f"cache.{call} is not supported.*{instead}"):
         getattr(cache, call)(categories.page_ids)

@@ -461,7 +461,7 @@ def test_uncommitted_read_of_a_transaction_is_not_cached(a_shop: Shop, redis_cli
 # One reader computes.
 
 
-def test_two_hundred_first_readers_send_one_select(
+def test_two_hundred_concurrent_first_readers_send_one_select(
     serve: Callable[..., Service], a_shop: Shop, postgres: Postgres
 ) -> None:
     a_shop.create_product()
@@ -485,7 +485,7 @@ def test_two_hundred_first_readers_send_one_select(
     assert service.log.read_text().count("Cache BYPASS: products:id:1") == 0
 
 
-def test_a_reader_that_died_holds_others_up_for_its_lease_only(
+def test_a_dead_reader_delays_others_only_until_its_lease_ends(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_shop.create_product()

@@ -128,7 +128,7 @@ def test_a_reader_that_selected_before_a_write_cannot_store_after_it(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_between_suspension_and_commit_nothing_is_stored(either: Protocol, name: str) -> None:
+def test_nothing_is_stored_between_suspension_and_commit(either: Protocol, name: str) -> None:
     filled(either)
     either.suspend([name], "a")
     entry = read(either)
@@ -148,9 +148,7 @@ def test_a_name_is_suspended_until_its_last_writer_has_gone(either: Protocol, na
     filled(either)
 
 
-def test_the_names_of_a_dead_writer_open_again_by_themselves(
-    protocol: Protocol, client: Any
-) -> None:
+def test_the_names_of_a_dead_writer_are_released_by_time(protocol: Protocol, client: Any) -> None:
     protocol.suspend(NAMES, "a")
     for name in NAMES:
         assert 29_000 < client.pttl(name) <= 30_000
@@ -210,7 +208,7 @@ def test_a_clock_that_was_set_back_leaves_every_writer_its_note(
     filled(either)
 
 
-def test_a_note_that_would_never_end_ends(either: Protocol, client: Any) -> None:
+def test_a_note_without_an_end_is_ended(either: Protocol, client: Any) -> None:
     client.set(KEY, "writers a")  # by hand
     assert read(either).state is EntryState.SUSPENDED
     assert 29_000 < client.pttl(KEY) <= 30_000
@@ -262,7 +260,7 @@ def test_one_reader_computes_and_the_others_wait(protocol: Protocol, client: Any
     assert read(protocol).state is EntryState.HIT
 
 
-def test_a_second_attempt_takes_over_and_a_late_first_one_brings_nothing_back(
+def test_a_second_attempt_takes_over_and_a_late_first_one_restores_nothing(
     protocol: Protocol, debuggable: int
 ) -> None:
     """The connection broke under the first, and what was sent arrives all the same."""
@@ -283,7 +281,7 @@ def test_a_second_attempt_takes_over_and_a_late_first_one_brings_nothing_back(
     connection.client.close()
 
 
-def test_a_peek_finds_hits_alone_and_leaves_nothing(either: Protocol, client: Any) -> None:
+def test_a_peek_finds_only_hits_and_writes_nothing(either: Protocol, client: Any) -> None:
     assert either.peek(GENERATIONS, KEY) is None
     assert client.keys("*") == []
     lease = read(either)
@@ -323,7 +321,7 @@ def test_a_lease_that_is_given_back_is_free_at_once(protocol: Protocol) -> None:
 
 
 @pytest.mark.parametrize("what", ["entry", "lease"])
-def test_a_redis_in_a_new_life_has_nothing_valid(
+def test_a_redis_in_a_new_epoch_has_no_valid_entry(
     protocol: Protocol, client: Any, what: str
 ) -> None:
     entry = read(protocol)
@@ -335,13 +333,13 @@ def test_a_redis_in_a_new_life_has_nothing_valid(
     assert read(protocol).state is EntryState.LEASED
 
 
-def test_suspended_names_stay_so_in_a_new_life(protocol: Protocol, client: Any) -> None:
+def test_suspended_names_stay_suspended_in_a_new_epoch(protocol: Protocol, client: Any) -> None:
     protocol.suspend([KEY], "a")
     new_life(client)
     assert read(protocol).state is EntryState.SUSPENDED
 
 
-def test_a_replica_answers_nothing(debuggable: int, protocol: Protocol, client: Any) -> None:
+def test_a_replica_answers_no_hit(debuggable: int, protocol: Protocol, client: Any) -> None:
     filled(protocol)
     client.execute_command("REPLICAOF", "127.0.0.1", "1")
     try:

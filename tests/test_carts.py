@@ -101,7 +101,7 @@ def test_a_cart_shows_which_items_are_unavailable(shop: Shop, buyer: Buyer) -> N
     assert set(buyer.states()) == {1, 2, 4}
 
 
-def test_an_item_is_put_changed_and_removed(shop: Shop, buyer: Buyer) -> None:
+def test_an_item_of_a_cart_is_put_changed_and_removed(shop: Shop, buyer: Buyer) -> None:
     assert buyer.put(1, 2).status_code == 200
     assert buyer.put(1, 7).get_json()["items"][0]["quantity"] == 7
     assert buyer.states() == {1: "short"}

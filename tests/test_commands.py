@@ -63,7 +63,7 @@ def test_an_identity_stays_until_it_is_renewed(a_shop: Shop) -> None:
     assert run(a_shop, "db-identity", "show").strip() == renewed
 
 
-def test_stats_tell_entries_and_the_hit_rate(make_shop: Make) -> None:
+def test_stats_show_entries_and_the_hit_rate(make_shop: Make) -> None:
     shop = make_shop(PORT=str(free_port()))  # where nothing answers
     shop.create_product()
     shop.get("/products")
@@ -121,7 +121,7 @@ def test_clear_refuses_an_unknown_name(a_shop: Shop) -> None:
     assert a_shop.command("cache", "clear", "everything").exit_code == 2
 
 
-def test_after_warm_reads_send_no_sql(a_shop: Shop) -> None:
+def test_reads_after_warm_send_no_sql(a_shop: Shop) -> None:
     run(a_shop, "seed", "--products", "60")
     run(a_shop, "cache", "warm", "--pages", "3")
     with a_shop.statements() as sent:
@@ -141,7 +141,7 @@ def test_seed_makes_the_same_catalogue_for_the_same_numbers(a_shop: Shop) -> Non
     assert catalogue(a_shop) != first
 
 
-def test_seed_is_like_a_shop(a_shop: Shop) -> None:
+def test_a_seeded_catalogue_resembles_that_of_a_shop(a_shop: Shop) -> None:
     run(a_shop, "seed", "--products", "2000")
     items = catalogue(a_shop)
     out_of_stock = sum(item["stock"] == 0 for item in items) / len(items)
@@ -259,7 +259,7 @@ def test_a_client_can_be_a_key_or_an_address_of_either_kind(a_shop: Shop) -> Non
     assert a_shop.command("limits", "show", "somebody").exit_code == 2
 
 
-def test_commands_that_need_the_database_say_so_in_one_line(make_shop: Make) -> None:
+def test_commands_without_the_database_end_with_one_line(make_shop: Make) -> None:
     shop = make_shop(DATABASE_URL="postgresql://nobody:hidden@127.0.0.1:1/none")
     for arguments in (
         ("seed",),
@@ -286,7 +286,7 @@ def test_counters_and_entries_of_another_type_are_no_fault(a_shop: Shop, redis_c
     assert "WRONGTYPE" in result.stderr
 
 
-def test_commands_for_limits_survive_what_others_wrote(a_shop: Shop, redis_cli: Any) -> None:
+def test_commands_for_limits_ignore_foreign_values(a_shop: Shop, redis_cli: Any) -> None:
     good = "1795460923000000:0000001 "
     odd: dict[bytes, str | bytes] = {
         b"\xff": "x",

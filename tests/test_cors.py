@@ -64,7 +64,7 @@ def cors_headers(answer: Any) -> dict[str, str]:
     }
 
 
-def test_a_preflight_tells_the_methods_of_its_path_and_what_a_page_may_send(
+def test_a_preflight_lists_the_methods_and_headers_of_its_path(
     make_shop: Make,
 ) -> None:
     answer = preflight(make_shop(CORS_ORIGINS=ORIGINS), "POST", "/cart/checkout")
@@ -120,9 +120,7 @@ def test_pages_may_send_the_headers_that_the_document_names(make_shop: Make) -> 
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/products/0", "/products/99999999999"])
-def test_a_page_may_ask_for_an_unknown_path_and_read_that_it_is_404(
-    make_shop: Make, path: str
-) -> None:
+def test_a_page_can_read_the_404_of_an_unknown_path(make_shop: Make, path: str) -> None:
     """A preflight that is no success would keep the answer from the page."""
     shop = make_shop(CORS_ORIGINS=ORIGINS)
     answer = preflight(shop, "DELETE", path)

@@ -110,7 +110,7 @@ def test_loan_words_are_in_names_and_others_only_in_descriptions() -> None:
     assert described - named >= {"façade", "cliché", "voilà"}
 
 
-def test_some_brands_differ_by_a_letter_or_an_accent_alone() -> None:
+def test_some_brands_differ_only_by_a_letter_or_an_accent() -> None:
     assert len(set(map(folded, BRANDS))) < len(BRANDS)
     assert {"Fennick", "Fennik"} <= set(BRANDS)
     assert any(two.startswith(f"{one} &") for one, two in combinations(BRANDS, 2))

@@ -105,7 +105,7 @@ def test_a_miss_is_three_round_trips_and_is_charged_once(stocked: Shop, redis_cl
     assert round_trips(redis_cli) == 3
 
 
-def test_the_rows_of_a_route_are_learnt_together(stocked: Shop) -> None:
+def test_the_edge_learns_all_rows_of_a_route_together(stocked: Shop) -> None:
     for number in (2, 3):
         with counting(hit=1):
             assert stocked.get(f"/products/{number}").get_json()["id"] == number
@@ -185,7 +185,7 @@ def test_unrelated_headers_do_not_change_the_answer(stocked: Shop, headers: dict
     )
 
 
-def test_head_has_the_headers_alone(stocked: Shop) -> None:
+def test_head_has_the_headers_without_a_body(stocked: Shop) -> None:
     with counting(hit=2):
         whole = stocked.get("/products")
         head = stocked.request("HEAD", "/products")

@@ -67,7 +67,7 @@ def test_a_copy_is_answered_without_reading_anything(
     assert left == [left[0], left[0] - 1, left[0] - 2]
 
 
-def test_a_copy_is_for_every_session(stocked: Shop, redis_cli: Any) -> None:
+def test_a_copy_answers_every_session(stocked: Shop, redis_cli: Any) -> None:
     session = open_session(stocked, redis_cli)
     stocked.get(PAGE)
     redis_cli.config_resetstat()

@@ -220,7 +220,7 @@ def test_a_suspended_generation_ends_hits(shop: Shop, name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["products:list:generation", "products:id:generation", "products:id:3"]
 )
-def test_an_entry_of_an_earlier_life_of_a_node_is_no_hit(
+def test_an_entry_of_an_earlier_epoch_of_a_node_is_no_hit(
     shop: Shop, cluster: Cluster, name: str
 ) -> None:
     """A generation that comes back with older data comes back in a new life of its node."""

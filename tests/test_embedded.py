@@ -311,7 +311,7 @@ def test_a_private_home_has_its_servers_elsewhere(tmp_path: Path) -> None:
         shutil.rmtree(home.path)
 
 
-def test_a_guarded_program_tells_its_status() -> None:
+def test_a_guarded_program_returns_its_status() -> None:
     failing = Guarded("fail", [sys.executable, "-c", "raise SystemExit(7)"])
     await_true(lambda: failing.ended() is not None)
     assert failing.stop() == 7

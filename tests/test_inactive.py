@@ -132,9 +132,7 @@ def test_pages_count_the_products_that_their_reader_sees(shop: Shop, writer: Hea
     assert ids(shop, "/products?skip=3&limit=2") == []
 
 
-def test_both_kinds_of_pages_have_keys_of_their_own_and_share_the_rows(
-    shop: Shop, redis_cli: Any
-) -> None:
+def test_public_and_full_pages_have_own_keys_and_share_rows(shop: Shop, redis_cli: Any) -> None:
     redis_cli.flushall()
     ids(shop)
     with shop.statements() as sent:
@@ -153,7 +151,7 @@ def page(redis_cli: Any, name: str) -> list[int]:
     return found
 
 
-def test_a_change_is_in_the_very_next_answer(shop: Shop, writer: Headers) -> None:
+def test_a_change_of_active_is_in_the_next_answer(shop: Shop, writer: Headers) -> None:
     changes: list[tuple[int, dict[str, Any]]] = [
         (1, {"active": False}),
         (2, {"active": True}),
@@ -174,7 +172,7 @@ def test_a_change_is_in_the_very_next_answer(shop: Shop, writer: Headers) -> Non
                 assert seen["active"] == (one in public)
 
 
-def test_a_replacement_that_leaves_the_field_out_activates(shop: Shop) -> None:
+def test_a_put_without_the_active_field_activates(shop: Shop) -> None:
     assert ids(shop) == [1, 3, 4]
     shop.put("/products/2", name="Hoe", price="1.00", stock=1, category_id=1)
     assert ids(shop) == [1, 2, 3, 4]
@@ -202,7 +200,7 @@ def test_only_a_change_of_active_forgets_pages(shop: Shop, redis_cli: Any) -> No
     assert redis_cli.get("products:list:generation") is None
 
 
-def test_a_change_that_is_refused_changes_nothing(shop: Shop) -> None:
+def test_a_refused_change_of_active_changes_nothing(shop: Shop) -> None:
     answer = shop.request(
         "PATCH", "/products/1", json={"active": False}, headers={"If-Match": '"0"'}
     )
@@ -377,7 +375,7 @@ def test_a_document_without_the_active_field_is_shown_to_nobody() -> None:
     assert not products.is_active(b'{"id":1,"active":null}')
 
 
-def test_warm_reads_both_kinds_of_pages(shop: Shop, redis_cli: Any) -> None:
+def test_warm_reads_public_and_full_pages(shop: Shop, redis_cli: Any) -> None:
     redis_cli.flushall()
     shop.command("cache", "warm")
     with shop.statements() as sent:

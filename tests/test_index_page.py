@@ -42,7 +42,7 @@ def test_a_browser_gets_a_page(a_shop: Shop, accept: str) -> None:
     assert "style=" not in answer.text
 
 
-def test_head_of_the_first_page_has_its_headers_alone(a_shop: Shop) -> None:
+def test_head_of_the_first_page_has_its_headers_without_a_body(a_shop: Shop) -> None:
     for accept in ("*/*", BROWSER):
         whole = a_shop.get("/", headers={"Accept": accept})
         head = a_shop.request("HEAD", "/", headers={"Accept": accept})
@@ -51,7 +51,7 @@ def test_head_of_the_first_page_has_its_headers_alone(a_shop: Shop) -> None:
         assert head.content_length == len(whole.data)
 
 
-def test_every_document_ends_as_its_json_does(a_shop: Shop) -> None:
+def test_every_json_document_is_compact(a_shop: Shop) -> None:
     a_shop.create_product()
     paths = (
         "/", "/products", "/products/1", "/products/7", "/categories", "/rate_limit", "/nothing",
@@ -64,7 +64,7 @@ def test_every_document_ends_as_its_json_does(a_shop: Shop) -> None:
         assert orjson.loads(body)
 
 
-def test_no_content_has_no_type(a_shop: Shop) -> None:
+def test_an_answer_without_content_has_no_content_type(a_shop: Shop) -> None:
     a_shop.create_product()
     headers = a_shop.open_session()
     a_shop.request("PUT", "/cart/items/1", json={"quantity": 1}, headers=headers)

@@ -66,7 +66,7 @@ def test_a_client_has_its_quota_and_then_429(limited: Shop) -> None:
     assert response.headers["Retry-After"] == response.headers["X-RateLimit-Reset"]
 
 
-def test_headers_tell_the_window(make_shop: Make) -> None:
+def test_headers_show_the_window(make_shop: Make) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="100", RATE_LIMIT_PERIOD="60")
     response = shop.get("/products")
     assert [response.headers[name] for name in TRIO] == ["100", "99", "60"]
@@ -74,7 +74,7 @@ def test_headers_tell_the_window(make_shop: Make) -> None:
     assert response.headers["RateLimit"] == '"default";r=99;t=60, "address";r=999;t=60'
 
 
-def test_a_write_tells_both_policies_and_the_nearest_one_in_short(make_shop: Make) -> None:
+def test_a_write_shows_both_policies_and_the_tighter_one_in_short(make_shop: Make) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="100", WRITE_LIMIT_CALLS="30")
     shop.key = key_of(shop)
     response = shop.post("/categories", name="Garden")
@@ -199,7 +199,9 @@ def test_each_request_has_the_tier_of_its_own_caller(make_shop: Make) -> None:
         assert answer.headers.get("X-RateLimit-Limit") == quota
 
 
-def test_rate_limit_tells_what_is_left_and_costs_nothing(make_shop: Make, redis_cli: Any) -> None:
+def test_rate_limit_shows_the_remaining_quota_and_costs_nothing(
+    make_shop: Make, redis_cli: Any
+) -> None:
     shop = make_shop(**LIMITS)
     assert shop.get("/rate_limit").get_json() == {
         "client": "127.0.0.1",
@@ -222,7 +224,7 @@ def test_rate_limit_tells_what_is_left_and_costs_nothing(make_shop: Make, redis_
     assert used(redis_cli) == {"default": "5/5", "address": "5/50"}
 
 
-def test_rate_limit_tells_every_policy(make_shop: Make) -> None:
+def test_rate_limit_shows_every_policy(make_shop: Make) -> None:
     told = make_shop().get("/rate_limit", headers=bearer("wrong")).get_json()["policies"]
     assert {one["policy"] for one in told} == set(POLICIES)
 

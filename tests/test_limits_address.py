@@ -132,7 +132,7 @@ def test_the_holder_of_a_key_is_not_charged_for_its_address(
     assert used(redis_cli) == {"default": "2/9", "address": "2/2"}
 
 
-def test_a_session_is_told_its_own_quotas_and_those_of_its_address(make_shop: Make) -> None:
+def test_a_session_sees_its_own_quotas_and_those_of_its_address(make_shop: Make) -> None:
     shop = make_shop(RATE_LIMIT_CALLS="9", SESSION_LIMIT_CALLS="4", ADDRESS_LIMIT_CALLS="20")
     [session] = sessions_of(shop, 1)
     assert shop.client.post("/sessions").status_code == 201

@@ -56,7 +56,7 @@ def left(quota: int, client: str, policy: str) -> int:
 # Commands.
 
 
-def test_config_tells_the_storage_and_the_strategy(limited: Shop) -> None:
+def test_config_shows_the_storage_and_the_strategy(limited: Shop) -> None:
     shown = run(limited, "config")
     assert "MovingWindowRateLimiter" in shown
     assert "shop-records://" in shown
@@ -65,14 +65,14 @@ def test_config_tells_the_storage_and_the_strategy(limited: Shop) -> None:
     assert "OK" in shown
 
 
-def test_config_tells_that_redis_does_not_answer(make_shop: Make, own_redis: Redis) -> None:
+def test_config_shows_that_redis_does_not_answer(make_shop: Make, own_redis: Redis) -> None:
     shop = make_shop(REDIS_URL=own_redis.url)
     with hung(own_redis):
         assert "Error" in run(shop, "config")
     assert "OK" not in run(make_shop(REDIS_ENABLED="false"), "config")
 
 
-def test_limits_shows_what_the_next_request_is_decided_by(limited: Shop) -> None:
+def test_limits_shows_the_usage_that_decides_the_next_request(limited: Shop) -> None:
     for remaining in (4, 3, 2, 1, 0):
         assert limited.get("/products").headers["X-RateLimit-Remaining"] == str(remaining)
         shown = run(limited, "limits", "--key", CLIENT)
@@ -113,7 +113,7 @@ def test_limits_refuses_a_client_of_other_quotas(limited: Shop) -> None:
         assert "remaining" not in shown
 
 
-def test_limits_tells_that_redis_does_not_answer(make_shop: Make, own_redis: Redis) -> None:
+def test_limits_shows_that_redis_does_not_answer(make_shop: Make, own_redis: Redis) -> None:
     shop = make_shop(REDIS_URL=own_redis.url)
     with hung(own_redis):
         shown = run(shop, "limits", "--key", CLIENT, "--endpoint", "categories.create_category")
@@ -159,7 +159,7 @@ def test_clear_of_a_key_and_of_a_session_is_of_their_own_records(
     assert used(redis_cli)["address"] == "2/50"
 
 
-def test_clear_without_redis_says_so(make_shop: Make, own_redis: Redis) -> None:
+def test_clear_without_redis_ends_with_one_line(make_shop: Make, own_redis: Redis) -> None:
     off = make_shop(REDIS_ENABLED="false")
     assert "Redis is switched off" in run(off, "clear", "--key", CLIENT, "-y", status=1)
     shop = make_shop(REDIS_URL=own_redis.url)
@@ -171,7 +171,7 @@ def test_clear_without_redis_says_so(make_shop: Make, own_redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("mode", ["enforce", "shadow"])
-def test_current_limits_are_those_that_have_decided(make_shop: Make, mode: str) -> None:
+def test_current_limits_are_the_policies_that_decided(make_shop: Make, mode: str) -> None:
     shop = make_shop(**LIMITS, RATE_LIMIT_MODE=mode)
     for remaining in (1, 0, 0):
         with shop.app.test_request_context(

@@ -144,7 +144,7 @@ def test_random_credentials_over_four_workers_cost_no_more_lookups_than_the_quot
     assert sum(float(number) for number in misses) == 50
 
 
-def test_two_limits_together_let_pass_what_both_allow(serve: Serve, a_shop: Shop) -> None:
+def test_a_request_passes_only_if_both_limits_allow_it(serve: Serve, a_shop: Shop) -> None:
     service = serve(RATE_LIMIT_CALLS="50", WRITE_LIMIT_CALLS="30", WEB_CONCURRENCY=str(WORKERS))
     with a_shop.app.app_context():
         headers = {"Authorization": f"Bearer {keys.create_key('tests', ['catalog:write'])}"}
@@ -164,7 +164,7 @@ def test_two_limits_together_let_pass_what_both_allow(serve: Serve, a_shop: Shop
     assert reads == {200: 20, 429: 10}
 
 
-def test_around_the_edge_of_a_window_no_more_than_the_quota_passes(serve: Serve) -> None:
+def test_no_more_than_the_quota_passes_around_the_edge_of_a_window(serve: Serve) -> None:
     """Bursts half a period apart, each of more than the quota."""
     quota, period = 40, 2
     service = serve(
@@ -267,7 +267,7 @@ def test_counts_before_and_during_an_outage_add_up(workers: Workers) -> None:
     assert workers.shops[1].get("/products").headers["X-RateLimit-Remaining"] == "4"
 
 
-def test_a_worker_that_finds_redis_first_waits_for_the_others(
+def test_the_first_worker_that_finds_redis_waits_for_the_others(
     workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Any client's requests: it may have been counted by others alone."""
@@ -457,7 +457,7 @@ def test_a_repaid_charge_keeps_its_time(workers: Workers, monkeypatch: pytest.Mo
     assert 10 < workers.redis.pttl("rate_limit:127.0.0.1") / 1000 <= 20.6
 
 
-def test_a_day_of_debts_is_paid_in_a_hundred_entries(workers: Workers) -> None:
+def test_debts_of_a_day_are_paid_in_a_hundred_entries(workers: Workers) -> None:
     limits = counter_of(workers.shops[0])
     charge = Charge("default", 1_000_000, 60, 1, CLIENT)
     for _ in range(50_000):

@@ -188,7 +188,7 @@ def test_a_quota_that_was_lowered_refuses_until_there_is_room(
     assert decide(START + LENGTH, lower) == [Answer(passes=True, used=1, reset=LENGTH, wait=0)]
 
 
-def test_a_clock_that_is_set_back_holds_nobody_for_longer_than_a_period(redis_cli: Any) -> None:
+def test_a_clock_that_is_set_back_delays_no_client_for_longer_than_a_period(redis_cli: Any) -> None:
     """A new master may have such a clock."""
     script = redis_cli.register_script(scripts.DECIDE.replace(lua.NOW, ON_THE_CLOCK))
 
@@ -410,7 +410,9 @@ def test_a_record_that_was_cut_is_counted_as_far_as_it_is_whole(redis_cli: Any, 
         "paid: 5e1f ",
     ],
 )
-def test_a_record_line_that_was_changed_by_hand_refuses_nobody(redis_cli: Any, line: str) -> None:
+def test_a_record_line_that_was_changed_by_hand_refuses_no_client(
+    redis_cli: Any, line: str
+) -> None:
     script = redis_cli.register_script(scripts.DECIDE.replace(lua.NOW, ON_THE_CLOCK))
     redis_cli.set("rate_limit:x", f"{line}\n")
     assert script(keys=RECORDS, args=["default", 5, PERIOD, 1, CLIENT, START])[:2] == [1, 1]

@@ -98,7 +98,7 @@ def test_a_record_that_was_changed_by_hand_is_no_fault(
     assert account.decide(later, ["search", "write"], 1) == [1, 1, LENGTH, 0] * 2
 
 
-def test_a_clock_that_is_set_back_a_little_holds_nobody_for_longer_than_a_period(
+def test_a_clock_that_is_set_back_a_little_delays_no_client_beyond_a_period(
     redis_cli: Any,
 ) -> None:
     """The clock goes back within a hundredth of the period, where charges join one entry."""

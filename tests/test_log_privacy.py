@@ -167,7 +167,7 @@ def test_a_value_of_the_wrong_type_is_in_no_log(
     assert_discreet(written, written_since(postgres._log, size))
 
 
-def test_a_command_tells_no_value(a_shop: Shop, database: Any) -> None:
+def test_the_output_of_a_command_has_no_value(a_shop: Shop, database: Any) -> None:
     refuse = "ALTER TABLE api_keys ADD CONSTRAINT refused CHECK (false) NOT VALID"
     with broken(database, refuse, "ALTER TABLE api_keys DROP CONSTRAINT refused"):
         run = a_shop.command("keys", "create", "--name", "Marker")
@@ -176,7 +176,7 @@ def test_a_command_tells_no_value(a_shop: Shop, database: Any) -> None:
     assert_discreet(run.output)
 
 
-def test_an_error_has_no_value_wherever_it_is_printed(a_shop: Shop) -> None:
+def test_a_printed_error_has_no_value(a_shop: Shop) -> None:
     """Neither by itself, nor by its cause, nor by what is refused because of it."""
     value = MARKED[0]
     with a_shop.app.app_context():

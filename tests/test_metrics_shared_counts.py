@@ -77,7 +77,7 @@ def shared() -> dict[str, float]:
     }
 
 
-def test_a_process_counts_on_where_its_file_has_no_room(directory: Path) -> None:
+def test_a_process_goes_on_counting_when_its_file_has_no_space(directory: Path) -> None:
     """The process logs it once, and a scrape still has the counts that fitted."""
     _, said = count(directory, 300, 300, preexec_fn=limit_files)
     assert said.count("counted in this process alone") == 1
@@ -125,7 +125,7 @@ def test_a_process_with_the_number_of_one_that_ended_counts_on(directory: Path) 
     assert shared()["counted_total[('of', '3')]"] == 3
 
 
-def test_counts_are_not_merged_while_somebody_reads_them(directory: Path) -> None:
+def test_counts_are_not_merged_during_a_scrape(directory: Path) -> None:
     """A scrape would have them twice or not at all. They are merged with the next ones."""
     first, _ = count(directory, 4)
     with (directory / "lock").open("ab") as lock:
@@ -168,9 +168,7 @@ HEAD = struct.pack("ii", 200, 0)
         struct.pack("ii", -1, 0),
     ],
 )
-def test_a_file_with_other_content_counts_for_nothing_and_stops_nobody(
-    directory: Path, content: bytes
-) -> None:
+def test_a_file_with_other_content_is_ignored(directory: Path, content: bytes) -> None:
     """An error would end gunicorn's master, or make each scrape a 500."""
     process, _ = count(directory, 4)
     stranger = directory / f"histogram_{process}.db"
@@ -221,7 +219,7 @@ def requests_told(service: Service) -> float:
 
 
 @pytest.mark.parametrize("place", ["missing", "a file"])
-def test_a_service_without_room_for_its_counts_serves(
+def test_a_service_without_disk_space_for_its_counts_serves(
     serve: Serve, tmp_path: Path, place: str
 ) -> None:
     """Each worker reports its own counts."""

@@ -103,7 +103,7 @@ def test_text_and_numbers_are_accepted_if_the_currency_has_them(
     ("price", "currency", "places"),
     [("100.50", "JPY", 0), (0.5, "KRW", 0), ("19.999", "EUR", 2), ("0.001", "SEK", 2)],
 )
-def test_a_refusal_tells_how_many_decimal_places_the_currency_has(
+def test_a_refusal_names_the_decimal_places_of_the_currency(
     a_shop: Shop, method: str, price: Any, currency: str, places: int
 ) -> None:
     product = a_shop.create_product()
@@ -270,7 +270,7 @@ def test_two_changes_at_once_leave_no_invalid_amount(
         connection.close()
 
 
-def test_the_document_tells_every_amount_that_can_be(a_shop: Shop) -> None:
+def test_the_document_describes_every_valid_amount(a_shop: Shop) -> None:
     schemas = a_shop.get("/openapi.json").get_json()["components"]["schemas"]
     assert schemas["ProductInput"]["properties"]["currency"]["enum"] == list(CURRENCIES)
     price = schemas["Product"]["properties"]["price"]["pattern"]

@@ -139,7 +139,7 @@ CALLS: dict[str, tuple[int, dict[str, Any], Callable[[Shop], TestResponse]]] = {
 
 
 @pytest.mark.parametrize("slug", CALLS)
-def test_each_kind_has_a_type_and_its_own_members(shop: Shop, slug: str) -> None:
+def test_each_kind_of_problem_has_a_type_and_its_own_members(shop: Shop, slug: str) -> None:
     status, members, call = CALLS[slug]
     answer = call(shop)
     problem = answer.get_json()
@@ -151,7 +151,7 @@ def test_each_kind_has_a_type_and_its_own_members(shop: Shop, slug: str) -> None
 
 
 @pytest.mark.parametrize("slug", problem_types())
-def test_the_type_leads_to_a_page_that_explains_it(a_shop: Shop, slug: str) -> None:
+def test_a_problem_type_leads_to_a_page_that_explains_it(a_shop: Shop, slug: str) -> None:
     kind = problem_types()[slug]
     page = a_shop.get(kind.type())
     assert page.status_code == 200
@@ -162,7 +162,7 @@ def test_the_type_leads_to_a_page_that_explains_it(a_shop: Shop, slug: str) -> N
     assert kind.type() in a_shop.get("/problems").text
 
 
-def test_every_kind_says_what_it_means_in_words_of_its_own() -> None:
+def test_every_kind_of_problem_has_its_own_explanation() -> None:
     texts = [kind.__doc__ for kind in problem_types().values()]
     assert all(texts)
     assert len(set(texts)) == len(texts)
@@ -235,5 +235,5 @@ def test_unavailable_lines_report_the_product_and_its_stock(shop: Shop) -> None:
     ("slug", "title"),
     [("sku-taken", "SKU taken"), ("invalid-json", "Invalid JSON"), ("not-found", "Not found")],
 )
-def test_a_kind_is_named_by_its_class(slug: str, title: str) -> None:
+def test_a_problem_type_is_named_by_its_class(slug: str, title: str) -> None:
     assert problem_types()[slug].title() == title

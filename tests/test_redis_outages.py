@@ -191,7 +191,7 @@ def test_a_redis_that_answers_with_errors_is_no_fault(
     assert shop.get("/health_check").status_code == 200
 
 
-def test_commands_that_need_redis_say_so_in_one_line(make_shop: Make) -> None:
+def test_commands_without_redis_end_with_one_line(make_shop: Make) -> None:
     unreachable = make_shop(REDIS_URL="redis://127.0.0.1:1/0")
     disabled = make_shop(REDIS_ENABLED="false")
     for arguments in (

@@ -150,7 +150,7 @@ def test_every_pair_of_parameters_is_answered_correctly(a_shop: Shop) -> None:
     assert asked > 1000
 
 
-def test_another_way_to_write_a_query_is_answered_from_the_same_entries(a_shop: Shop) -> None:
+def test_equivalent_searches_are_answered_from_the_same_entries(a_shop: Shop) -> None:
     fill(a_shop, catalogue())
     for params in (
         {"category_id": "67,3,2", "facets": "price,category", "fields": "name,id", "limit": "3"},
@@ -169,7 +169,7 @@ def test_another_way_to_write_a_query_is_answered_from_the_same_entries(a_shop: 
         assert again.get_json() == first.get_json()
 
 
-def test_each_value_of_a_facet_finds_as_many_as_it_says(a_shop: Shop) -> None:
+def test_each_value_of_a_facet_finds_as_many_products_as_it_counts(a_shop: Shop) -> None:
     fill(a_shop, catalogue())
     facets = "category,price,in_stock"
     for narrowed in ({}, {"q": "desk"}, {"category_id": "3"}, {"in_stock": "true"}):
@@ -222,7 +222,7 @@ def test_each_category_is_counted_in_a_range_of_an_index(
         assert any("LATERAL (SELECT count" in one for one in sent) == each, (query, most)
 
 
-def test_many_categories_are_counted_as_few_are(
+def test_many_categories_get_the_same_counts_as_few(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cached_reads, "COUNTED_CATEGORIES_MAX", len(CATEGORIES) - 1)
@@ -265,7 +265,7 @@ def test_a_total_is_exact_to_ten_thousand(a_shop: Shop) -> None:
             assert page["total"] == {"count": COUNTED, "exact": total}, query
 
 
-def test_a_page_begins_where_the_one_before_ends_among_equals(a_shop: Shop) -> None:
+def test_pages_of_equal_products_have_no_gap_and_no_overlap(a_shop: Shop) -> None:
     """For every length of a page and each order, with equal sort keys."""
     made = [Row(id=n, name="Rake", price=Decimal(1), category_id=1) for n in range(1, 8)]
     oracle = fill(a_shop, made)
@@ -277,7 +277,7 @@ def test_a_page_begins_where_the_one_before_ends_among_equals(a_shop: Shop) -> N
 
 
 @pytest.mark.parametrize("few", [0, 3, 4, 5, 1000])
-def test_best_sellers_are_one_list_however_few_meet_a_filter(
+def test_best_sellers_are_one_list_for_any_number_of_matches(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
     """Four products are out of stock in category 1; the list of each filter is read by `after`."""

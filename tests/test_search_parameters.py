@@ -106,7 +106,7 @@ def test_a_range_of_the_price_facet_finds_as_many_products_as_it_counts(a_shop: 
         assert len(ids(a_shop.get(f"/products?{query}"))) == one["count"]
 
 
-def test_chosen_products_come_in_the_order_that_is_asked_for(a_shop: Shop) -> None:
+def test_chosen_products_come_in_the_requested_order(a_shop: Shop) -> None:
     made = [a_shop.create_product(sku=f"S-{number}")["id"] for number in range(3)]
     hidden = a_shop.create_product(sku="HIDDEN", active=False)["id"]
     query = f"id={made[2]},{made[0]},{hidden},999&sku=S-1,NONE,HIDDEN,S-0"
@@ -116,14 +116,14 @@ def test_chosen_products_come_in_the_order_that_is_asked_for(a_shop: Shop) -> No
     assert missing == {"ids": [hidden, 999], "skus": ["NONE", "HIDDEN"]}
 
 
-def test_fields_and_the_category_are_shown_as_asked(a_shop: Shop) -> None:
+def test_fields_and_the_category_are_shown_as_requested(a_shop: Shop) -> None:
     made = a_shop.create_product(name="Rake")
     [item] = a_shop.get("/products?fields=name,id&include=category").get_json()["items"]
     category = a_shop.get(f"/categories/{made['category_id']}").get_json()
     assert item == {"id": made["id"], "name": "Rake", "category": category}
 
 
-def test_categories_tell_how_many_active_products_they_have(a_shop: Shop) -> None:
+def test_categories_show_their_number_of_active_products(a_shop: Shop) -> None:
     full, empty = a_shop.create_category("Full")["id"], a_shop.create_category("Empty")["id"]
     a_shop.create_product(category_id=full)
     a_shop.create_product(category_id=full, active=False)

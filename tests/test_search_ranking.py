@@ -160,7 +160,7 @@ def test_no_plan_is_compiled(app: Flask) -> None:
     assert db.session.scalar(text("SHOW jit")) == "off"
 
 
-def test_the_boundary_of_few_rows_lets_those_that_come_be_ranked(app: Flask) -> None:
+def test_the_boundary_of_few_rows_lets_new_rows_be_ranked(app: Flask) -> None:
     found = build_matcher("lamp")
     _, boundary = read_ranked_page(found, [], None, LIMIT)
     assert boundary == INTEGER_MAX
@@ -221,7 +221,7 @@ def rare(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Flask:
 @pytest.mark.parametrize(
     "q", ["desk lamp", "desk -lamp", '"desk lamp" lamp', "garden lamp", "dekk lamp"]
 )
-def test_a_look_without_the_index_of_words_finds_the_same(app: Flask, q: str) -> None:
+def test_a_search_without_the_index_of_words_finds_the_same(app: Flask, q: str) -> None:
     found = build_matcher(q)
     by_index, by_rows = (
         db.session.scalars(db.select(Product.id).where(one).order_by(Product.id)).all()

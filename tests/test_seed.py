@@ -132,7 +132,7 @@ def test_the_status_of_an_order_agrees_with_its_times(a_shop: Shop) -> None:
     assert {"pending", "paid", "shipped"} <= {one.status for one in made[-150:]}
 
 
-def test_few_products_have_most_of_the_sales(a_shop: Shop) -> None:
+def test_a_few_products_have_most_of_the_sales(a_shop: Shop) -> None:
     seed(a_shop, "--products", "500", "--orders", "2000")
     units: Counter[int] = Counter()
     for line in lines(a_shop):
@@ -233,7 +233,7 @@ def test_an_order_can_be_placed_after_the_history(a_shop: Shop) -> None:
     assert placed.get_json()["id"] == 11
 
 
-def test_the_next_reads_show_what_sells(a_shop: Shop) -> None:
+def test_the_next_reads_show_the_best_sellers_of_the_history(a_shop: Shop) -> None:
     a_shop.create_product(stock=50)
     line = {"product_id": 1, "quantity": 50}
     a_shop.post("/orders", customer=CUSTOMER, lines=[line])

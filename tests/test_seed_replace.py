@@ -89,7 +89,7 @@ def test_an_order_that_resembles_one_of_the_seed_is_not_of_the_seed(
     assert "placed by others" in refused(seeded, *REPLACE, "--yes")
 
 
-def test_an_order_of_the_seed_stays_one_in_every_status(seeded: Shop) -> None:
+def test_an_order_of_the_seed_is_recognised_in_every_status(seeded: Shop) -> None:
     with seeded.app.app_context():
         db.session.execute(text("UPDATE orders SET status = 'pending', paid_at = NULL"))
         db.session.commit()

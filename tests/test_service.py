@@ -47,7 +47,9 @@ def test_metrics_count_all_workers_together(serve: Callable[..., Service], a_sho
     assert service.get("/metrics").headers["Content-Type"].startswith("text/plain; version=")
 
 
-def test_metrics_tell_what_the_cache_does(serve: Callable[..., Service], a_shop: Shop) -> None:
+def test_metrics_show_the_results_of_cache_reads(
+    serve: Callable[..., Service], a_shop: Shop
+) -> None:
     a_shop.create_product()
     service = serve(WEB_CONCURRENCY="2")
     for path in ("/products/1", "/products/1", "/products/7", "/products/7"):
@@ -87,7 +89,7 @@ def test_the_stats_command_asks_the_service(
     assert re.search(r"^hit rate of the service +75.0% \(3 hits, 1 misses\)$", shown, re.MULTILINE)
 
 
-def test_metrics_tell_how_many_workers_do_without_redis(
+def test_metrics_show_the_number_of_workers_without_redis(
     serve: Callable[..., Service], own_redis: Redis
 ) -> None:
     """Workers cannot reach Redis, and count for themselves, each time that it is away."""

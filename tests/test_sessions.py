@@ -61,7 +61,7 @@ def test_the_token_is_kept_as_a_hash_alone(a_shop: Shop, redis_cli: Any) -> None
     assert not any(secret in key for key in redis_cli.keys("*"))
 
 
-def test_the_log_tells_no_token(a_shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_has_no_token(a_shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, "shop"):
         session = a_shop.open_session()
         a_shop.get("/cart", headers=session)

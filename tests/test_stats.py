@@ -107,7 +107,7 @@ def test_a_caller_who_has_the_best_sellers_gets_304(shop: Shop) -> None:
     assert (answer.status_code, answer.data) == (304, b"")
 
 
-def test_many_lists_are_taken_from_one_count(shop: Shop) -> None:
+def test_lists_of_any_length_are_taken_from_one_count(shop: Shop) -> None:
     for product_id in (1, 2, 3):
         sell(shop, product_id, product_id, "pay")
     assert list(best_sellers(shop)) == ["Hoe", "Spade", "Rake"]
@@ -140,7 +140,7 @@ def board(redis_cli: Any) -> list[str]:
     return found
 
 
-def test_the_leaderboard_is_fed_by_each_sale(shop: Shop, redis_cli: Any) -> None:
+def test_each_sale_feeds_the_leaderboard(shop: Shop, redis_cli: Any) -> None:
     sell(shop, 1, 1)
     assert trending(shop) == {"Rake": 1.0}
     [key] = board(redis_cli)
@@ -182,7 +182,7 @@ def test_a_unit_counts_half_after_a_day(shop: Shop, redis_cli: Any) -> None:
     assert list(trending(shop)) == ["Axe", "Spade"]
 
 
-def test_a_new_hour_begins_with_a_new_board(
+def test_each_hour_has_a_leaderboard_of_its_own(
     shop: Shop, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sell(shop, 1, 1)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from conftest import Service, Shop
 
 
-def test_no_answer_redirects(a_shop: Shop) -> None:
+def test_no_answer_is_a_redirect(a_shop: Shop) -> None:
     """Every address, and forms of it that a router could put right."""
     paths = {
         rule.rule.replace("<path:name>", "x").replace("<path:filename>", "x")

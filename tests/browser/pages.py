@@ -154,7 +154,7 @@ def test_a_page_reads_a_list_and_its_headers(visit: Open, edge: str) -> None:
 
 
 @EDGE
-def test_a_page_learns_that_nothing_has_changed(visit: Open, edge: str) -> None:
+def test_a_page_gets_304_for_an_unchanged_document(visit: Open, edge: str) -> None:
     """The page sends If-None-Match, or the browser sends it for the page."""
     page = visit(EDGE_ENABLED=edge)
     first, second, own = page.run("""
@@ -232,7 +232,7 @@ def test_a_page_is_a_storefront(visit: Open, a_shop: Shop, edge: str) -> None:
 
 
 @EDGE
-def test_a_page_reads_how_far_its_order_is_and_not_that_of_another(
+def test_a_page_reads_the_status_of_its_own_order_alone(
     visit: Open, a_shop: Shop, edge: str
 ) -> None:
     page = visit(EDGE_ENABLED=edge)
@@ -253,7 +253,7 @@ def test_a_page_reads_how_far_its_order_is_and_not_that_of_another(
 
 
 @EDGE
-def test_a_page_reads_that_its_quota_is_spent_and_when_to_come_back(visit: Open, edge: str) -> None:
+def test_a_page_reads_that_its_quota_is_spent_and_the_time_to_wait(visit: Open, edge: str) -> None:
     """A request that needs a preflight is refused readably, too."""
     page = visit(EDGE_ENABLED=edge, RATE_LIMIT_CALLS="3", RATE_LIMIT_PERIOD="86400")
     answers = page.run("""
@@ -272,7 +272,7 @@ def test_a_page_reads_that_its_quota_is_spent_and_when_to_come_back(visit: Open,
         assert headers["ratelimit-policy"].startswith('"default";q=3;w=86400')
 
 
-def test_a_page_reads_what_was_wrong(visit: Open) -> None:
+def test_a_page_reads_the_errors_of_its_request(visit: Open) -> None:
     """Unknown paths, for which the browser sends a preflight, are included."""
     page = visit()
     answers = page.run(
