@@ -8,7 +8,7 @@ from flask import request
 
 from .client_address import client_address, network_path
 from .config import current_settings
-from .facts import Caller, bearer_token, facts
+from .facts import Caller, bearer_token, current_facts
 
 SESSION_TOKEN = re.compile(r"session_[A-Za-z0-9_-]{43}")
 
@@ -18,9 +18,9 @@ def sent_token() -> str:
     return bearer_token(request.headers.get("Authorization", ""))
 
 
-def caller() -> Caller:
+def current_caller() -> Caller:
     """Return the request's caller; without a valid key, its address."""
-    known = facts()
+    known = current_facts()
     if known.caller is None:
         known.caller = address_caller()
     return known.caller
@@ -28,7 +28,7 @@ def caller() -> Caller:
 
 def session_id() -> int:
     """Return the id of the caller's session, on a route that requires one."""
-    found = caller().session_id
+    found = current_caller().session_id
     assert found is not None  # noqa: S101  (the route has `require_session`)
     return found
 

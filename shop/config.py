@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from flask import current_app
 
-from shop.database_url import FORM, parse_database_url
+from shop.database_url import URL_FORM, parse_database_url
 
 from .environment import SettingError, SettingsReader, read_lines, without_dotenv
 
@@ -210,7 +210,7 @@ def settings_from_files() -> dict[str, str]:
 def _database_url(read: SettingsReader) -> str:
     url = read.text("DATABASE_URL")
     if url is None:
-        raise SettingError(f"DATABASE_URL is not set: {FORM}")
+        raise SettingError(f"DATABASE_URL is not set: {URL_FORM}")
     return parse_database_url(url)
 
 

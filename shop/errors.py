@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from . import problems
 from .config import LINES_MAX, PATH_SHOWN_MAX
 from .database.failures import UNAVAILABLE, database_problem
-from .facts import bearer_token, facts
+from .facts import bearer_token, current_facts
 from .fields import WHOLE_OBJECT
 from .log_throttle import once_a_minute
 from .problems import ShopError
@@ -56,7 +56,7 @@ def problem_response(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Answer with a problem document; `members` has its `type` and `title`."""
-    body = problem_document(status, detail, request.path, facts().request_id, members or {})
+    body = problem_document(status, detail, request.path, current_facts().request_id, members or {})
     return Response(body, status, headers, content_type=PROBLEM_JSON)
 
 

@@ -85,7 +85,7 @@ class Facts:
     observer: Observer | None = None
 
 
-def facts() -> Facts:
+def current_facts() -> Facts:
     """Return the facts of the current request, or of a command."""
     context = app_ctx.g  # `flask.g` leads here by a proxy, which takes longer than the lookup
     found: Facts | None = context.get("facts")

@@ -226,7 +226,7 @@ class Money(fields.Field[Decimal]):
     )
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
-        return money.text(value, get_value(obj, "currency"))
+        return money.amount_text(value, get_value(obj, "currency"))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Decimal:
         if isinstance(value, Decimal) and 0 < value < money.PRICE_LIMIT:

@@ -18,7 +18,7 @@ from sqlalchemy import BigInteger, DateTime, String, delete, func, select, tuple
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shop.caller import caller
+from shop.caller import current_caller
 
 from .config import IDEMPOTENCY_KEY_MAX, IDEMPOTENCY_SECONDS
 from .extensions import Base, cache, db
@@ -85,7 +85,7 @@ class IdempotentRequest:
         if key is not None and (len(key) > IDEMPOTENCY_KEY_MAX or not KEY_FORM.fullmatch(key)):
             raise InvalidIdempotencyKeyError(KEY_RULE)
         target = f"{request.method} {request.path}\n".encode()
-        return cls(caller().client, key, sha256(target + read_body(request)).hexdigest())
+        return cls(current_caller().client, key, sha256(target + read_body(request)).hexdigest())
 
     def carry_out(self, work: Callable[[], WriteAnswer]) -> WriteAnswer:
         """Do the work and store its answer, or return the stored answer.

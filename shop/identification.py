@@ -15,7 +15,7 @@ from flask import current_app, request
 from shop.caller import SESSION_TOKEN, address_caller, request_address, sent_token
 from shop.database.failures import DATABASE_UNAVAILABLE
 from shop.extensions import db
-from shop.facts import Caller, facts
+from shop.facts import Caller, current_facts
 from shop.keys import service as keys
 from shop.keys.known import Known
 from shop.limits import limiter
@@ -58,11 +58,11 @@ def _identify_caller() -> None:
     if not token or limiter.is_exempt():  # a route without limits needs no caller
         return
     if administrator := keys.administrator(token):
-        facts().caller = administrator
+        current_facts().caller = administrator
     elif credential := _session(token) or _key(token):
-        facts().caller = _identify(credential)
+        current_facts().caller = _identify(credential)
     elif not SESSION_TOKEN.fullmatch(token):
-        facts().caller = address_caller(sent_unknown_key=True)
+        current_facts().caller = address_caller(sent_unknown_key=True)
 
 
 def _session(token: str) -> Credential | None:
@@ -94,12 +94,12 @@ def _identify(credential: Credential) -> Caller:
     except DATABASE_UNAVAILABLE as error:
         # Without the database a read may still be answered from the cache. A route that needs a key
         # refuses, after the limits of the address have been charged.
-        facts().lookup_error = error
+        current_facts().lookup_error = error
         db.session.rollback()
         limiter.repay()
         return address_caller()
     finally:
-        facts().outcome = None  # the lookup of a credential is no read of the answer
+        current_facts().outcome = None  # the lookup of a credential is no read of the answer
 
 
 def _holder(credential: Credential) -> Caller | None:
@@ -107,12 +107,12 @@ def _holder(credential: Credential) -> Caller | None:
     document = credential.documents.peek(credential.name)
     if document is not None:
         return known.note(credential.hash, credential.holder(document))
-    if facts().loop_usages is not None:  # the loop has found the session and charged it
+    if current_facts().loop_usages is not None:  # the loop has found the session and charged it
         return _look_up(credential, known)
     with known.turn(credential.hash):
         if credential.hash in known:  # it was valid before, so the address is not charged
             return _look_up(credential, known)
-        facts().caller = credential.unknown_caller()
+        current_facts().caller = credential.unknown_caller()
         if not limiter.hold():
             return None
         found = _look_up(credential, known)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 from flask.globals import request_ctx
 
-from shop.caller import caller
+from shop.caller import current_caller
 from shop.config import PATH_SHOWN_MAX
-from shop.facts import facts, is_request
+from shop.facts import current_facts, is_request
 
 if TYPE_CHECKING:
     from flask import Flask, Response
@@ -97,7 +97,7 @@ class RequestFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if is_request():
-            record.request_id = facts().request_id
+            record.request_id = current_facts().request_id
         return True
 
 
@@ -172,7 +172,7 @@ def init_app(app: Flask) -> None:
 
 
 def _arrive() -> None:
-    facts()  # notes the time of arrival
+    current_facts()  # notes the time of arrival
 
 
 def _log_access(response: Response) -> Response:
@@ -182,7 +182,7 @@ def _log_access(response: Response) -> Response:
 
 def answered_request(response: Response) -> AnsweredRequest:
     """Return the current request and its answer, for logs and metrics."""
-    known, request = facts(), request_ctx.request
+    known, request = current_facts(), request_ctx.request
     return AnsweredRequest(
         method=request.method,
         route=request.url_rule.rule if request.url_rule else None,
@@ -190,7 +190,7 @@ def answered_request(response: Response) -> AnsweredRequest:
         status=response.status_code,
         seconds=time.perf_counter() - known.arrived,
         cache=known.outcome.name if known.outcome else None,
-        client=caller().client,
+        client=current_caller().client,
         refused_by=known.refused_by,
         request_id=known.request_id,
     )

@@ -25,7 +25,7 @@ UNITS = {
 DECIMALS = {code: places for places, codes in UNITS.items() for code in codes.split()}
 CURRENCIES = tuple(sorted(DECIMALS))
 DEFAULT_DECIMALS = 2  # of a currency that was withdrawn later
-MOST = max(UNITS)
+DECIMALS_MAX = max(UNITS)
 
 # The lower ends of the price ranges that are counted, in any currency: 1, 2, 5, 10, 20 ...
 LADDER = tuple(step * 10**power for power in range(11) for step in (1, 2, 5))
@@ -46,14 +46,14 @@ def smallest_unit(currency: str) -> Decimal:
     return Decimal(1).scaleb(-decimals(currency))
 
 
-def rounded(amount: Decimal, currency: str) -> Decimal:
+def rounded_amount(amount: Decimal, currency: str) -> Decimal:
     """Return the nearest amount of the currency; half a unit is rounded up."""
     return amount.quantize(smallest_unit(currency), ROUND_HALF_UP)
 
 
-def exact(amount: Decimal, currency: str) -> Decimal:
+def exact_amount(amount: Decimal, currency: str) -> Decimal:
     """Return an amount with the currency's decimal places; raise ValueError if it has more."""
-    found = rounded(amount, currency)
+    found = rounded_amount(amount, currency)
     if found != amount:
         places = decimals(currency)
         shown = f"{amount.normalize():f}"
@@ -76,12 +76,12 @@ def has_whole_steps(low: Decimal | None, high: Decimal | None, currency: str | N
     return from_step and (high is None or step(high) < step(high + unit))
 
 
-def text(amount: Decimal, currency: str) -> str:
+def amount_text(amount: Decimal, currency: str) -> str:
     """Return an amount in the form of documents, such as 100, 19.90 or 1.250."""
     return f"{amount:.{decimals(currency)}f}"
 
 
-def checks(column: str, limit: int, places: str | int) -> tuple[CheckConstraint, ...]:
+def amount_checks(column: str, limit: int, places: str | int) -> tuple[CheckConstraint, ...]:
     """Return the CHECKs of a NUMERIC column of amounts."""
     return (
         CheckConstraint(f"{column} > 0", name=f"{column}_positive"),
@@ -95,7 +95,7 @@ def _codes(places: int) -> str:
 
 
 # The decimal places of the currency in the same row.
-ITS_DECIMALS = (
+CURRENCY_DECIMALS_SQL = (
     f"CASE WHEN currency IN ({_codes(0)}) THEN 0 WHEN currency IN ({_codes(3)}) THEN 3 "
     f"ELSE {DEFAULT_DECIMALS} END"
 )

@@ -15,7 +15,7 @@ from .answers import JSON
 from .config import CONDITION_MAX
 from .etags import etag_of
 from .extensions import db
-from .facts import facts
+from .facts import current_facts
 from .problems import InvalidConditionError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _drop_type_of_no_content(response: Response) -> Response:
 def _close_headers(response: Response) -> Response:
     """Add the headers of every answer that the view has not set."""
     there = {name for name, _ in response.headers}  # a lookup of a missing header costs more
-    for name, value in answers.closing_headers(facts()):
+    for name, value in answers.closing_headers(current_facts()):
         if name not in there:
             response.headers.add(name, value)
     return response
@@ -130,7 +130,7 @@ def cached_document(body: bytes, links: str = "") -> Response:
     """
     if_none_match = _bounded("If-None-Match", request.headers.get("If-None-Match"))
     found = answers.Document(body, etag_of(body), links)
-    answer = answers.cached_read(found, request.path, if_none_match, facts().outcome)
+    answer = answers.cached_read(found, request.path, if_none_match, current_facts().outcome)
     response = Response(answer.body, answer.status, answer.headers)
     if answer.status == HTTPStatus.NOT_MODIFIED:
         del response.headers["Content-Type"], response.headers["Content-Length"]
@@ -139,7 +139,7 @@ def cached_document(body: bytes, links: str = "") -> Response:
 
 def cached_page(page: Page) -> Response:
     """Answer with a page, composed by its layout, and links to its neighbours."""
-    if observer := facts().observer:
+    if observer := current_facts().observer:
         observer.show(page)
     body, links = page.compose()
     return cached_document(body, links)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from shop.extensions import db
-from shop.money import CURRENCIES, DECIMALS, ITS_DECIMALS, decimals
+from shop.money import CURRENCIES, CURRENCY_DECIMALS_SQL, DECIMALS, decimals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ def test_every_currency_has_its_smallest_amount_and_none_below(a_shop: Shop) -> 
 
 
 def test_the_database_and_the_service_know_the_same_decimal_places(a_shop: Shop) -> None:
-    question = f"SELECT currency, {ITS_DECIMALS} FROM unnest(:codes) AS currency"
+    question = f"SELECT currency, {CURRENCY_DECIMALS_SQL} FROM unnest(:codes) AS currency"
     with a_shop.app.app_context():
         found = db.session.execute(text(question), {"codes": list(CURRENCIES)}).all()
     assert {row[0]: row[1] for row in found} == DECIMALS

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from flask import g
 
 from shop.config import current_settings
-from shop.facts import facts
+from shop.facts import current_facts
 from shop.redis import RedisUnavailable
 
 from .extension import MemoizingCache
@@ -172,7 +172,7 @@ class Cache(MemoizingCache):
 
 def _keep_edge_from_learning() -> None:
     """Leave answers like this one to Flask: the edge composes answers of documents alone."""
-    facts().observer = None
+    current_facts().observer = None
 
 
 def _leases() -> dict[str, bytes]:

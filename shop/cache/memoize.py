@@ -7,7 +7,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
-from shop.facts import Outcome, facts
+from shop.facts import Outcome, current_facts
 from shop.redis import RedisUnavailable
 
 from .declaration import Declaration
@@ -65,7 +65,7 @@ class Memoized(Declaration):
             return compute(list(range(len(keys))))  # the block may see what is not committed
         reader = Reader(self, generations, keys, compute, needs_admission=needs_admission)
         reader.read()
-        if observer := facts().observer:
+        if observer := current_facts().observer:
             repeat = partial(
                 self._read, generations, keys, compute, needs_admission=needs_admission
             )

@@ -13,7 +13,7 @@ from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
 
 from shop.config import current_settings
 from shop.database.failures import is_database_gone
-from shop.facts import Outcome, facts
+from shop.facts import Outcome, current_facts
 from shop.log_throttle import once_a_minute
 from shop.redis import RedisUnavailable
 
@@ -43,7 +43,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.002, 0.05  # seconds between two reads while anot
 
 def cache_outcome() -> Outcome | None:
     """Return the outcome of the current request so far; None if it has read no document."""
-    return facts().outcome if has_app_context() else None
+    return current_facts().outcome if has_app_context() else None
 
 
 class Reader:
@@ -206,7 +206,7 @@ class Reader:
 
 def count_reads(function: Declaration, outcome: Outcome, keys: Sequence[str]) -> None:
     """Count documents of a function by outcome: in the facts, metrics, logs and signals."""
-    known = facts()
+    known = current_facts()
     known.outcome = max(outcome, known.outcome or outcome)
     reads_counter(function.name, outcome.name.lower()).inc(len(keys))
     if logger.isEnabledFor(logging.DEBUG):

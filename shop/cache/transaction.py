@@ -23,7 +23,7 @@ import redis
 from sqlalchemy import TextClause, func, select
 from sqlalchemy.exc import DBAPIError
 
-from shop.facts import facts
+from shop.facts import current_facts
 from shop.redis import RedisUnavailable
 
 from .outbox_watcher import FRESHNESS_SECONDS
@@ -122,7 +122,9 @@ class Transaction:
 
     def _commit(self) -> None:
         self._work().commit()
-        facts().has_committed = True  # the request is not tried again (shop/database/retry.py)
+        current_facts().has_committed = (
+            True  # the request is not tried again (shop/database/retry.py)
+        )
 
     def _check(self) -> None:
         covered = {name for of in self._forgotten.values() for name in of.tables}

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from shop.config import LINES_MAX
 from shop.extensions import cache, db
-from shop.money import text
+from shop.money import amount_text
 from shop.orders import open_orders
 from shop.orders import service as orders
 from shop.orders.open_orders import Buyer
@@ -51,7 +51,7 @@ def _row(item: CartItem, product: dict[str, Any] | None) -> dict[str, Any]:
     state = _state(item.quantity, product)
     total = None
     if product and state is ItemState.AVAILABLE:
-        total = text(Decimal(product["price"]) * item.quantity, product["currency"])
+        total = amount_text(Decimal(product["price"]) * item.quantity, product["currency"])
     return {
         "product_id": item.product_id,
         "quantity": item.quantity,
@@ -75,7 +75,7 @@ def _totals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
         if row["total"]:
             currency = row["product"]["currency"]
             sums[currency] = sums.get(currency, Decimal(0)) + Decimal(row["total"])
-    return [{"currency": one, "total": text(sums[one], one)} for one in sorted(sums)]
+    return [{"currency": one, "total": amount_text(sums[one], one)} for one in sorted(sums)]
 
 
 def put_item(session_id: int, product_id: int, quantity: int) -> bytes:

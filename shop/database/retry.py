@@ -9,7 +9,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from shop.facts import facts
+from shop.facts import current_facts
 
 from .failures import RETRYABLE_STATES, sqlstate
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @event.listens_for(Session, "after_commit")
 def _note_commit(_session: Session) -> None:
     if has_app_context():
-        facts().has_committed = True
+        current_facts().has_committed = True
 
 
 class RetryingFlask(Flask):
@@ -31,7 +31,7 @@ class RetryingFlask(Flask):
     """
 
     def dispatch_request(self) -> ResponseReturnValue:
-        known = facts()
+        known = current_facts()
         if known.read_error:
             raise known.read_error  # nobody waits for the same failure twice
         known.has_committed = False

@@ -1,5 +1,5 @@
-"""Where PostgreSQL is: `DATABASE_URL`, and what it may say."""
+"""`DATABASE_URL`, the address of PostgreSQL: its form and its options."""
 
-from .parse import FORM, parse_database_url
+from .parse import URL_FORM, parse_database_url
 
-__all__ = ["FORM", "parse_database_url"]
+__all__ = ["URL_FORM", "parse_database_url"]

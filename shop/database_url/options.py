@@ -1,4 +1,4 @@
-"""Options of a database's URL: what libpq checks too late, and what those of other clients say."""
+"""Options of a database's URL: checks that libpq makes too late, and advice on unknown options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NUMBERS = {"connect_timeout", "keepalives", "keepalives_idle", "keepalives_inter
 NUMBERS |= {"keepalives_count", "tcp_user_timeout"}
 FILES = ("sslrootcert", "sslcrl", "sslcert", "sslkey")
 
-# By their names in lower case: of Prisma, JDBC, asyncpg, Django, SQLAlchemy, node-postgres and pgx.
+# Options of Prisma, JDBC, asyncpg, Django, SQLAlchemy, node-postgres and pgx, in lower case.
 ADVICE = {
     "leave it out, a worker has 6 connections at most": (
         "connection_limit max_conns pool_max_conns pool_min_conns pool_size pool_timeout poolmode "
@@ -48,29 +48,31 @@ ADVICE = {
 BY_NAME = {name: text for text, names in ADVICE.items() for name in names.split()}
 
 
-def advice(name: str) -> str:
-    """Return the name of an option that libpq does not know, and what to do."""
+def unknown_option_advice(name: str) -> str:
+    """Return the name of an option that libpq does not know, and advice."""
     return f"{name}: {BY_NAME.get(name.lower(), 'leave it out')}"
 
 
-def check(options: Mapping[str, str]) -> None:
-    """Raise SettingError for a value that libpq would look at only when it connects."""
+def check_options(options: Mapping[str, str]) -> None:
+    """Raise SettingError for a wrong value that libpq would find only when it connects."""
     hosts, addresses = (options.get(name, "").split(",") for name in ("host", "hostaddr"))
-    _each(hosts, _is_host, "a host is a name, an address, or the directory of a socket")
-    _each(addresses, _is_address, "hostaddr must be an IP address")
+    _check_each(hosts, _is_host, "a host is a name, an address, or the directory of a socket")
+    _check_each(addresses, _is_address, "hostaddr must be an IP address")
     if all((*hosts, *addresses)) and len(hosts) != len(addresses):
         raise SettingError("DATABASE_URL must have as many addresses in hostaddr as hosts")
-    _each(options.get("port", "").split(","), _is_port, f"a port is a number from 1 to {PORT_MAX}")
+    _check_each(
+        options.get("port", "").split(","), _is_port, f"a port is a number from 1 to {PORT_MAX}"
+    )
     for name in sorted(NUMBERS & options.keys()):
-        _each([options[name]], _is_number, f"{name} must be a whole number")
+        _check_each([options[name]], _is_number, f"{name} must be a whole number")
     for name in FILES:
         path = options.get(name, "")
-        if "/" in path and ":" not in path:  # else a name of libpq's, or a key in hardware
-            _each([path], _is_readable, f"{name} is no file that can be read: {path}")
+        if "/" in path and ":" not in path:  # otherwise a name of libpq's, or a key in hardware
+            _check_each([path], _is_readable, f"{name} is no file that can be read: {path}")
 
 
-def _each(values: list[str], is_right: Callable[[str], bool], otherwise: str) -> None:
-    """Raise SettingError, without the value, for one that is wrong; empty is left out."""
+def _check_each(values: list[str], is_right: Callable[[str], bool], otherwise: str) -> None:
+    """Raise SettingError, without the value, for a wrong value; skip empty ones."""
     if not all(map(is_right, filter(None, values))):
         raise SettingError(f"DATABASE_URL is not valid: {otherwise}")
 

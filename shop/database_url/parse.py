@@ -1,7 +1,7 @@
-"""`DATABASE_URL`, tried by PostgreSQL's own client library at the start, which connects nowhere.
+"""Parses `DATABASE_URL` at the start, with PostgreSQL's own client library, and connects nowhere.
 
-libpq looks at most values only when it connects, and then a request would be the first to be told.
-No message of this module has a user, a password, or what may be a piece of one.
+libpq checks most values only when it connects; without this, the first request would fail.
+No message of this module has a user, a password, or a text that may be a part of one.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from sqlalchemy.engine import URL
 
 from shop.environment import SettingError
 
-from .options import SECRETS, advice, check
+from .options import SECRETS, check_options, unknown_option_advice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SCHEMES = {"postgres", "postgresql", "postgresql+psycopg2"}
 DRIVER = "postgresql+psycopg2"
-FORM = "postgresql://USER:PASSWORD@HOST:PORT/NAME"
+URL_FORM = "postgresql://USER:PASSWORD@HOST:PORT/NAME"
 LOGIN = re.compile("[^@/]*@")
 NAME = re.compile("[A-Za-z0-9_]{1,63}")
-NOWHERE = "/dev/null"  # where no directory is, and so no socket of a server
+NOWHERE = "/dev/null"  # no directory, so no server can have a socket in it
 
 
 def parse_database_url(text: str) -> str:
-    """Return the URL for SQLAlchemy of what is written as libpq reads it.
+    """Return the URL for SQLAlchemy that means what libpq reads in `text`.
 
     Raises SettingError.
     """
@@ -41,15 +41,15 @@ def parse_database_url(text: str) -> str:
         options = parse_dsn(f"postgresql://{rest}")
     except psycopg2.Error:
         raise SettingError(
-            f"DATABASE_URL is not {FORM}?OPTION=VALUE, where a % begins two hexadecimal digits"
+            f"DATABASE_URL is not {URL_FORM}?OPTION=VALUE, where a % begins two hexadecimal digits"
         ) from None
-    check(options)
+    check_options(options)
     _try(options)
     return _for_sqlalchemy(options).render_as_string(hide_password=False)
 
 
 def _check_form(rest: str) -> None:
-    """Check what comes after the scheme for what libpq would understand as something else."""
+    """Refuse a text after the scheme that libpq would misunderstand."""
     place = LOGIN.sub("", rest, count=1) if LOGIN.match(rest) else rest
     options = [option for option in place.partition("?")[2].split("&") if option]
     names = [option.partition("=")[0] for option in options]
@@ -61,9 +61,8 @@ def _check_form(rest: str) -> None:
             "@ / ? # & of a user, a password or a value are %40 %2F %3F %23 %26"
         )
     if unknown:
-        raise SettingError(
-            f"DATABASE_URL has an option that libpq does not know, {advice(unknown[0])}"
-        )
+        what = unknown_option_advice(unknown[0])
+        raise SettingError(f"DATABASE_URL has an option that libpq does not know, {what}")
     if again := [name for name in names if names.count(name) > 1]:
         raise SettingError(
             f"DATABASE_URL has the option {again[0]} twice; several hosts are HOST:PORT,HOST:PORT"
@@ -80,10 +79,10 @@ def _is_known(option: str) -> bool:
 
 
 def _try(options: Mapping[str, str]) -> None:
-    """Let libpq look at the values, with each host replaced by one that cannot be there."""
+    """Let libpq check the values, with each host replaced by one that cannot exist."""
     hosts = options.get("host") or options.get("hostaddr") or ""
     nowhere = {"host": ",".join(NOWHERE for _ in hosts.split(",")), "hostaddr": ""}
-    nowhere["port"] = options.get("port", "")  # those of a service file go with its hosts
+    nowhere["port"] = options.get("port", "")  # ports of a service file belong to its hosts
     if options.get("gssencmode") == "require":
         nowhere["gssencmode"] = "prefer"  # a socket cannot be encrypted
     try:
@@ -95,9 +94,9 @@ def _try(options: Mapping[str, str]) -> None:
 
 
 def _for_sqlalchemy(options: Mapping[str, str]) -> URL:
-    """Return the URL in which SQLAlchemy finds what libpq has understood.
+    """Return the URL for SQLAlchemy with the options that libpq has parsed.
 
-    It has one host at most in its usual place, and several, or a directory, in the query.
+    A single host is in its usual place; several hosts, or a directory, are in the query.
     """
     query = dict(options)
     login = {name: query.pop(name, None) for name in ("user", "password", "dbname")}

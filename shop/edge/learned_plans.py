@@ -6,7 +6,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from shop import answers
-from shop.facts import facts
+from shop.facts import current_facts
 
 from .observation import Observation
 
@@ -41,13 +41,13 @@ class LearnedPlans:
 
     def _expect(self) -> None:
         """Observe the reads of a request whose plan is not known."""
-        known = facts()
+        known = current_facts()
         if known.read_request and known.read_request.url_key not in self._known:
             known.observer = Observation()
 
     def _learn(self, response: Response) -> Response:
         """Learn the plan of an answer, if the edge would give the same answer."""
-        known = facts()
+        known = current_facts()
         read, observer = known.read_request, known.observer
         if not (read and isinstance(observer, Observation)):
             return response
@@ -62,7 +62,7 @@ class LearnedPlans:
         """Return whether the edge would answer with the same status and headers, also the ETag."""
         if document is None:
             return False
-        known = facts()
+        known = current_facts()
         own = answers.cached_read(document, read.path, read.if_none_match, known.outcome)
         headers = [*own.headers, *answers.closing_headers(known)]
         return (own.status, headers) == (response.status_code, list(response.headers))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flask import request
 
 from shop.cache import MemoizedMany
-from shop.facts import Outcome, facts
+from shop.facts import Outcome, current_facts
 from shop.pages import row_ids
 
 from .read_plan import ReadPlan
@@ -85,7 +85,7 @@ def _of_page(page: Page, readings: Sequence[DocumentRead]) -> LearnedPlan | None
 
 
 def _route() -> tuple[str, Any]:
-    return request.url_rule.rule if request.url_rule else "", facts().charges
+    return request.url_rule.rule if request.url_rule else "", current_facts().charges
 
 
 def _names_of(entries: Sequence[DocumentRead]) -> list[DocumentRead]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from shop.caller import SESSION_TOKEN, caller, sent_token
-from shop.facts import facts
+from shop.caller import SESSION_TOKEN, current_caller, sent_token
+from shop.facts import current_facts
 from shop.openapi import Blueprint
 from shop.problems import (
     InvalidKeyError,
@@ -57,10 +57,10 @@ def require_scope_or_session(scope: str) -> Callable[[Callable[P, R]], Callable[
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            if error := facts().lookup_error:
+            if error := current_facts().lookup_error:
                 raise error
-            if caller().session_id is None:
-                if not caller().authenticated:
+            if current_caller().session_id is None:
+                if not current_caller().authenticated:
                     _refuse_both()
                 _require_in_key(scope)
             return view(*args, **kwargs)
@@ -74,19 +74,19 @@ def require_scope_or_session(scope: str) -> Callable[[Callable[P, R]], Callable[
 
 def check_scope(scope: str) -> None:
     """Raise what a caller without a valid key is answered, or whose key lacks the scope."""
-    if error := facts().lookup_error:
+    if error := current_facts().lookup_error:
         raise error
-    if caller().session_id:
+    if current_caller().session_id:
         message = f"A session may not do this: it needs a key with the scope {scope}."
         raise ScopeRequiredError(message, scope=scope)
-    if not caller().authenticated:
+    if not current_caller().authenticated:
         _refuse()
     _require_in_key(scope)
 
 
 def has_scope(scope: str) -> bool:
     """Tell whether the caller has a valid key with the scope; not so if it cannot be looked up."""
-    return scope in caller().scopes
+    return scope in current_caller().scopes
 
 
 def sure_of_absence(view: Callable[P, R]) -> Callable[P, R]:
@@ -100,7 +100,7 @@ def sure_of_absence(view: Callable[P, R]) -> Callable[P, R]:
         try:
             return view(*args, **kwargs)
         except NotFoundError:
-            error = facts().lookup_error
+            error = current_facts().lookup_error
             if error and not SESSION_TOKEN.fullmatch(sent_token()):
                 raise error from None
             raise
@@ -113,9 +113,9 @@ def require_session(view: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        if error := facts().lookup_error:
+        if error := current_facts().lookup_error:
             raise error
-        if caller().session_id is None:
+        if current_caller().session_id is None:
             raise SessionRequiredError(NO_SESSION)
         return view(*args, **kwargs)
 

@@ -4,8 +4,8 @@
     @limit("default", cost=2)   # the cost of the route in the policy that every route has
     @limit("write")             # one more policy
 
-The policies are in `policies.py`, their numbers in `shop.config`. A client is `caller().client`,
-and its address `caller().address`.
+The policies are in `policies.py`, their numbers in `shop.config`. The client of a request is
+`current_caller().client`, and its address `current_caller().address`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flask_limiter import ApplicationLimit
 from flask_limiter.util import get_qualified_name
 
-from shop.caller import caller
+from shop.caller import current_caller
 from shop.config import current_settings
 
 from .extension import Limiter
@@ -38,23 +38,23 @@ def _numbers(policy: str) -> Callable[[], str]:
 
     def numbers() -> str:
         settings = current_settings()
-        calls = quota(settings, policy, caller().tier)
+        calls = quota(settings, policy, current_caller().tier)
         return f"{calls} per {settings.rate_limit_period} second" if calls else ""
 
     return numbers
 
 
 limiter = Limiter(
-    lambda: caller().client,
+    lambda: current_caller().client,
     application_limits=[
         ApplicationLimit(_numbers("default"), scope="default"),
         ApplicationLimit(
-            _numbers("address"), scope="address", exempt_when=lambda: caller().authenticated
+            _numbers("address"), scope="address", exempt_when=lambda: current_caller().authenticated
         ),
         ApplicationLimit(
             _numbers("unknown_key"),
             scope="unknown_key",
-            exempt_when=lambda: not caller().sent_unknown_key,
+            exempt_when=lambda: not current_caller().sent_unknown_key,
         ),
     ],
     storage_uri=f"{SCHEME}://",

@@ -16,9 +16,9 @@ from flask_limiter import RequestLimit
 from flask_limiter.util import get_qualified_name
 from limits import RateLimitItemPerSecond, WindowStats
 
-from shop.caller import caller
+from shop.caller import current_caller
 from shop.config import TIERS, current_settings
-from shop.facts import facts
+from shop.facts import current_facts
 from shop.quotas import ADDRESS, CLIENT, Charge, Payers
 
 from . import headers
@@ -100,7 +100,7 @@ class Limiter(flask_limiter.Limiter):
     @property
     def current_limits(self) -> list[RequestLimit]:
         """Return the policies that have decided the current request, as they were then."""
-        known, who = facts(), caller()
+        known, who = current_facts(), current_caller()
         payers = Payers(who.client, who.address or who.client)
         return [
             DecidedLimit(self, payers.record_of(charge), usage)
@@ -160,7 +160,7 @@ class Limiter(flask_limiter.Limiter):
         return None
 
     def _decide(self) -> Response | None:
-        who, known = caller(), facts()
+        who, known = current_caller(), current_facts()
         if known.held_charge:
             known.charges, known.usages = known.held_charge.charges, known.held_charge.usages
         elif charges := self._charges(who):
@@ -194,13 +194,13 @@ class Limiter(flask_limiter.Limiter):
         settings = current_settings()
         if not settings.rate_limit_enabled:
             return True
-        charges = self._charges(caller(), least=1)
-        facts().held_charge = held = _state().counter.hold(caller().client, charges)
+        charges = self._charges(current_caller(), least=1)
+        current_facts().held_charge = held = _state().counter.hold(current_caller().client, charges)
         return held.passes or not _enforced()
 
     def repay(self) -> None:
         """Undo the charge of `hold`: the request will be decided for another caller."""
-        held, facts().held_charge = facts().held_charge, None
+        held, current_facts().held_charge = current_facts().held_charge, None
         if held and held.receipt:
             _state().counter.repay(held.receipt)
 

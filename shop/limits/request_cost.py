@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flask import request
 
-from shop.caller import caller
+from shop.caller import current_caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ class PerRowsOfSession(PerRows):
     """The cost of a page for a session, which anybody can open; the holder of a key pays 1."""
 
     def __call__(self) -> int:
-        return super().__call__() if caller().session_id else 1
+        return super().__call__() if current_caller().session_id else 1
 
     def __str__(self) -> str:
         return f"{super().__str__()} with a session"

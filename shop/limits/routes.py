@@ -4,8 +4,8 @@ import math
 from http import HTTPStatus
 from typing import Any
 
-from shop.caller import caller
-from shop.facts import facts
+from shop.caller import current_caller
+from shop.facts import current_facts
 from shop.openapi import Blueprint
 
 from . import limit
@@ -26,8 +26,8 @@ def get_rate_limit() -> tuple[dict[str, Any], int, dict[str, str]]:
     To ask costs nothing, with an API key, with a session, or without either.
     """
     document = {
-        "client": caller().client,
-        "tier": caller().tier,
+        "client": current_caller().client,
+        "tier": current_caller().tier,
         "policies": [
             {
                 "policy": usage.policy,
@@ -36,7 +36,7 @@ def get_rate_limit() -> tuple[dict[str, Any], int, dict[str, str]]:
                 "remaining": usage.remaining,
                 "reset": math.ceil(usage.reset),
             }
-            for usage in facts().usages
+            for usage in current_facts().usages
         ],
     }
     return document, HTTPStatus.OK, {"Cache-Control": "no-store"}

@@ -14,7 +14,7 @@ import click
 from flask import current_app
 from limits.storage import MovingWindowSupport, Storage
 
-from shop.facts import facts
+from shop.facts import current_facts
 from shop.redis import RedisUnavailable, redis_connection
 
 from . import records
@@ -101,7 +101,7 @@ def _parts(key: str) -> tuple[str, str]:
 
 def _check_quota(client: str, policy: str) -> None:
     """Raise RefusedError for a client whose quota is not that of the current declarations."""
-    known = facts().caller
+    known = current_facts().caller
     if known and known.client == client:
         return
     if client.startswith("key:"):

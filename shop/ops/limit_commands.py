@@ -11,7 +11,7 @@ from flask import current_app
 from flask.cli import AppGroup
 
 from shop.config import TIERS, current_settings
-from shop.facts import Caller, facts
+from shop.facts import Caller, current_facts
 from shop.limits import limiter, records, scripts
 from shop.limits.clients import record_name
 from shop.limits.policies import POLICIES, QUOTAS, quota
@@ -59,7 +59,7 @@ def list_() -> None:
 
 def _policies(rule: Rule) -> str:
     with current_app.test_request_context():
-        facts().caller = Caller("", tier=TIERS[0])
+        current_facts().caller = Caller("", tier=TIERS[0])
         found = limiter.declared(rule.endpoint, TIERS[0])
     named = [_policy(one) for one in found if one.policy not in POLICIES_OF_EVERY_ROUTE]
     return ", ".join(named) or "-"

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, composite, mapped_column, relationship
 
 from shop.extensions import Base
-from shop.money import ITS_DECIMALS, MOST, PRICE_LIMIT, TOTAL_LIMIT, checks
+from shop.money import CURRENCY_DECIMALS_SQL, DECIMALS_MAX, PRICE_LIMIT, TOTAL_LIMIT, amount_checks
 
 STATUSES = ("pending", "paid", "shipped", "delivered", "cancelled")
 CANCEL_REASONS = ("requested", "expired")
@@ -40,7 +40,7 @@ class Order(Base):
     __tablename__ = "orders"
     __table_args__ = (
         CheckConstraint(f"status IN {STATUSES}", name="status"),
-        *checks("total", TOTAL_LIMIT, ITS_DECIMALS),
+        *amount_checks("total", TOTAL_LIMIT, CURRENCY_DECIMALS_SQL),
         Index("ix_orders_created_at_id", "created_at", "id"),
         Index("ix_orders_status", "status", "created_at", "id"),
         Index("ix_orders_paid_at", "paid_at"),
@@ -109,7 +109,8 @@ class OrderLine(Base):
     __tablename__ = "order_lines"
     __table_args__ = (
         CheckConstraint("quantity > 0", name="quantity_positive"),
-        *checks("price", PRICE_LIMIT, MOST),  # its order knows the currency, and its product had it
+        # The order has the currency; the product's price was checked by it.
+        *amount_checks("price", PRICE_LIMIT, DECIMALS_MAX),
         # Reports read the sold quantities from this index alone.
         PrimaryKeyConstraint("order_id", "product_id", postgresql_include=["quantity"]),
     )

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shop.extensions import Base
-from shop.money import ITS_DECIMALS, PRICE_LIMIT, checks
+from shop.money import CURRENCY_DECIMALS_SQL, PRICE_LIMIT, amount_checks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ class Product(Base):
     __tablename__ = "products"
     __table_args__ = (
         CheckConstraint("name <> ''", name="name_not_empty"),
-        *checks("price", PRICE_LIMIT, ITS_DECIMALS),
+        *amount_checks("price", PRICE_LIMIT, CURRENCY_DECIMALS_SQL),
         CheckConstraint("stock >= 0", name="stock_not_negative"),
         Index("ix_products_words", "words", postgresql_using="gin"),
         _index("price", "currency", "price", include=[*VISIBILITY, "category_id"]),

@@ -17,7 +17,7 @@ from shop.etags import require_match
 from shop.extensions import cache, db
 from shop.fields import INTEGER_MAX
 from shop.log_throttle import once_a_minute
-from shop.money import decimals, exact
+from shop.money import decimals, exact_amount
 from shop.pages import dump, select_page_ids
 from shop.problems import (
     InvalidFieldsError,
@@ -305,7 +305,7 @@ def _exact_price(row: Mapping[str, Any], changes: Mapping[str, Any]) -> Decimal:
     """
     currency = row["currency"]
     try:
-        return exact(row["price"], currency)
+        return exact_amount(row["price"], currency)
     except ValueError as error:
         field = "price" if "price" in changes else "currency"
         raise TooManyDecimalsError(

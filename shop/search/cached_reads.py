@@ -13,7 +13,7 @@ import orjson
 
 from shop.categories.models import Category
 from shop.extensions import cache, db
-from shop.money import LADDER, smallest_unit, text
+from shop.money import LADDER, amount_text, smallest_unit
 from shop.pages import dump
 from shop.products.models import Product
 
@@ -115,8 +115,8 @@ def _price_count(currency: str, step: int, count: int) -> dict[str, Any]:
     first = LADDER[step - 1] if step else unit
     return {
         "currency": currency,
-        "from": text(first, currency),
-        "to": text(LADDER[step] - unit, currency),
+        "from": amount_text(first, currency),
+        "to": amount_text(LADDER[step] - unit, currency),
         "count": count,
     }
 

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from shop.config import BEST_SELLERS_PAGE_SIZE
 from shop.extensions import cache, db
-from shop.money import rounded
+from shop.money import rounded_amount
 from shop.orders import leaderboard
 from shop.orders.models import SOLD_STATUSES, STATUSES, Order, OrderLine
 from shop.pages import dump
@@ -159,7 +159,7 @@ def _revenue() -> list[dict[str, Any]]:
         .order_by(Order.currency)
     )
     return [
-        {**row, "average_order": rounded(row["revenue"] / row["orders"], row["currency"])}
+        {**row, "average_order": rounded_amount(row["revenue"] / row["orders"], row["currency"])}
         for row in db.session.execute(statement).mappings()
     ]
 
