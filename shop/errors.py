@@ -155,7 +155,9 @@ def _http_exception(error: HTTPException) -> Response | HTTPException:
     # webargs keeps validation messages here, by the part of the request.
     if messages := getattr(error, "data", {}).get("messages"):
         wrong: dict[problems.Path, problems.FieldError] = {
-            path: " ".join(texts) for path, texts in _field_errors(messages)
+            path: " ".join(texts)
+            for fields in messages.values()
+            for path, texts in _field_errors(fields)
         }
         return error_response(kind("The request has fields that are not valid.", wrong))
     if isinstance(error, RequestEntityTooLarge):
@@ -167,17 +169,12 @@ def _http_exception(error: HTTPException) -> Response | HTTPException:
     return error_response(kind(error.description or ""), headers)
 
 
-def _field_errors(messages: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], list[str]]]:
-    for fields in messages.values():
-        yield from _leaves(fields)
-
-
-def _leaves(messages: Mapping[Any, Any]) -> Iterator[tuple[tuple[str | int, ...], list[str]]]:
+def _field_errors(messages: Mapping[Any, Any]) -> Iterator[tuple[tuple[str | int, ...], list[str]]]:
     """Yield the path to each field with its messages; a whole object can have messages, too."""
     for name, found in messages.items():
         here = () if name is WHOLE_OBJECT else (name,)
         if isinstance(found, dict):
-            for path, texts in _leaves(found):
+            for path, texts in _field_errors(found):
                 yield (*here, *path), texts
         else:
             yield here, [found] if isinstance(found, str) else list(map(str, found))

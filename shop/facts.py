@@ -90,9 +90,8 @@ def current_facts() -> Facts:
     context = app_ctx.g  # `flask.g` leads here by a proxy, which takes longer than the lookup
     found: Facts | None = context.get("facts")
     if found is None:
-        context.facts = found = (
-            _make_facts() if has_request_context() else Facts(valid_request_id())
-        )
+        found = _make_facts() if has_request_context() else Facts(valid_request_id())
+        context.facts = found
     return found
 
 

@@ -21,11 +21,13 @@ PACKAGE = Path(__file__).parent
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
+    """The parts of a feature that the application registers."""
+
     needs: Sequence[str] = ()  # the features that it may import
     blueprint: Blueprint | None = None  # its routes
     scopes: Sequence[str] = ()  # of API keys, which its routes require and no other feature has
     commands: Sequence[click.Command] = ()  # of `flask`
-    # Tables that `flask seed --replace` empties, and what it calls their rows.
+    # Tables that `flask seed --replace` empties, with the name of their rows in its output.
     tables: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -21,7 +21,7 @@ def family_roots(memoized: Iterable[Declaration]) -> list[str]:
 
 
 def check_prefix(prefix: str, memoized: Iterable[Declaration]) -> None:
-    """Raise SettingError for a prefix whose names can be those of a shop without one."""
+    """Raise SettingError for a prefix whose names can equal names without a prefix."""
     used = "|".join([*family_roots(memoized), *RESERVED_ROOTS])
     if found := re.search(f"(?:^|[_.:-])((?:{used}):)", prefix):
         raise SettingError(

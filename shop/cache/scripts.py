@@ -310,8 +310,8 @@ ADMIT_ENTRY = f"""
 return admit(KEYS[1], 1) and 1 or 0
 """
 
-# Returns the notes on a name without those of some writers, and without those that have ended. No
-# note ends later than a new one would.
+# Returns the notes on a name, but for the notes of the given writers and for notes that have ended.
+# No note ends later than a new one would.
 _OTHERS = f"""
 {_NOW}
 local latest = now + {round(SUSPENSION_SECONDS * 1000)}

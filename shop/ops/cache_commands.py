@@ -46,7 +46,7 @@ def _entries(function: Memoized) -> list[bytes]:
 @cache.command()
 @needs_database
 def stats() -> None:
-    """Show what the cache holds, its hit rate, and Redis' own counts."""
+    """Show the number of entries, the hit rate, and Redis' own counts."""
     info = call_redis(lambda client: client.info())
     rows = {one.pattern: f"{len(_entries(one))} entries" for one in memo.memoized}
     rows |= {

@@ -58,9 +58,13 @@ class HealthCheck:
             self.done.set()
 
     @property
+    def age(self) -> float:
+        return time.monotonic() - self.began
+
+    @property
     def seconds_left(self) -> float:
         """Return the seconds until the timeout."""
-        return max(0, self.began + CHECK_TIMEOUT_SECONDS - time.monotonic())
+        return max(0, CHECK_TIMEOUT_SECONDS - self.age)
 
     def result(self) -> Health:
         """Wait for the end or the timeout, and return the states known then."""
@@ -93,15 +97,11 @@ class HealthMonitor:
     def _latest(self) -> HealthCheck:
         with self._lock:
             check = self._current
-            if check and not (check.done.is_set() and self._is_old(check)):
+            if check and (not check.done.is_set() or check.age < RESULT_SECONDS):
                 return check
             self._current = check = HealthCheck()
             threading.Thread(target=check.run, args=[self._app], daemon=True).start()
             return check
-
-    @staticmethod
-    def _is_old(check: HealthCheck) -> bool:
-        return time.monotonic() - check.began >= RESULT_SECONDS
 
 
 def health_monitor() -> HealthMonitor:

@@ -153,7 +153,7 @@ def _error_text(error: Exception) -> object:
 @click.command()
 @with_appcontext
 def worker() -> None:
-    """Do what has to be done by the clock, until SIGTERM or Ctrl-C.
+    """Run the tasks that are due by the clock, until SIGTERM or Ctrl-C.
 
     Cancels orders that were not paid in time, deletes what has ended, makes the leaderboard anew
     each hour. Run one beside the service; of several, one works and the others stand by.

@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 
 from shop.config import BEST_SELLERS_PAGE_SIZE
 from shop.extensions import cache, db
+from shop.fields import instant
 from shop.money import rounded_amount
 from shop.orders import leaderboard
 from shop.orders.models import SOLD_STATUSES, STATUSES, Order, OrderLine
@@ -97,7 +98,7 @@ def units_sold(period: str) -> bytes:
     )
     rows = db.session.execute(statement).all()
     ids, sold_units = ([row[at] for row in rows] for at in (0, 1))
-    return dump({"as_of": _text(now), "ids": ids, "units": sold_units})
+    return dump({"as_of": instant(now), "ids": ids, "units": sold_units})
 
 
 def _is_sold(now: datetime, days: int | None) -> ColumnElement[bool]:
@@ -162,7 +163,3 @@ def _revenue() -> list[dict[str, Any]]:
         {**row, "average_order": rounded_amount(row["revenue"] / row["orders"], row["currency"])}
         for row in db.session.execute(statement).mappings()
     ]
-
-
-def _text(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
