@@ -9,13 +9,15 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from shop.categories import service as categories
 from shop.database.connections import is_read_only
 from shop.database.failures import is_database_gone
 from shop.extensions import db
 from shop.ops import health
+from shop.products import service as products
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from conftest import Make, MakeRelay, Relay, Shop
     from replication import Replicated
@@ -225,6 +227,29 @@ def test_a_write_that_failed_by_a_conflict_is_repeated_once(a_shop: Shop, state:
         administer("DROP FUNCTION fail CASCADE; DROP SEQUENCE tries", a_shop)
     assert answer.status_code == 200, answer.text
     assert a_shop.stock_of(1) == 5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: products.change_stock(1, 2, None),  # by statements alone
+        lambda: categories.update_category(1, {"name": "Shed"}, None),  # by the session
+    ],
+)
+def test_a_request_that_has_committed_is_not_repeated(
+    make_shop: Make, change: Callable[[], bytes]
+) -> None:
+    shop, calls = make_shop(), []
+
+    @shop.app.post("/changed")
+    def view() -> str:
+        calls.append(change())
+        db.session.execute(sa.text("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$"))
+        raise AssertionError
+
+    shop.create_product(stock=3)
+    assert shop.request("POST", "/changed").status_code == 503
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("words", ["ВАЖНО", "FATAL", "致命错误", "starting up"])
