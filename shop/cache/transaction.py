@@ -122,9 +122,8 @@ class Transaction:
 
     def _commit(self) -> None:
         self._work().commit()
-        current_facts().has_committed = (
-            True  # the request is not tried again (shop/database/retry.py)
-        )
+        # From here on `shop/database/retry.py` does not try the request again.
+        current_facts().has_committed = True
 
     def _check(self) -> None:
         covered = {name for of in self._forgotten.values() for name in of.tables}
