@@ -72,11 +72,11 @@ def _service_rate() -> str:
     """Return the hit rate of all workers on this machine, from `/metrics`."""
     settings = current_settings()
     url = f"http://127.0.0.1:{settings.port}/metrics"
-    request = Request(url)
+    scrape = Request(url)
     if settings.metrics_token:
-        request.add_header("Authorization", f"Bearer {settings.metrics_token}")
+        scrape.add_header("Authorization", f"Bearer {settings.metrics_token}")
     try:
-        with urlopen(request, timeout=SERVICE_SECONDS) as answer:  # noqa: S310  (of this machine)
+        with urlopen(scrape, timeout=SERVICE_SECONDS) as answer:  # noqa: S310  (of this machine)
             families = {
                 one.name: one for one in text_string_to_metric_families(answer.read().decode())
             }
