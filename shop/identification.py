@@ -17,7 +17,7 @@ from shop.database.failures import DATABASE_UNAVAILABLE
 from shop.extensions import db
 from shop.facts import Caller, current_facts
 from shop.keys import service as keys
-from shop.keys.known import Known
+from shop.keys.valid_credentials import ValidCredentials
 from shop.limits import limiter
 from shop.sessions import service as sessions
 
@@ -49,7 +49,7 @@ class Credential(NamedTuple):
 
 
 def init_app(app: Flask) -> None:
-    app.extensions["shop.known"] = Known()
+    app.extensions["shop.valid_credentials"] = ValidCredentials()
     app.before_request(_identify_caller)
 
 
@@ -57,7 +57,7 @@ def _identify_caller() -> None:
     token = sent_token()
     if not token or limiter.is_exempt():  # a route without limits needs no caller
         return
-    if administrator := keys.administrator(token):
+    if administrator := keys.find_administrator(token):
         current_facts().caller = administrator
     elif credential := _session(token) or _key(token):
         current_facts().caller = _identify(credential)
@@ -68,24 +68,24 @@ def _identify_caller() -> None:
 def _session(token: str) -> Credential | None:
     if not SESSION_TOKEN.fullmatch(token) or request.endpoint == OPENS_SESSIONS:
         return None  # the address pays for a new session, so that a session opens no further ones
-    token_hash = sessions.hash_of(token)
+    token_hash = sessions.hash_token(token)
 
     def holder(document: bytes) -> Caller | None:
-        session_id = sessions.use(token_hash, document)
+        session_id = sessions.use_session(token_hash, document)
         if session_id is None:
             return None
-        return Caller(sessions.client_of(token_hash), request_address(), session_id=session_id)
+        return Caller(sessions.client_name(token_hash), request_address(), session_id=session_id)
 
     return Credential(token_hash, sessions.session_documents, token_hash, holder, is_key=False)
 
 
 def _key(token: str) -> Credential | None:
-    found = keys.parts(token)
+    found = keys.parse_key(token)
     if found is None:
         return None
     prefix, secret = found
-    holder = partial(keys.holder, prefix, secret)
-    return Credential(sessions.hash_of(token), keys.key_documents, prefix, holder, is_key=True)
+    holder = partial(keys.find_holder, prefix, secret)
+    return Credential(sessions.hash_token(token), keys.key_documents, prefix, holder, is_key=True)
 
 
 def _identify(credential: Credential) -> Caller:
@@ -103,24 +103,24 @@ def _identify(credential: Credential) -> Caller:
 
 
 def _holder(credential: Credential) -> Caller | None:
-    known: Known = current_app.extensions["shop.known"]
+    valid: ValidCredentials = current_app.extensions["shop.valid_credentials"]
     document = credential.documents.peek(credential.name)
     if document is not None:
-        return known.note(credential.hash, credential.holder(document))
+        return valid.update(credential.hash, credential.holder(document))
     if current_facts().loop_usages is not None:  # the loop has found the session and charged it
-        return _look_up(credential, known)
-    with known.turn(credential.hash):
-        if credential.hash in known:  # it was valid before, so the address is not charged
-            return _look_up(credential, known)
+        return _look_up(credential, valid)
+    with valid.lock(credential.hash):
+        if credential.hash in valid:  # it was valid before, so the address is not charged
+            return _look_up(credential, valid)
         current_facts().caller = credential.unknown_caller()
         if not limiter.hold():
             return None
-        found = _look_up(credential, known)
+        found = _look_up(credential, valid)
         if found:
             limiter.repay()
         return found
 
 
-def _look_up(credential: Credential, known: Known) -> Caller | None:
+def _look_up(credential: Credential, valid: ValidCredentials) -> Caller | None:
     document = credential.documents([credential.name]).get(credential.name, b"")
-    return known.note(credential.hash, credential.holder(document))
+    return valid.update(credential.hash, credential.holder(document))

@@ -14,8 +14,8 @@ from conftest import ADMIN_KEY
 from sqlalchemy import text
 
 from shop.extensions import db
-from shop.keys import known
 from shop.keys import service as keys
+from shop.keys import valid_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -367,12 +367,12 @@ def test_the_administrator_is_never_looked_up(make_shop: Make) -> None:
 def test_a_process_remembers_the_credentials_that_were_used_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(known, "KNOWN_MAX", 2)
-    credentials = known.Known()
+    monkeypatch.setattr(valid_credentials, "CREDENTIALS_MAX", 2)
+    credentials = valid_credentials.ValidCredentials()
     for one in ("aa", "bb", "aa", "cc"):
-        assert credentials.note(one, "holder") == "holder"
+        assert credentials.update(one, "holder") == "holder"
     assert [one in credentials for one in ("aa", "bb", "cc")] == [True, False, True]
-    credentials.note("aa", None)
+    credentials.update("aa", None)
     assert "aa" not in credentials
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from shop.caller import SESSION_TOKEN
 from shop.config import CONDITION_MAX
 from shop.facts import ReadRequest, bearer_token
-from shop.sessions.service import hash_of
+from shop.sessions.service import hash_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,7 @@ def parse_read_request(
         token = bearer_token(authorization.decode("latin-1"))
         if not SESSION_TOKEN.fullmatch(token):
             return None
-        session = hash_of(token)
+        session = hash_token(token)
     path, parameters = raw_path.decode("latin-1"), query.decode("latin-1")
     row = ROW.fullmatch(path)
     return ReadRequest(

@@ -15,7 +15,7 @@ from shop.limits.calls import NUMBERS
 from shop.pages import row_ids
 from shop.redis import RedisUnavailable
 from shop.redis.loop_cluster import LoopCluster, NotAskedError
-from shop.sessions.service import lasts, session_documents
+from shop.sessions.service import needs_no_renewal, session_documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -69,7 +69,7 @@ class Cluster:
         if plan is None:  # only a copy would be answered without a read, and there is none here
             return []
         reading = asyncio.create_task(self._redis.read(_first_names(read, plan)))
-        if read.session and not self._lasts(read.session, await reading):
+        if read.session and not self._needs_no_renewal(read.session, await reading):
             return []
         try:
             decided = await self._decide(payers, charges) if charges else []
@@ -80,11 +80,11 @@ class Cluster:
         documents = await self._find(read, plan, await reading)
         return [decided, NOT_KEPT, *documents] if documents else [decided]
 
-    def _lasts(self, session: str, values: Values) -> bool:
+    def _needs_no_renewal(self, session: str, values: Values) -> bool:
         """Return whether a session is known, and need not be renewed."""
         name = session_documents.prefix + session
         found = self._documents([session_documents.generation_key], [name], values)
-        return found is not None and lasts(found[0])
+        return found is not None and needs_no_renewal(found[0])
 
     async def _decide(self, payers: Payers, charges: Sequence[Charge]) -> list[int]:
         """Charge; return the answer of DECIDE. Raises NotAskedError if nothing was charged."""

@@ -21,7 +21,7 @@ from shop.limits.decision import count_decision, policy_names
 from shop.prometheus import Counter
 from shop.quotas import Payers
 from shop.redis import RedisUnavailable, redis_connection
-from shop.sessions.service import client_of, session_documents
+from shop.sessions.service import client_name, session_documents
 
 from .answer_cache import COPY_SECONDS, AnswerCache, Copy
 from .asgi_scope import parse_read_request
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from shop.answers import Answer, Document
     from shop.facts import Facts, ReadRequest
-    from shop.keys.known import Known
+    from shop.keys.valid_credentials import ValidCredentials
     from shop.quotas import Charge
 
     from .answer_cache import Key
@@ -85,7 +85,7 @@ class Hits:
             self._plans.learn_from(app)
         self._watcher = app.extensions["cache"][cache].watcher
         self._counter = app.extensions["shop.limits"].counter
-        self._known: Known = app.extensions["shop.known"]
+        self._valid_credentials: ValidCredentials = app.extensions["shop.valid_credentials"]
 
     def start(self) -> None:
         """Begin to keep a connection to Redis; call it on the loop."""
@@ -128,7 +128,7 @@ class Hits:
     ) -> Answer | None:
         facts = incoming.facts
         payers = Payers(
-            client_of(read.session) if read.session else incoming.client,
+            client_name(read.session) if read.session else incoming.client,
             incoming.client,
         )
         charges = plan.charges
@@ -156,7 +156,7 @@ class Hits:
         facts.refused_by = policy_names(violated) if violated else None
         count_decision(payers.client, used, enforced=self._enforced)
         if read.session:
-            self._known.note(read.session, payers.client)
+            self._valid_credentials.update(read.session, payers.client)
             reads_counter(session_documents.name, "hit").inc()
         (ANSWERED[answer.status] if violated or copy else MISS).inc()
         report_answer(incoming, answer, payers.client, plan.route)

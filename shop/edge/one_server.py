@@ -10,7 +10,7 @@ from shop.extensions import cache
 from shop.limits import records
 from shop.redis.loop import LoopRedis
 from shop.redis.pipeline import ScriptCall
-from shop.sessions.service import UNRENEWED_SECONDS, session_documents
+from shop.sessions.service import RENEW_BELOW_SECONDS, session_documents
 
 from .script import ANSWER
 
@@ -104,7 +104,7 @@ class OneServer:
         until = ""
         if session:
             keys += [session_documents.generation_key, session_documents.prefix + session]
-            until = str(int(time.time()) + UNRENEWED_SECONDS)
+            until = str(int(time.time()) + RENEW_BELOW_SECONDS)
         connection = self._connection
         arguments = [origin, connection.prefix, "1" if self._enforced else "", until, *reading]
         for charge in charges:

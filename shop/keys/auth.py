@@ -1,4 +1,4 @@
-"""Let only callers with a scope, or with a session, pass."""
+"""Restrict routes to callers with a scope or with a session."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def require_scope(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 def require_scope_or_session(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Refuse a caller without a valid key or a session (401), or whose key lacks the scope (403).
 
-    What a session sees is for the view to say.
+    The view decides what a session may see.
     """
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
@@ -61,8 +61,8 @@ def require_scope_or_session(scope: str) -> Callable[[Callable[P, R]], Callable[
                 raise error
             if current_caller().session_id is None:
                 if not current_caller().authenticated:
-                    _refuse_both()
-                _require_in_key(scope)
+                    _refuse_without_credential()
+                _check_key_scope(scope)
             return view(*args, **kwargs)
 
         either: list[dict[str, list[str]]] = [{"key": []}, {"session": []}]
@@ -73,26 +73,26 @@ def require_scope_or_session(scope: str) -> Callable[[Callable[P, R]], Callable[
 
 
 def check_scope(scope: str) -> None:
-    """Raise what a caller without a valid key is answered, or whose key lacks the scope."""
+    """Raise the error of a caller without a valid key, or of a key that lacks the scope."""
     if error := current_facts().lookup_error:
         raise error
     if current_caller().session_id:
         message = f"A session may not do this: it needs a key with the scope {scope}."
         raise ScopeRequiredError(message, scope=scope)
     if not current_caller().authenticated:
-        _refuse()
-    _require_in_key(scope)
+        _refuse_without_key()
+    _check_key_scope(scope)
 
 
 def has_scope(scope: str) -> bool:
-    """Tell whether the caller has a valid key with the scope; not so if it cannot be looked up."""
+    """Return whether the caller has a valid key with the scope; false without its lookup."""
     return scope in current_caller().scopes
 
 
-def sure_of_absence(view: Callable[P, R]) -> Callable[P, R]:
-    """Let nobody be told that something is not there whose key might show it.
+def require_lookup_for_404(view: Callable[P, R]) -> Callable[P, R]:
+    """Answer 404 only if the caller's key was looked up, because the key might show the row.
 
-    If the key cannot be looked up, what kept it from that is raised instead.
+    If the lookup has failed, raise its error instead.
     """
 
     @wraps(view)
@@ -123,22 +123,24 @@ def require_session(view: Callable[P, R]) -> Callable[P, R]:
     return documented
 
 
-def _require_in_key(scope: str) -> None:
+def _check_key_scope(scope: str) -> None:
     if not has_scope(scope):
         raise ScopeRequiredError(f"This key lacks the scope {scope}.", scope=scope)
 
 
-def _refuse_both() -> None:
+def _refuse_without_credential() -> None:
+    """Raise the error of a caller without a key and without a session."""
     token = sent_token()
     if not token:
         raise KeyRequiredError(NEITHER)
     if SESSION_TOKEN.fullmatch(token):
         raise SessionRequiredError(NO_SESSION)
-    _refuse()
+    _refuse_without_key()
 
 
-def _refuse() -> None:
-    if not service.any_key():
+def _refuse_without_key() -> None:
+    """Raise the error of a caller without a valid key."""
+    if not service.has_any_key():
         raise NoKeysError(NO_KEYS)
     if sent_token():
         raise InvalidKeyError("This key is not valid.")

@@ -10,7 +10,7 @@ from shop.extensions import Base
 
 
 class ApiKey(Base):
-    """A key that was handed out. Of its secret only the hash is kept."""
+    """An API key. The table stores the hash of its secret, not the secret."""
 
     __tablename__ = "api_keys"
     __table_args__ = (CheckConstraint(f"tier IN {TIERS}", name="tier"),)

@@ -1,7 +1,7 @@
-"""API keys: `shop_PREFIX_SECRET`, shown once, kept as a hash.
+"""API keys: `shop_PREFIX_SECRET`, shown once, stored as a hash.
 
-The secret has 256 random bits, so that one SHA-256 protects it (a slow hash is for passwords).
-A key is read by way of the cache, which a revocation makes forget it: a revoked key ends at once.
+The secret has 256 random bits, so one SHA-256 protects it; a slow hash is for passwords. Keys are
+read through the cache. A revocation deletes the cached key, so a revoked key ends at once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KEY = re.compile(r"shop_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 @cache.memoize_many(key="key:{prefix}", ttl="key_cache_ttl", tables=[ApiKey])
 def key_documents(prefixes: Sequence[str]) -> dict[str, bytes]:
-    """Return what a request needs of the keys that are not revoked."""
+    """Return the hashes, scopes and tiers of the keys that are not revoked."""
     found = select(ApiKey).where(ApiKey.prefix.in_(prefixes), ApiKey.revoked_at.is_(None))
     rows = db.session.scalars(found.execution_options(populate_existing=True))
     return {
@@ -46,7 +46,7 @@ def forget_key(prefix: str) -> None:
     cache.delete_memoized(key_documents, prefix)
 
 
-def administrator(key: str) -> Caller | None:
+def find_administrator(key: str) -> Caller | None:
     """Return the administrator if `key` is ADMIN_API_KEY."""
     admin = current_settings().admin_api_key
     if admin and hmac.compare_digest(admin.encode(), key.encode("latin-1", "replace")):
@@ -54,14 +54,14 @@ def administrator(key: str) -> Caller | None:
     return None
 
 
-def parts(key: str) -> tuple[str, str] | None:
-    """Return the prefix and the secret of what has the form of a key."""
+def parse_key(key: str) -> tuple[str, str] | None:
+    """Return the prefix and the secret of a key, None for a text of another form."""
     found = KEY.fullmatch(key)
     return (found[1], found[2]) if found else None
 
 
-def holder(prefix: str, secret: str, document: bytes) -> Caller | None:
-    """Return who holds the key with this document, None if the secret is another one."""
+def find_holder(prefix: str, secret: str, document: bytes) -> Caller | None:
+    """Return the holder of the key with this document, None if the secret does not match."""
     found = orjson.loads(document) if document else {"hash": ""}
     if not hmac.compare_digest(found["hash"], _hash(secret)):
         return None
@@ -69,8 +69,8 @@ def holder(prefix: str, secret: str, document: bytes) -> Caller | None:
     return Caller(f"key:{prefix}", scopes=scopes, authenticated=True, tier=found["tier"])
 
 
-def any_key() -> bool:
-    """Tell whether anyone at all can hold a key."""
+def has_any_key() -> bool:
+    """Return whether there is any valid key."""
     if current_settings().admin_api_key:
         return True
     return bool(db.session.scalar(select(ApiKey.id).where(ApiKey.revoked_at.is_(None)).limit(1)))
@@ -83,7 +83,7 @@ def create_key(name: str, scopes: Sequence[str], tier: str = "standard") -> str:
     row.scopes = sorted(set(scopes))
     with cache.transaction():
         db.session.add(row)
-        forget_key(prefix)  # which may be known to be nobody's
+        forget_key(prefix)  # the cache may have stored that the prefix has no key
     return f"shop_{prefix}_{secret}"
 
 
@@ -92,7 +92,7 @@ def list_keys() -> Sequence[ApiKey]:
 
 
 def revoke_key(prefix: str) -> None:
-    """End a key, from its next request on. Raises NotFoundError for an unknown prefix."""
+    """Revoke a key at once. Raises NotFoundError for an unknown prefix."""
     with cache.transaction():
         key = db.session.scalar(select(ApiKey).where(ApiKey.prefix == prefix).with_for_update())
         if key is None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shop.config import LARGE_BODY_MAX
-from shop.keys.auth import has_scope, require_scope, sure_of_absence
+from shop.keys.auth import has_scope, require_lookup_for_404, require_scope
 from shop.limits import limit
 from shop.openapi import Blueprint
 from shop.responses import cached_document, for_caller_alone, if_match, versioned
@@ -27,7 +27,7 @@ WITH_OR_WITHOUT_KEY: list[dict[str, list[str]]] = [{}, {"key": []}]
 @blueprint.route(ROW_PATH)
 @blueprint.cached(ProductSchema)
 @blueprint.problems(404)
-@sure_of_absence
+@require_lookup_for_404
 @blueprint.doc(security=WITH_OR_WITHOUT_KEY)
 def get_product(product_id: int) -> Response:
     """Get one product; an inactive one only with a key with catalog:write.

@@ -9,7 +9,7 @@ from shop.extensions import Base
 
 
 class Session(Base):
-    """Somebody who looks around, with a cart. Of the token only the hash is kept."""
+    """A visitor's session, which has a cart. The table stores the hash of its token."""
 
     __tablename__ = "sessions"
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from flask import Response
 
 blueprint = Blueprint(
-    "sessions", __name__, url_prefix="/sessions", description="Visitors without an account."
+    "sessions",
+    __name__,
+    url_prefix="/sessions",
+    description="Sessions of visitors without an account.",
 )
 
 
@@ -24,10 +27,10 @@ blueprint = Blueprint(
 @limit("session")
 @blueprint.response(201, SessionSchema)
 def open_session() -> Response:
-    """Open a session, for a cart and the orders that are made of it.
+    """Open a session for a cart and its orders.
 
-    Send its token with their calls, as `Authorization: Bearer TOKEN`. It ends a day after its
-    last use.
+    Send the token with the calls of the cart and the orders, as `Authorization: Bearer TOKEN`. The
+    session ends a day after its last use.
     """
     return private(service.open_session(), 201)
 
@@ -38,9 +41,9 @@ def open_session() -> Response:
 @blueprint.response(204)
 @blueprint.problems(401)
 def close_session() -> tuple[str, int]:
-    """Close the session that is sent, and delete its cart.
+    """Close the session of the token, and delete its cart.
 
-    Its token is of no use from then on, and only a key reads the orders that were made with it.
+    The token is not valid any more, and only a key reads the orders that were made with it.
     """
     service.close_session(session_id())
     return "", 204

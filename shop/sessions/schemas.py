@@ -6,16 +6,17 @@ from shop.fields import Instant, describe
 
 
 class SessionSchema(Schema):
-    """A session, and the token that sends it."""
+    """A session, and its token."""
 
     token = fields.String(
         required=True,
         metadata=describe(
-            "What is sent as `Authorization: Bearer TOKEN`. It is shown once.",
+            "The token to send as `Authorization: Bearer TOKEN`. It is shown once.",
             "session_EXAMPLE-of-a-token-which-opens-no-cart-0123",
         ),
     )
     expires_at = Instant(
         required=True,
-        metadata=Instant.OUTPUT | describe("When it ends, unless it is used: that moves it on."),
+        metadata=Instant.OUTPUT
+        | describe("The time at which the session ends; each use moves it on."),
     )

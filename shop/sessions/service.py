@@ -1,6 +1,6 @@
-"""Sessions: `session_SECRET`, shown once, kept as a hash; they end a day after their last use.
+"""Sessions: `session_SECRET`, shown once, stored as a hash. They end a day after their last use.
 
-The secret has 256 random bits, so that one SHA-256 protects it, as that of an API key.
+The secret has 256 random bits, so one SHA-256 protects it, as it protects an API key.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PURGE_BATCH = 500  # sessions
-UNRENEWED_SECONDS = SESSION_SECONDS - RENEWAL_SECONDS  # one that has less left is renewed by use
+RENEW_BELOW_SECONDS = SESSION_SECONDS - RENEWAL_SECONDS  # with less left, a use renews the session
 
 schema = SessionSchema()
 
@@ -52,9 +52,9 @@ def forget_session(token_hash: str) -> None:
 
 
 def open_session() -> bytes:
-    """Open a session, and return its token, which cannot be shown again, and when it ends."""
+    """Open a session, and return its token, which cannot be shown again, and its end."""
     token = f"session_{secrets.token_urlsafe(32)}"
-    row = Session(token_hash=hash_of(token), expires_at=_a_day_from_now())
+    row = Session(token_hash=hash_token(token), expires_at=_a_day_from_now())
     with cache.transaction():
         db.session.add(row)
         db.session.flush()
@@ -62,25 +62,25 @@ def open_session() -> bytes:
     return dump(schema.dump({"token": token, "expires_at": row.expires_at}))
 
 
-def client_of(token_hash: str) -> str:
-    """Return what logs and limits name the holder of a session."""
+def client_name(token_hash: str) -> str:
+    """Return the name of a session's client in logs and limits."""
     return f"session:{token_hash[:16]}"
 
 
-def use(token_hash: str, document: bytes) -> int | None:
-    """Return the id of the session with this document, None if it has ended; renew it."""
+def use_session(token_hash: str, document: bytes) -> int | None:
+    """Return the id of the session with this document, None if it has ended; renew it if due."""
     left = _seconds_left(document)
     if left <= 0:
         return None
-    if left < UNRENEWED_SECONDS:
+    if left < RENEW_BELOW_SECONDS:
         _renew(token_hash)
     session_id: int = orjson.loads(document)["id"]
     return session_id
 
 
-def lasts(document: bytes) -> bool:
-    """Tell whether the session with this document has not ended, and is not to be renewed."""
-    return _seconds_left(document) >= UNRENEWED_SECONDS
+def needs_no_renewal(document: bytes) -> bool:
+    """Return whether the session with this document has not ended, and need not be renewed."""
+    return _seconds_left(document) >= RENEW_BELOW_SECONDS
 
 
 def _seconds_left(document: bytes) -> float:
@@ -91,7 +91,7 @@ def _seconds_left(document: bytes) -> float:
 
 
 def _renew(token_hash: str) -> None:
-    """Let a session end later. One that is in use elsewhere is renewed by its next request."""
+    """Extend a session. If another request holds it, the next request extends it."""
     found = select(Session.id).where(Session.token_hash == token_hash)
     free = found.with_for_update(skip_locked=True).scalar_subquery()
     try:
@@ -99,20 +99,20 @@ def _renew(token_hash: str) -> None:
             renewed = update(Session).where(Session.id == free)
             db.session.execute(renewed.values(expires_at=_a_day_from_now()))
             forget_session(token_hash)
-    except SQLAlchemyError as error:  # a read goes on without it
+    except SQLAlchemyError as error:  # the request goes on without the renewal
         if once_a_minute("session"):
             logger.warning("A session cannot be renewed: %s", getattr(error, "orig", error))
 
 
 def close_session(session_id: int) -> None:
-    """End a session, and its cart with it."""
+    """Delete a session and its cart."""
     with cache.transaction():
         if not _delete(select(Session).where(Session.id == session_id).with_for_update()):
             cache.await_invalidation()  # another request has ended it
 
 
 def lock_session(session_id: int) -> None:
-    """Hold a session until the transaction ends: its requests take turns.
+    """Lock a session until the transaction ends, which serializes its requests.
 
     Raises SessionEndedError.
     """
@@ -122,30 +122,30 @@ def lock_session(session_id: int) -> None:
 
 
 def purge() -> int:
-    """Delete the sessions that have ended, with their carts, and return how many those were."""
+    """Delete the sessions that have ended, with their carts, and return their number."""
     purged = 0
-    while some := purge_batch():
-        purged += some
+    while deleted := purge_batch():
+        purged += deleted
     return purged
 
 
 def purge_batch() -> int:
-    """Delete as many of them as one transaction should; return 0 when there are no more."""
+    """Delete one batch of ended sessions; return their number, 0 if there are no more."""
     ended = select(Session).where(Session.expires_at <= datetime.now(UTC))
-    some = ended.limit(PURGE_BATCH).with_for_update(skip_locked=True)
+    batch = ended.limit(PURGE_BATCH).with_for_update(skip_locked=True)
     with cache.transaction():
-        return _delete(some)
+        return _delete(batch)
 
 
-def _delete(found: Select[Session]) -> int:
-    rows = db.session.scalars(found).all()
+def _delete(sessions: Select[Session]) -> int:
+    rows = db.session.scalars(sessions).all()
     for row in rows:
         db.session.delete(row)
         forget_session(row.token_hash)
     return len(rows)
 
 
-def hash_of(token: str) -> str:
+def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
