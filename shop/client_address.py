@@ -36,11 +36,11 @@ def client_address(peer: str, forwarded: str, network: NetworkPath) -> str:
     if network.proxies:
         seen = forwarded.split(",")
         if network.proxies <= len(seen):
-            return name_address(seen[-network.proxies], network.nat64)
-    return name_address(peer, network.nat64)
+            return client_name(seen[-network.proxies], network.nat64)
+    return client_name(peer, network.nat64)
 
 
-def name_address(text: str, nat64: tuple[Nat64Prefix, ...] = ()) -> str:
+def client_name(text: str, nat64: tuple[Nat64Prefix, ...] = ()) -> str:
     """Name a client by its address: IPv4 whole, IPv6 by /64, anything else `unknown`.
 
     An IPv6 address that embeds an IPv4 address counts as the IPv4 address. Some proxies write

@@ -21,6 +21,6 @@ def once_a_minute(line: str) -> bool:
     return True
 
 
-def forget() -> None:
+def reset() -> None:
     """Allow every line again."""
     _due.clear()

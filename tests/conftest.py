@@ -505,7 +505,7 @@ def _unhurried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture(autouse=True)
 def _talkative() -> None:
     """Let each test hear what is said once a minute."""
-    log_throttle.forget()
+    log_throttle.reset()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shop.client_address import name_address
+from shop.client_address import client_name
 from shop.config import Settings
 from shop.environment import SettingError
 from shop.ipv4_in_ipv6 import parse_prefixes
@@ -38,7 +38,7 @@ TRANSLATED = {
     ],
 )  # fmt: skip
 def test_an_ipv6_address_that_embeds_an_ipv4_address_is_that_host(written: str) -> None:
-    assert name_address(written) == HOST
+    assert client_name(written) == HOST
 
 
 @pytest.mark.parametrize(
@@ -55,19 +55,19 @@ def test_an_ipv6_address_that_embeds_an_ipv4_address_is_that_host(written: str) 
     ],
 )  # fmt: skip
 def test_any_other_ipv6_address_is_its_network(written: str, network: str) -> None:
-    assert name_address(written) == network
+    assert client_name(written) == network
 
 
 @pytest.mark.parametrize(("prefix", "written"), TRANSLATED.items())
 def test_a_translator_is_configured_by_its_prefix(prefix: str, written: str) -> None:
-    assert name_address(written, parse_prefixes(prefix)) == HOST
-    assert name_address(written) != HOST
+    assert client_name(written, parse_prefixes(prefix)) == HOST
+    assert client_name(written) != HOST
 
 
 def test_an_address_within_the_prefix_that_is_not_translated_is_its_network() -> None:
     """Octet u of a translated one is zero."""
     prefixes = parse_prefixes("2001:db8:122:344::/64")
-    assert name_address("2001:db8:122:344:1c0:2:2100::", prefixes) == "2001:db8:122:344::/64"
+    assert client_name("2001:db8:122:344:1c0:2:2100::", prefixes) == "2001:db8:122:344::/64"
 
 
 @pytest.mark.parametrize(

@@ -241,13 +241,13 @@ class MemoizingCache(FlaskCache):
         """Forget all entries that have `tag` in this scope, as `delete_memoized` does."""
         self._forget(tag.generation_key(*scopes), tag)
 
-    def _forget(self, name: str, of: Memoized | Tag | ValueFamily) -> None:
+    def _forget(self, name: str, owner: Memoized | Tag | ValueFamily) -> None:
         if not self.in_transaction:
             with self.transaction():
-                self._forget(name, of)
+                self._forget(name, owner)
             return
         transaction: Transaction = g.cache_transaction
-        transaction.forget(name, of)
+        transaction.forget(name, owner)
 
     def await_invalidation(self) -> None:
         """Wait until the cache has forgotten every write that the current transaction can see.

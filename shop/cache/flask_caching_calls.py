@@ -166,8 +166,8 @@ class Cache(MemoizingCache):
 
     def _forget_all(self, names: Iterable[tuple[str, Memoized | ValueFamily]]) -> None:
         with nullcontext() if self.in_transaction else self.transaction():
-            for name, of in names:
-                self._forget(name, of)
+            for name, owner in names:
+                self._forget(name, owner)
 
 
 def _keep_edge_from_learning() -> None:

@@ -64,9 +64,9 @@ class Transaction:
         self._writer = new_token()
         self._note = ""  # the writer's token, if it may be noted in Redis
 
-    def forget(self, name: str, of: Declaration | Tag | ValueFamily) -> None:
+    def forget(self, name: str, owner: Declaration | Tag | ValueFamily) -> None:
         """Forget one entry, or with the name of a generation all entries that depend on it."""
-        self._forgotten[name] = of
+        self._forgotten[name] = owner
 
     @property
     def is_without_session(self) -> bool:
@@ -110,8 +110,8 @@ class Transaction:
             self._outbox.add(
                 self._work(),
                 {
-                    name if isinstance(of, Tag) else of.generation_key
-                    for name, of in self._forgotten.items()
+                    name if isinstance(owner, Tag) else owner.generation_key
+                    for name, owner in self._forgotten.items()
                 },
             )
             self._commit()
@@ -126,7 +126,7 @@ class Transaction:
         current_facts().has_committed = True
 
     def _check(self) -> None:
-        covered = {name for of in self._forgotten.values() for name in of.tables}
+        covered = {name for owner in self._forgotten.values() for name in owner.tables}
         if uncovered := self.changed_tables - covered:
             names = ", ".join(sorted(uncovered))
             raise RuntimeError(f"nothing that reads {names} is forgotten by this write")
@@ -171,10 +171,10 @@ class Transaction:
         self._log("Redis could not be told, and will be: %s")
 
     def _log(self, message: str) -> None:
-        for name, of in self._forgotten.items():
-            of.invalidations.inc()
+        for name, owner in self._forgotten.items():
+            owner.invalidations.inc()
             family = name.removesuffix(GENERATION)
-            shown = of.for_logs(name) if family == name else f"every {family} entry"
+            shown = owner.for_logs(name) if family == name else f"every {family} entry"
             logger.info(message, shown)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from shop.client_address import name_address
+from shop.client_address import client_name
 from shop.config import current_settings
 
 from . import records
@@ -21,7 +21,7 @@ def record_name(client: str) -> str:
     if key := re.fullmatch("(?:key:)?([0-9a-f]{12})", client):
         return f"key:{key[1]}"
     client_address = client.removesuffix("/64") if ":" in client else client
-    found = name_address(client_address, current_settings().nat64_prefixes)
+    found = client_name(client_address, current_settings().nat64_prefixes)
     if found == "unknown":
         raise ValueError(f"{client!a} is neither an address nor key:PREFIX or session:HASH")
     return found

@@ -53,7 +53,7 @@ class WorkerLock:
     def __init__(self) -> None:
         self._connection: Connection | None = None
 
-    def is_held(self) -> bool:
+    def acquire(self) -> bool:
         """Try to take the lock; tell whether it is held. Raises SQLAlchemy's errors."""
         if self._connection:
             try:
@@ -92,7 +92,7 @@ class Worker:
         """Run the due tasks if this worker holds the lock; return the seconds to pause."""
         try:
             with self._app.app_context():
-                is_held = self._lock.is_held()
+                is_held = self._lock.acquire()
             self._log_change("turn", AT_WORK if is_held else STANDS_BY)
             return self._run_due_tasks() if is_held else RETRY_SECONDS
         except DATABASE_UNAVAILABLE as error:
