@@ -11,7 +11,7 @@ from shop.openapi import Blueprint
 from . import limit
 from .schemas import RateLimitSchema
 
-blueprint = Blueprint("limits", __name__, description="What a caller may still send.")
+blueprint = Blueprint("limits", __name__, description="The quotas of the caller.")
 
 
 @blueprint.route("/rate_limit")
@@ -21,9 +21,9 @@ blueprint = Blueprint("limits", __name__, description="What a caller may still s
 @blueprint.response(200, RateLimitSchema)
 @blueprint.doc(security=[{}, {"key": []}, {"session": []}])
 def get_rate_limit() -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Tell what the caller has left, by policy.
+    """Get the caller's quotas, and what is left of them.
 
-    To ask costs nothing, with an API key, with a session, or without either.
+    This call is free, with an API key, with a session, or without either.
     """
     document = {
         "client": current_caller().client,

@@ -7,14 +7,18 @@ from shop.fields import Whole, describe
 
 
 class RateLimitPolicySchema(Schema):
-    """What the caller has left by one policy."""
+    """The usage of one policy by the caller."""
 
     policy = fields.String(required=True, metadata=describe("Its name.", "default"))
     quota = Whole(
-        0, required=True, metadata=describe("What the caller may send in one window.", 100)
+        0,
+        required=True,
+        metadata=describe("The requests that the caller may send in one window.", 100),
     )
     window = Whole(1, required=True, metadata=describe("The seconds of one window.", 60))
-    remaining = Whole(0, required=True, metadata=describe("What is left of the quota.", 99))
+    remaining = Whole(
+        0, required=True, metadata=describe("The requests that are left of the quota.", 99)
+    )
     reset = Whole(
         0,
         required=True,
@@ -23,20 +27,20 @@ class RateLimitPolicySchema(Schema):
 
 
 class RateLimitSchema(Schema):
-    """What the caller may still send."""
+    """The quotas of the caller."""
 
     client = fields.String(
         required=True,
         metadata=describe(
-            "Who is counted: an address, key:PREFIX, admin, session: and the beginning of its "
-            "hash, or unknown for whom a proxy names no address.",
+            "The client that is counted: an address, key:PREFIX, admin, session: and the beginning "
+            "of its hash, or unknown if a proxy names no address.",
             "192.0.2.7",
         ),
     )
     tier = fields.String(
         required=True,
         validate=validate.OneOf(TIERS),
-        metadata=describe("Which quotas the caller has.", TIERS[0]),
+        metadata=describe("The tier, which decides the quotas.", TIERS[0]),
     )
     policies = fields.List(
         fields.Nested(RateLimitPolicySchema),

@@ -1,4 +1,4 @@
-"""How fields, schemas and paths become JSON Schema."""
+"""Converts fields, schemas and paths to JSON Schema."""
 
 from __future__ import annotations
 

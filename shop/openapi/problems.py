@@ -17,7 +17,7 @@ AN_ID = "23a2dcb2d2884bc9a00ae5b053bb5df1"
 
 
 class FieldErrorSchema(Schema):
-    """What is wrong with a field; for what is short also `product_id` and `available`."""
+    """The error of a field; of a product out of stock also `product_id` and `available`."""
 
     class Meta:
         unknown = INCLUDE
@@ -26,7 +26,7 @@ class FieldErrorSchema(Schema):
         required=True, metadata=describe("Its path; empty for the whole body.", "lines.0.quantity")
     )
     detail = fields.String(
-        required=True, metadata=describe("What is wrong with it.", "Missing data.")
+        required=True, metadata=describe("The error, in words.", "Missing data.")
     )
 
 
@@ -45,7 +45,7 @@ class ProblemSchema(Schema):
     title = fields.String(required=True, metadata=describe("The kind, in words.", "Not found"))
     status = fields.Integer(required=True, metadata=describe("The status of the answer.", 404))
     detail = fields.String(
-        required=True, metadata=describe("What is wrong.", "There is no product 7.")
+        required=True, metadata=describe("The failure, in words.", "There is no product 7.")
     )
     instance = fields.String(
         required=True, metadata=describe("The path of the request.", "/products/7")
@@ -55,7 +55,7 @@ class ProblemSchema(Schema):
         metadata=describe("The request's id, also in X-Request-ID and in the logs.", AN_ID),
     )
     errors = fields.List(
-        fields.Nested(FieldErrorSchema), metadata=describe("What is wrong with each field.")
+        fields.Nested(FieldErrorSchema), metadata=describe("The errors of the fields.")
     )
     errors_omitted = fields.Integer(
         metadata=describe("How many more errors there are than `errors` has.", 80)
