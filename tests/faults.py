@@ -77,15 +77,27 @@ def lose_all_connections(postgres: Postgres) -> None:
 
 
 class HoldingRelay(Relay):
-    """A relay that can hold back the answers of a server."""
+    """A relay that can hold back answers of a server, and lose a request."""
 
     def __init__(self, target: Path) -> None:
+        self.reached = threading.Event()  # where it was to stop
+        self._stop: tuple[bytes, ...] = ()
+        self._at_stop = self.hold
         self._go_on = threading.Event()
         self._go_on.set()
         super().__init__(target)
 
     def hold(self) -> None:
+        """Hold back answers from now on."""
         self._go_on.clear()
+
+    def stop_before(self, *words: bytes) -> None:
+        """Lose the request that has the last of these words, after requests with the others."""
+        self._stop, self._at_stop = words, self.forget
+
+    def stop_after(self, *words: bytes) -> None:
+        """Hold back the answer to the request that has the last of these words."""
+        self._stop, self._at_stop = words, self.hold
 
     def let_go(self) -> None:
         self._go_on.set()
@@ -94,12 +106,22 @@ class HoldingRelay(Relay):
         self.let_go()
         super().close()
 
+    def _note(self, request: bytes) -> None:
+        if self._stop and self._stop[0] in request:
+            self._stop = self._stop[1:]
+            if not self._stop:
+                self._at_stop()
+                self.reached.set()
+
     def _pass(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
                 if source.family == socket.AF_UNIX:
                     self._go_on.wait()
-                target.sendall(data)
+                else:
+                    self._note(data)
+                if source not in self._forgotten:
+                    target.sendall(data)
         for end in (source, target):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import ADMIN_KEY, ROOT, await_true
+from conftest import await_true
 from faults import before_commit, engine_of, holding_relay
-from test_cache_never_stale import DIE, STEPS, others, outbox
+from test_cache_never_stale import STEPS, die_writing, outbox  # noqa: F401  (a fixture)
 from test_database_locks import locked
 
 from shop.extensions import cache
@@ -21,6 +17,7 @@ from shop.redis import redis_connection
 
 if TYPE_CHECKING:
     from conftest import Make, MakeRelay, Relay, Shop
+    from test_cache_never_stale import Die
 
     from dev.embedded.servers import Postgres, Redis
 
@@ -64,18 +61,13 @@ def outcomes(shop: Shop) -> set[str]:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_writer_that_dies_leaves_no_stale_list(
-    a_shop: Shop, settings: dict[str, str], redis_cli: Any, step: str
+    a_shop: Shop,
+    die_writing: Die,  # noqa: F811
+    redis_cli: Any,
+    step: str,
 ) -> None:
     stock(a_shop)
-    dead = subprocess.run(
-        [sys.executable, "-c", DIE, *STEPS[step], "PUT", "/products/1", ADMIN_KEY],
-        cwd=ROOT,
-        env=os.environ | settings,
-        check=False,
-        timeout=120,
-    )
-    assert dead.returncode == -signal.SIGKILL
-    await_true(lambda: not others(settings["DATABASE_URL"]), "its transaction has ended")
+    die_writing(step, "PUT", "/products/1")
     for _ in range(3):
         assert lists(a_shop) == (AFTER if step.startswith("after") else BEFORE)
     for name in ("products:id:1", *redis_cli.scan_iter("products:*:generation")):

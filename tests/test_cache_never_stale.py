@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import pytest
 from conftest import ADMIN_KEY, ROOT, await_true, waits_for_a_lock
-from faults import before_commit, before_statement, engine_of, lose_all_connections
+from faults import before_commit, before_statement, engine_of, holding_relay, lose_all_connections
 from sqlalchemy import create_engine, insert, select, text, update
 from sqlalchemy.exc import OperationalError
 from test_database_locks import locked
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from conftest import Make, MakeRelay, Relay, Service, Shop
 
     from dev.embedded.servers import Postgres, Redis
+
+    Die = Callable[[str, str, str], None]
 
 KEY, PAGES = "products:id:1", "products:list:generation"
 
@@ -60,55 +62,68 @@ def execute(shop: Shop, statement: str) -> None:
 
 # A writer that dies.
 
-STEPS = {
-    "before it suspends": ("shop.cache.protocol.Protocol.suspend", "before"),
-    "before the commit": ("shop.cache.protocol.Protocol.suspend", "after"),
-    "after the commit": ("shop.cache.protocol.Protocol.release", "before"),
-    "after the release": ("shop.cache.protocol.Protocol.release", "after"),
-}
-DIE = """
-import os, pkgutil, signal, sys
-sys.path.insert(0, "tests")
+STEPS = ("before it suspends", "before the commit", "after the commit", "after the release")
+WRITE = """
+import sys, time
 import shop.config
 shop.config.FILES.clear()
 from shop import create_app
 
-place, when, method, path, key = sys.argv[1:]
-owner, _, name = place.rpartition(".")
-owner = pkgutil.resolve_name(owner.replace("protocol.P", "protocol:P"))
-step = getattr(owner, name)
-
-def dying(*arguments):
-    if when == "after":
-        step(*arguments)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-setattr(owner, name, dying)
+method, path, key = sys.argv[1:]
 create_app().test_client().open(path, method=method, json={"stock": 77, "name": "New",
     "price": 1, "category_id": 1}, headers={"Authorization": f"Bearer {key}"})
+print("written", flush=True)
+time.sleep(600)
 """
+
+
+@pytest.fixture
+def die_writing(settings: dict[str, str], postgres: Postgres) -> Die:
+    """Kill a process that writes when it has come to a step."""
+
+    def die(step: str, method: str, path: str) -> None:
+        change = b"UPDATE products" if method == "PUT" else b"INSERT INTO products"
+        with holding_relay(postgres.socket) as way:
+            if step == "before it suspends":
+                way.stop_after(change)
+            elif step == "before the commit":
+                way.stop_before(change, b"COMMIT")
+            elif step == "after the commit":
+                way.stop_after(change, b"COMMIT")
+            url = f"postgresql://shop@127.0.0.1:{way.port}/shop"
+            writer = subprocess.Popen(
+                [sys.executable, "-c", WRITE, method, path, ADMIN_KEY],
+                cwd=ROOT,
+                env=os.environ | settings | {"DATABASE_URL": url},
+                stdout=subprocess.PIPE,
+            )
+            with writer:
+                try:
+                    if step == "after the release":
+                        assert writer.stdout
+                        assert writer.stdout.readline() == b"written\n"
+                    else:
+                        assert way.reached.wait(120)
+                finally:
+                    writer.kill()
+        await_true(lambda: not others(settings["DATABASE_URL"]), "its transaction has ended")
+
+    return die
 
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("method", ["PUT", "POST"])
 def test_a_writer_that_dies_leaves_nothing_stale(
-    a_shop: Shop, settings: dict[str, str], redis_cli: Any, step: str, method: str
+    a_shop: Shop, die_writing: Die, redis_cli: Any, step: str, method: str
 ) -> None:
     a_shop.create_product(stock=3)
     for path in ("/products/1", "/products"):
         a_shop.get(path)
         assert outcome(a_shop, path) == "HIT"
     path = "/products/1" if method == "PUT" else "/products"
-    dead = subprocess.run(
-        [sys.executable, "-c", DIE, *STEPS[step], method, path, ADMIN_KEY],
-        cwd=ROOT,
-        env=os.environ | settings,
-        check=False,
-        timeout=120,
-    )
-    assert dead.returncode == -signal.SIGKILL
+    die_writing(step, method, path)
+    assert_suspended(redis_cli, step)
     committed = step.startswith("after")
-    await_true(lambda: not others(settings["DATABASE_URL"]), "its transaction has ended")
     for _ in range(3):
         if method == "PUT":
             assert stock(a_shop) == (77 if committed else 3)
@@ -118,6 +133,13 @@ def test_a_writer_that_dies_leaves_nothing_stale(
         if redis_cli.get(name).startswith("writers"):
             redis_cli.pexpire(name, 1)  # as it will by itself
     await_true(lambda: outcome(a_shop, path) == "HIT")
+
+
+def assert_suspended(redis_cli: Any, step: str) -> None:
+    """Assert that Redis has a writer's notes if it died between suspension and release."""
+    values = [redis_cli.get(name) for name in redis_cli.scan_iter("products:*")]
+    notes = [value for value in values if value.startswith("writers")]
+    assert bool(notes) == (step in {"before the commit", "after the commit"})
 
 
 def others(url: str) -> int:
