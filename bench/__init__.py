@@ -1,12 +1,12 @@
-"""What a request costs, beside others that do the same work: `make bench`, docs/performance.md.
+"""The cost of a request, beside others that do the same work: `make bench`, docs/performance.md.
 
-contenders   who takes part, and how each is served
-rungs        what is asked of them
+contenders   the programs that are compared, and their servers
+rungs        the requests, and their expected answers
 stage        the servers of one configuration, and the cores that they run on
 wrk          one window of load
 measure      the rounds: every rung of every contender, in turn
-servers      another question: which server serves best
-redis_alone  and another: what cached reads cost Redis
+servers      a comparison of servers: `make bench-servers`
+redis_alone  the cost of cached reads for Redis: `make bench-redis`
 figures      medians and ratios of what was measured
 report       the tables and plots of docs/performance.md
 """

@@ -1,4 +1,4 @@
-"""What has to be right for a figure to count: who answers what, and with which products."""
+"""Checks that have to pass for a figure to count: the answers, and the products in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who takes part, and how each is served."""
+"""The contenders, and the servers that serve them."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def shares(workers: int) -> tuple[set[int], set[int]]:
 
 @contextmanager
 def pinned(cores: set[int]) -> Iterator[None]:
-    """What is started in this block stays on these cores."""
+    """Keep the processes that are started in this block on these cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
@@ -82,7 +82,7 @@ def cpu_seconds_by_name(processes: Mapping[str, int]) -> dict[str, float]:
 
 
 class Waits:
-    """How long the threads that there are in some processes, and in this one, waited for a core."""
+    """The time that the present threads of some processes, and of this one, wait for a core."""
 
     def __init__(self, processes: Iterable[int]) -> None:
         left, self._files = [os.getpid(), *processes], []

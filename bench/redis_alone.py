@@ -1,7 +1,7 @@
-"""What a cached read costs Redis alone: `make bench-redis`.
+"""The cost of a cached read for Redis alone: `make bench-redis`.
 
-The calls by which the service asks Redis are recorded, and sent again over one connection, many at
-once: so Redis does little besides what it is asked.
+The service's calls of Redis are recorded, and sent again over one connection, many at once, so that
+Redis does little besides them.
 """
 
 from __future__ import annotations

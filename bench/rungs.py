@@ -1,4 +1,4 @@
-"""What is asked of the contenders, and what they have to answer."""
+"""The requests to the contenders, and the expected answers."""
 
 from __future__ import annotations
 

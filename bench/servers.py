@@ -1,6 +1,6 @@
-"""Which server serves best: `make bench-servers`.
+"""A comparison of servers: `make bench-servers`.
 
-The service beside bare functions in each way to serve, at few and at many connections.
+Each serves the service, and beside it a bare function, at few and at many connections.
 """
 
 from __future__ import annotations

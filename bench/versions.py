@@ -1,4 +1,4 @@
-"""Which servers were measured."""
+"""The versions of the measured servers."""
 
 from __future__ import annotations
 

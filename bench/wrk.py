@@ -33,7 +33,7 @@ class Request(NamedTuple):
 
 
 class Window(NamedTuple):
-    """What wrk saw in one window."""
+    """The figures of one window of wrk."""
 
     requests: int
     seconds: float

@@ -1,1 +1,1 @@
-"""What the service itself does not need: demo data, and servers for a machine that has none."""
+"""Parts for development alone: demo data, and servers for a machine that has none."""

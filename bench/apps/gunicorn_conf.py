@@ -1,6 +1,6 @@
-"""How gunicorn serves the WSGI contenders: in threads, with as many workers as the product has.
+"""The configuration of gunicorn for WSGI contenders: threads, and the product's number of workers.
 
-Nothing of the product is imported: it would prepare their connections to PostgreSQL, too.
+It imports nothing of the product, which would prepare their connections to PostgreSQL, too.
 """
 
 import os

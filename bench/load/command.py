@@ -1,4 +1,4 @@
-"""How the commands of this package are called, and how they end."""
+"""The parameters and the ends of this package's commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the servers do at a moment: connections of PostgreSQL, the cache's counts, CPU time."""
+"""Samples of the servers: connections of PostgreSQL, the cache's counts, CPU time."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What it costs to find products among a million: `make bench-search`, docs/performance.md.
+"""The cost of finding products among a million: `make bench-search`, docs/performance.md.
 
 catalogue    the products, in a database that is kept between runs
-draw         what questions are made of
-questions    what is asked, and which figures are to be reached
-ground       the servers, and who asks them
+draw         random parameters of questions
+questions    the questions, and the figures to reach
+ground       the servers, and the client that asks them
 run          all of it; cold: answers of which nothing is cached
 far          page 5,000 against page 1
 hits         cached answers, against those of plain pages

@@ -1,4 +1,4 @@
-"""What questions are made of: parameters, drawn at random."""
+"""Random parameters of questions."""
 
 from __future__ import annotations
 

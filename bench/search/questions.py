@@ -1,4 +1,4 @@
-"""What is asked of the catalogue, and which figures are to be reached."""
+"""The questions to the catalogue, and the figures to reach."""
 
 from __future__ import annotations
 

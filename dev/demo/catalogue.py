@@ -1,4 +1,4 @@
-"""What the demo shop sells: twenty categories of things, at typical prices.
+"""The catalogue of the demo shop: twenty categories of things, at typical prices.
 
 Things that are sold most come first (Zipf's law), and so do the materials of each. Many names are
 also words of things elsewhere (a garden bench is furniture, a kitchen timer is a clock), and some

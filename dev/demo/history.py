@@ -1,4 +1,4 @@
-"""What a demo shop has sold: the orders of half a year, the same for the same numbers.
+"""The orders of a demo shop in half a year; equal parameters make equal orders.
 
 All times are ages, counted back from the moment for which the history is made. So are its rhythms:
 that moment is the busiest hour of the busiest day.
@@ -29,7 +29,7 @@ QUANTITIES = {1: 84, 2: 10, 3: 3, 4: 2, 6: 1}  # of a line: percent
 
 
 class Item(NamedTuple):
-    """What a line of an order copies of its product."""
+    """The fields of a product that a line of an order copies."""
 
     product_id: int
     sku: str | None
@@ -137,7 +137,7 @@ def past_orders(
 
 
 class Moments:
-    """When orders come: ever more of them, and by the time of the day and the day of the week."""
+    """The times of orders: ever more orders, with rhythms of the day and of the week."""
 
     def __init__(self, now: datetime) -> None:
         self._start = now - timedelta(hours=HOURS)

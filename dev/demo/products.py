@@ -32,7 +32,7 @@ ENDINGS = tuple(map(Decimal, ("0.99", "0.95", "0.90", "1.00")))
 
 
 class Family(NamedTuple):
-    """What its products have in common, and how many they are."""
+    """The common properties of some products, and their number."""
 
     name: str
     description: str

@@ -63,7 +63,7 @@ BANNER = """
 
 
 class Stop:
-    """What a signal sets. One may come while another is handled, so no lock is taken."""
+    """A flag that signals set. It takes no lock: a signal may come while another is handled."""
 
     def __init__(self) -> None:
         self._set = False

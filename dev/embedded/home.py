@@ -1,4 +1,4 @@
-"""Where the servers keep their data and sockets, and the account that they run as."""
+"""The directories of the servers' data and sockets, and the account that the servers run as."""
 
 from __future__ import annotations
 
