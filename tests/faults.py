@@ -1,4 +1,4 @@
-"""Faults of PostgreSQL at a chosen moment of a request: a statement, a commit, an answer."""
+"""Faults of servers at a chosen moment: a statement, a commit, a request, an answer."""
 
 from __future__ import annotations
 
@@ -106,22 +106,24 @@ class HoldingRelay(Relay):
         self.let_go()
         super().close()
 
-    def _note(self, request: bytes) -> None:
+    def _is_last(self, request: bytes) -> bool:
         if self._stop and self._stop[0] in request:
             self._stop = self._stop[1:]
-            if not self._stop:
-                self._at_stop()
-                self.reached.set()
+            return not self._stop
+        return False
 
     def _pass(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
                 if source.family == socket.AF_UNIX:
                     self._go_on.wait()
-                else:
-                    self._note(data)
+                    is_last = False
+                elif is_last := self._is_last(data):
+                    self._at_stop()
                 if source not in self._forgotten:
                     target.sendall(data)
+                if is_last:
+                    self.reached.set()
         for end in (source, target):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

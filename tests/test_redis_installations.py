@@ -6,12 +6,14 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import flask_migrate
 import pytest
 import redis
 from conftest import CUSTOMER, ROOT, Shop, await_true, close, hung
+from faults import holding_relay
 from sqlalchemy import make_url, text
 
 from shop import create_app
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conftest import Make, MakeRelay
+    from faults import HoldingRelay
     from flask import Flask
 
     from dev.embedded.servers import Postgres, Redis
@@ -202,15 +205,40 @@ def test_an_owner_that_was_evicted_is_put_back_at_the_next_look(
     assert a_shop.get("/products").headers["X-Cache"] == "HIT"
 
 
+@pytest.fixture
+def way(redis_server: Redis) -> Iterator[HoldingRelay]:
+    with holding_relay(redis_server.socket) as way:
+        yield way
+
+
+def url_by(way: HoldingRelay) -> str:
+    return f"redis://127.0.0.1:{way.port}/0"
+
+
+@contextmanager
+def put_back_meanwhile(owner: Shop, way: HoldingRelay) -> Iterator[None]:
+    """Let the owner look after a stranger has found Redis vacant, and before it asks again."""
+
+    def put_back() -> None:
+        assert way.reached.wait(60)
+        look(owner)
+        way.let_go()
+
+    way.stop_after(OWNER.encode())
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(put_back)
+        yield
+        done.result()
+
+
 def test_a_foreign_installation_leaves_the_owner_time_to_come_back(
-    a_shop: Shop, other: Make, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
+    a_shop: Shop, other: Make, redis_cli: Any, way: HoldingRelay
 ) -> None:
     a_shop.get("/products")
-    stranger = other()
+    stranger = other(REDIS_URL=url_by(way))
     stranger.get("/products")
     redis_cli.delete(OWNER)
-    with monkeypatch.context() as patch:
-        patch.setattr(time, "sleep", lambda _: look(a_shop))
+    with put_back_meanwhile(a_shop, way):
         look(stranger)
     assert redis_cli.get(OWNER) == identity(a_shop)
     redis_cli.delete(OWNER)
@@ -222,14 +250,13 @@ def test_a_foreign_installation_leaves_the_owner_time_to_come_back(
 
 
 def test_a_process_that_starts_leaves_the_owner_time_to_come_back(
-    a_shop: Shop, other: Make, redis_cli: Any, monkeypatch: pytest.MonkeyPatch
+    a_shop: Shop, other: Make, redis_cli: Any, way: HoldingRelay
 ) -> None:
     a_shop.create_product()
     a_shop.get("/products/1")
     redis_cli.delete(OWNER)
-    stranger = other()
-    with monkeypatch.context() as patch:
-        patch.setattr(time, "sleep", lambda _: look(a_shop))
+    stranger = other(REDIS_URL=url_by(way))
+    with put_back_meanwhile(a_shop, way):
         assert stranger.get("/products").headers["X-Cache"] == "BYPASS"
     assert redis_cli.get(OWNER) == identity(a_shop)
     assert a_shop.get("/products/1").headers["X-Cache"] == "HIT"
