@@ -67,9 +67,9 @@ def remove_cart_item(product_id: int) -> tuple[str, int]:
 @limit("write")
 @require_session
 @blueprint.arguments(CheckoutInput)
-@blueprint.response(201, OrderSchema, headers={"Location": "Location"} | Blueprint.REPLAYED)
+@blueprint.response(201, OrderSchema, headers={"Location": "Location"} | Blueprint.REPLAYED_HEADER)
 @blueprint.problems(401)
-@blueprint.once
+@blueprint.idempotent
 def check_out_cart(values: dict[str, Any]) -> Response:
     """Order all items of the cart, or none.
 

@@ -45,12 +45,12 @@ ADVICE = {
         "username database db name"
     ),
 }
-BY_NAME = {name: text for text, names in ADVICE.items() for name in names.split()}
+ADVICE_BY_NAME = {name: text for text, names in ADVICE.items() for name in names.split()}
 
 
 def unknown_option_advice(name: str) -> str:
     """Return the name of an option that libpq does not know, and advice."""
-    return f"{name}: {BY_NAME.get(name.lower(), 'leave it out')}"
+    return f"{name}: {ADVICE_BY_NAME.get(name.lower(), 'leave it out')}"
 
 
 def check_options(options: Mapping[str, str]) -> None:
@@ -78,14 +78,14 @@ def _check_each(values: list[str], is_right: Callable[[str], bool], otherwise: s
 
 
 def _is_host(text: str) -> bool:
-    return text[0] in "/@" or (":" not in text and " " not in text) or _is_a(IPv6Address, text)
+    return text[0] in "/@" or (":" not in text and " " not in text) or _parses_as(IPv6Address, text)
 
 
 def _is_address(text: str) -> bool:
-    return _is_a(ip_address, text)
+    return _parses_as(ip_address, text)
 
 
-def _is_a(kind: Callable[[str], object], text: str) -> bool:
+def _parses_as(kind: Callable[[str], object], text: str) -> bool:
     try:
         kind(text)
     except ValueError:

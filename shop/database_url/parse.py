@@ -1,4 +1,4 @@
-"""Parses `DATABASE_URL` at the start, with PostgreSQL's own client library, and connects nowhere.
+"""Parse `DATABASE_URL` at the start, with PostgreSQL's own client library, and connects nowhere.
 
 libpq checks most values only when it connects; without this, the first request would fail.
 No message of this module has a user, a password, or a text that may be a part of one.
@@ -44,7 +44,7 @@ def parse_database_url(text: str) -> str:
             f"DATABASE_URL is not {URL_FORM}?OPTION=VALUE, where a % begins two hexadecimal digits"
         ) from None
     check_options(options)
-    _try(options)
+    _check_values(options)
     return _for_sqlalchemy(options).render_as_string(hide_password=False)
 
 
@@ -78,7 +78,7 @@ def _is_known(option: str) -> bool:
     return True
 
 
-def _try(options: Mapping[str, str]) -> None:
+def _check_values(options: Mapping[str, str]) -> None:
     """Let libpq check the values, with each host replaced by one that cannot exist."""
     hosts = options.get("host") or options.get("hostaddr") or ""
     nowhere = {"host": ",".join(NOWHERE for _ in hosts.split(",")), "hostaddr": ""}

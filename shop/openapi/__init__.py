@@ -1,7 +1,7 @@
-"""The API's document (OpenAPI 3.1), and how requests are parsed to it.
+"""The API's document (OpenAPI 3.1), and the parsing of requests by it.
 
-Routes declare what is theirs: schemas, and the problems that they can answer with. What holds
-for every call (limits, request ids, malformed requests, faults) is added here.
+A route declares its schemas and the problems that it can answer with. This package adds what every
+call has: limits, request ids, the problems of malformed requests and of faults.
 """
 
 from .blueprint import Blueprint

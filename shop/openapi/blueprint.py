@@ -14,49 +14,49 @@ from flask.globals import request_ctx
 from shop.config import BODY_MAX
 from shop.errors import PROBLEM_JSON
 
-from .bodies import JSONParser, limit_body, require_no_fields
+from .bodies import JSONParser, limit_body, refuse_fields
 from .converter import operation_id
-from .headers import CACHED, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, LIMITED
-from .problems import PROBLEM_HEADERS, PROBLEM_SCHEMAS, ProblemSchema
-from .queries import check_query
+from .headers import CACHE_HEADERS, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, LIMIT_HEADERS
+from .problem_schemas import PROBLEM_HEADERS, PROBLEM_SCHEMAS, ProblemSchema
+from .query_parameters import check_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from marshmallow import Schema
 
-# The methods of which it is defined what a body means (RFC 9110, section 9.3).
-WITH_BODIES = {"POST", "PUT", "PATCH"}
+# The methods whose bodies have a defined meaning (RFC 9110, section 9.3).
+METHODS_WITH_BODIES = {"POST", "PUT", "PATCH"}
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
     """A blueprint whose routes document themselves."""
 
     ARGUMENTS_PARSER = JSONParser()
-    REPLAYED = {"Idempotent-Replayed": "Idempotent-Replayed"}  # noqa: RUF012
+    REPLAYED_HEADER = {"Idempotent-Replayed": "Idempotent-Replayed"}  # noqa: RUF012
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.before_request(_check_request)
-        self._prepare_doc_cbks.append(self._complete)
+        self._prepare_doc_cbks.append(self._add_common_answers)
 
     def register_views_in_doc(self, api: Any, *arguments: Any, **options: Any) -> None:
-        """Let the views be described when the document is first read."""
+        """Delay the description of the views until the document is first read."""
         describe = super().register_views_in_doc
-        api.undescribed.append(partial(describe, api, *arguments, **options))
+        api.pending_descriptions.append(partial(describe, api, *arguments, **options))
 
     def arguments(
         self, schema: Any, *, location: str = "json", body_max: int = BODY_MAX, **options: Any
     ) -> Callable[[Any], Any]:
-        """Declare the fields of a body of at most `body_max` bytes, or those of a query."""
+        """Declare the fields of a body of `body_max` bytes at most, or the query's parameters."""
         if isinstance(schema, type):
-            schema = schema()  # once: webargs would make one for each request
+            schema = schema()  # webargs would make an instance for each request
         declare = super().arguments(schema, location=location, **options)
 
         def decorate(view: Any) -> Any:
             declared = declare(view)
             if location == "query":
-                declared.parameters = _names(schema)
+                declared.parameters = _parameter_names(schema)
             else:
                 declared.body_max = declared._apidoc["body_max"] = body_max  # noqa: SLF001  (its own)
             return declared
@@ -70,14 +70,14 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
             info.setdefault("manual_doc", {})["operationId"] = operation_id(view.__name__)
 
     def alt_response(self, *args: Any, **options: Any) -> Callable[[Any], Any]:
-        return _in_place(super().alt_response(*args, **options))
+        return _without_wrapper(super().alt_response(*args, **options))
 
     @staticmethod
     def doc(**documentation: Any) -> Callable[[Any], Any]:
-        return _in_place(flask_smorest.Blueprint.doc(**documentation))
+        return _without_wrapper(flask_smorest.Blueprint.doc(**documentation))
 
     def problems(self, *statuses: int) -> Callable[[Any], Any]:
-        """Document the problems that a route can answer with, besides what any route can."""
+        """Document the problems of a route, besides those of every route."""
 
         def decorate(view: Any) -> Any:
             for status in statuses:
@@ -87,18 +87,18 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         return decorate
 
     def conditional(self, view: Any) -> Any:
-        """Document a write that can depend on what the caller has read."""
+        """Document a write with `If-Match`."""
         view = self.doc(parameters=[IF_MATCH])(view)
         return self.problems(400, 412)(view)
 
-    def once(self, view: Any) -> Any:
-        """Document a write that is carried out once for each Idempotency-Key."""
+    def idempotent(self, view: Any) -> Any:
+        """Document a write with `Idempotency-Key`, which is carried out once for each key."""
         view = self.doc(parameters=[IDEMPOTENCY_KEY])(view)
         return self.problems(400, 409, 422)(view)
 
     def cached(self, schema: type[Schema], *headers: str) -> Callable[[Any], Any]:
         """Document a cached read: its answer, its headers, and 304."""
-        names = _refer(*CACHED, *headers)
+        names = _header_references(*CACHE_HEADERS, *headers)
 
         def decorate(view: Any) -> Any:
             view = self.response(200, schema, headers=names)(view)
@@ -108,16 +108,16 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         return decorate
 
     @staticmethod
-    def _complete(
+    def _add_common_answers(
         doc: dict[str, Any], info: dict[str, Any], *, method: str, **_context: Any
     ) -> dict[str, Any]:
-        """Add what any call can answer, as problem documents, and the headers that all have."""
+        """Add the problems that every call can answer with, and the headers of every answer."""
         doc.setdefault("security", [])  # public, unless the route says otherwise
         responses = doc.setdefault("responses", {})
         if HTTPStatus.NOT_MODIFIED in map(int, responses):
             doc.setdefault("parameters", []).append(deepcopy(IF_NONE_MATCH))
         statuses = {413, 422, 429, 500, 503}
-        if method.upper() in WITH_BODIES:
+        if method.upper() in METHODS_WITH_BODIES:
             statuses |= {400, 415}
         for status in statuses | {
             int(status) for status in responses if int(status) >= HTTPStatus.BAD_REQUEST
@@ -125,39 +125,41 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
             responses[status] = {
                 "description": HTTPStatus(status).phrase,
                 "content": {PROBLEM_JSON: {"schema": PROBLEM_SCHEMAS.get(status, ProblemSchema)}},
-                "headers": _refer(*PROBLEM_HEADERS.get(status, ())),
+                "headers": _header_references(*PROBLEM_HEADERS.get(status, ())),
             }
         longest = info.get("body_max", BODY_MAX)
         responses[413]["description"] += f": the body has more than {longest} bytes"
         for response in responses.values():
-            response["headers"] = response.get("headers", {}) | _refer("X-Request-ID", *LIMITED)
+            response["headers"] = response.get("headers", {}) | _header_references(
+                "X-Request-ID", *LIMIT_HEADERS
+            )
         return doc
 
 
-def _in_place(document: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Let a decorator that only documents a view leave no wrapper around it."""
+def _without_wrapper(document: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a decorator that documents a view and returns the view itself, without a wrapper."""
 
     def decorate(view: Any) -> Any:
-        view._apidoc = document(view)._apidoc  # noqa: SLF001  (the library's place for it)
+        view._apidoc = document(view)._apidoc  # noqa: SLF001  (where the library keeps it)
         return view
 
     return decorate
 
 
 def _check_request() -> None:
-    """Refuse what the route of the current request does not declare, before its view is called."""
+    """Refuse a body or parameters that the route does not declare, before its view is called."""
     req = request_ctx.request
     view = current_app.view_functions[req.endpoint or ""]
     limit_body(req, getattr(view, "body_max", BODY_MAX))
     if req.query_string:
         check_query(req, getattr(view, "parameters", ()))
-    if req.method in WITH_BODIES and not hasattr(view, "body_max"):
-        require_no_fields(req)
+    if req.method in METHODS_WITH_BODIES and not hasattr(view, "body_max"):
+        refuse_fields(req)
 
 
-def _names(schema: Schema) -> tuple[str, ...]:
+def _parameter_names(schema: Schema) -> tuple[str, ...]:
     return tuple(field.data_key or name for name, field in schema.fields.items())
 
 
-def _refer(*names: str) -> dict[str, str]:
+def _header_references(*names: str) -> dict[str, str]:
     return {name: name for name in names}

@@ -1,4 +1,4 @@
-"""The bodies of requests: how large they may be, and JSON that says one thing exactly."""
+"""Read the bodies of requests: check their size, and parse exact, unambiguous JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from marshmallow import Schema
 
 
-# As it is written: a lenient reader of the header takes what is no charset for none.
+# The charset is read from the header itself: werkzeug would take a malformed one for none.
 CHARSET = re.compile(r";\s*charset\b([^;]*)", re.IGNORECASE)
 UTF_8 = re.compile(r'\s*=\s*("?)utf-?8\1\s*', re.IGNORECASE)
 
@@ -35,10 +35,10 @@ class JSONParser(FlaskParser):
     """Read a body as JSON whose numbers stay exact."""
 
     def get_default_request(self) -> Request:
-        return request_ctx.request  # what `request` leads to: the way there costs more than a look
+        return request_ctx.request  # faster than `request`, which leads here
 
     def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002
-        _require_json(req)
+        _check_content_type(req)
         try:
             # A byte order mark before the text may be ignored (RFC 8259, section 8.1).
             return _decode(read_body(req).removeprefix(BOM_UTF8).decode())
@@ -46,8 +46,8 @@ class JSONParser(FlaskParser):
             raise InvalidJSONError("The body is not valid JSON in UTF-8.") from None
 
 
-def _require_json(req: Request) -> None:
-    """Raise UnsupportedMediaTypeError for a body that is declared as anything but plain JSON."""
+def _check_content_type(req: Request) -> None:
+    """Raise UnsupportedMediaTypeError unless the headers declare plain JSON in UTF-8."""
     if req.mimetype != "application/json":
         raise UnsupportedMediaTypeError("Send JSON, with Content-Type: application/json.")
     charsets = CHARSET.findall(req.content_type or "")
@@ -58,10 +58,10 @@ def _require_json(req: Request) -> None:
 
 
 def limit_body(req: Request, longest: int) -> None:
-    """Hold a request to the limit of its route, whether the route reads a body or not.
+    """Set the size limit of a request's body, whether its route reads the body or not.
 
-    The body of a GET or a DELETE means nothing (RFC 9110, section 9.3), and is never read. Raises
-    RequestEntityTooLarge for a length that is above the limit, before anything is read.
+    The body of a GET or a DELETE has no meaning (RFC 9110, section 9.3), and is never read. Raises
+    RequestEntityTooLarge for a longer Content-Length, before anything is read.
     """
     req.max_content_length = longest
     if (req.content_length or 0) > longest:
@@ -76,33 +76,33 @@ def read_body(req: Request) -> bytes:
         raise
     except Exception:  # noqa: BLE001  (each server has its own error for broken chunks)
         raise BadRequest("The body cannot be read.") from None
-    # Of a body without a length werkzeug reads that much, and does not tell that there is more.
+    # Without a Content-Length, werkzeug reads up to the limit, and does not tell if more follows.
     longest = req.max_content_length or BODY_MAX
     if req.content_length is None and len(body) >= longest and req.input_stream.read(1):
         raise RequestEntityTooLarge
     return body
 
 
-def require_no_fields(req: Request) -> None:
-    """Refuse a body, but for an empty object, where a route takes none."""
+def refuse_fields(req: Request) -> None:
+    """Refuse a body where a route takes none; an empty object is allowed."""
     if read_body(req):
         JSONParser().parse(Input(), req, location="json")
 
 
-def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of its members. Readers differ in which of two values of a name they take."""
-    found = dict(members)
-    if len(found) < len(members):
+def _parse_object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object. Refuse a repeated name: parsers differ in the value that they take."""
+    parsed = dict(members)
+    if len(parsed) < len(members):
         names = Counter(name for name, _ in members)
         twice = next(name for name in names if names[name] > 1)
         raise InvalidJSONError(f'An object in the body has the name "{clip(twice)}" twice.')
-    return found
+    return parsed
 
 
-def _no_constant(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
 _decode = JSONDecoder(
-    parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_object
+    parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_parse_object
 ).decode

@@ -1,4 +1,4 @@
-"""Converts fields, schemas and paths to JSON Schema."""
+"""Describe fields, schemas and paths as JSON Schema."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from marshmallow import missing
 
 from shop.fields import CommaList
 
-from .problems import example
+from .problem_schemas import example
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from werkzeug.routing import Rule
 
 
-class Converter(OpenAPIConverter):
-    """Describe a schema by its docstring and its EXAMPLE, and tell defaults of a body in words.
+class SchemaConverter(OpenAPIConverter):
+    """Describe a schema by its docstring and its EXAMPLE, and the defaults of a body in words.
 
-    Clients are generated from the document. A `default` in a body becomes a value that such a
-    client sends by itself, or a member that its caller must give; a PATCH would then overwrite
-    what its caller never named.
+    Clients are generated from the document. A generated client sends a `default` of a body by
+    itself, or requires the member of its caller. A PATCH would then overwrite members that the
+    caller never named.
     """
 
     def init_attribute_functions(self) -> None:
@@ -37,7 +37,7 @@ class Converter(OpenAPIConverter):
 
     def field2property(self, field: Field[Any]) -> dict[str, Any]:
         found: dict[str, Any] = super().field2property(field)
-        if None in found.get("enum", ()):  # of which generators make a type for each value
+        if None in found.get("enum", ()):  # generators make a type of each value in such an enum
             values = [value for value in found.pop("enum") if value is not None]
             del found["type"]
             found["anyOf"] = [{"type": "string", "enum": values}, {"type": "null"}]
@@ -59,9 +59,10 @@ class Converter(OpenAPIConverter):
         )
         for name, field in fields.items():
             if field.load_default is not missing and not partial:
-                told = found["properties"][name]
+                member = found["properties"][name]
                 default = json.dumps(field.load_default)
-                told["description"] = f"{told.get('description', '')} Default: `{default}`.".strip()
+                text = f"{member.get('description', '')} Default: `{default}`."
+                member["description"] = text.strip()
         return found
 
     def _field2parameter(self, field: Field[Any], *, name: str, location: str) -> dict[str, Any]:
@@ -73,14 +74,14 @@ class Converter(OpenAPIConverter):
         return found
 
 
-class Schemas(MarshmallowPlugin):
-    """Make components of marshmallow's schemas, named as their classes without `Schema`."""
+class SchemaPlugin(MarshmallowPlugin):
+    """Make components of marshmallow's schemas, named after their classes without `Schema`."""
 
-    Converter = Converter
+    Converter = SchemaConverter
 
 
-class Paths(FlaskPlugin):  # type: ignore[misc]
-    """Describe the ids in a path, and show the problems that its calls answer."""
+class PathPlugin(FlaskPlugin):  # type: ignore[misc]
+    """Describe the ids in a path, and add examples of problems to its calls."""
 
     def rule_to_params(self, rule: Rule) -> list[dict[str, Any]]:
         params: list[dict[str, Any]] = super().rule_to_params(rule)
@@ -92,17 +93,19 @@ class Paths(FlaskPlugin):  # type: ignore[misc]
         self, rule: Rule, operations: dict[str, Any], parameters: list[Any], **options: Any
     ) -> str:
         path: str = super().path_helper(rule, operations, parameters, **options)
-        called = re.sub("{[^}]*}", "7", path)
+        path_example = re.sub("{[^}]*}", "7", path)
         for operation in operations.values():
             of_session = operation["security"] == [{"session": []}]
             for status, response in operation["responses"].items():
                 for content in response.get("content", {}).values():
                     if int(status) >= HTTPStatus.BAD_REQUEST:
-                        content["example"] = example(int(status), called, of_session=of_session)
+                        content["example"] = example(
+                            int(status), path_example, of_session=of_session
+                        )
         return path
 
 
 def operation_id(view_name: str) -> str:
-    """Return the name of a call: that of its view, in camel case."""
+    """Return the name of a view in camel case."""
     first, *others = view_name.split("_")
     return first + "".join(map(str.capitalize, others))

@@ -1,4 +1,4 @@
-"""The document of the whole API: what it is called, how callers say who they are."""
+"""The document of the whole API: its title, its security schemes, its components."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import flask_smorest
 
 from shop.version import VERSION
 
-from .converter import Paths, Schemas
+from .converter import PathPlugin, SchemaPlugin
+from .docs_page import docs
 from .headers import HEADERS
-from .page import docs
-from .paths import LongId, RowId
-from .problems import ProblemSchema
+from .path_ids import LongId, RowId
+from .problem_schemas import ProblemSchema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,27 +36,27 @@ SECURITY = {
 }
 
 
-_describing = Lock()
+_description_lock = Lock()
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc]
-    """The API and its document; errors are answered by `shop.errors`."""
+    """The API and its document. `shop.errors` answers errors."""
 
     ERROR_SCHEMA = ProblemSchema
     DEFAULT_ERROR_RESPONSE_NAME = None
 
     def init_app(self, app: Flask, **options: Any) -> None:
-        # Each describes the views of a blueprint; workers and commands start without that.
-        self.undescribed: list[Callable[[], None]] = []
+        # Each call describes the views of a blueprint; workers and commands start without them.
+        self.pending_descriptions: list[Callable[[], None]] = []
         app.config |= {
             "API_TITLE": "shop",
             "API_VERSION": VERSION,
             "OPENAPI_VERSION": "3.1.0",
         }
         app.url_map.converters |= {"row_id": RowId, "long_id": LongId}
-        plugins = {"flask_plugin": Paths(), "marshmallow_plugin": Schemas()}
+        plugins = {"flask_plugin": PathPlugin(), "marshmallow_plugin": SchemaPlugin()}
         super().init_app(app, spec_kwargs=plugins, **options)
-        self.spec.to_dict = partial(_describe_all, self.undescribed, self.spec.to_dict)
+        self.spec.to_dict = partial(_describe_views, self.pending_descriptions, self.spec.to_dict)
         for converter in (RowId, LongId):
             self.register_converter(converter, lambda one: one.schema())
         self.spec.options |= {"info": INFO, "servers": SERVERS}
@@ -68,9 +68,9 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
         app.register_blueprint(docs)
 
     def _register_error_handlers(self) -> None:
-        """Leave errors to `shop.errors`."""
+        """Register none: `shop.errors` handles errors."""
 
-    # Components that no call refers to are left out.
+    # These register no components, because no call would refer to them.
 
     def _register_responses(self) -> None: ...
 
@@ -79,12 +79,12 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
     def _register_pagination_header(self) -> None: ...
 
 
-def _describe_all(
-    undescribed: list[Callable[[], None]], to_dict: Callable[[], dict[str, Any]]
+def _describe_views(
+    pending_descriptions: list[Callable[[], None]], to_dict: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return the document; whoever reads it first has all views described in it."""
-    with _describing:
-        while undescribed:
-            undescribed[0]()
-            del undescribed[0]
+    """Return the document; the first call describes all views in it."""
+    with _description_lock:
+        while pending_descriptions:
+            pending_descriptions[0]()
+            del pending_descriptions[0]
         return to_dict()

@@ -6,19 +6,19 @@ from typing import Any
 
 from shop.config import CONDITION_MAX, IDEMPOTENCY_KEY_MAX
 
-AN_ETAG = '"90eab32ede49c2b2b53036ab"'
-# Whatever a header can have: what is no ETag matches none, and is no error.
+ETAG_EXAMPLE = '"90eab32ede49c2b2b53036ab"'
+# Any value that a header can have: a value that is no ETag matches none, and is no error.
 FIELD_VALUE = r"^[\t\x20-\x7e\x80-\xff]*$"
 IDEMPOTENCY_KEY_PATTERN = r"^[!-~]+$"
 
-LIMITED = (
+LIMIT_HEADERS = (
     "X-RateLimit-Limit",
     "X-RateLimit-Remaining",
     "X-RateLimit-Reset",
     "RateLimit-Policy",
     "RateLimit",
 )
-CACHED = ("X-Cache", "ETag", "Cache-Control", "Warning")
+CACHE_HEADERS = ("X-Cache", "ETag", "Cache-Control", "Warning")
 
 INTEGER = {"type": "integer", "minimum": 0, "examples": [60]}
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -27,8 +27,8 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
         {"type": "string", "examples": ["23a2dcb2d2884bc9a00ae5b053bb5df1"]},
     ),
     "X-RateLimit-Limit": ("The quota of the policy nearest to its end.", INTEGER),
-    "X-RateLimit-Remaining": ("What is left of that quota.", INTEGER),
-    "X-RateLimit-Reset": ("Seconds until some of what is used is free again.", INTEGER),
+    "X-RateLimit-Remaining": ("The remaining requests of that quota.", INTEGER),
+    "X-RateLimit-Reset": ("Seconds until some of that quota is free again.", INTEGER),
     "RateLimit-Policy": (
         "Every policy: its quota (q) in a window of w seconds.",
         {"type": "string", "examples": ['"default";q=100;w=60, "write";q=30;w=60']},
@@ -39,7 +39,7 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "Retry-After": ("Seconds to wait before the request is sent again.", INTEGER),
     "X-Cache": (
-        "How the documents were had: from Redis, from the database, past Redis, or expired.",
+        "HIT: from Redis. MISS: from the database. BYPASS: without Redis. STALE: expired.",
         {"type": "string", "enum": ["HIT", "MISS", "BYPASS", "STALE"]},
     ),
     "Warning": (
@@ -48,10 +48,10 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "ETag": (
         "The version of the document, for If-None-Match and If-Match.",
-        {"type": "string", "examples": [AN_ETAG]},
+        {"type": "string", "examples": [ETAG_EXAMPLE]},
     ),
     "Cache-Control": (
-        "no-cache: ask again each time. private: others would get another answer.",
+        "no-cache: revalidate each time. private: the answer is for this caller alone.",
         {"type": "string", "examples": ["no-cache"]},
     ),
     "Link": (
@@ -63,7 +63,7 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
         {"type": "string", "const": "true"},
     ),
     "Location": (
-        "The address of what was made.",
+        "The address of the new row.",
         {"type": "string", "format": "uri-reference", "examples": ["/orders/2001"]},
     ),
     "WWW-Authenticate": (
@@ -80,24 +80,24 @@ def _header(name: str, description: str, **schema: Any) -> dict[str, Any]:
 
 IF_NONE_MATCH = _header(
     "If-None-Match",
-    "The ETag of what the caller has, or several with commas between them: if the answer still "
-    "has it, the answer is 304 without a body.",
+    "The ETag of the document that the caller has, or several ETags with commas between them. If "
+    "the document still has one of them, the answer is 304 without a body.",
     pattern=FIELD_VALUE,
     maxLength=CONDITION_MAX,
-    examples=[AN_ETAG],
+    examples=[ETAG_EXAMPLE],
 )
 IF_MATCH = _header(
     "If-Match",
-    "The ETag of what the caller has read: if it has changed since, the answer is 412, and "
-    "nothing is done.",
+    "The ETag of the document that the caller has read. If the document has changed since, the "
+    "answer is 412, and nothing is done.",
     pattern=FIELD_VALUE,
     maxLength=CONDITION_MAX,
-    examples=[AN_ETAG],
+    examples=[ETAG_EXAMPLE],
 )
 IDEMPOTENCY_KEY = _header(
     "Idempotency-Key",
-    "New for each request, and the same when a request is sent again: within 24 hours that gets "
-    "the first answer once more, and nothing is done twice.",
+    "A new key for each request, and the same key when a request is sent again: within 24 hours "
+    "a repeated request gets the first answer, and nothing is done twice.",
     pattern=IDEMPOTENCY_KEY_PATTERN,
     minLength=1,
     maxLength=IDEMPOTENCY_KEY_MAX,

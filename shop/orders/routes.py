@@ -69,9 +69,9 @@ def _reading_session() -> int | None:
 @limit("write")
 @require_scope(WRITE)
 @blueprint.arguments(OrderInput, body_max=LARGE_BODY_MAX)
-@blueprint.response(201, OrderSchema, headers={"Location": "Location"} | Blueprint.REPLAYED)
+@blueprint.response(201, OrderSchema, headers={"Location": "Location"} | Blueprint.REPLAYED_HEADER)
 @blueprint.problems(401, 403)
-@blueprint.once
+@blueprint.idempotent
 def place_order(values: dict[str, Any]) -> Response:
     """Place an order: all lines or none.
 
@@ -86,8 +86,8 @@ def transition_route(action: str) -> Callable[[View], View]:
     """Declare the route of a transition of an order's status."""
 
     def decorate(view: View) -> View:
-        documented = blueprint.response(200, OrderSchema, headers=Blueprint.REPLAYED)(
-            blueprint.problems(401, 403, 404)(blueprint.once(view))
+        documented = blueprint.response(200, OrderSchema, headers=Blueprint.REPLAYED_HEADER)(
+            blueprint.problems(401, 403, 404)(blueprint.idempotent(view))
         )
         guarded = limit("write")(require_scope(WRITE)(documented))
         declared: View = blueprint.route(f"{ONE}/{action}", methods=["POST"])(guarded)

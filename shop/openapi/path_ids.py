@@ -11,25 +11,25 @@ from shop.fields import ID_MAX, INTEGER_MAX
 
 
 class RowId(IntegerConverter):
-    """The id of a row in a path. What cannot be one is not found, whatever the method."""
+    """The id of a row in a path. A text that cannot be an id is 404, whatever the method."""
 
     regex = "[1-9][0-9]{0,9}"
     MOST = INTEGER_MAX
 
     @classmethod
     def schema(cls) -> dict[str, Any]:
-        """Return what the API's document says of it."""
+        """Return the JSON Schema of the id."""
         return {"type": "integer", "minimum": 1, "maximum": cls.MOST, "examples": [7]}
 
     def to_python(self, value: str) -> int:
-        # The bounds of werkzeug's own converter answer 405 where a path has several routes.
+        # With the bounds of werkzeug's own converter, a path with several routes is 405 instead.
         if int(value) > self.MOST:
             raise NotFound
         return int(value)
 
 
 class LongId(RowId):
-    """The id of a row of what grows with traffic."""
+    """The id of a row in a table that grows with traffic."""
 
     regex = "[1-9][0-9]{0,15}"
     MOST = ID_MAX

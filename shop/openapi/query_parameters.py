@@ -1,4 +1,4 @@
-"""The parameters of queries: those that a call has, each of them once."""
+"""Check the names of query parameters."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def check_query(req: Request, known: Sequence[str]) -> None:
-    """Raise InvalidFieldsError for parameters that a call does not have, or that come again.
+    """Raise InvalidFieldsError for unknown and for repeated parameters.
 
-    An answer without a filter that was misspelt would be taken for one with it.
+    If a misspelt filter were ignored, its answer would look like a filtered one.
     """
     wrong: dict[Path, FieldError] = {}
     for name, values in req.args.lists():

@@ -1,4 +1,4 @@
-"""The documents of problems, as the API's document shows them."""
+"""Schemas and examples of problem documents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shop.fields import describe
 if TYPE_CHECKING:
     from shop.problems import ShopError
 
-AN_ID = "23a2dcb2d2884bc9a00ae5b053bb5df1"
+REQUEST_ID_EXAMPLE = "23a2dcb2d2884bc9a00ae5b053bb5df1"
 
 
 class FieldErrorSchema(Schema):
@@ -23,7 +23,8 @@ class FieldErrorSchema(Schema):
         unknown = INCLUDE
 
     field = fields.String(
-        required=True, metadata=describe("Its path; empty for the whole body.", "lines.0.quantity")
+        required=True,
+        metadata=describe("The path of the field; empty for the whole body.", "lines.0.quantity"),
     )
     detail = fields.String(
         required=True, metadata=describe("The error, in words.", "Missing data.")
@@ -31,7 +32,7 @@ class FieldErrorSchema(Schema):
 
 
 class ProblemSchema(Schema):
-    """A problem document (RFC 9457). Further members are those of its type."""
+    """A problem document (RFC 9457). Its type may have further members."""
 
     class Meta:
         unknown = INCLUDE
@@ -39,26 +40,33 @@ class ProblemSchema(Schema):
     type = fields.String(
         required=True,
         metadata=describe(
-            "The kind: it leads to a page.", "/problems/not-found", format="uri-reference"
+            "The kind of problem, which is the URL of a page about it.",
+            "/problems/not-found",
+            format="uri-reference",
         ),
     )
-    title = fields.String(required=True, metadata=describe("The kind, in words.", "Not found"))
+    title = fields.String(
+        required=True, metadata=describe("The kind of problem, in words.", "Not found")
+    )
     status = fields.Integer(required=True, metadata=describe("The status of the answer.", 404))
     detail = fields.String(
-        required=True, metadata=describe("The failure, in words.", "There is no product 7.")
+        required=True,
+        metadata=describe("The failure, in words.", "There is no product 7."),
     )
     instance = fields.String(
         required=True, metadata=describe("The path of the request.", "/products/7")
     )
     request_id = fields.String(
         required=True,
-        metadata=describe("The request's id, also in X-Request-ID and in the logs.", AN_ID),
+        metadata=describe(
+            "The request's id, also in X-Request-ID and in the logs.", REQUEST_ID_EXAMPLE
+        ),
     )
     errors = fields.List(
         fields.Nested(FieldErrorSchema), metadata=describe("The errors of the fields.")
     )
     errors_omitted = fields.Integer(
-        metadata=describe("How many more errors there are than `errors` has.", 80)
+        metadata=describe("The number of errors that `errors` leaves out.", 80)
     )
 
 
@@ -69,7 +77,7 @@ class QuotaExceededProblemSchema(ProblemSchema):
         fields.String(metadata=describe("The name of a policy.", "default")),
         data_key="violated-policies",
         required=True,
-        metadata=describe("The policies of which too little is left."),
+        metadata=describe("The policies whose quota does not cover the request."),
     )
 
 
@@ -80,8 +88,8 @@ PROBLEM_HEADERS = {
 }
 PROBLEM_SCHEMAS = {429: QuotaExceededProblemSchema}
 
-# The kind that the document shows of each status.
-SHOWN: dict[int, type[ShopError]] = {
+# The error that the document shows as the example of each status.
+EXAMPLE_ERRORS: dict[int, type[ShopError]] = {
     kind.status: kind
     for kind in (
         problems.InvalidJSONError,
@@ -106,11 +114,14 @@ QUOTA_EXCEEDED = {
 
 
 def example(status: int, path: str, *, of_session: bool) -> dict[str, Any]:
-    """Return a problem as a call of `path` answers it."""
-    common = {"status": status, "instance": path, "request_id": AN_ID}
+    """Return an example of a problem document for a call of `path`.
+
+    `of_session` is for a call that needs a session.
+    """
+    common = {"status": status, "instance": path, "request_id": REQUEST_ID_EXAMPLE}
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return QUOTA_EXCEEDED | common
-    kind = SHOWN[status]
+    kind = EXAMPLE_ERRORS[status]
     if of_session and status == HTTPStatus.UNAUTHORIZED:
         kind = problems.SessionRequiredError
     detail = (kind.__doc__ or "").partition("\n")[0]

@@ -1,4 +1,4 @@
-"""`/openapi.json`, and the page at `/docs` that shows it."""
+"""`/openapi.json`, and the page at `/docs` that shows this document."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SWAGGER_UI = Path(str(resources.files("flask_swagger_ui") / "dist"))
 
 @docs.get("/openapi.json")
 def document() -> dict[str, Any]:
-    """Answer with the document of the whole API."""
+    """Return the document of the whole API."""
     apis = flask.current_app.extensions["flask-smorest"]["apis"]
     spec: dict[str, Any] = apis[""]["ext_obj"].spec.to_dict()
     return spec
@@ -23,7 +23,7 @@ def document() -> dict[str, Any]:
 
 @docs.get("/docs", strict_slashes=False)
 def page() -> flask.Response:
-    """Show a page to read about the API and to try it."""
+    """Return the page that shows the API and tries its calls."""
     response = flask.make_response(flask.render_template("docs.html"))
     response.headers["Content-Security-Policy"] = DOCS_POLICY
     return response
@@ -31,5 +31,5 @@ def page() -> flask.Response:
 
 @docs.get("/docs/assets/<path:name>")
 def asset(name: str) -> flask.Response:
-    """Serve the page's scripts and styles, from the package that brings them."""
+    """Return a script or a style of the page, from the package of Swagger UI."""
     return flask.send_from_directory(SWAGGER_UI, name, max_age=86_400)
