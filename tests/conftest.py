@@ -33,7 +33,7 @@ from dev.embedded.home import Home
 from dev.embedded.servers import Guarded, Postgres, Redis
 from shop import create_app, log_throttle
 from shop.cache import outbox_watcher
-from shop.extensions import db
+from shop.extensions import cache, db
 from shop.redis import breaker, ownership, redis_connection
 
 if TYPE_CHECKING:
@@ -500,6 +500,13 @@ def _unhurried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     if "hurried" not in request.keywords:
         monkeypatch.setattr(ownership, "VACANT_SECONDS", 0)
         monkeypatch.setattr(outbox_watcher, "FRESHNESS_SECONDS", 60)
+
+
+@pytest.fixture
+def declarations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget what a test declares of the cache when it ends."""
+    monkeypatch.setattr(cache, "memoized", [*cache.memoized])
+    monkeypatch.setattr(cache, "tags", [*cache.tags])
 
 
 @pytest.fixture(autouse=True)

@@ -160,9 +160,8 @@ def test_a_cluster_admits_as_one_server_does(start_redis: StartRedis) -> None:
 
 
 @pytest.fixture
-def below(monkeypatch: pytest.MonkeyPatch) -> MemoizedOne[[int]]:
+def below(declarations: None, monkeypatch: pytest.MonkeyPatch) -> MemoizedOne[[int]]:
     """Declare a read that is bounded above 10, for the time of a test; none is stored freely."""
-    monkeypatch.setattr(cache, "memoized", [*cache.memoized])
     monkeypatch.setattr(protocol_module, "ADMITTED_FREELY", 0)
 
     @cache.memoize(

@@ -29,10 +29,8 @@ class Declared(NamedTuple):
 
 
 @pytest.fixture
-def declared(monkeypatch: pytest.MonkeyPatch) -> Declared:
+def declared(declarations: None) -> Declared:
     """Declare a read with two tags, for the time of a test."""
-    monkeypatch.setattr(cache, "memoized", [*cache.memoized])
-    monkeypatch.setattr(cache, "tags", [*cache.tags])
     prices = cache.tag("tried:prices:{scope}", tables=[Product])
     names = cache.tag("tried:names", tables=[Product])
 

@@ -56,10 +56,8 @@ class Declared(NamedTuple):
 
 
 @pytest.fixture
-def declared(monkeypatch: pytest.MonkeyPatch) -> Declared:
+def declared(declarations: None) -> Declared:
     """Declare what the routes of `shop` read, for the time of a test."""
-    monkeypatch.setattr(cache, "memoized", [*cache.memoized])
-    monkeypatch.setattr(cache, "tags", [*cache.tags])
     prices = cache.tag("tried:prices", tables=[Product])
     stocks = cache.tag("tried:stocks:{scope}", tables=[Product])
 

@@ -101,9 +101,8 @@ def test_the_rules_of_imports_hold_for_a_new_feature(run: Callable[..., str]) ->
 
 
 @pytest.fixture
-def declare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def declare(declarations: None) -> Callable[..., Any]:
     """Declare memoized functions, for the time of a test."""
-    monkeypatch.setattr(cache, "memoized", [*cache.memoized])
 
     def declare_one(key: str, name: str, family: str | None = None) -> Any:
         def function(one: int) -> bytes:
