@@ -58,7 +58,7 @@ class Cluster(NamedTuple):
         return found
 
     def renew_life(self, number: int) -> None:
-        """Give a master a new replication id, as one has that was promoted."""
+        """Give a master a new replication id, as a promotion does."""
         with self.client(number) as client:
             client.execute_command("DEBUG", "CHANGE-REPL-ID")
 

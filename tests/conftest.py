@@ -115,13 +115,13 @@ class Shop:
         )
 
     def place_order(self, *product_ids: int, quantity: int = 1, **headers: str) -> dict[str, Any]:
-        """Order so many of each product."""
+        """Order this quantity of each product."""
         lines = [{"product_id": one, "quantity": quantity} for one in product_ids]
         body = {"customer": CUSTOMER, "lines": lines}
         return self._created(self.request("POST", "/orders", json=body, headers=headers))
 
     def move_order(self, order_id: int, *actions: str, **headers: str) -> TestResponse:
-        """Bring an order on, and return the last answer."""
+        """Move an order through these actions, and return the last answer."""
         for action in actions:
             answer = self.request("POST", f"/orders/{order_id}/{action}", headers=headers)
         return answer
@@ -220,7 +220,7 @@ class Relay:
         self._start(self._accept, listener)
 
     def forget(self) -> None:
-        """Drop in silence what comes over the connections of now, as a firewall does."""
+        """Drop the data of all present connections in silence, as a firewall does."""
         self._forgotten.update(self._ends)
 
     def close(self) -> None:

@@ -62,7 +62,7 @@ class Standby(Primary):
         assert self.ask("SELECT pg_promote()")
 
     def stop_receiving(self) -> None:
-        """Receive nothing more: what the primary commits from now on is lost by `promote`."""
+        """Stop receiving: later commits of the primary are lost by `promote`."""
         with self.session() as cursor:
             cursor.execute("ALTER SYSTEM SET primary_conninfo = ''")
             cursor.execute("SELECT pg_reload_conf()")

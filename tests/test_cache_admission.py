@@ -1,4 +1,4 @@
-"""Entries that anybody can name without end: they fill neither Redis nor a worker."""
+"""Entries with unbounded numbers of keys fill neither Redis nor a worker."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def protocol(port: int, client: Any) -> Protocol:
 
 
 def ask(protocol: Protocol, number: object) -> EntryState | FillResult:
-    """Ask for an entry as a reader does, and return what became of it."""
+    """Read and fill an entry as a reader does, and return the result."""
     key = f"things:{number}"
     [entry] = protocol.read([GENERATION], [key])
     if entry.state is not EntryState.LEASED:
@@ -161,7 +161,7 @@ def test_a_cluster_admits_as_one_server_does(start_redis: StartRedis) -> None:
 
 @pytest.fixture
 def below(declarations: None, monkeypatch: pytest.MonkeyPatch) -> MemoizedOne[[int]]:
-    """Declare a read that is bounded above 10, for the time of a test; none is stored freely."""
+    """Declare a read that needs admission above 10, for the time of a test."""
     monkeypatch.setattr(protocol_module, "ADMITTED_FREELY", 0)
 
     @cache.memoize(

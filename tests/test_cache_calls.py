@@ -202,7 +202,7 @@ def test_a_value_of_an_old_epoch_is_a_miss(shop: Shop, redis_cli: Any) -> None:
 
 
 def test_a_value_computed_before_a_delete_is_not_stored(shop: Shop) -> None:
-    """Cache-aside by hand: a reader between a writer's commit and its own `set`."""
+    """With cache-aside by hand a reader can be between a writer's commit and its own `set`."""
     assert cache.get("stock") is None
     computed = 3
     with shop.app.app_context():  # a writer

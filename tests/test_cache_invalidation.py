@@ -227,7 +227,7 @@ def test_a_write_forgets_what_it_changes_and_no_more(shop: Shop, kind: str) -> N
 
 
 def test_a_page_of_another_bucket_is_no_other_categorys(shop: Shop) -> None:
-    """Categories whose numbers have the same remainder share what is forgotten, and no product."""
+    """Categories whose numbers have the same remainder share tags, and no product."""
     with shop.app.app_context(), db.engine.begin() as connection:
         connection.execute(text("INSERT INTO categories (id, name) VALUES (65, 'Tools')"))
     path = "/products?category_id=65"

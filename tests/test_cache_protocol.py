@@ -595,7 +595,7 @@ class ReadersAndWriters(RuleBasedStateMachine):
     @precondition(lambda self: self.reads)
     @rule(first=st.booleans(), back=st.sampled_from([False] * 7 + [True]))
     def fill(self, *, first: bool, back: bool) -> None:
-        """Fill, or give the lease back. Whoever holds none, or no longer does, tries, too."""
+        """Fill, or give the lease back. A reader without a lease tries, too."""
         one = self.reads.pop(0 if first else -1)
         if back:
             self.protocol.give_back({one.key: one.lease})
@@ -619,7 +619,7 @@ class ReadersAndWriters(RuleBasedStateMachine):
     @precondition(lambda self: self.writes)
     @rule(first=st.booleans(), die=st.sampled_from([False] * 3 + [True]))
     def end(self, *, first: bool, die: bool) -> None:
-        """Release, after COMMIT, which is then acknowledged, or after ROLLBACK; or die.
+        """Commit and release, which acknowledges the write; or roll back and release; or die.
 
         The note of a dead writer ends later, as if it were evicted.
         """
@@ -635,7 +635,7 @@ class ReadersAndWriters(RuleBasedStateMachine):
 
     @rule(fault=st.sampled_from(FAULTS), data=st.data())
     def fault(self, fault: str, data: st.DataObject) -> None:
-        """Something happens to Redis.
+        """Let a fault happen to Redis.
 
         Eviction is also what happens to leases and notes at the end of their time. A restart keeps
         all data; what is restored is older: a lost tail, a replica, a backup.

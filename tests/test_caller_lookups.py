@@ -55,7 +55,7 @@ def other_secret(key: str) -> str:
 
 
 def spend(shop: Shop) -> None:
-    """Use up what the address has in `default`."""
+    """Use up the quota of the address in `default`."""
     while shop.get("/nothing").status_code != 429:
         pass
 

@@ -1,4 +1,4 @@
-"""Carts: what a session is about to buy, and how it becomes an order."""
+"""Carts of sessions, and their checkout."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def group(app: Flask) -> FlaskGroup:
 
 
 def commands(cli: click.Group, context: click.Context, path: str = "") -> Iterator[str]:
-    """Walk the tree of commands, so that a new one is held, too."""
+    """Walk the tree of commands, so that new commands are tested, too."""
     for name in cli.list_commands(context):
         command = cli.get_command(context, name)
         full = f"{path} {name}".strip()

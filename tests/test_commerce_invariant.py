@@ -106,7 +106,7 @@ class Commerce(RuleBasedStateMachine):
     def _sell(
         self, path: str, body: dict[str, Any], basket: dict[int, int], headers: dict[str, str]
     ) -> bool:
-        """Order a basket, and tell whether it could be had."""
+        """Order a basket, and tell whether that succeeded."""
         there = all(self.active[n] and self.stock[n] >= basket[n] for n in basket)
         headers = {**headers, "Idempotency-Key": self._new_key()}
         answer = self._send("POST", path, body, headers)

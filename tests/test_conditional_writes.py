@@ -19,7 +19,7 @@ def shop(a_shop: Shop) -> Shop:
 
 
 def writes(path: str) -> list[tuple[str, str, dict[str, Any] | None]]:
-    """All writes of one row, the last one its end."""
+    """All writes of one row; the last one deletes it."""
     if path.startswith("/categories"):
         return [
             ("PUT", path, {"name": "Hall"}),

@@ -1,4 +1,4 @@
-"""Settings: defaults, bounds, and one line for what is wrong."""
+"""Settings: defaults, bounds, and one line for a wrong value."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_a_secret_can_be_in_a_file(tmp_path: Path) -> None:
 def test_a_wrong_setting_stops_every_start_with_one_line(
     command: list[str], name: str, value: str, reason: str
 ) -> None:
-    """Two workers of gunicorn do not say it twice, and none is started again."""
+    """Two workers of gunicorn report it once, and no worker is restarted."""
     environment = {**os.environ, **DATABASE, "WEB_CONCURRENCY": "2", name: value}
     program, *arguments = command
     run = subprocess.run(

@@ -261,7 +261,7 @@ HOSTILE = [
 def test_an_unlisted_origin_gets_no_permission_to_read(
     make_shop: Make, edge: str, origin: str
 ) -> None:
-    """Nor is what it sends ever answered. Its preflight is an OPTIONS like others."""
+    """Its requests get no such header either; its preflight is an OPTIONS like others."""
     shop = make_shop(CORS_ORIGINS=ORIGINS, EDGE_ENABLED=edge)
     environment = {"HTTP_ORIGIN": origin}
     asked = environment | {"HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST"}
@@ -370,7 +370,7 @@ def test_a_preflight_is_logged_and_counted(
 
 @EDGE
 def test_a_served_shop_answers_pages(serve: Callable[..., Service], edge: str) -> None:
-    """Over HTTP, on every worker: reads, 304, 404, 429, and what is asked before them."""
+    """Reads, 304, 404, 429 and preflights, over HTTP, on every worker."""
     service = serve(CORS_ORIGINS=ORIGINS, EDGE_ENABLED=edge, RATE_LIMIT_CALLS="25")
     page = {"Origin": PAGE}
     read = service.get("/categories", headers=page)

@@ -92,7 +92,7 @@ def test_a_promoted_standby_has_what_it_had_received(replicated: Replicated) -> 
 def test_a_write_through_a_connection_to_a_standby_finds_the_primary(
     shop: Shop, replicated: Replicated, way: Relay
 ) -> None:
-    """Pooled connections lead to what was the primary; new ones do not."""
+    """Pooled connections lead to the former primary; new ones do not."""
     way.close()
     way.target = replicated.standby.socket
     way.open()

@@ -83,7 +83,7 @@ def test_rows_that_a_new_primary_lost_are_in_no_answer(
 def test_rows_of_a_lost_primary_are_not_in_answers_of_the_next_one(
     shop: Shop, replicated: Replicated, second_standby: Standby, way: Relay
 ) -> None:
-    """Two that are promoted one after the other get the same timeline."""
+    """Two standbys that are promoted one after the other get the same timeline."""
     shop.create_product(price=36)
     for standby in (replicated.standby, second_standby):
         standby.catch_up()

@@ -55,7 +55,7 @@ def counted(result: str) -> float:
 
 @contextmanager
 def counting(**expected: int) -> Iterator[None]:
-    """Expect that so many requests have these results within the block."""
+    """Expect these numbers of requests for each result within the block."""
     results = ("hit", "not_modified", "refused", "miss", "passed")
     before = {result: counted(result) for result in results}
     yield

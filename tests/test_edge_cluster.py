@@ -44,7 +44,7 @@ ASKED = {"X-Request-ID": "one"}
 
 @pytest.fixture(scope="module")
 def masters(start_redis: StartRedis) -> Iterator[Cluster]:
-    """Three masters that no test ends, and that none leaves as they are not at first."""
+    """Three masters that tests share: no test ends them, and each leaves them as they were."""
     with a_cluster(start_redis) as made:
         yield made
 
@@ -130,7 +130,7 @@ def test_a_request_without_quota_is_refused_on_the_loop_as_flask_does(
 
 
 def test_a_page_is_read_from_all_nodes_in_two_steps(shop: Shop, cluster: Cluster) -> None:
-    """Its limits, its entry and all generations are one; its rows are the other."""
+    """The first step has limits, entry and all generations; the second has the rows."""
     learn(shop, "/products")
     scripts, names, asked = (cluster.calls(one) for one in ("eval", "mget", "time"))
     with counting(hit=1):
@@ -252,7 +252,7 @@ def used(cluster: Cluster, name: str, policy: str) -> int:
 def test_a_session_reads_on_the_loop_as_in_flask(
     shop: Shop, make_shop: Make, cluster: Cluster, place: int
 ) -> None:
-    """Its own record pays, on each of the masters, and that of its address, which is on one."""
+    """Its own record, on each of the masters, and that of its address, on one, are charged."""
     flask = make_shop(REDIS_URL=cluster.url, REDIS_TIMEOUT="60000", EDGE_ENABLED="false")
     session, name = session_of(shop, cluster, place)
     for path in READS[:4]:

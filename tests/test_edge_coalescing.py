@@ -1,4 +1,4 @@
-"""Rows that many requests ask for at a time: one call reads them, and each answer is its own."""
+"""Rows of concurrent requests are read by one call, and each request gets its own answer."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def waiting() -> float:
 
 
 def take_threads(shop: Shop, pool: ThreadPoolExecutor) -> None:
-    """Have every thread of the worker held up by a read of an empty page, and one more wait."""
+    """Let a read of an empty page hold every thread of the worker, and one more wait."""
     for n in range(THREADS + 1):
         pool.submit(shop.get, f"/products?skip={100 + n}")
     await_true(lambda: waiting() == 1)

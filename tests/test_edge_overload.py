@@ -1,4 +1,4 @@
-"""More requests than can be carried out: the rest is refused at once, and hits go on."""
+"""With too many requests the rest is refused at once, and hits go on."""
 
 from __future__ import annotations
 

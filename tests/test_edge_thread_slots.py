@@ -31,7 +31,7 @@ class Writes:
         return write
 
     async def end(self, *, got_on: bool) -> None:
-        """End the write that has had a place for longest."""
+        """End the write that has held a slot for longest."""
         self._ends.pop(0).set_result(got_on)
         await self.settle()
 

@@ -58,7 +58,7 @@ def held(settings: Settings, name: str) -> str | None:
     ],
 )  # fmt: skip
 def test_a_service_link_is_not_a_setting(link: str) -> None:
-    """Kubernetes has put it there, for a service that is called `redis`."""
+    """Kubernetes sets the variable for a service that is called `redis`."""
     settings = read(REDIS_HOST="cache", REDIS_PORT=link)
     assert settings.redis_url == "redis://cache:6379/0"
     [remark] = settings.remarks()
@@ -173,7 +173,7 @@ def test_a_secret_of_the_environment_goes_before_those_of_files_in_either_form(
 
 @pytest.mark.parametrize("name", [*SECRETS, "REDIS_URL", "LOG_LEVEL", "CORS_ORIGINS"])
 def test_a_secret_that_is_not_text_is_refused_and_not_quoted(name: str) -> None:
-    """Bytes outside of UTF-8 come from the environment so, and NUL from a file."""
+    """Bytes outside of UTF-8 are surrogates in the environment; NUL can come from a file."""
     for value in ("hidden-0123456789\udcff", "hidden-0123456789\0"):
         line = refusal(**{name: value})
         assert line == f"{name} must be text in UTF-8 without NUL characters"

@@ -1,4 +1,4 @@
-"""Features are found: a package with a `feature.py` is all that one needs, and a migration."""
+"""Features are discovered: a package with a `feature.py` and a migration make one."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_a_request_that_was_refused_can_be_tried_again(shop: Shop) -> None:
 
 
 def test_a_repeat_while_the_first_is_under_way_is_a_conflict(shop: Shop) -> None:
-    """Neither waits for the other."""
+    """Neither request waits for the other."""
     with shop.app.app_context(), db.engine.begin() as holder:
         claim = "SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"
         holder.execute(text(claim), {"name": f"admin {KEY['Idempotency-Key']}"})

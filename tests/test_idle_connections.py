@@ -128,7 +128,7 @@ def test_a_silently_dropped_idle_connection_delays_no_request(
 def test_an_idle_connection_of_the_client_itself_is_made_anew(
     shop: Shop, way: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Health asks by it, and is asked seldom."""
+    """The health check uses this connection, and runs seldom."""
     way.forget()
     monkeypatch.setattr(pool, "IDLE_SECONDS", 0)
     redis_connection(shop.app).ping()

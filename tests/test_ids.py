@@ -1,4 +1,4 @@
-"""Ids: what uses one up, and that those of what grows with traffic do not run out."""
+"""Ids: the requests that use one up, and room for the ids of tables that grow with traffic."""
 
 from __future__ import annotations
 

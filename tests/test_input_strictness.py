@@ -49,7 +49,7 @@ def test_no_parameter_is_sent_twice(a_shop: Shop) -> None:
 
 
 def every_call(shop: Shop) -> list[tuple[str, str, list[str]]]:
-    """Every call of the document: its method, an address of it, and its parameters."""
+    """Return every call of the document: its method, a URL, and its parameters."""
     paths = shop.get("/openapi.json").get_json()["paths"]
     return [
         (

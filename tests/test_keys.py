@@ -1,4 +1,4 @@
-"""API keys: who may write, and how keys are made, shown and ended."""
+"""API keys: permission to write, and making, showing and revoking keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rate limits: who is counted, how far, and what the answers say."""
+"""Rate limits: clients, quotas, and headers of answers."""
 
 from __future__ import annotations
 
@@ -318,7 +318,7 @@ def counted(policy: str, result: str) -> float:
 
 
 def test_all_limits_of_a_request_take_one_round_trip(make_shop: Make, redis_cli: Any) -> None:
-    """Four policies; the answer of a write without a valid key comes from nowhere else."""
+    """Four policies decide a write without a valid key in one call of Redis."""
     shop = make_shop(UNKNOWN_KEY_LIMIT_CALLS="2", WRITE_LIMIT_CALLS="9")
     shop.key = "wrong"
     shop.post("/categories", name="Garden")  # loads the script
@@ -334,7 +334,7 @@ def test_all_limits_of_a_request_take_one_round_trip(make_shop: Make, redis_cli:
 
 
 def test_a_limit_that_cannot_be_decided_with_the_others_is_refused(a_shop: Shop) -> None:
-    """Flask-Limiter's own ways around a view, and what the counter does not know."""
+    """Flask-Limiter's decorators around a view, and strategies that the counter does not know."""
     view = limiter.limit("1 per minute")(lambda: "")
     a_shop.app.add_url_rule("/unnamed", view_func=view, endpoint="unnamed")
     assert a_shop.get("/unnamed").status_code == 500

@@ -1,4 +1,4 @@
-"""Limits over several workers: bursts, the edges of windows, and a Redis that goes and returns.
+"""Limits over several workers: bursts, the edges of windows, and outages of Redis.
 
 What several processes count, they count alike with the edge and without it.
 """
@@ -270,7 +270,7 @@ def test_counts_before_and_during_an_outage_add_up(workers: Workers) -> None:
 def test_the_first_worker_that_finds_redis_waits_for_the_others(
     workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Any client's requests: it may have been counted by others alone."""
+    """Another worker may have counted a client that this one has not seen."""
     monkeypatch.setattr(counter, "PROBE_SECONDS", 3)
     workers.cut()
     assert [workers.get(0), workers.until_429(1)] == [200, 5]

@@ -1,4 +1,4 @@
-"""Workers of the version before, which write a record whole, and of this one count together.
+"""Workers of this version and of the one before, which writes a record whole, count together.
 
 Whoever decides, no more passes than the quota, and nothing is refused for longer than the rules
 say: what was charged counts for a period, and for a hundredth of it longer at most.

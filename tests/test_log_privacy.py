@@ -1,4 +1,4 @@
-"""No customer's data is in what is written: the service's log, PostgreSQL's, commands' output."""
+"""No log of the service or PostgreSQL and no output of a command has data of customers."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_the_output_of_a_command_has_no_value(a_shop: Shop, database: Any) -> No
 
 
 def test_a_printed_error_has_no_value(a_shop: Shop) -> None:
-    """Neither by itself, nor by its cause, nor by what is refused because of it."""
+    """Neither the error, nor its cause, nor the refusal that follows from it has a value."""
     value = MARKED[0]
     with a_shop.app.app_context():
         for statement in (

@@ -183,7 +183,7 @@ def test_assets_are_those_of_the_page_alone(a_shop: Shop, name: str) -> None:
 
 
 def test_generated_requests_get_documented_answers(make_shop: Make) -> None:
-    """Requests made from the document, valid ones and wrong ones; each answer is checked."""
+    """Valid and invalid requests are made from the document, and each answer is checked."""
     shop = make_shop(LOG_LEVEL="WARNING")
     shop.create_product(sku="RK-1")
     shop.place_order(1)

@@ -1,4 +1,4 @@
-"""Orders: all lines or none, at exact prices, through a strict life; read newest first."""
+"""Orders: all lines or none, exact prices, strict transitions, newest first."""
 
 from __future__ import annotations
 

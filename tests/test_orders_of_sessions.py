@@ -378,7 +378,7 @@ def test_a_large_page_costs_a_session_more_and_a_key_not(
 
 
 def test_each_read_of_orders_is_current_also_with_the_edge(shop: Shop, buyer: Buyer) -> None:
-    """No worker learns to answer it ahead of the service."""
+    """The edge does not learn to answer it."""
     buyer.buy()
     for step, status in (("pay", "paid"), ("ship", "shipped"), ("deliver", "delivered")):
         assert {buyer.order(1)["status"] for _ in range(3)} == {buyer.order(1)["status"]}
@@ -463,7 +463,7 @@ class Reading:
 def test_buyers_read_their_own_orders_while_these_are_paid_and_expire(
     shop: Shop, serve: Callable[..., Service]
 ) -> None:
-    """Over two workers: each read is one state of each order, and no step back."""
+    """Over two workers each read shows one state of each order, and no earlier one than before."""
     service = serve(WEB_CONCURRENCY="2")
     readings = [Reading(shop, service) for _ in range(3)]
     settled = threading.Event()

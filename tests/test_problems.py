@@ -1,4 +1,4 @@
-"""Errors that a program can tell apart: each kind has a type, a page and members of its own."""
+"""Kinds of problems: each has a type, a page and members of its own."""
 
 from __future__ import annotations
 

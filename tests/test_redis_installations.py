@@ -1,4 +1,4 @@
-"""Several installations and one Redis: none sees, counts or forgets what is another's."""
+"""Several installations with one Redis: none sees, counts or forgets data of another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Redis on an event loop: many calls over one connection, each with its own answer or none."""
+"""A pipeline on an event loop: many calls over one connection, each with its own answer or none."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Heard:
 def run(
     server: Redis, play: Callable[[Pipeline, Heard], Awaitable[None]], timeout: float = 60
 ) -> Heard:
-    """Play with an open pipeline to a server."""
+    """Run a test with an open pipeline to a server."""
     heard = Heard()
 
     def connect() -> Any:
@@ -115,7 +115,7 @@ def test_a_call_of_several_commands_fails_as_a_whole(own_redis: Redis) -> None:
 
 
 def test_a_large_answer_that_has_come_is_not_late(redis_server: Redis) -> None:
-    """All of its pieces are read before it is asked how long they took."""
+    """All pieces are read before the time is checked."""
     size = 2 * CHUNK + 1
     with redis.Redis(unix_socket_path=str(redis_server.socket)) as client:
         client.set("large", b"x" * size)

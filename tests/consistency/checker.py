@@ -502,7 +502,7 @@ def check(
     *,
     works: Collection[str] = ALL_WORKS,
 ) -> Report:
-    """Race readers and writers for so long, and until there are no more faults, and judge.
+    """Race readers and writers until the time and the faults are over, and return the findings.
 
     `works` are those of writers. If nothing is counted up, rovers are all that is read.
     """

@@ -32,7 +32,7 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True)
 class Kind:
-    """Rovers that go to and fro in one way. {a} and {b} are two categories of their own.
+    """Rovers that change sides in one way. {a} and {b} are two categories of their own.
 
     Each has the word in its name, and {id} is its id.
     """
@@ -178,7 +178,7 @@ class Rovers:
         return first, first + 1
 
     def rove(self, client: Client, shared: Shared, number: int, report: Report) -> None:
-        """Bring rovers of a kind from one side to the other, until told to stop."""
+        """Move rovers of a kind from one side to the other until the end."""
         orders: dict[int, int] = {}
 
         def stopped() -> bool:

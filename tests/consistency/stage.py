@@ -108,7 +108,7 @@ class Stage:
             yield client
 
     def empty(self) -> None:
-        """Delete the catalogue, and what Redis knows of it."""
+        """Delete the catalogue, and all that Redis has of it."""
         with psycopg2.connect(self.postgres.url) as connection, connection.cursor() as cursor:
             cursor.execute("TRUNCATE products, categories, cache_outbox RESTART IDENTITY CASCADE")
         connection.close()

@@ -1,4 +1,4 @@
-"""Two services with one history, and nothing else that decides what they answer."""
+"""Two services with one history, on which alone their answers depend."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Twin(NamedTuple):
 
 
 class Twins:
-    """Two services that are sent the same."""
+    """Two services that get the same requests."""
 
     def __init__(
         self, one: Twin, other: Twin, keys: dict[str, str], proxies: int, server: Redis

@@ -140,7 +140,7 @@ def test_workers_replaced_after_requests(
 def test_refused_bodies_cost_others_nothing(
     proxy: Proxy, ports: list[int], serve: Serve, load: Loads
 ) -> None:
-    """Each is refused before it is read, on a connection that the proxy goes on to use."""
+    """Each body is refused before it is read, on a connection that the proxy goes on to use."""
     for port in ports:
         serve(port=port, **BEHIND)
     one = load([proxy.url])

@@ -105,7 +105,7 @@ def haproxy(home: Home, ports: Sequence[int]) -> Proxy:
 
 
 def to_primary(home: Home, sockets: Sequence[Path]) -> Proxy:
-    """Lead to whichever of the servers of PostgreSQL is the primary."""
+    """Lead to the current primary of PostgreSQL."""
     here = dict(zip(DATABASES, (f"unix@{one}" for one in sockets), strict=True))
     here["bind :5432"] = "bind 127.0.0.1:PORT"
     return Proxy(home, "haproxy", replaced(documented("haproxy", "tcp-check"), here))

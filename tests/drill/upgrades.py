@@ -45,7 +45,7 @@ def test_hosts_of_both_versions(
     load: Callable[[Sequence[str]], Load],
     before: Path,
 ) -> None:
-    """Each is replaced by one of the other version, and back."""
+    """Each host is replaced by one of the other version, and back."""
     ports = [free_port() for _ in range(HOSTS)]
     proxy = nginx(home, ports)
     request.addfinalizer(proxy.stop)

@@ -98,7 +98,7 @@ def fill(shop: Shop, rows: Iterable[Row], categories: Mapping[int, str] = CATEGO
 
 
 def forget(shop: Shop) -> None:
-    """Empty Redis: what was inserted behind the service's back is in no entry."""
+    """Empty Redis, because rows were inserted with SQL."""
     redis_connection(shop.app).client.flushall()
 
 
