@@ -11,8 +11,8 @@ from alembic import context
 from flask import current_app
 from sqlalchemy import text
 
+from shop.cli import needs_database
 from shop.database.locks import try_lock
-from shop.terminal import needs_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from . import cors, errors, front, identification, limits, logs, options, problem_pages, responses
+from . import (
+    cors,
+    errors,
+    identification,
+    index_page,
+    limits,
+    logs,
+    options,
+    problem_pages,
+    responses,
+)
 from .application import Application
 from .cache.collisions import check_prefix
 from .config import BODY_MAX, Settings
@@ -74,7 +84,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     leaderboard.init_app(app)
     api.init_app(app)
 
-    app.register_blueprint(front.blueprint)
+    app.register_blueprint(index_page.blueprint)
     app.register_blueprint(problem_pages.blueprint)
     for feature in features().values():
         if feature.blueprint:

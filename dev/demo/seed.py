@@ -7,7 +7,7 @@ from functools import partial
 import click
 from flask.cli import with_appcontext
 
-from shop.terminal import needs_database
+from shop.cli import needs_database
 
 DEMO_PRODUCTS = 500
 DEMO_ORDERS = 2000

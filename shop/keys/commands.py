@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 from flask.cli import AppGroup
 
+from shop.cli import LateChoice, needs_database
 from shop.config import TIERS
 from shop.features import all_scopes
 from shop.problems import NotFoundError
-from shop.terminal import LateChoice, needs_database
 
 from . import service
 

@@ -15,6 +15,7 @@ from shop.cache.collisions import family_roots
 from shop.cache.outbox_watcher import FRESHNESS_SECONDS
 from shop.categories import service as categories
 from shop.categories.models import Category
+from shop.cli import LateChoice, call_redis, needs_database, needs_redis, scan
 from shop.config import CATEGORIES_PAGE_SIZE, PRODUCTS_PAGE_SIZE, current_settings
 from shop.extensions import cache as memo
 from shop.extensions import db
@@ -23,7 +24,6 @@ from shop.pages import has_more
 from shop.products import service as products
 from shop.products.models import Product
 from shop.redis import RedisUnavailable, redis_connection
-from shop.terminal import LateChoice, call_redis, needs_database, needs_redis, scan
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar

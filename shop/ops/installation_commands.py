@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 from flask.cli import AppGroup
 
+from shop.cli import needs_database
 from shop.extensions import cache
-from shop.terminal import needs_database
 
 db_identity = AppGroup("db-identity", help="The identity of this installation, in its database.")
 

@@ -10,6 +10,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
+from shop.cli import call_redis, needs_redis, scan
 from shop.config import TIERS, current_settings
 from shop.facts import Caller, current_facts
 from shop.limits import limiter, records, scripts
@@ -17,7 +18,6 @@ from shop.limits.clients import record_name
 from shop.limits.policies import POLICIES, QUOTAS, quota
 from shop.logs import printable
 from shop.redis import redis_connection
-from shop.terminal import call_redis, needs_redis, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -6,9 +6,9 @@ import click
 from flask.cli import with_appcontext
 
 from shop import idempotency
+from shop.cli import needs_database
 from shop.orders import open_orders
 from shop.sessions import service as sessions
-from shop.terminal import needs_database
 
 
 @click.command()

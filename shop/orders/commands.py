@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from flask.cli import AppGroup
 
-from shop.terminal import needs_database, needs_redis
+from shop.cli import needs_database, needs_redis
 
 from . import expiry
 from . import leaderboard as trending

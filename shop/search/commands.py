@@ -6,11 +6,11 @@ import click
 from flask.cli import AppGroup
 from sqlalchemy.exc import OperationalError
 
+from shop.cli import needs_database
 from shop.config import current_settings
 from shop.database.failures import is_busy
 from shop.database.locks import try_lock
 from shop.extensions import db
-from shop.terminal import needs_database
 
 from . import reindexing
 

@@ -7,7 +7,7 @@ import flask
 from .problem_pages import PAGE_HEADERS
 from .version import VERSION
 
-blueprint = flask.Blueprint("front", __name__)
+blueprint = flask.Blueprint("index_page", __name__)
 
 INDEX = {
     "name": "shop",

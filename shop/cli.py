@@ -1,4 +1,4 @@
-"""Functions that operators' commands share."""
+"""Functions that the commands of `flask` share."""
 
 from __future__ import annotations
 
