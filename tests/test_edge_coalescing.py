@@ -10,7 +10,7 @@ import pytest
 from conftest import await_true
 from faults import after_statement, engine_of
 from prometheus_client import REGISTRY
-from test_cache_never_stale import expire, shop_by, way  # noqa: F401  (a fixture)
+from test_cache_without_database import expire, shop_by, way  # noqa: F401  (a fixture)
 from test_database_locks import locked
 
 from shop.cache import protocol as protocol_module
