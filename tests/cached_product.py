@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from faults import engine_of
-from sqlalchemy import text
-
 from shop.extensions import cache
 
 if TYPE_CHECKING:
@@ -26,8 +23,3 @@ def outcome(shop: Shop, path: str = "/products/1") -> str | None:
 def outbox(shop: Shop) -> int:
     with shop.app.app_context():
         return len(cache.outbox)
-
-
-def execute(shop: Shop, statement: str) -> None:
-    with engine_of(shop).begin() as connection:
-        connection.execute(text(statement))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 from conftest import Relay
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from shop.extensions import db
 
@@ -29,6 +29,23 @@ LOSE += " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
 def engine_of(shop: Shop) -> Engine:
     with shop.app.app_context():
         return db.engine
+
+
+def execute(shop: Shop, statement: str, **values: Any) -> None:
+    with engine_of(shop).begin() as connection:
+        connection.execute(text(statement), values)
+
+
+@contextmanager
+def locked(postgres: Postgres, statement: str) -> Iterator[Any]:
+    """Hold what a statement locks, as an operator's transaction does."""
+    connection = psycopg2.connect(postgres.url)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            yield cursor
+    finally:
+        connection.close()
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from cached_product import KEY, execute, outcome, stock
+from cached_product import KEY, outcome, stock
+from faults import execute
 
 from shop.cache import protocol as protocol_module
 from shop.cache import reader as reader_module

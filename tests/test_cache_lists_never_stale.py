@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cached_product import outbox
 from conftest import await_true
-from faults import before_commit, engine_of, holding_relay
+from faults import before_commit, engine_of, holding_relay, locked
 from test_cache_never_stale import STEPS, die_writing  # noqa: F401  (a fixture)
-from test_database_locks import locked
 
 from shop.extensions import cache
 from shop.products.lists import prices

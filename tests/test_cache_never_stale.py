@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
-from cached_product import KEY, execute, outcome, stock
+from cached_product import KEY, outcome, stock
 from conftest import ADMIN_KEY, ROOT, await_true
-from faults import before_commit, engine_of, holding_relay, lose_all_connections
+from faults import before_commit, engine_of, execute, holding_relay, lose_all_connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable

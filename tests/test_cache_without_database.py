@@ -9,10 +9,9 @@ import psycopg2
 import pytest
 from cached_product import KEY, outcome
 from conftest import await_true, waits_for_a_lock
-from faults import before_statement, engine_of
+from faults import before_statement, engine_of, locked
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
-from test_database_locks import locked
 
 from shop.database.failures import is_database_gone
 from shop.extensions import cache

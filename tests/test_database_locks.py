@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import psycopg2
 import pytest
 from conftest import await_true
+from faults import locked
 
 from shop.extensions import cache, db
 from shop.products import rows
 from shop.products import service as products
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from conftest import Make, Service, Shop
 
@@ -24,18 +23,6 @@ if TYPE_CHECKING:
 
 BUSY = "/problems/database-busy"
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-
-
-@contextmanager
-def locked(postgres: Postgres, statement: str) -> Iterator[Any]:
-    """Hold what a statement locks, as an operator's transaction does."""
-    connection = psycopg2.connect(postgres.url)
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-            yield cursor
-    finally:
-        connection.close()
 
 
 def _waiting(postgres: Postgres) -> int:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import await_true
-from faults import after_statement, engine_of
+from faults import after_statement, engine_of, locked
 from prometheus_client import REGISTRY
 from test_cache_without_database import expire, shop_by, way  # noqa: F401  (a fixture)
-from test_database_locks import locked
 
 from shop.cache import protocol as protocol_module
 from shop.cache import reader as reader_module

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import ADMIN_KEY, await_true
+from faults import locked
 from raw import connected
-from test_database_locks import ROW, locked
+from test_database_locks import ROW
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import ADMIN_KEY, CUSTOMER, await_true
-from faults import engine_of
+from faults import execute
 from sqlalchemy import text
 
 from shop.extensions import db
@@ -34,11 +34,6 @@ def order(
     body = {"customer": CUSTOMER, "lines": [{"product_id": 1, "quantity": quantity}]}
     headers["Idempotency-Key"] = key
     return shop.request("POST", "/orders", json=body, headers=headers)
-
-
-def execute(shop: Shop, statement: str) -> None:
-    with engine_of(shop).begin() as connection:
-        connection.execute(text(statement))
 
 
 def count_orders(shop: Shop) -> int:

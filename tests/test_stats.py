@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import ADMIN_KEY, await_true
-from faults import after_statement, engine_of
-from sqlalchemy import text
+from faults import after_statement, engine_of, execute
 
-from shop.extensions import db
 from shop.orders import leaderboard
 
 if TYPE_CHECKING:
@@ -36,11 +34,6 @@ def sell(shop: Shop, product_id: int, quantity: int, *actions: str) -> int:
     if actions:
         assert shop.move_order(order_id, *actions).status_code == 200
     return order_id
-
-
-def execute(shop: Shop, statement: str, **values: Any) -> None:
-    with shop.app.app_context(), db.engine.begin() as connection:
-        connection.execute(text(statement), values)
 
 
 def best_sellers(shop: Shop, query: str = "") -> dict[str, int]:
