@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import await_true
 from inprocess import event_loop
-from test_edge import READS, counting, open_session, round_trips, stock
+from test_edge import READS, counting, open_session, paused, round_trips, stock
 
 from shop.edge import answer_cache
 from shop.extensions import cache
@@ -145,11 +145,6 @@ def test_an_entry_that_changes_while_its_copy_is_read_is_read_again(
         answer = read.result()
     assert int(answer.headers["X-RateLimit-Remaining"]) == left - 1
     assert (round_trips(redis_cli), keys_read(redis_cli)) == (2, 1)
-
-
-def paused(redis_cli: Any) -> set[str]:
-    """Return the commands that wait for the end of a pause of writes."""
-    return {one["cmd"] for one in redis_cli.client_list() if "b" in one["flags"]}
 
 
 def together(shop: Shop, *clients: str) -> list[Answer]:
