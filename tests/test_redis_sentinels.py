@@ -86,9 +86,9 @@ def known(shop: Shop) -> Sentinels:
 
 
 def silent(shop: Shop) -> Any:
-    """Return how many are silent, as a look at the health has found."""
+    """Return the number of silent sentinels, by a new health check."""
     with shop.app.app_context():
-        shop.app.extensions["shop.health"]._look = None  # the last one may have been earlier
+        shop.app.extensions["shop.health"]._current = None  # an earlier check may still answer
     return shop.get("/health_check").get_json()["sentinels_unreachable"]
 
 
