@@ -468,13 +468,14 @@ def test_a_fault_after_the_charge_costs_no_second_one(
 def test_a_request_that_is_passed_to_flask_keeps_its_time(
     stocked: Shop, redis_cli: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The edge waits for Redis, which does not know the session."""
-    unknown = {"Authorization": f"Bearer session_{'x' * 43}"}
+    """The edge waits for Redis, which has lost the session."""
+    session = open_session(stocked, redis_cli)
+    redis_cli.delete(*redis_cli.keys("session:*"))
     logged = caplog.at_level(logging.INFO, "shop.access")
     with logged, counting(passed=1), ThreadPoolExecutor(1) as pool:
         redis_cli.client_pause(60_000, all=False)
         try:
-            read = pool.submit(stocked.get, "/products/1", headers=unknown)
+            read = pool.submit(stocked.get, "/products/1", headers=session)
             await_true(lambda: paused(redis_cli))
             began = time.monotonic()
             await_true(lambda: time.monotonic() - began > 0.3)
