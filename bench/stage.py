@@ -20,7 +20,7 @@ import redis
 
 from dev.embedded import EmbeddedError
 from dev.embedded.home import Home
-from dev.embedded.servers import Guarded, Postgres, Redis
+from dev.embedded.servers import Postgres, Redis, SupervisedProcess
 
 from . import BenchError, machine
 from .contenders import PROGRAMS, ROOT, Contender
@@ -46,7 +46,7 @@ class Served:
 
     contender: Contender
     port: int
-    program: Guarded
+    program: SupervisedProcess
     log: Path
     store: redis.Redis  # its own database
 
@@ -156,7 +156,7 @@ class Stage:
         database = self._redis.url.replace("db=0", f"db={number}")
         environment = os.environ | contender.settings(self._postgres.url, database, workers)
         command = [argument.format(port=port) for argument in contender.command]
-        program = Guarded(
+        program = SupervisedProcess(
             contender.name,
             command,
             environment=environment,
@@ -191,7 +191,7 @@ def _await_answer(served: Served) -> None:
             connection.request("GET", "/products/1")
             connection.getresponse()
         except (OSError, HTTPException):
-            if served.program.ended() is not None or time.monotonic() > deadline:
+            if served.program.exit_status() is not None or time.monotonic() > deadline:
                 said = served.log.read_text().strip().splitlines() or ["nothing"]
                 name = served.contender.name
                 raise BenchError(f"{name} does not answer; it said: {said[-1]}") from None

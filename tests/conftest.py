@@ -30,7 +30,7 @@ import shop.config
 from dev.demo.seed import seed
 from dev.embedded import programs
 from dev.embedded.home import Home
-from dev.embedded.servers import Guarded, Postgres, Redis
+from dev.embedded.servers import Postgres, Redis, SupervisedProcess
 from shop import create_app, log_throttle
 from shop.cache import outbox_watcher
 from shop.extensions import cache, db
@@ -166,7 +166,7 @@ class Shop:
 class Service:
     """A shop served by gunicorn, in processes of its own."""
 
-    def __init__(self, url: str, program: Guarded, log: Path) -> None:
+    def __init__(self, url: str, program: SupervisedProcess, log: Path) -> None:
         self.url = url
         self.program = program
         self.log = log
@@ -332,16 +332,16 @@ def redis_server(home: Home) -> Iterator[Redis]:
 @pytest.fixture(scope="session")
 def start_redis(home: Home) -> Iterator[StartRedis]:
     """Start Redis servers on loopback ports of their own, and return their ports."""
-    started: list[Guarded] = []
+    started: list[SupervisedProcess] = []
 
     def start_one(*options: str, port: int | None = None) -> int:
         port = port or free_port()
         place = home.directory(f"redis-{port}")
-        redis_server = str(home.reachable(programs.redis()))
+        redis_server = str(home.runnable(programs.find_redis()))
         command = [redis_server, *options, "--port", str(port), "--bind", "127.0.0.1"]
         command += ["--dir", str(place), "--save", ""]
         log = place.with_suffix(".log")
-        program = Guarded("redis", command, account=home.account, log=log)
+        program = SupervisedProcess("redis", command, account=home.account, log=log)
         started.append(program)
         await_true(lambda: _runs(program, log) and _redis_answers(port), log)
         return port
@@ -351,8 +351,8 @@ def start_redis(home: Home) -> Iterator[StartRedis]:
         program.stop()
 
 
-def _runs(program: Guarded, log: Path) -> bool:
-    assert program.ended() is None, log.read_text()
+def _runs(program: SupervisedProcess, log: Path) -> bool:
+    assert program.exit_status() is None, log.read_text()
     return True
 
 
@@ -528,7 +528,7 @@ def serve(
         gunicorn = str(Path(sys.executable).with_name("gunicorn"))
         command = [gunicorn, "wsgi:app", "--bind", f"127.0.0.1:{port}"]
         log = tmp_path / f"gunicorn-{port}.log"
-        program = Guarded(
+        program = SupervisedProcess(
             "gunicorn", command, environment=environment, directory=directory, log=log
         )
         service = Service(f"http://127.0.0.1:{port}", program, log)

@@ -77,7 +77,7 @@ class Standby(Primary):
 
     def _making(self, programs: Path, data: Path) -> list[str]:
         return [
-            str(self._home.reachable(programs / "pg_basebackup")),
+            str(self._home.runnable(programs / "pg_basebackup")),
             *("-d", f"postgresql://shop@/?host={quote(str(self._primary.socket.parent))}"),
             *("-D", str(data), "--write-recovery-conf", "--checkpoint=fast", "--no-sync"),
         ]

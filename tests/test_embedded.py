@@ -20,9 +20,9 @@ from conftest import ROOT, await_true
 from ports import free_port
 
 from dev.embedded import EmbeddedError, programs
-from dev.embedded.__main__ import Stop
+from dev.embedded.__main__ import StopFlag
 from dev.embedded.home import Home
-from dev.embedded.servers import Guarded, Redis
+from dev.embedded.servers import Redis, SupervisedProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,7 +208,7 @@ def test_no_server_outlives_a_killed_make_run(checkout: Checkout) -> None:
 
 def test_a_signal_may_come_at_any_moment_of_a_wait() -> None:
     """A signal may interrupt the handler of another, which must not wait for it."""
-    stop = Stop()
+    stop = StopFlag()
 
     def interrupt(*_: object) -> Any:
         sys.settrace(None)
@@ -269,9 +269,9 @@ def test_configured_servers_are_used_instead_of_embedded_ones(
 
 def test_a_home_that_is_in_use_is_not_used_twice(home: Home) -> None:
     with (
-        home.exclusively(),
+        home.locked(),
         pytest.raises(EmbeddedError, match="running already"),
-        home.exclusively(patience=0.2),
+        home.locked(timeout=0.2),
     ):
         pass
 
@@ -281,9 +281,9 @@ def test_servers_that_cannot_be_had_are_named(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
     monkeypatch.setenv("EMBEDDED_SERVERS", "wheels")
     with pytest.raises(EmbeddedError, match=r"no PostgreSQL here.*DATABASE_URL"):
-        programs.postgres()
+        programs.find_postgres()
     with pytest.raises(EmbeddedError, match=r"no Redis here.*REDIS_URL"):
-        programs.redis()
+        programs.find_redis()
 
 
 def test_a_server_that_does_not_start_is_named_with_its_log(home: Home) -> None:
@@ -311,10 +311,10 @@ def test_a_private_home_has_its_servers_elsewhere(tmp_path: Path) -> None:
         shutil.rmtree(home.path)
 
 
-def test_a_guarded_program_returns_its_status() -> None:
-    failing = Guarded("fail", [sys.executable, "-c", "raise SystemExit(7)"])
-    await_true(lambda: failing.ended() is not None)
+def test_a_supervised_process_returns_its_status() -> None:
+    failing = SupervisedProcess("fail", [sys.executable, "-c", "raise SystemExit(7)"])
+    await_true(lambda: failing.exit_status() is not None)
     assert failing.stop() == 7
-    sleeper = Guarded("sleep", [sys.executable, "-c", "import time; time.sleep(60)"])
-    assert sleeper.ended() is None
+    sleeper = SupervisedProcess("sleep", [sys.executable, "-c", "import time; time.sleep(60)"])
+    assert sleeper.exit_status() is None
     assert sleeper.stop() == 128 + signal.SIGTERM

@@ -93,7 +93,7 @@ def test_the_printed_sql_makes_the_same_tables(empty: Flask) -> None:
     printed = empty.test_cli_runner().invoke(
         args=["db", "upgrade", "--sql", "--directory", MIGRATIONS]
     )
-    psql = programs.postgres()[0] / "psql"
+    psql = programs.find_postgres()[0] / "psql"
     command = [str(psql), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", database_url()]
     subprocess.run(command, input=printed.stdout, text=True, check=True)
     with db.engine.connect() as connected:

@@ -134,12 +134,12 @@ def test_a_request_under_way_at_sigterm_is_answered(
         stopping = threading.Thread(target=service.program.stop)
         stopping.start()
         await_true(lambda: "Handling signal: term" in service.log.read_text(), "SIGTERM arrives")
-        assert service.program.ended() is None
+        assert service.program.exit_status() is None
     blocker.close()
     request.join(30)
     stopping.join(30)
     assert statuses == [200]
-    assert service.program.ended() == 0
+    assert service.program.exit_status() == 0
     assert a_shop.get("/products/1").get_json()["stock"] == 41 != product["stock"]
 
 

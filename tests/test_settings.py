@@ -6,7 +6,7 @@ import pytest
 from dotenv import dotenv_values
 
 from dev import settings
-from dev.embedded.__main__ import SHARED
+from dev.embedded.__main__ import SHARED_SETTINGS
 from dev.meanings import MEANINGS
 from shop.config import ROOT, Settings
 
@@ -48,5 +48,5 @@ def test_the_example_has_no_unknown_setting() -> None:
 
 
 def test_commands_beside_make_run_get_the_names_of_its_redis() -> None:
-    assert {"REDIS_KEY_PREFIX", "REDIS_PASSWORD_FILE", "REDIS_TIMEOUT"} <= set(SHARED)
-    assert not {"ADMIN_API_KEY", "SECRET_KEY"} & set(SHARED)
+    assert {"REDIS_KEY_PREFIX", "REDIS_PASSWORD_FILE", "REDIS_TIMEOUT"} <= set(SHARED_SETTINGS)
+    assert not {"ADMIN_API_KEY", "SECRET_KEY"} & set(SHARED_SETTINGS)

@@ -127,8 +127,8 @@ def test_a_worker_that_ends_answers_late_requests(
             assert (answer.status, answer.getheader("Connection")) == (200, "close")
     assert statuses == [200]
     os.kill(service.master, signal.SIGINT)  # what is left of the minute is not waited for
-    await_true(lambda: service.program.ended() is not None, service.log, AT_ONCE_SECONDS)
-    assert service.program.ended() == 0
+    await_true(lambda: service.program.exit_status() is not None, service.log, AT_ONCE_SECONDS)
+    assert service.program.exit_status() == 0
     assert was_orderly(service)
 
 
@@ -197,9 +197,9 @@ def test_other_signals_end_the_service_at_once(
     service = serve(DRAIN_SECONDS="60")
     with write_under_way(service, postgres) as statuses:
         os.kill(service.master, number)
-        await_true(lambda: service.program.ended() is not None, service.log, AT_ONCE_SECONDS)
+        await_true(lambda: service.program.exit_status() is not None, service.log, AT_ONCE_SECONDS)
         await_true(lambda: statuses == [0])
-    assert service.program.ended() == 0
+    assert service.program.exit_status() == 0
     assert was_orderly(service)
 
 

@@ -16,7 +16,7 @@ from .summary import Request, read_record
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dev.embedded.servers import Guarded
+    from dev.embedded.servers import SupervisedProcess
 
 RECORDER = Path(__file__).with_name("recorder.py")
 SPAWN_RATE = 50  # users a second
@@ -48,14 +48,16 @@ def drive(
     return requests, samples
 
 
-def _sample_to_the_end(service: Service, name: str, locust: Guarded, seconds: int) -> list[Sample]:
+def _sample_to_the_end(
+    service: Service, name: str, locust: SupervisedProcess, seconds: int
+) -> list[Sample]:
     """Sample once a second until the load has ended, and tell of the progress."""
     samples: list[Sample] = []
     began = time.monotonic()
     with sampler(service, service.children | {"locust": locust}) as sample:
-        while locust.ended() is None:
+        while locust.exit_status() is None:
             for part, child in service.children.items():
-                if child.ended() is not None:
+                if child.exit_status() is not None:
                     raise BenchError(f"{part} ended during the test")
             elapsed = time.monotonic() - began
             if elapsed > seconds + GRACE_SECONDS:

@@ -18,7 +18,7 @@ from bench.machine import busy_seconds, cpu_seconds_by_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from dev.embedded.servers import Guarded, Server
+    from dev.embedded.servers import Server, SupervisedProcess
 
     from .service import Service
 
@@ -52,7 +52,7 @@ class Sample:
 
 @contextmanager
 def sampler(
-    service: Service, parts: Mapping[str, Guarded | Server]
+    service: Service, parts: Mapping[str, SupervisedProcess | Server]
 ) -> Iterator[Callable[[], Sample]]:
     """Yield a function that takes a sample; `parts` are those whose CPU time it has."""
     connection = psycopg2.connect(service.database_url)

@@ -18,7 +18,7 @@ import requests
 
 from bench import BenchError
 from dev.embedded.home import Home
-from dev.embedded.servers import Guarded, Postgres, Redis, Server
+from dev.embedded.servers import Postgres, Redis, Server, SupervisedProcess
 from shop.config import ROOT, Settings
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ class Service:
     url: str
     database_url: str
     redis_url: str | None  # None: without Redis
-    children: dict[str, Guarded | Server]  # workers, postgresql, redis
+    children: dict[str, SupervisedProcess | Server]  # workers, postgresql, redis
     directory: Path
 
-    def run(self, name: str, command: list[str], **settings: str) -> Guarded:
+    def run(self, name: str, command: list[str], **settings: str) -> SupervisedProcess:
         """Start a program that logs into the service's directory."""
         log = self.directory / f"{name}.log"
         environment = os.environ | settings
-        return Guarded(name, command, environment=environment, directory=ROOT, log=log)
+        return SupervisedProcess(name, command, environment=environment, directory=ROOT, log=log)
 
 
 @contextmanager
@@ -70,7 +70,9 @@ def serve(products: int, *, with_redis: bool) -> Iterator[Service]:
         _flask(settings, "seed", "--products", str(products))
         port = _free_port()
         url = f"http://127.0.0.1:{port}"
-        children: dict[str, Guarded | Server] = {server.name: server for server in servers}
+        children: dict[str, SupervisedProcess | Server] = {
+            server.name: server for server in servers
+        }
         redis_url = redis.url if with_redis else None
         service = Service(url, postgres.url, redis_url, children, home.path)
         gunicorn = [str(PROGRAMS / "gunicorn"), "wsgi:app", "--bind", f"127.0.0.1:{port}"]
@@ -102,7 +104,7 @@ def _await_answer(service: Service) -> None:
         try:
             requests.get(f"{service.url}/readyz", timeout=5)
         except requests.RequestException:
-            if service.children["workers"].ended() is not None or time.monotonic() > deadline:
+            if service.children["workers"].exit_status() is not None or time.monotonic() > deadline:
                 log = (service.directory / "gunicorn.log").read_text(encoding="utf-8")
                 raise BenchError(f"the service does not answer: {last_line(log)}") from None
             time.sleep(0.1)

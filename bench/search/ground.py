@@ -115,7 +115,7 @@ def ground(products: int) -> Iterator[Ground]:
     home = _home(products)
     cores = set(os.sched_getaffinity(0))
     try:
-        with home.exclusively():
+        with home.locked():
             stage = Stage(home)
             with stage.databases(cores):
                 if not catalogue.is_kept(stage.database_url, products):

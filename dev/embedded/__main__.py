@@ -1,7 +1,7 @@
 """`make run`: the whole service on this machine, in the foreground.
 
-Starts PostgreSQL and Redis where the settings name none, migrates, fills an empty catalogue, and
-serves it with gunicorn. Ctrl-C, SIGTERM, or the end of any of them ends them all.
+Start PostgreSQL and Redis unless the settings name them, migrate, fill an empty catalogue, and
+serve it with gunicorn. Ctrl-C, SIGTERM, or the end of one process ends all of them.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from shop.output import write_in_background
 
 from . import EmbeddedError
 from .home import Home
-from .servers import Guarded, Postgres, Redis, Server
+from .servers import Postgres, Redis, Server, SupervisedProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 INSTANCE = RUNNING_ENV.parent
 ADMIN_KEY = INSTANCE / "admin_api_key"
-COUNTS = INSTANCE / "metrics"
+METRICS = INSTANCE / "metrics"
 PROGRAMS = Path(sys.executable).parent
 HOST = "127.0.0.1"
 START_SECONDS = 120
 
 # `flask` commands in the same checkout get all settings but the keys that only the service needs.
-SHARED = [name for name in names() if name not in {"ADMIN_API_KEY", "SECRET_KEY"}]
+SHARED_SETTINGS = [name for name in names() if name not in {"ADMIN_API_KEY", "SECRET_KEY"}]
 
 BANNER = """
   API             http://localhost:{port}
@@ -62,7 +62,7 @@ BANNER = """
 """
 
 
-class Stop:
+class StopFlag:
     """A flag that signals set. It takes no lock: a signal may come while another is handled."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class Stop:
         return self._set
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long, unless it is set already; tell whether it is set then."""
+        """Wait unless the flag is set already; return whether it is set then."""
         if not self._set:
             time.sleep(seconds)
         return self._set
@@ -83,39 +83,39 @@ class Stop:
 
 def main() -> None:
     write_in_background(dropped_line)
-    stop = Stop()
+    stop = StopFlag()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     try:
         with ExitStack() as stack:
             children = _start(stack, stop)
             _await_end(children, stop)
-            with suppress(OSError):  # of a terminal that has been closed
+            with suppress(OSError):  # the terminal may be closed
                 _say("stopping")
     except (EmbeddedError, SettingError) as error:
         raise SystemExit(f"make run: {error}") from None
 
 
-def _await_end(children: list[Server | Guarded], stop: Stop) -> None:
+def _await_end(children: list[Server | SupervisedProcess], stop: StopFlag) -> None:
     while not stop.wait(0.2):
         for child in children:
-            if child.ended() is not None:
+            if child.exit_status() is not None:
                 raise EmbeddedError(f"{child.name} has ended, so everything was stopped")
 
 
-def _start(stack: ExitStack, stop: Stop) -> list[Server | Guarded]:
-    """Start what is needed; closing `stack` stops it, in the reverse order."""
-    children: list[Server | Guarded] = []
-    database = os.environ.get("DATABASE_URL") or "postgresql://"  # so far any will do
+def _start(stack: ExitStack, stop: StopFlag) -> list[Server | SupervisedProcess]:
+    """Start the servers and the service; closing `stack` stops them in the reverse order."""
+    children: list[Server | SupervisedProcess] = []
+    database = os.environ.get("DATABASE_URL") or "postgresql://"  # any URL will do to read the port
     port = read_settings({**os.environ, "DATABASE_URL": database}).port
     _check_port(port)
     home = Home.at(INSTANCE)
-    lock = stack.enter_context(home.exclusively())
-    RUNNING_ENV.unlink(missing_ok=True)  # of a run that was killed
+    lock = stack.enter_context(home.locked())
+    RUNNING_ENV.unlink(missing_ok=True)  # left by a run that was killed
     environment = settings_from_files() | dict(os.environ)
     if not (environment.get("ADMIN_API_KEY") or environment.get("ADMIN_API_KEY_FILE")):
         environment["ADMIN_API_KEY_FILE"] = str(_admin_key())
-    # The service listens to this machine alone.
+    # The service listens on the loopback address alone, so its metrics may be open.
     environment["METRICS_OPEN"] = environment.get("METRICS_OPEN") or "true"
 
     wanted: list[type[Postgres | Redis]] = []
@@ -137,15 +137,15 @@ def _start(stack: ExitStack, stop: Stop) -> list[Server | Guarded]:
     if stop.is_set():
         return children
     _say("starting the service")
-    environment.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_counts()))
-    environment.setdefault("DRAIN_SECONDS", "0")  # no balancer has to turn to others
+    environment.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_metrics_directory()))
+    environment.setdefault("DRAIN_SECONDS", "0")  # there is no load balancer to wait for
     programs = {
         "gunicorn": ["gunicorn", "wsgi:app", "--bind", f"{HOST}:{port}"],
         "worker": ["flask", "worker"],
     }
     for name, (program, *arguments) in programs.items():
         command = [str(PROGRAMS / program), *arguments]
-        child = Guarded(name, command, lock=lock, environment=environment, directory=ROOT)
+        child = SupervisedProcess(name, command, lock=lock, environment=environment, directory=ROOT)
         stack.callback(child.stop)
         children.append(child)
         if name == "gunicorn":
@@ -171,7 +171,7 @@ def _check_port(port: int) -> None:
 
 
 def _admin_key() -> Path:
-    """Return the file of this machine's key, made when it is first needed."""
+    """Return the file of this machine's administrator's key; make it first if it is missing."""
     if not ADMIN_KEY.exists():
         descriptor = os.open(ADMIN_KEY, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with os.fdopen(descriptor, "w") as file:
@@ -179,17 +179,21 @@ def _admin_key() -> Path:
     return ADMIN_KEY
 
 
-def _counts() -> Path:
-    """Return an empty directory, in which the service and the worker count together."""
-    shutil.rmtree(COUNTS, ignore_errors=True)
-    COUNTS.mkdir(mode=0o700)
-    return COUNTS
+def _metrics_directory() -> Path:
+    """Return an empty directory for the metrics that the service and the worker share."""
+    shutil.rmtree(METRICS, ignore_errors=True)
+    METRICS.mkdir(mode=0o700)
+    return METRICS
 
 
 @contextmanager
 def _running_env(environment: dict[str, str]) -> Iterator[None]:
-    """Tell `flask` commands in this checkout which servers run, for as long as they do."""
-    lines = [f"{name}={_quoted(environment[name])}\n" for name in SHARED if environment.get(name)]
+    """Write the settings of the running servers for `flask` commands in this checkout."""
+    lines = [
+        f"{name}={_quoted(environment[name])}\n"
+        for name in SHARED_SETTINGS
+        if environment.get(name)
+    ]
     RUNNING_ENV.touch(mode=0o600)
     RUNNING_ENV.write_text("".join(lines))
     try:
@@ -199,7 +203,7 @@ def _running_env(environment: dict[str, str]) -> Iterator[None]:
 
 
 def _quoted(value: str) -> str:
-    """Quote for python-dotenv, which reads no shell."""
+    """Quote a value for python-dotenv, which does not read it as a shell does."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
@@ -219,9 +223,9 @@ def _prepare(environment: dict[str, str]) -> None:
             db.engine.dispose()
 
 
-def _await_answer(port: int, service: Guarded, stop: Stop) -> None:
+def _await_answer(port: int, service: SupervisedProcess, stop: StopFlag) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while service.ended() is None and not stop.wait(0.1):
+    while service.exit_status() is None and not stop.wait(0.1):
         connection = http.client.HTTPConnection(HOST, port, timeout=5)
         try:
             connection.request("GET", "/readyz")
@@ -235,7 +239,9 @@ def _await_answer(port: int, service: Guarded, stop: Stop) -> None:
             connection.close()
 
 
-def _banner(port: int, environment: dict[str, str], children: list[Server | Guarded]) -> str:
+def _banner(
+    port: int, environment: dict[str, str], children: list[Server | SupervisedProcess]
+) -> str:
     key = environment.get("ADMIN_API_KEY_FILE")
     lines = [
         f"\n  {child.name:<15} {child.shell}" for child in children if isinstance(child, Server)

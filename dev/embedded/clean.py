@@ -15,7 +15,7 @@ def main() -> None:
     home = Home.at(instance)
     sockets = home.sockets()
     try:
-        with home.exclusively(patience=1):
+        with home.locked(timeout=1):
             for path in {instance, home.path}:
                 for made in path.iterdir():
                     if made.name == ".gitkeep":

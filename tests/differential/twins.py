@@ -113,7 +113,9 @@ class Twins:
         return found
 
     def _play(self, seed: str, steps: Callable[[Arrivals], Iterator[Step]]) -> str | None:
-        if self._server.ended() is not None:  # a difference has ended an episode without Redis
+        if (
+            self._server.exit_status() is not None
+        ):  # a difference has ended an episode without Redis
             self._server.start()
         await_true(lambda: all(twin.is_well() for twin in self.both), "both reach Redis")
         began = time.monotonic()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from conftest import ROOT, await_true
 from ports import free_port
 
-from dev.embedded.servers import Guarded
+from dev.embedded.servers import SupervisedProcess
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +82,7 @@ class Proxy:
         options = {"nginx": ["-p", str(self._place), "-c"], "haproxy": ["-db", "-f"]}
         command = [program, *options.get(self._name, []), str(self._config)]
         log = self._place.with_suffix(".log")
-        self._program = Guarded(self._name, command, account=self._home.account, log=log)
+        self._program = SupervisedProcess(self._name, command, account=self._home.account, log=log)
         await_true(self._listens, log)
 
     def stop(self) -> None:

@@ -12,7 +12,7 @@ import redis
 from conftest import await_true
 from ports import free_cluster_port, free_port
 
-from dev.embedded.servers import Guarded
+from dev.embedded.servers import SupervisedProcess
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ class Node:
         if "--sentinel" not in self._options:
             command += ["--save", "", "--repl-diskless-sync-delay", "0"]
         log = self._place.with_suffix(".log")
-        self._program = Guarded("redis", command, account=self._home.account, log=log)
+        self._program = SupervisedProcess("redis", command, account=self._home.account, log=log)
         await_true(self._answers, log)
 
     def _listen(self) -> list[str]:
