@@ -1,4 +1,4 @@
-"""The imports of the code: what the rules of architecture hold, and its picture shows."""
+"""Read the imports of the code, for the architecture's test and its picture."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parent.parent / "shop"
 
 
-def packages() -> dict[str, set[str]]:
-    """Return for each package of `shop`, or module beside these, the others that it imports."""
+def imports_by_package() -> dict[str, set[str]]:
+    """Return, for each package and top-level module of `shop`, the others that it imports."""
     found: dict[str, set[str]] = {}
     for path in PACKAGE.rglob("*.py"):
         package = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        others = {name[0] for name in imported(path) if name} - {package}
+        others = {name[0] for name in imported_shop_modules(path) if name} - {package}
         found.setdefault(package, set()).update(others)
     return found
 
 
-def imported(path: Path) -> Iterator[tuple[str, ...]]:
+def imported_shop_modules(path: Path) -> Iterator[tuple[str, ...]]:
     """Yield the modules of `shop` that the file imports, as parts of their names within it."""
-    for name in all_imported(path):
+    for name in imported_modules(path):
         if name[0] == "shop":
             yield name[1:]
 
 
-def all_imported(path: Path) -> Iterator[tuple[str, ...]]:
+def imported_modules(path: Path) -> Iterator[tuple[str, ...]]:
     """Yield all modules that the file imports, as parts of their names."""
     here = path.relative_to(PACKAGE.parent).with_suffix("").parts
     for node in ast.walk(ast.parse(path.read_text())):

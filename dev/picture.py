@@ -1,6 +1,6 @@
 """`make picture`: draw what imports what in `shop/` into docs/architecture.md.
 
-Boxes stand from the top of the house to its ground. An arrow that follows from others is left out.
+The boxes stand from the top of the house to its ground. An arrow that others imply is left out.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from shop.features import features
 
-from .imports import packages
+from .imports import imports_by_package
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "architecture.md"
-PLACE = re.compile(r"(<!-- picture of (\w+) -->\n)(.*?)(<!-- end -->\n)", re.DOTALL)
-ABREAST = 4  # names on a line of a box
+PICTURE = re.compile(r"(<!-- picture of (\w+) -->\n)(.*?)(<!-- end -->\n)", re.DOTALL)
+NAMES_PER_LINE = 4  # names on a line of a box
 
 # The boxes of the house, and the packages and modules in each.
 HOUSE: dict[str, Collection[str]] = {
@@ -46,41 +46,43 @@ HOUSE: dict[str, Collection[str]] = {
 }
 
 
-def house() -> str:
+def draw_house() -> str:
     boxes = {one: box for box, inside in HOUSE.items() for one in (inside or [box])}
     below: dict[str, set[str]] = {box: set() for box in HOUSE}
-    for package, others in packages().items():
+    for package, others in imports_by_package().items():
         below[boxes[package]] |= {boxes[one] for one in others if one in boxes}
-    return _drawn({box: others - {box} for box, others in below.items()}, HOUSE)
+    return _draw({box: others - {box} for box, others in below.items()}, HOUSE)
 
 
-def features_below() -> str:
+def draw_features() -> str:
     """Draw which features a feature may import."""
     below = {name: set(feature.needs) for name, feature in features().items()}
-    return _drawn(dict(sorted(below.items())), {})
+    return _draw(dict(sorted(below.items())), {})
 
 
-def drawn_anew(document: str) -> str:
-    """Return a document with the pictures of now."""
-    made = {"house": house(), "features": features_below()}
-    return PLACE.sub(lambda place: f"{place[1]}{made[place[2]]}{place[4]}", document)
+def update_pictures(document: str) -> str:
+    """Return the document with new pictures."""
+    pictures = {"house": draw_house(), "features": draw_features()}
+    return PICTURE.sub(lambda found: f"{found[1]}{pictures[found[2]]}{found[4]}", document)
 
 
-def _drawn(below: Mapping[str, set[str]], inside: Mapping[str, Collection[str]]) -> str:
+def _draw(below: Mapping[str, set[str]], inside: Mapping[str, Collection[str]]) -> str:
     lines = [f'    {box}["{_label(box, inside.get(box, []))}"]' for box in below]
-    for box, others in _without_what_follows(below).items():
+    for box, others in _without_implied_arrows(below).items():
         lines += [f"    {box} --> {other}" for other in below if other in others]
     return "\n".join(["```mermaid", "flowchart TD", *lines, "```", ""])
 
 
 def _label(box: str, inside: Collection[str]) -> str:
     names = sorted({*inside} - {box, "__init__"})
-    rows = [", ".join(names[at : at + ABREAST]) for at in range(0, len(names), ABREAST)]
+    rows = [
+        ", ".join(names[at : at + NAMES_PER_LINE]) for at in range(0, len(names), NAMES_PER_LINE)
+    ]
     return "<br>".join([f"<b>{box}</b>", *rows])
 
 
-def _without_what_follows(below: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """Leave out each arrow for which there is another way. Raises CycleError for a circle."""
+def _without_implied_arrows(below: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Leave out each arrow that other arrows imply. Raises CycleError for a circle."""
     reached: dict[str, set[str]] = {}
     for box in TopologicalSorter(below).static_order():
         reached[box] = below[box].union(*(reached[other] for other in below[box]))
@@ -91,4 +93,4 @@ def _without_what_follows(below: Mapping[str, set[str]]) -> dict[str, set[str]]:
 
 
 if __name__ == "__main__":
-    DOCUMENT.write_text(drawn_anew(DOCUMENT.read_text()))
+    DOCUMENT.write_text(update_pictures(DOCUMENT.read_text()))

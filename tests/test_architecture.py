@@ -7,7 +7,7 @@ from graphlib import TopologicalSorter
 import pytest
 
 from dev import picture
-from dev.imports import PACKAGE, all_imported, imported, packages
+from dev.imports import PACKAGE, imported_modules, imported_shop_modules, imports_by_package
 from shop.features import features
 
 # What everything may import: they import nothing of the features.
@@ -60,7 +60,7 @@ def test_a_room_imports_only_what_is_below_it(feature: str, room: str) -> None:
     if not path.exists():
         assert (feature, room) in WITHOUT
         return
-    for package, *rest in imported(path):
+    for package, *rest in imported_shop_modules(path):
         if package == feature:
             assert rest[0] in OWN[room] | BESIDES.get(feature, set()), (room, package, rest)
         elif package in FEATURES and package != "keys":
@@ -72,7 +72,7 @@ def test_a_room_imports_only_what_is_below_it(feature: str, room: str) -> None:
 
 def test_no_circle_of_packages() -> None:
     """Imports for types and within functions count, too."""
-    TopologicalSorter(packages()).prepare()  # raises CycleError, which tells the circle
+    TopologicalSorter(imports_by_package()).prepare()  # raises CycleError, which tells the circle
 
 
 def test_no_circle_of_modules() -> None:
@@ -80,7 +80,7 @@ def test_no_circle_of_modules() -> None:
     below: dict[str, set[str]] = {}
     for path in PACKAGE.rglob("*.py"):
         module = module_of(path.relative_to(PACKAGE).with_suffix("").parts)
-        below[module] = {module_of(name) for name in imported(path)} - {module}
+        below[module] = {module_of(name) for name in imported_shop_modules(path)} - {module}
     TopologicalSorter(below).prepare()
 
 
@@ -100,14 +100,14 @@ def test_the_ground_floor_knows_no_feature() -> None:
     files += [path for name in GROUND for path in PACKAGE.glob(f"{name}/*.py")]
     assert len(files) >= len(GROUND)
     for path in files:
-        for package, *rest in imported(path):
+        for package, *rest in imported_shop_modules(path):
             assert package in GROUND | {"cache", "limits"}, (path, package, rest)
 
 
 @pytest.mark.parametrize("package", ["cache", "limits"])
 def test_cache_and_limits_know_no_feature(package: str) -> None:
     for path in (PACKAGE / package).glob("*.py"):
-        for other, *rest in imported(path):
+        for other, *rest in imported_shop_modules(path):
             below = {package, "config", "database", "errors", "facts", "prometheus", "quotas"}
             below |= {"environment", "redis", "log_throttle"}
             if package == "limits":
@@ -121,7 +121,7 @@ def test_cache_and_limits_know_no_feature(package: str) -> None:
 
 def test_routes_do_not_touch_the_cache_or_the_database() -> None:
     for path in PACKAGE.glob("*/routes.py"):
-        for name in imported(path):
+        for name in imported_shop_modules(path):
             assert name[0] != "cache"
             assert name[:1] != ("extensions",)
 
@@ -129,19 +129,19 @@ def test_routes_do_not_touch_the_cache_or_the_database() -> None:
 def test_only_the_factory_sees_everything() -> None:
     for path in PACKAGE.rglob("*.py"):
         if path != PACKAGE / "__init__.py":
-            for name in imported(path):
+            for name in imported_shop_modules(path):
                 assert name[-1] != "create_app", path
                 assert name[0] != "edge" or path.parent.name == "edge", path
 
 
 def test_the_service_does_not_import_what_only_development_needs() -> None:
     for path in PACKAGE.rglob("*.py"):
-        for name in all_imported(path):
+        for name in imported_modules(path):
             assert name[0] not in {"dev", "bench", "tests", "wsgi"}, (path, name)
 
 
 def test_demo_data_does_not_import_the_embedded_servers() -> None:
     """`flask seed` is in the image, and the servers are not."""
     for path in (PACKAGE.parent / "dev" / "demo").rglob("*.py"):
-        for name in all_imported(path):
+        for name in imported_modules(path):
             assert name[:2] != ("dev", "embedded"), path

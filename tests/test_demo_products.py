@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from dev.demo.catalogue import CATALOGUE, THINGS
+from dev.demo.catalogue import CATALOGUE, KINDS
 from dev.demo.products import demo_products
 from dev.demo.seed import DEMO_PRODUCTS, DEMO_SEED
-from dev.demo.words import BRANDS, SERIES, plural, series
+from dev.demo.words import BRANDS, SERIES_COUNT, plural, series_name
 from shop.extensions import db
 from shop.products.models import Product
 from shop.products.schemas import ProductInput
@@ -76,7 +76,7 @@ def test_few_brands_and_things_are_most_of_the_catalogue() -> None:
     brands = Counter(map(brand, products))
     assert set(brands) == set(BRANDS)
     assert share(brands, 10) > 0.45
-    names = sorted((thing.name for thing in THINGS), key=len, reverse=True)
+    names = sorted((thing.name for thing in KINDS), key=len, reverse=True)
     things = Counter(
         next(name for name in names if f" {name}, " in one["name"]) for one in products
     )
@@ -165,7 +165,7 @@ def test_a_large_catalogue_has_thousands_of_words_most_of_them_rare() -> None:
 
 
 def test_each_series_has_a_name_of_its_own() -> None:
-    assert len({series(rank) for rank in range(SERIES)}) == SERIES
+    assert len({series_name(rank) for rank in range(SERIES_COUNT)}) == SERIES_COUNT
 
 
 def test_products_have_come_in_the_last_two_years(a_shop: Shop) -> None:

@@ -183,7 +183,7 @@ def test_flask_commands_find_the_embedded_servers(checkout: Checkout) -> None:
         ("redis", r"^\d+ \S*(redis|valkey)-server "),
         ("gunicorn", r"^\d+ \S*python\S* \S*/gunicorn "),
         ("worker", r"^\d+ \S*python\S* \S*/flask worker"),
-        ("gunicorn", r"^\d+ \S*python\S* -I \S*/guard\.py \d+ - \S*/gunicorn"),
+        ("gunicorn", r"^\d+ \S*python\S* -I \S*/supervisor\.py \d+ - \S*/gunicorn"),
     ],
 )
 def test_the_death_of_any_child_ends_all(checkout: Checkout, name: str, program: str) -> None:

@@ -17,34 +17,34 @@ PASSWORDS = {"POSTGRES_PASSWORD", "DATABASE_PASSWORD"}
 def test_every_setting_is_explained() -> None:
     recorder = settings.Recorder()
     Settings.from_reader(recorder)
-    assert set(recorder.found) == set(MEANINGS)
+    assert set(recorder.settings) == set(MEANINGS)
 
 
 def test_the_table_of_the_document_is_that_of_the_code() -> None:
     document = settings.DOCUMENT.read_text()
-    assert settings.table() in document
-    assert settings.table_anew(document) == document
+    assert settings.render_table() in document
+    assert settings.update_table(document) == document
 
 
 def test_the_compose_file_passes_every_setting_on() -> None:
     compose = settings.COMPOSE.read_text()
-    assert settings.block() in compose
-    assert settings.block_anew(compose) == compose
-    for name in settings.OF_COMPOSE:
+    assert settings.render_compose_block() in compose
+    assert settings.update_compose_block(compose) == compose
+    for name in settings.SET_BY_COMPOSE:
         assert f"  {name}: " in compose
 
 
-@pytest.mark.parametrize("setting", settings.settings(), ids=lambda setting: setting.name)
+@pytest.mark.parametrize("setting", settings.all_settings(), ids=lambda setting: setting.name)
 def test_the_example_has_each_setting_with_its_default(setting: settings.Setting) -> None:
     example = dotenv_values(ROOT / ".env.production.example")
     assert setting.name in example
-    if setting.name not in {*settings.OF_COMPOSE, *settings.DEFAULTS}:
+    if setting.name not in {*settings.SET_BY_COMPOSE, *settings.DEFAULTS}:
         assert example[setting.name] == setting.default
 
 
 def test_the_example_has_no_unknown_setting() -> None:
     example = dotenv_values(ROOT / ".env.production.example")
-    assert set(example) == {setting.name for setting in settings.settings()} | PASSWORDS
+    assert set(example) == {setting.name for setting in settings.all_settings()} | PASSWORDS
 
 
 def test_commands_beside_make_run_get_the_names_of_its_redis() -> None:

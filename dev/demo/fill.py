@@ -23,9 +23,9 @@ from .products import demo_products
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-BATCH = 2000  # rows of one INSERT
+BATCH_SIZE = 2000  # rows of one INSERT
 
-# One parameter for a whole batch takes half the time of one for each value.
+# One parameter for a whole batch takes half the time of a parameter for each value.
 INSERT_PRODUCTS = text("""
     INSERT INTO products
         (name, description, sku, price, stock, category_id, created_at, updated_at)
@@ -39,57 +39,57 @@ def catalogue_is_empty() -> bool:
 
 
 def fill(
-    count: int, number: int, orders: int = 0, *, first: Callable[[], None] = lambda: None
+    count: int, seed: int, orders: int = 0, *, before: Callable[[], None] = lambda: None
 ) -> None:
-    """Do what comes first, then add the demo catalogue and its orders, and tell of the progress.
+    """Call `before`, then add the demo catalogue and its orders, and show the progress.
 
-    All of it or nothing.
+    Do all of it in one transaction.
     """
-    with _forgetting_all():
-        first()
-        _insert(count, number)
-        lines = insert_orders(orders, number) if orders else 0
+    with _refreshing_caches():
+        before()
+        _insert(count, seed)
+        lines = insert_orders(orders, seed) if orders else 0
     click.echo(f"{len(CATALOGUE)} categories, {count} products")
     if orders:
         click.echo(f"{orders} orders, {lines} order lines")
 
 
-def fill_orders(count: int, number: int) -> None:
-    """Add demo orders of the products that are there, all or none, and tell of the progress.
+def fill_orders(count: int, seed: int) -> None:
+    """Add demo orders of the present products in one transaction, and show the progress.
 
-    Raises ClickException where there are orders already, or no products that are sold.
+    Raises ClickException if there are orders already, or no active products.
     """
-    with _forgetting_all():
+    with _refreshing_caches():
         if db.session.scalar(select(exists(select(Order)))):
             raise click.ClickException(
                 "there are orders already: --replace deletes them first, and the whole catalogue"
             )
-        lines = insert_orders(count, number)
+        lines = insert_orders(count, seed)
     click.echo(f"{count} orders, {lines} order lines")
 
 
 @contextmanager
-def _forgetting_all() -> Iterator[None]:
-    """Commit what the block does, and let neither the cache nor the leaderboard show the past."""
+def _refreshing_caches() -> Iterator[None]:
+    """Commit the block's changes, then clear the cache and rebuild the leaderboard."""
     with cache.transaction():
         yield
         cache.clear()
     try:
         leaderboard.rebuild()
-    except RedisUnavailable:  # one that is full can still forget
+    except RedisUnavailable:  # a full Redis can still delete
         leaderboard.forget()
 
 
-def _insert(count: int, number: int) -> None:
+def _insert(count: int, seed: int) -> None:
     names = list(CATALOGUE)
     ids = db.session.scalars(
         insert(Category).returning(Category.id, sort_by_parameter_order=True),
         [{"name": name} for name in names],
     )
     now = db.session.scalars(select(func.now())).one()
-    made = demo_products(count, number, dict(zip(names, ids, strict=True)), now)
+    products = demo_products(count, seed, dict(zip(names, ids, strict=True)), now)
     with click.progressbar(length=count, label="products") as bar:
-        while batch := list(islice(made, BATCH)):
+        while batch := list(islice(products, BATCH_SIZE)):
             rows = orjson.dumps(batch, default=str).decode()
             db.session.execute(INSERT_PRODUCTS, {"rows": rows})
             bar.update(len(batch))

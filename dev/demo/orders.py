@@ -1,4 +1,4 @@
-"""The demo history of orders, in the database."""
+"""Insert the demo history of orders into the database."""
 
 from __future__ import annotations
 
@@ -12,38 +12,40 @@ from shop.extensions import db
 from shop.orders.models import STATUSES, Order
 from shop.products.models import Product
 
-from .history import Item, past_orders, shelves
+from .history import Item, build_assortments, past_orders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .history import PastOrder, Shelf
+    from .history import Assortment, PastOrder
 
-BATCH = 2000  # orders
-SOLD_MAX = 100_000  # products that orders are of: they are kept in memory
+BATCH_SIZE = 2000  # orders
+PRODUCTS_MAX = 100_000  # products in the orders; they are kept in memory
 
 
-def insert_orders(count: int, number: int) -> int:
-    """Add `count` orders of the products that are there, and return how many lines they have.
+def insert_orders(count: int, seed: int) -> int:
+    """Add `count` orders of the present products within a transaction; return the number of lines.
 
-    Within a transaction, and without taking from the stock: that is what is left of it. Raises
-    ClickException where nothing is sold.
+    The stock stays as it is, as if the orders had been taken from it before. Raises ClickException
+    if there are no active products.
     """
     lines = 0
-    now = db.session.scalars(select(func.now())).one()  # later orders are later by this clock
-    made = past_orders(_shelves(number), count, number, now)
+    now = db.session.scalars(
+        select(func.now())
+    ).one()  # orders of the service come later by this clock
+    made = past_orders(_read_assortments(seed), count, seed, now)
     with click.progressbar(length=count, label="orders") as bar:
-        while batch := list(islice(made, BATCH)):
-            lines += _insert_some(batch)
+        while batch := list(islice(made, BATCH_SIZE)):
+            lines += _insert_batch(batch)
             bar.update(len(batch))
-    # The planner must not take these tables for the small ones that they were.
+    # The planner must not plan for the small tables of before.
     db.session.execute(text("ANALYZE categories, products, orders, order_lines"))
     return lines
 
 
-def _shelves(number: int) -> list[Shelf]:
-    """Return what is sold, in an order of popularity that is the same for the same number."""
-    shuffled = func.md5(func.concat(number, ":", Product.id))
+def _read_assortments(seed: int) -> list[Assortment]:
+    """Return the active products, with a popularity that is the same for the same seed."""
+    shuffled = func.md5(func.concat(seed, ":", Product.id))
     statement = (
         select(
             *(Product.id, Product.sku, Product.name, Product.price),
@@ -51,16 +53,18 @@ def _shelves(number: int) -> list[Shelf]:
         )
         .where(Product.active)
         .order_by(shuffled)
-        .limit(SOLD_MAX)
+        .limit(PRODUCTS_MAX)
     )
     rows = db.session.execute(statement)
-    if found := shelves((row.currency, Item(*row[:4]), row.created_at) for row in rows):
-        return found
+    if assortments := build_assortments(
+        (row.currency, Item(*row[:4]), row.created_at) for row in rows
+    ):
+        return assortments
     raise click.ClickException("there are no products to order")
 
 
-def _insert_some(batch: Sequence[PastOrder]) -> int:
-    tables = db.metadata.tables  # inserting models takes half as long again
+def _insert_batch(batch: Sequence[PastOrder]) -> int:
+    tables = db.metadata.tables  # to insert models takes half as long again
     ids = db.session.scalars(
         insert(tables["orders"]).returning(Order.id, sort_by_parameter_order=True),
         list(map(_order, batch)),
@@ -80,7 +84,7 @@ def _order(one: PastOrder) -> dict[str, Any]:
         "total": one.total,
         "created_at": one.created_at,
         "updated_at": one.updated_at,
-    } | {f"{status}_at": one.steps.get(status) for status in STATUSES[1:]}
+    } | {f"{status}_at": one.transitions.get(status) for status in STATUSES[1:]}
 
 
 def _lines(one: PastOrder, order_id: int) -> Iterator[dict[str, Any]]:

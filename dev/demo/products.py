@@ -1,6 +1,6 @@
 """The products of the demo catalogue: families of near-duplicates, the same for the same numbers.
 
-A family is one thing of one brand, made of one material, in one to six colours or sizes.
+A family is one kind of product of one brand and material, in one to six colours or sizes.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from decimal import Decimal
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from .catalogue import CATALOGUE, THINGS
-from .words import BRANDS, DETAILS, MENTIONS, OPENINGS, SERIES, plural, series
+from .catalogue import CATALOGUE, KINDS
+from .words import BRANDS, DETAILS, MENTIONS, OPENINGS, SERIES_COUNT, plural, series_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from .catalogue import Thing
+    from .catalogue import ProductKind
 
     T = TypeVar("T")
 
 CATEGORIES = tuple(CATALOGUE)
 AGE_MAX = timedelta(days=730)
-OUT_OF_STOCK = 0.05
-SIZE_MAX = 6
-WITHOUT_SERIES = 0.15
-PRICES_SPREAD = 0.4  # the standard deviation of their logarithms within a kind of thing
-ENDINGS = tuple(map(Decimal, ("0.99", "0.95", "0.90", "1.00")))
+OUT_OF_STOCK_SHARE = 0.05
+FAMILY_SIZE_MAX = 6
+WITHOUT_SERIES_SHARE = 0.15
+PRICE_SPREAD = 0.4  # the standard deviation of the logarithms of prices of one kind
+PRICE_ENDINGS = tuple(map(Decimal, ("0.99", "0.95", "0.90", "1.00")))
 
 
 class Family(NamedTuple):
@@ -36,7 +36,7 @@ class Family(NamedTuple):
 
     name: str
     description: str
-    thing: Thing
+    kind: ProductKind
     category: str
     price: float
     age: timedelta
@@ -44,12 +44,12 @@ class Family(NamedTuple):
 
 
 def demo_products(
-    count: int, number: int, category_ids: dict[str, int], now: datetime
+    count: int, seed: int, category_ids: dict[str, int], now: datetime
 ) -> Iterator[dict[str, Any]]:
     """Yield `count` products, spread unevenly over the categories; the oldest is two years old."""
-    chance = random.Random(number)  # noqa: S311  (a demo, and to be repeated)
-    made = chain.from_iterable(_members(chance, one) for one in _families(chance))
-    for serial, (family, values) in enumerate(islice(made, count), start=1):
+    rng = random.Random(seed)  # noqa: S311  (a demo, and to be repeated)
+    variants = chain.from_iterable(_members(rng, one) for one in _families(rng))
+    for serial, (family, values) in enumerate(islice(variants, count), start=1):
         yield values | {
             "description": family.description,
             "sku": f"{family.category[:3].upper()}-{serial:07d}",
@@ -58,58 +58,62 @@ def demo_products(
         }
 
 
-def _families(chance: random.Random) -> Iterator[Family]:
-    """Yield a product of each kind, so that a small shop has them all, and then what is usual."""
-    each_once = [(rank, thing) for rank, name in enumerate(CATEGORIES) for thing in CATALOGUE[name]]
-    for rank, thing in chance.sample(each_once, len(each_once)):
-        yield _family(chance, rank, thing, 1)
+def _families(rng: random.Random) -> Iterator[Family]:
+    """Yield a product of each kind, so that a small shop has all kinds, and then random ones."""
+    each_once = [(rank, kind) for rank, name in enumerate(CATEGORIES) for kind in CATALOGUE[name]]
+    for rank, kind in rng.sample(each_once, len(each_once)):
+        yield _family(rng, rank, kind, 1)
     while True:
-        rank = _rank(chance, len(CATEGORIES))
-        thing = _ranked(chance, CATALOGUE[CATEGORIES[rank]])
-        yield _family(chance, rank, thing, 1 + _rank(chance, min(SIZE_MAX, len(thing.axis.words))))
+        rank = _rank(rng, len(CATEGORIES))
+        kind = _ranked(rng, CATALOGUE[CATEGORIES[rank]])
+        yield _family(
+            rng, rank, kind, 1 + _rank(rng, min(FAMILY_SIZE_MAX, len(kind.variants.words)))
+        )
 
 
-def _family(chance: random.Random, category: int, thing: Thing, size: int) -> Family:
+def _family(rng: random.Random, category: int, kind: ProductKind, size: int) -> Family:
     # Each category has leading brands of its own, and shares others with its neighbours.
-    brand = BRANDS[(_rank(chance, len(BRANDS)) + category) % len(BRANDS)]
-    words = [brand, _ranked(chance, thing.materials), thing.name]
-    if chance.random() > WITHOUT_SERIES:
-        words.insert(1, series(_rank(chance, SERIES)))
+    brand = BRANDS[(_rank(rng, len(BRANDS)) + category) % len(BRANDS)]
+    words = [brand, _ranked(rng, kind.materials), kind.name]
+    if rng.random() > WITHOUT_SERIES_SHARE:
+        words.insert(1, series_name(_rank(rng, SERIES_COUNT)))
     return Family(
         " ".join(words),
-        _description(chance, thing.name, brand),
-        thing,
+        _description(rng, kind.name, brand),
+        kind,
         CATEGORIES[category],
-        thing.price * chance.lognormvariate(0, PRICES_SPREAD),
-        AGE_MAX * chance.random(),
+        kind.price * rng.lognormvariate(0, PRICE_SPREAD),
+        AGE_MAX * rng.random(),
         size,
     )
 
 
-def _members(chance: random.Random, family: Family) -> Iterator[tuple[Family, dict[str, Any]]]:
-    words, step = family.thing.axis
-    last = _rank(chance, len(words))
-    for place in range(last + 1 - family.size, last + 1):  # below 0 it counts from the end
-        price = max(1, int(family.price * step ** (place % len(words)))) + chance.choice(ENDINGS)
-        stock = 0 if chance.random() < OUT_OF_STOCK else int(chance.expovariate(1 / 40)) + 1
-        yield family, {"name": f"{family.name}, {words[place]}", "price": price, "stock": stock}
+def _members(rng: random.Random, family: Family) -> Iterator[tuple[Family, dict[str, Any]]]:
+    words, price_step = family.kind.variants
+    last = _rank(rng, len(words))
+    # Negative positions count from the end.
+    for position in range(last + 1 - family.size, last + 1):
+        units = max(1, int(family.price * price_step ** (position % len(words))))
+        price = units + rng.choice(PRICE_ENDINGS)
+        stock = 0 if rng.random() < OUT_OF_STOCK_SHARE else int(rng.expovariate(1 / 40)) + 1
+        yield family, {"name": f"{family.name}, {words[position]}", "price": price, "stock": stock}
 
 
-def _description(chance: random.Random, thing: str, brand: str) -> str:
-    sentences = (chance.choice(OPENINGS), chance.choice(DETAILS), chance.choice(MENTIONS))
+def _description(rng: random.Random, kind: str, brand: str) -> str:
+    sentences = (rng.choice(OPENINGS), rng.choice(DETAILS), rng.choice(MENTIONS))
     return " ".join(sentences).format(
-        thing=thing,
-        things=plural(thing),
+        thing=kind,
+        things=plural(kind),
         brand=brand,
-        place=series(chance.randrange(SERIES)),
-        others=plural(chance.choice(THINGS).name),
+        place=series_name(rng.randrange(SERIES_COUNT)),
+        others=plural(rng.choice(KINDS).name),
     )
 
 
-def _rank(chance: random.Random, count: int) -> int:
+def _rank(rng: random.Random, count: int) -> int:
     """Return a number from 0 to below `count`, the lower ones more often (Zipf's law)."""
-    return int((count + 1) ** chance.random()) - 1
+    return int((count + 1) ** rng.random()) - 1
 
 
-def _ranked(chance: random.Random, words: Sequence[T]) -> T:
-    return words[_rank(chance, len(words))]
+def _ranked(rng: random.Random, words: Sequence[T]) -> T:
+    return words[_rank(rng, len(words))]

@@ -1,4 +1,4 @@
-"""`flask seed --replace`: what it deletes, and who has to agree to that."""
+"""`flask seed --replace`: confirm and delete the present rows."""
 
 from __future__ import annotations
 
@@ -13,64 +13,68 @@ from shop.features import features
 from shop.orders.models import Order
 from shop.search.models import WORDS
 
-from .history import MADE_UP
+from .history import CUSTOMER_TEMPLATE
 
 
 @cache
-def replaced() -> dict[str, str]:
-    """Return the tables that are emptied, and what their rows are called."""
+def replaced_tables() -> dict[str, str]:
+    """Return the tables to empty, and the names of their rows for people."""
     tables = {"idempotency_keys": "kept answers"}
     for feature in features().values():
         tables |= feature.tables
     return tables
 
 
-def ask(*, yes: bool, others_too: bool) -> None:
-    """Return if what is there may be deleted; whoever sits at a terminal is asked.
+def confirm_replacement(*, yes: bool, delete_orders_of_others: bool) -> None:
+    """Return if the present rows may be deleted; ask at a terminal.
 
     Raises ClickException, or Abort.
     """
-    found = _what_is_there()
-    if not any(found.values()):
+    counts = _count_rows()
+    if not any(counts.values()):
         return
-    if not others_too:
+    if not delete_orders_of_others:
         _refuse_orders_of_others()
-    if yes or others_too:
+    if yes or delete_orders_of_others:
         return
-    amounts = ", ".join(f"{count} {replaced()[table]}" for table, count in found.items() if count)
+    amounts = ", ".join(
+        f"{count} {replaced_tables()[table]}" for table, count in counts.items() if count
+    )
     if not sys.stdin.isatty():
         raise click.ClickException(f"this deletes {amounts}: --yes says that it may")
-    db.session.rollback()  # whoever answers late holds nothing meanwhile
+    db.session.rollback()  # no transaction stays open while the answer is awaited
     click.confirm(f"This deletes {amounts}. Go on?", abort=True)
 
 
-def delete_all(*, others_too: bool) -> None:
-    """Delete the catalogue and what belongs to it, within a transaction.
+def delete_all(*, delete_orders_of_others: bool) -> None:
+    """Delete the catalogue and all that belongs to it, within a transaction.
 
-    Raises ClickException where others have placed orders, up to this moment.
+    Raises ClickException if others have placed orders.
     """
-    db.session.execute(text(f"LOCK TABLE {', '.join(replaced())} IN ACCESS EXCLUSIVE MODE"))
-    if not others_too:
+    db.session.execute(text(f"LOCK TABLE {', '.join(replaced_tables())} IN ACCESS EXCLUSIVE MODE"))
+    if not delete_orders_of_others:
         _refuse_orders_of_others()
-    db.session.execute(text(f"TRUNCATE {', '.join([*replaced(), WORDS.name])} RESTART IDENTITY"))
+    db.session.execute(
+        text(f"TRUNCATE {', '.join([*replaced_tables(), WORDS.name])} RESTART IDENTITY")
+    )
 
 
-def _what_is_there() -> dict[str, int]:
+def _count_rows() -> dict[str, int]:
     count = "SELECT count(*) FROM {}".format
-    return {table: db.session.scalar(text(count(table))) or 0 for table in replaced()}
+    return {table: db.session.scalar(text(count(table))) or 0 for table in replaced_tables()}
 
 
 def _refuse_orders_of_others() -> None:
-    """Raise ClickException for an order whose customer is not one whom the seed makes up.
+    """Raise ClickException for an order whose customer the seed has not made up.
 
-    All that it makes up of the customer has to be there, or the order is another's.
+    An order is of the seed only if name, e-mail and address all match CUSTOMER_TEMPLATE.
     """
     number = func.substring(Order.customer_email, "[0-9]+")
     columns = (Order.customer_name, Order.customer_email, Order.customer_address)
     of_the_seed = and_(
         *(
             column == func.replace(part, "{}", number)
-            for column, part in zip(columns, MADE_UP, strict=True)
+            for column, part in zip(columns, CUSTOMER_TEMPLATE, strict=True)
         )
     )
     others = select(func.count()).select_from(Order).where(of_the_seed.is_not(True))

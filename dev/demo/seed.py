@@ -1,4 +1,4 @@
-"""`flask seed`: the command, which `wsgi.py` adds to those of the service."""
+"""The command `flask seed`, which `wsgi.py` adds to the commands of the service."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ORDERS_MAX = 1_000_000
 )
 @click.option(
     "--seed",
-    "number",
+    "seed_number",
     default=DEMO_SEED,
     show_default=True,
     help="The same number makes the same catalogue, and the same orders.",
@@ -47,26 +47,37 @@ ORDERS_MAX = 1_000_000
 @click.option("--yes", is_flag=True, help="Replace without asking.")
 @click.option(
     "--yes-delete-orders",
-    "others_too",
+    "delete_orders_of_others",
     is_flag=True,
     help="Replace without asking, even if orders were placed by others than this command.",
 )
 @with_appcontext
 @needs_database
 def seed(  # noqa: PLR0913  (each is an option)
-    count: int, orders: int, number: int, *, replace: bool, yes: bool, others_too: bool
+    count: int,
+    orders: int,
+    seed_number: int,
+    *,
+    replace: bool,
+    yes: bool,
+    delete_orders_of_others: bool,
 ) -> None:
     """Fill an empty catalogue with demo data."""
-    # Workers load this command and never run it: they do without the demo data.
+    # Workers load this module and never run the command, so they need not load the demo data.
     from .fill import catalogue_is_empty, fill, fill_orders  # noqa: PLC0415
-    from .replace import ask, delete_all  # noqa: PLC0415
+    from .replace import confirm_replacement, delete_all  # noqa: PLC0415
 
     if replace:
-        ask(yes=yes, others_too=others_too)
-        fill(count, number, orders, first=partial(delete_all, others_too=others_too))
+        confirm_replacement(yes=yes, delete_orders_of_others=delete_orders_of_others)
+        fill(
+            count,
+            seed_number,
+            orders,
+            before=partial(delete_all, delete_orders_of_others=delete_orders_of_others),
+        )
     elif catalogue_is_empty():
-        fill(count, number, orders)
+        fill(count, seed_number, orders)
     elif orders:
-        fill_orders(orders, number)
+        fill_orders(orders, seed_number)
     else:
         raise click.ClickException("the catalogue is not empty: --replace deletes it first")

@@ -5,24 +5,24 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Axis(NamedTuple):
-    """In what products of one kind differ, and how much more each costs than the one before."""
+class Variants(NamedTuple):
+    """The variants of a kind of product; each costs `price_step` times the one before."""
 
     words: tuple[str, ...]
-    step: float = 1
+    price_step: float = 1
 
 
-COLOURS = Axis((
+COLOURS = Variants((
     "black", "white", "charcoal", "cream", "moss", "sky blue", "terracotta", "forest green",
     "mustard", "indigo", "écru", "slate", "brick red", "rosé", "amber",
 ))  # fmt: skip
-SIZES = Axis(("medium", "small", "large", "extra large"), 1.1)
-DIAMETERS = Axis(("20 cm", "24 cm", "28 cm", "32 cm"), 1.2)
-WIDTHS = Axis(("80 cm", "120 cm", "140 cm", "160 cm", "180 cm"), 1.15)
-LENGTHS = Axis(("18 cm", "25 cm", "40 cm", "60 cm", "90 cm"), 1.1)
-VOLUMES = Axis(("0.5 l", "1 l", "1.5 l", "2.5 l"), 1.2)
-PIECES = Axis(("4 pieces", "6 pieces", "12 pieces", "24 pieces"), 1.3)
-BINDINGS = Axis(("paperback", "hardback", "cloth-bound", "second edition"), 1.25)
+SIZES = Variants(("medium", "small", "large", "extra large"), 1.1)
+DIAMETERS = Variants(("20 cm", "24 cm", "28 cm", "32 cm"), 1.2)
+WIDTHS = Variants(("80 cm", "120 cm", "140 cm", "160 cm", "180 cm"), 1.15)
+LENGTHS = Variants(("18 cm", "25 cm", "40 cm", "60 cm", "90 cm"), 1.1)
+VOLUMES = Variants(("0.5 l", "1 l", "1.5 l", "2.5 l"), 1.2)
+PIECES = Variants(("4 pieces", "6 pieces", "12 pieces", "24 pieces"), 1.3)
+BINDINGS = Variants(("paperback", "hardback", "cloth-bound", "second edition"), 1.25)
 
 WOODS = ("oak", "beech", "walnut", "ash", "pine", "bamboo", "cherry")
 METALS = ("brass", "steel", "copper", "aluminium")
@@ -46,7 +46,7 @@ QUALITIES = (
     "Light", "Modern", "Vintage", "Robust", "Plain", "Soft", "Petite", "Déco",
 )  # fmt: skip
 
-# A series is called by one of each: some twenty thousand names.
+# The name of a series has one of each: some twenty thousand names.
 BEGINNINGS = (
     "Bal", "Cor", "Del", "Fen", "Gal", "Hol", "Jor", "Kel", "Lun", "Mar", "Nor", "Pel", "Quil",
     "Ros", "Sel", "Tor", "Ul", "Var", "Wil", "Yar", "Zan", "Brü", "Thé", "Åsk",
@@ -60,33 +60,39 @@ ENDS = (
     "zell", "bert", "cott", "dale", "ford", "gate", "holm", "ling", "mond", "nock", "pard", "ric",
     "stad", "ton", "vane", "worth", "yard", "bourne", "bäck", "ñol", "lund", "çon", "mere",
 )  # fmt: skip
-SERIES = len(QUALITIES) + len(BEGINNINGS) * len(MIDDLES) * len(ENDS)
-STEP = 7919  # has no divisor in common with the number of names, so each of them comes once
+SERIES_COUNT = len(QUALITIES) + len(BEGINNINGS) * len(MIDDLES) * len(ENDS)
+NAME_STEP = 7919  # coprime to the number of names, so that each name comes once
 
 
-# How plurals end that do not end as others do; what ends in another "s" is a plural already.
-IRREGULAR = {"atlas": "atlases", "ss": "sses", "s": "s", "shelf": "shelves", "knife": "knives"}
+# Endings of irregular plurals; a thing that ends in another "s" is a plural already.
+IRREGULAR_ENDINGS = {
+    "atlas": "atlases",
+    "ss": "sses",
+    "s": "s",
+    "shelf": "shelves",
+    "knife": "knives",
+}
 
 
-def series(rank: int) -> str:
-    """Return a name for a series of products: each rank below SERIES has one of its own."""
+def series_name(rank: int) -> str:
+    """Return the name of a series; each rank below SERIES_COUNT has a name of its own."""
     if rank < len(QUALITIES):
         return QUALITIES[rank]
-    number = rank * STEP  # names of neighbours have nothing in common
+    number = rank * NAME_STEP  # so that the names of neighbours differ
     number, end = divmod(number, len(ENDS))
     number, middle = divmod(number, len(MIDDLES))
     return BEGINNINGS[number % len(BEGINNINGS)] + MIDDLES[middle] + ENDS[end]
 
 
 def plural(thing: str) -> str:
-    """Return the plural of a thing, whose last letters decide."""
-    for singular, ending in IRREGULAR.items():
+    """Return the plural of a thing, by its last letters."""
+    for singular, ending in IRREGULAR_ENDINGS.items():
         if thing.endswith(singular):
             return thing.removesuffix(singular) + ending
     return thing + ("es" if thing.endswith(("ch", "sh", "x")) else "s")
 
 
-# Descriptions name things that others are called, in the singular and in the plural.
+# Descriptions also name things that other products are called, in the singular and the plural.
 OPENINGS = (
     "Made by {brand} to last and to be repaired, for those who use {things} every day.",
     "{brand} makes its {things} in small series, and checks each one by hand.",

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dev.demo.fill import catalogue_is_empty, fill
 from dev.demo.seed import DEMO_ORDERS, DEMO_PRODUCTS, DEMO_SEED
-from dev.settings import names
+from dev.settings import setting_names
 from shop import create_app, read_settings
 from shop.config import ROOT, RUNNING_ENV, settings_from_files
 from shop.environment import SettingError
@@ -47,7 +47,7 @@ HOST = "127.0.0.1"
 START_SECONDS = 120
 
 # `flask` commands in the same checkout get all settings but the keys that only the service needs.
-SHARED_SETTINGS = [name for name in names() if name not in {"ADMIN_API_KEY", "SECRET_KEY"}]
+SHARED_SETTINGS = [name for name in setting_names() if name not in {"ADMIN_API_KEY", "SECRET_KEY"}]
 
 BANNER = """
   API             http://localhost:{port}

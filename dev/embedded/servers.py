@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 START_SECONDS = 120
-# The service logs the errors of its statements. PostgreSQL's own log would also have their values and
-# rows, which are customers' data.
+# The service logs the errors of its statements. PostgreSQL's own log would also have their values
+# and rows, which are customers' data.
 LOG_WITHOUT_VALUES = (
     *("-c", "log_min_messages=log", "-c", "log_min_error_statement=panic"),
     *("-c", "log_error_verbosity=terse"),
