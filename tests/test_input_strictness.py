@@ -135,7 +135,9 @@ def test_a_byte_order_mark_before_a_body_is_skipped(a_shop: Shop) -> None:
         "application/json;", "application/json; version=1",
     ],
 )  # fmt: skip
-def test_json_in_utf_8_is_read_however_it_is_declared(a_shop: Shop, content_type: str) -> None:
+def test_json_in_utf_8_is_read_with_every_accepted_declaration(
+    a_shop: Shop, content_type: str
+) -> None:
     assert send(a_shop, '{"name": "Café"}'.encode(), content_type).get_json()["name"] == "Café"
 
 

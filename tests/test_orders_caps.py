@@ -138,7 +138,7 @@ def test_each_cap_can_be_lifted_alone(make_shop: Make) -> None:
     assert buyers.check_out(session).get_json()["type"] == "/problems/address-open-orders"
 
 
-def test_a_repeated_checkout_is_answered_however_many_are_open(buyers: Buyers) -> None:
+def test_a_repeated_checkout_is_answered_beyond_the_cap(buyers: Buyers) -> None:
     session = buyers.session()
     key = {"Idempotency-Key": "the-second"}
     buyers.check_out(session)

@@ -194,7 +194,7 @@ def test_pages_go_from_the_newest_own_order_to_the_oldest(shop: Shop, buyer: Buy
     assert seen == [5, 3, 1]
 
 
-def test_the_last_page_of_a_session_is_the_last_whatever_others_have_ordered(
+def test_the_last_page_of_a_session_has_no_next_despite_orders_of_others(
     shop: Shop, buyer: Buyer
 ) -> None:
     shop.place_order(1)
@@ -301,7 +301,7 @@ def test_a_shop_without_keys_asks_for_a_session_and_not_for_a_key(
 
 
 @pytest.mark.parametrize("path", ["/orders", "/orders/1"])
-def test_a_session_that_has_ended_is_asked_to_open_another(
+def test_an_ended_session_gets_401_for_its_orders(
     shop: Shop, buyer: Buyer, redis_cli: Any, path: str
 ) -> None:
     """The cart answers in the same way."""

@@ -376,7 +376,7 @@ def test_an_installation_with_a_prefix_shares_redis(
 
 
 @pytest.mark.parametrize("prefix", ["products:", "rate_limit:", "a:session:", "stats:b", "x.key:"])
-def test_a_prefix_that_meets_names_without_one_is_refused(
+def test_a_prefix_that_collides_with_unprefixed_keys_is_refused(
     settings: dict[str, str], prefix: str
 ) -> None:
     """An installation without one would scan and forget what the other has."""
@@ -385,14 +385,14 @@ def test_a_prefix_that_meets_names_without_one_is_refused(
 
 
 @pytest.mark.parametrize("prefix", ["products", "shop:", "monkey:", "eu-stats", "a:b:"])
-def test_any_other_prefix_is_accepted(settings: dict[str, str], prefix: str) -> None:
+def test_any_other_key_prefix_is_accepted(settings: dict[str, str], prefix: str) -> None:
     assert Settings.from_environment(settings | {"REDIS_KEY_PREFIX": prefix}).redis_key_prefix == (
         prefix
     )
 
 
 @pytest.mark.parametrize("prefix", ["a b", "a*", "{a}", "a" * 65, "ä", "a\nb"])
-def test_a_prefix_that_is_no_name_is_refused(settings: dict[str, str], prefix: str) -> None:
+def test_an_invalid_key_prefix_is_refused(settings: dict[str, str], prefix: str) -> None:
     with pytest.raises(ValueError, match="REDIS_KEY_PREFIX must have"):
         Settings.from_environment(settings | {"REDIS_KEY_PREFIX": prefix})
 

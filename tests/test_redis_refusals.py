@@ -242,7 +242,7 @@ def is_busy(client: Any) -> bool:
         return True
 
 
-def test_a_user_who_may_run_no_scripts_costs_one_line(
+def test_a_user_without_scripts_costs_one_log_line(
     started: Started, caplog: pytest.LogCaptureFixture
 ) -> None:
     client, make = started
@@ -259,7 +259,7 @@ def test_a_user_who_may_run_no_scripts_costs_one_line(
     assert len([one for one in caplog.records if one.name == "shop.limits"]) <= 2
 
 
-def test_a_full_redis_goes_on_being_read_and_costs_one_line(
+def test_a_full_redis_is_still_read_and_costs_one_log_line(
     started: Started, caplog: pytest.LogCaptureFixture
 ) -> None:
     client, make = started

@@ -213,7 +213,7 @@ def test_a_sentinel_that_is_behind_does_not_lead_back() -> None:
     assert (one.master, one.silent) == (NEW, 1)
 
 
-def test_sentinels_that_were_made_anew_are_followed_when_most_agree() -> None:
+def test_reset_sentinels_are_followed_when_most_agree() -> None:
     """Their epochs begin with 0 again."""
     one = Sentinels("main", dict.fromkeys([("a", 1), ("b", 1), ("c", 1)]))  # type: ignore[arg-type]
     one._note(("a", 1), MasterReport(5, OLD), "")

@@ -168,7 +168,7 @@ def test_nothing_but_the_settings_says_how_long_redis_is_waited_for(scheme: str)
         ("?ssl_cert_reqs=none", False, False),
     ],
 )
-def test_a_certificate_is_verified_unless_it_is_told_otherwise(
+def test_a_certificate_is_verified_by_default(
     options: str,
     is_verified: bool,  # noqa: FBT001
     is_named: bool,  # noqa: FBT001

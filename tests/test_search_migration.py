@@ -202,7 +202,7 @@ def owner_of_nothing(before: Flask, settings: dict[str, str]) -> Iterator[Flask]
     execute("REASSIGN OWNED BY tenant TO CURRENT_USER", "DROP OWNED BY tenant", "DROP ROLE tenant")
 
 
-def test_a_role_that_may_not_create_extensions_is_told_what_to_run(
+def test_a_role_that_may_not_create_extensions_gets_the_statement_to_run(
     before: Flask, owner_of_nothing: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     arguments = ["db", "upgrade", "--directory", MIGRATIONS]

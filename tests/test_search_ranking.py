@@ -167,7 +167,7 @@ def test_the_boundary_of_few_rows_lets_new_rows_be_ranked(app: Flask) -> None:
 
 
 @pytest.mark.parametrize("skip", [0, 3, 9, 10, 11, 195, 199, 200])
-def test_a_page_by_skip_goes_on_beyond_what_is_ranked(
+def test_a_page_by_skip_continues_beyond_the_ranked_rows(
     app: Flask, monkeypatch: pytest.MonkeyPatch, skip: int
 ) -> None:
     monkeypatch.setattr(ranking, "CANDIDATES_MAX", 10)

@@ -62,7 +62,7 @@ def test_german_words_are_found_by_their_stems(make_shop: Make) -> None:
     assert finder.find('"buch"') == finder.find('"buches"') == ["Große Bücher"]
 
 
-def test_stems_are_asked_for_once_for_each_word_of_a_text(a_shop: Shop) -> None:
+def test_stems_are_computed_once_for_each_word_of_a_text(a_shop: Shop) -> None:
     """A text of one letter that unfolds to four words, again and again, holds its row no longer."""
     with db_of(a_shop) as connection:
         connection.execute(text("SET LOCAL track_functions = 'pl'"))

@@ -83,7 +83,7 @@ def test_capitals_of_other_scripts_are_folded(finder: Finder) -> None:
 
 @given(written=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 @bounds(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_words_are_plain_whatever_is_written(finder: Finder, written: str) -> None:
+def test_any_text_is_folded_to_plain_words(finder: Finder, written: str) -> None:
     folded = finder.scalar("SELECT shop_fold(:written)", written=written)
     assert folded == " ".join(folded.split())
     assert not set(folded) & (set(string.punctuation) | set(string.ascii_uppercase))

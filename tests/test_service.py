@@ -205,7 +205,7 @@ def test_a_request_that_is_not_http_is_refused_and_the_service_goes_on(
     assert service.get("/health_check").ok
 
 
-def test_a_worker_does_not_look_for_garbage_in_the_application(
+def test_a_worker_collects_no_garbage_of_the_application(
     serve: Callable[..., Service], tmp_path: Path
 ) -> None:
     """A collection over 100,000 objects and more would delay each request under way."""
