@@ -409,8 +409,8 @@ def settings(postgres: Postgres, redis_server: Redis) -> dict[str, str]:
 
 
 def changed(settings: dict[str, str], changes: dict[str, str]) -> dict[str, str]:
-    """Return settings with changes. For a Redis that is to fail, there is no patience."""
-    usual = {"REDIS_TIMEOUT": "100"} if "REDIS_URL" in changes else {}
+    """Return settings with changes. A Redis that is to hang is waited for in this long."""
+    usual = {"REDIS_TIMEOUT": "1000"} if "REDIS_URL" in changes else {}
     return {**settings, **usual, **changes}
 
 

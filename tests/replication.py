@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
@@ -42,6 +42,17 @@ class Primary(Postgres):
                 yield cursor
         finally:
             connection.close()
+
+    def crash(self) -> None:
+        """Kill the process of one session, and return when the server has begun to recover.
+
+        Until it has noticed, it takes new sessions. It recovers once it has ended all others.
+        """
+        with suppress(psycopg2.OperationalError), self.session() as ended_by_the_server:
+            with self.session() as killed:
+                os.kill(killed.connection.info.backend_pid, signal.SIGKILL)
+            while True:
+                ended_by_the_server.execute("SELECT 1")
 
     def kill(self) -> None:
         """End the server as a crash does."""

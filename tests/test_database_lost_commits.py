@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -112,10 +109,7 @@ def test_a_crashed_or_restarted_server_begins_a_new_epoch(
         primary.stop()
         primary.start()
     else:
-        with suppress(psycopg2.OperationalError), primary.session() as cursor:
-            os.kill(cursor.connection.info.backend_pid, signal.SIGKILL)
-            while True:
-                cursor.execute("SELECT 1")
+        primary.crash()
         await_true(lambda: answers(primary))
     look(shop)
     answer = shop.get("/products/1")
