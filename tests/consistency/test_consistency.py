@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 5
+SECONDS = 3
 LISTS_SECONDS = 2 * len(KINDS) * TURN  # in which each kind has its turn twice
 ROUNDS = 12  # at most, until the positive control has found what it must find
 
