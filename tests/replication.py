@@ -82,13 +82,14 @@ class Standby(Primary):
 
     def catch_up(self) -> None:
         """Return when this has replayed all that the primary has committed."""
+        assert self.ask("SELECT pg_is_in_recovery()")
         position = self._primary.ask("SELECT pg_current_wal_insert_lsn()")
         while not self.ask(f"SELECT pg_last_wal_replay_lsn() >= '{position}'"):
             pass
 
-    def _making(self, programs: Path, data: Path) -> list[str]:
+    def _initdb_command(self, directory: Path, data: Path) -> list[str]:
         return [
-            str(self._home.runnable(programs / "pg_basebackup")),
+            str(self._home.runnable(directory / "pg_basebackup")),
             *("-d", f"postgresql://shop@/?host={quote(str(self._primary.socket.parent))}"),
             *("-D", str(data), "--write-recovery-conf", "--checkpoint=fast", "--no-sync"),
         ]
