@@ -17,6 +17,7 @@ OF_CODE = (
 )  # fmt: skip
 LINK = re.compile(r"\]\((?!https?:)([^)\s#]*)(?:#([^)\s]+))?\)")
 TARGET = re.compile(r"(?:`|^(?:\$ )?)make ([a-z]+(?:-[a-z]+)*)", re.MULTILINE)
+RUN = re.compile(r"\b((?:shop|dev(?!/null)|tests|bench|migrations)/[\w/.-]*\w)")
 NAMED = re.compile(r"`((?:shop|dev|tests|bench|migrations|deploy)/[\w/.-]+?)/?`")
 
 
@@ -40,6 +41,13 @@ def test_each_link_leads_to_a_file_and_a_heading(document: Path) -> None:
 def test_each_path_is_of_a_file(name: str) -> None:
     text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
     assert not [path for path in NAMED.findall(text) if not (ROOT / path).exists()]
+
+
+@pytest.mark.parametrize("name", [".ci/run", "Dockerfile", "docker-compose.production.yaml"])
+def test_each_path_that_is_run_is_of_a_file(name: str) -> None:
+    paths = RUN.findall((ROOT / name).read_text(encoding="utf-8"))
+    assert paths
+    assert not [path for path in paths if not (ROOT / path).exists()]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
