@@ -1,4 +1,4 @@
-"""Read a client's record in tests, in either of its forms (`shop/limits/record.py`)."""
+"""Read a client's record in tests, in either of its forms (`shop/limits/records.py`)."""
 
 from __future__ import annotations
 
