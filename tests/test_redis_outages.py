@@ -109,7 +109,8 @@ def test_a_script_that_times_out_is_not_repeated(
 def test_a_request_waits_for_a_silent_redis_once(make_shop: Make, method: str, path: str) -> None:
     """It waits for one timeout to connect and one to read: 200 ms at most."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        shop = make_shop(REDIS_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        shop = make_shop(REDIS_URL=url, REDIS_TIMEOUT="100")
         client = redis_connection(shop.app).client
         options = client.connection_pool.connection_kwargs
         assert options["socket_connect_timeout"] + options["socket_timeout"] <= 0.2

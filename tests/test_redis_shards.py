@@ -54,7 +54,7 @@ class Filled(NamedTuple):
 @pytest.fixture
 def filled(make_shop: Make, cluster: Cluster) -> Filled:
     """A shop with 30 products in the cache."""
-    shop = make_shop(REDIS_URL=f"redis+cluster://127.0.0.1:{cluster.ports[0]}")
+    shop = make_shop(REDIS_URL=f"redis+cluster://127.0.0.1:{cluster.ports[0]}", REDIS_TIMEOUT="100")
     ids = [shop.create_product()["id"] for _ in range(30)]
     lost = [f"/products/{one}" for one in ids if cluster.holder(f"products:id:{one}") == LOST]
     kept = [f"/products/{one}" for one in ids if cluster.holder(f"products:id:{one}") != LOST]
