@@ -98,7 +98,7 @@ def make_twins(
 
     def twin(history: History, url: str, **changes: str) -> Twin:
         service = serve(DATABASE_URL=history.url, REDIS_URL=url, REDIS_TIMEOUT=PATIENCE, **changes)
-        return Twin(service, history, client_of(url), Client(service.url))
+        return Twin(service, history, client_of(url), url, Client(service.url))
 
     def make(**changes: str) -> Twins:
         (one, other), keys = histories

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import flask_migrate
 import psycopg2
-from conftest import ROOT
+from conftest import ROOT, close
 
 from shop import create_app
 from shop.extensions import db
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from flask import Flask
 
 # A row is made at a time that its id tells, and each change of it is a second later: two databases
 # with the same history hold the same documents, so that their ETags are the same, too.
@@ -66,6 +68,10 @@ KEYS = {
 }
 
 
+def prefix_of(key: str) -> str:
+    return key.split("_")[1]
+
+
 class History:
     """One database and its commands."""
 
@@ -75,7 +81,8 @@ class History:
             connection.autocommit = True
             connection.cursor().execute(f"CREATE DATABASE {name}")
         self.url = server.replace("/shop?", f"/{name}?")
-        self._app = create_app({**settings, "DATABASE_URL": self.url})
+        self._settings = {**settings, "DATABASE_URL": self.url}
+        self._app = create_app(self._settings)
         with self._app.app_context():
             flask_migrate.upgrade(str(ROOT / "migrations"))
         self._connection = psycopg2.connect(self.url)
@@ -89,9 +96,9 @@ class History:
     def begin(self) -> None:
         self._execute(BEGINNING)
 
-    def command(self, *arguments: str) -> str:
+    def command(self, *arguments: str, app: Flask | None = None) -> str:
         """Run a `flask` command, and return what it prints."""
-        result = self._app.test_cli_runner().invoke(args=arguments)
+        result = (app or self._app).test_cli_runner().invoke(args=arguments)
         assert result.exit_code == 0, result.output
         return result.stdout.strip()
 
@@ -101,11 +108,14 @@ class History:
             name: self.command("keys", "create", "--name", name, *options)
             for name, options in KEYS.items()
         }
-        self.revoke(keys["revoked"])
+        self.command("keys", "revoke", prefix_of(keys["revoked"]))
         return keys | SESSIONS
 
-    def revoke(self, key: str) -> None:
-        self.command("keys", "revoke", key.split("_")[1])
+    def revoke(self, key: str, redis_url: str) -> None:
+        """Revoke a key, and have the service forget it that has this Redis."""
+        app = create_app({**self._settings, "REDIS_URL": redis_url})
+        self.command("keys", "revoke", prefix_of(key), app=app)
+        close([app])
 
     def copy_keys(self, other: History) -> None:
         """Take the keys of another database: their secrets are random."""

@@ -52,6 +52,7 @@ class Twin(NamedTuple):
     service: Service
     history: History
     redis: redis.Redis
+    redis_url: str
     client: Client
 
     def begin(self) -> None:
@@ -153,7 +154,7 @@ class Twins:
     def _happen(self, event: Revocation | Callable[[], None]) -> None:
         if isinstance(event, Revocation):
             for twin in self.both:
-                twin.history.revoke(self._keys[event.name])
+                twin.history.revoke(self._keys[event.name], twin.redis_url)
         else:
             event()
         self._calm.pause()
