@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 import requests
 from conftest import ROOT, await_true
 from ports import free_port
@@ -146,6 +147,17 @@ def test_make_run_serves_stops_completely_and_keeps_its_data(checkout: Checkout)
     checkout.process.send_signal(signal.SIGINT)
     assert checkout.process.wait(60) == 0
     assert checkout.everything_is_gone()
+
+
+def test_make_run_takes_its_redis_from_another_database(checkout: Checkout) -> None:
+    """PostgreSQL of another version has data of its own, beside the same Redis."""
+    server = Redis(Home.at(checkout.path / "instance"))
+    server.start()
+    with redis.Redis(unix_socket_path=str(server.socket)) as client:
+        client.set("shop:owner", "of another database")
+    server.stop()
+    checkout.serve()
+    assert [checkout.get("/products/1").headers["X-Cache"] for _ in range(2)] == ["MISS", "HIT"]
 
 
 def test_only_the_account_of_the_servers_can_read_their_files(checkout: Checkout) -> None:

@@ -28,9 +28,10 @@ from dev.settings import setting_names
 from shop import create_app, read_settings
 from shop.config import ROOT, RUNNING_ENV, settings_from_files
 from shop.environment import SettingError
-from shop.extensions import db
+from shop.extensions import cache, db
 from shop.logs import dropped_line
 from shop.output import write_in_background
+from shop.redis import redis_connection
 
 from . import EmbeddedError
 from .home import Home
@@ -133,7 +134,7 @@ def _start(stack: ExitStack, stop: StopFlag) -> list[Server | SupervisedProcess]
 
     stack.enter_context(_running_env(environment))
     _say("bringing the tables up to date")
-    _prepare(environment)
+    _prepare(environment, owns_redis=Redis in wanted)
     if stop.is_set():
         return children
     _say("starting the service")
@@ -207,12 +208,18 @@ def _quoted(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _prepare(environment: dict[str, str]) -> None:
-    """Bring the tables up to date, and fill an empty catalogue."""
+def _prepare(environment: dict[str, str], *, owns_redis: bool) -> None:
+    """Bring the tables up to date, and fill an empty catalogue.
+
+    Take a Redis that this command has started, whose data may be those of another database: the one
+    of another version of PostgreSQL, or one that the settings named.
+    """
     app = create_app(environment)
     with app.app_context():
         try:
             flask_migrate.upgrade(str(ROOT / "migrations").replace("%", "%%"))  # for configparser
+            if owns_redis:
+                redis_connection().claim(cache.installation.identity(), by_force=True)
             if catalogue_is_empty():
                 _say("filling the catalogue with demo data")
                 fill(DEMO_PRODUCTS, DEMO_SEED, DEMO_ORDERS)
