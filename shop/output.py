@@ -119,8 +119,11 @@ class Output(io.RawIOBase):
             while not self._is_idle and time.monotonic() < deadline:
                 written = self._written
                 self._changed.wait(STUCK_SECONDS)
-                if written == self._written:
-                    return
+                if written == self._written and not self._can_write():
+                    return  # else the thread has had no CPU: the reader is not to blame
+
+    def _can_write(self) -> bool:
+        return bool(select.select([], [self._descriptor], [], 0)[1])
 
     def _wake(self) -> None:
         self._is_idle = False
