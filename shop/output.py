@@ -120,9 +120,10 @@ class Output(io.RawIOBase):
                 written = self._written
                 self._changed.wait(STUCK_SECONDS)
                 if written == self._written and not self._can_write():
-                    return  # else the thread has had no CPU: the reader is not to blame
+                    return
 
     def _can_write(self) -> bool:
+        """Tell a reader that is stuck from a thread of ours that has had no CPU."""
         return bool(select.select([], [self._descriptor], [], 0)[1])
 
     def _wake(self) -> None:

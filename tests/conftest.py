@@ -409,7 +409,7 @@ def settings(postgres: Postgres, redis_server: Redis) -> dict[str, str]:
 
 
 def changed(settings: dict[str, str], changes: dict[str, str]) -> dict[str, str]:
-    """Return settings with changes. A Redis that is to hang is waited for in this long."""
+    """Return settings with changes. A shop with a Redis of its own waits 1 s for an answer."""
     usual = {"REDIS_TIMEOUT": "1000"} if "REDIS_URL" in changes else {}
     return {**settings, **usual, **changes}
 

@@ -114,10 +114,8 @@ class Twins:
         return found
 
     def _play(self, seed: str, steps: Callable[[Arrivals], Iterator[Step]]) -> str | None:
-        if (
-            self._server.exit_status() is not None
-        ):  # a difference has ended an episode without Redis
-            self._server.start()
+        if self._server.exit_status() is not None:
+            self._server.start()  # a difference has ended an episode without Redis
         await_true(lambda: all(twin.is_well() for twin in self.both), "both reach Redis")
         began = time.monotonic()
         for twin in self.both:
