@@ -119,12 +119,8 @@ class Output(io.RawIOBase):
             while not self._is_idle and time.monotonic() < deadline:
                 written = self._written
                 self._changed.wait(STUCK_SECONDS)
-                if written == self._written and not self._can_write():
+                if written == self._written:
                     return
-
-    def _can_write(self) -> bool:
-        """Tell a reader that is stuck from a thread of ours that has had no CPU."""
-        return bool(select.select([], [self._descriptor], [], 0)[1])
 
     def _wake(self) -> None:
         self._is_idle = False
@@ -161,7 +157,8 @@ class Output(io.RawIOBase):
                 self._changed.notify_all()
                 while self._is_idle and self._thread is mine:
                     self._changed.wait()
-                if self._thread is not mine:
+                # A line may have come just before a fork, which has taken this thread's place away.
+                if self._is_idle or self._thread not in {mine, None}:
                     return
 
     def _write_all(self) -> None:

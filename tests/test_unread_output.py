@@ -298,6 +298,25 @@ if child:
     assert sorted(pipe.end()) == ["child", "parent", "then the parent"]
 
 
+def test_a_line_that_comes_right_before_a_fork_is_written(start: Start, pipe: Pipe) -> None:
+    """The fork ends the thread that writes before it has seen the line."""
+    script = """
+output = sys.stdout.buffer
+print("first", flush=True)
+while not output._is_idle:
+    os.sched_yield()
+with output._changed:  # which the thread waits for
+    print("second", flush=True)
+    if not os.fork():
+        os._exit(0)
+os.wait()
+print("third")
+"""
+    pipe.read()
+    assert start("python", "-c", PRELUDE + script).wait(120) == 0
+    assert pipe.end() == ["first", "second", "third"]
+
+
 def test_a_line_in_a_file_is_there_at_once(tmp_path: Path) -> None:
     """The process is killed next."""
     script = f"{PRELUDE}\nprint('x', file=sys.stderr)\nos.kill(os.getpid(), 9)"
