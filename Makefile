@@ -96,8 +96,20 @@ lint-api: install tests/api/node_modules/installed  ## Check the API's document,
 	cd tests/api && npx --no openapi-typescript build/openapi.json --output build/schema.d.ts
 	cd tests/api && npx --no tsc
 
+NEEDS_PROMTOOL := make lint-monitoring needs promtool and amtool (on Debian, install prometheus and prometheus-alertmanager)
+HAS_PROMTOOL := command -v promtool >/dev/null && command -v amtool >/dev/null
+MONITORING := deploy/monitoring
+
+.PHONY: lint-monitoring
+lint-monitoring:  ## Check what Prometheus and Alertmanager read, and test each alert
+	@$(HAS_PROMTOOL) || { echo "$(NEEDS_PROMTOOL)"; exit 1; }
+	promtool check config --syntax-only $(MONITORING)/prometheus.yml
+	promtool check rules $(MONITORING)/recording.yml $(MONITORING)/alerts.yml
+	promtool test rules $(MONITORING)/tests/*.yml
+	amtool check-config $(MONITORING)/alertmanager.yml
+
 .PHONY: check
-check: install  ## Check format, lint, types, the Dockerfile, the compose file and the API's document
+check: install  ## Check format, lint, types, the Dockerfile, the compose file, the API's document, the alerts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -105,6 +117,8 @@ check: install  ## Check format, lint, types, the Dockerfile, the compose file a
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.production.yaml
 	@if $(HAS_NODE); then $(MAKE) --no-print-directory lint-api; \
 	  else echo "The API's document was not checked: $(NEEDS_NODE)."; fi
+	@if $(HAS_PROMTOOL); then $(MAKE) --no-print-directory lint-monitoring; \
+	  else echo "The alerts were not checked: $(NEEDS_PROMTOOL)."; fi
 
 .PHONY: picture
 picture: install  ## Draw what imports what in shop/ into docs/architecture.md
