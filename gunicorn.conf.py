@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import shutil
+import socket
 import tempfile
 from typing import Any
 
@@ -19,6 +20,7 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 from gunicorn.glogging import Logger
 
 from shop import read_settings
+from shop.console import reporter
 from shop.edge import worker_states
 from shop.edge.worker_states import WorkerState
 from shop.environment import SettingError
@@ -88,10 +90,20 @@ def pre_fork(_server: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     cache.start_watcher(worker.wsgi)
+    reporter.start(worker.wsgi, _host(worker))
     # What the application is made of stays until the end. To look through it for garbage takes
     # some 50 ms, which each request waits for that is answered meanwhile.
     gc.collect()
     gc.freeze()
+
+
+def _host(worker: Any) -> str:
+    """Return the name of this gunicorn: that of its machine or container, and its port."""
+    match worker.sockets[0].getsockname():
+        case (_, port, *_):
+            return f"{socket.gethostname()}:{port}"
+        case path:
+            return f"{socket.gethostname()}:{path}"
 
 
 def child_exit(_server: Any, worker: Any) -> None:

@@ -83,6 +83,9 @@ MEANINGS = {
         "`true`: without a token everybody reads `/metrics`. `make run` sets it, and listens "
         "to this machine alone"
     ),
+    "OPS_PAGE": (
+        "`false`: no page for [operators](#the-operators-page) at `/ops`, and none of its calls"
+    ),
     "ADMIN_API_KEY": (
         "a key that may write and has no limits; also `ADMIN_API_KEY_FILE`. `make run` makes one"
     ),

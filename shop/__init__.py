@@ -87,7 +87,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
     app.register_blueprint(index_page.blueprint)
     app.register_blueprint(problem_pages.blueprint)
     for feature in features().values():
-        if feature.blueprint:
+        if feature.blueprint and (feature.switch is None or getattr(settings, feature.switch)):
             api.register_blueprint(feature.blueprint)
         for command in feature.commands:
             app.cli.add_command(command)

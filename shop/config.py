@@ -114,6 +114,7 @@ class Settings:
     trusted_proxies: int  # proxies in front that append to X-Forwarded-For
     metrics_token: str | None  # that reads /metrics
     metrics_open: bool  # everybody may read /metrics, if there is no token
+    ops_page: bool  # /ops, and its calls
     admin_api_key: str | None
     secret_key: str | None
     port: int
@@ -178,6 +179,7 @@ class Settings:
             trusted_proxies=read.number("TRUSTED_PROXIES", 0, 0, 10),
             metrics_token=read.secret("METRICS_TOKEN", shortest=16),
             metrics_open=read.flag("METRICS_OPEN", default=False),
+            ops_page=read.flag("OPS_PAGE", default=True),
             admin_api_key=read.secret("ADMIN_API_KEY", shortest=16),
             secret_key=read.secret("SECRET_KEY", shortest=16),
             port=read.number("PORT", 8000, 1, 65_535),

@@ -25,6 +25,7 @@ class Feature:
 
     needs: Sequence[str] = ()  # the features that it may import
     blueprint: Blueprint | None = None  # its routes
+    switch: str | None = None  # the setting that switches its routes off
     scopes: Sequence[str] = ()  # of API keys, which its routes require and no other feature has
     commands: Sequence[click.Command] = ()  # of `flask`
     # Tables that `flask seed --replace` empties, with the name of their rows in its output.

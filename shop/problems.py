@@ -378,6 +378,12 @@ class DatabaseBusyError(DatabaseUnavailableError):
     """
 
 
+class RedisUnavailableError(ShopError):
+    """What was asked for is done in Redis, which cannot be asked now. Try again later."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
 class OverloadedError(ShopError):
     """The service has more requests under way than it can carry out, and nothing was done.
 

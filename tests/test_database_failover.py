@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from shop.categories import service as categories
+from shop.console import health
 from shop.database.connections import is_read_only
 from shop.database.failures import is_database_gone
 from shop.extensions import db
-from shop.ops import health
 from shop.products import service as products
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pytest
 from conftest import ADMIN_KEY, await_true
 from sqlalchemy import event
 
+from shop.console import health
 from shop.extensions import db
-from shop.ops import health
 from shop.problems import MetricsTokenRequiredError
 
 if TYPE_CHECKING:

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
     from .declaration import Declaration
 
-RESERVED_ROOTS = ["rate_limit", "values"]  # names that begin with these belong to no function
+RESERVED_ROOTS = [
+    "ops",
+    "rate_limit",
+    "values",
+]  # names of no function begin so
 
 
 def family_roots(memoized: Iterable[Declaration]) -> list[str]:

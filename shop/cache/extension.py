@@ -35,7 +35,7 @@ from flask import g
 from flask_caching import Cache as FlaskCache
 from sqlalchemy import event
 
-from .collisions import check_collisions
+from .collisions import check_collisions, family_roots
 from .installation import Installation
 from .memoize import Id, Memoized, MemoizedMany, MemoizedOne
 from .outbox import Outbox
@@ -91,6 +91,11 @@ class MemoizingCache(FlaskCache):
         """Return the names of the generations of all families."""
         families = {function.generation_key for function in self.memoized}
         return [*families, VALUE_FAMILY.generation_key]
+
+    @property
+    def family_roots(self) -> list[str]:
+        """Return the first words of the families, such as `products`, each once."""
+        return family_roots(self.memoized)
 
     def start_watcher(self, app: Flask) -> threading.Event:
         """Check the outbox in a thread, so that no read has to, until the returned event is set."""

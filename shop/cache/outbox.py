@@ -92,6 +92,13 @@ class Outbox:
             first = rows[-1].id
         return replayed
 
+    def length_and_age(self) -> tuple[int, float]:
+        """Return the number of names, and the seconds that the oldest has waited; 0 for none."""
+        age = func.extract("epoch", func.now() - func.min(self.table.c.created_at))
+        with self._db.engine.connect() as connection:
+            count, seconds = connection.execute(select(func.count(self.table.c.id), age)).one()
+        return count, float(seconds or 0)
+
     def __len__(self) -> int:
         with self._db.engine.connect() as connection:
             return connection.scalar(select(func.count(self.table.c.id))) or 0

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from shop.ops.health import HealthMonitor
+    from shop.console.health import HealthMonitor
     from shop.problems import ShopError
 
     from .incoming_request import Scope

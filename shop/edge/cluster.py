@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from shop.cache import MemoizedMany
     from shop.facts import ReadRequest
+    from shop.limits.mode import LimitMode
     from shop.pages import Join
     from shop.quotas import Charge, Payers
     from shop.redis import RedisConnection
@@ -37,10 +38,10 @@ NOT_KEPT = (b"", 0)  # in place of the epoch and the time to live of a copy
 class Cluster:
     tracks_changes = False  # answers of several nodes are not kept
 
-    def __init__(self, connection: RedisConnection, *, enforced: bool) -> None:
+    def __init__(self, connection: RedisConnection, mode: LimitMode) -> None:
         self._connection = connection
         self._redis = LoopCluster(connection)
-        self._enforced = enforced
+        self._mode = mode
 
     def start(self) -> None:
         """Do nothing: a node is connected to by the first call of it."""
@@ -75,7 +76,7 @@ class Cluster:
             decided = await self._decide(payers, charges) if charges else []
         except NotAskedError:
             return []
-        if self._enforced and not all(decided[::NUMBERS]):
+        if self._mode.enforced and not all(decided[::NUMBERS]):
             return [decided]
         documents = await self._find(read, plan, await reading)
         return [decided, NOT_KEPT, *documents] if documents else [decided]

@@ -73,11 +73,11 @@ class Hits:
         self._connection = redis_connection(app)
         self.is_enabled = settings.edge_enabled and self._connection.enabled
         self._answer_cache = AnswerCache()
-        self._enforced = settings.rate_limit_mode == "enforce"
+        self._mode = app.extensions["shop.limits"].mode
         self._redis: OneServer | Cluster = (
-            Cluster(self._connection, enforced=self._enforced)
+            Cluster(self._connection, self._mode)
             if self._connection.is_cluster
-            else OneServer(self._connection, self._answer_cache.invalidate, enforced=self._enforced)
+            else OneServer(self._connection, self._answer_cache.invalidate, self._mode)
         )
         self._being_read: set[Key] = set()  # copies that a request is making now
         self._plans = LearnedPlans()
@@ -143,7 +143,7 @@ class Hits:
             else self._counter.parse_answer(payers, charges, decided)
         )
         facts.loop_usages = facts.usages = used
-        violated = [usage for usage in used if not usage.passes and self._enforced]
+        violated = [usage for usage in used if not usage.passes and self._mode.enforced]
         if violated:
             answer = answers.rate_limited(violated, read.path, facts.request_id)
         else:
@@ -154,7 +154,7 @@ class Hits:
                 return None
             answer = answers.cached_read(document, read.path, read.if_none_match, facts.outcome)
         facts.refused_by = policy_names(violated) if violated else None
-        count_decision(payers.client, used, enforced=self._enforced)
+        count_decision(payers.client, used, enforced=self._mode.enforced)
         if read.session:
             self._valid_credentials.update(read.session, payers.client)
             reads_counter(session_documents.name, "hit").inc()

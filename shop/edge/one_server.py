@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from shop.facts import ReadRequest
+    from shop.limits.mode import LimitMode
     from shop.quotas import Charge, Payers
     from shop.redis import RedisConnection
 
@@ -32,13 +33,12 @@ class OneServer:
         self,
         connection: RedisConnection,
         when_changed: Callable[[list[bytes] | None], None],
-        *,
-        enforced: bool,
+        mode: LimitMode,
     ) -> None:
         """`when_changed` is called with the names that have changed, or None for all names."""
         self._connection = connection
         self._redis = LoopRedis(connection, when_changed)
-        self._enforced = enforced
+        self._mode = mode
         self._known_call = lru_cache(CALLS_MAX)(self._call)  # to pack one anew takes longer
 
     def start(self) -> None:
@@ -75,7 +75,7 @@ class OneServer:
 
         Raises RedisUnavailable.
         """
-        charged = (payers, tuple(charges), self._connection.known_origin)
+        charged = (payers, tuple(charges), self._connection.known_origin, self._mode.enforced)
         row = read.row if plan and plan.is_row else ""
         if read.session:
             call = self._call(*charged, plan, row, read.session)
@@ -89,6 +89,7 @@ class OneServer:
         payers: Payers,
         charges: Sequence[Charge],
         origin: bytes,
+        enforced: bool,  # noqa: FBT001  (a part of the key)
         plan: ReadPlan | None,
         row: str,
         session: str = "",
@@ -106,7 +107,7 @@ class OneServer:
             keys += [session_documents.generation_key, session_documents.prefix + session]
             until = str(int(time.time()) + RENEW_BELOW_SECONDS)
         connection = self._connection
-        arguments = [origin, connection.prefix, "1" if self._enforced else "", until, *reading]
+        arguments = [origin, connection.prefix, "1" if enforced else "", until, *reading]
         for charge in charges:
             arguments += charge
         return ScriptCall(ANSWER, connection.prefixed(keys), arguments)

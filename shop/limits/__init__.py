@@ -18,7 +18,7 @@ from flask_limiter.util import get_qualified_name
 from shop.caller import current_caller
 from shop.config import current_settings
 
-from .extension import Limiter
+from .extension import Limiter, limit_mode
 from .policies import POLICIES, quota
 from .request_cost import PerRows, PerRowsOfSession
 from .storage import SCHEME, STRATEGY
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from .request_cost import Cost
 
-__all__ = ["PerRows", "PerRowsOfSession", "init_app", "limit", "limiter"]
+__all__ = ["PerRows", "PerRowsOfSession", "init_app", "limit", "limit_mode", "limiter"]
 
 
 def _numbers(policy: str) -> Callable[[], str]:

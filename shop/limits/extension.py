@@ -24,6 +24,7 @@ from shop.quotas import ADDRESS, CLIENT, Charge, Payers
 from . import headers
 from .counter import Counter
 from .decision import count_decision, policy_names
+from .mode import LimitMode
 from .policies import GENERAL, OF_ADDRESS
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class LimiterState(NamedTuple):
     """The counter and the declarations of one application."""
 
     counter: Counter
+    mode: LimitMode
     declared: dict[tuple[str | None, str], list[Declared]]
 
 
@@ -90,7 +92,8 @@ class Limiter(flask_limiter.Limiter):
         settings = app.config["SETTINGS"]
         app.config["RATELIMIT_ENABLED"] = settings.rate_limit_enabled
         counter = Counter(app.extensions["shop.redis"], settings.web_concurrency)
-        app.extensions["shop.limits"] = LimiterState(counter, {})
+        mode = LimitMode(app.extensions["shop.redis"], settings.rate_limit_mode)
+        app.extensions["shop.limits"] = LimiterState(counter, mode, {})
         super().init_app(app)
         if settings.rate_limit_enabled:
             # `shop/answers.py` makes the headers, so the library's own hooks for them go.
@@ -169,7 +172,7 @@ class Limiter(flask_limiter.Limiter):
             known.charges = charges
         else:
             return None
-        enforced = _enforced()
+        enforced = _state().mode.enforced
         count_decision(who.client, known.usages, enforced=enforced)
         violated = [usage for usage in known.usages if not usage.passes and enforced]
         if not violated:
@@ -196,7 +199,7 @@ class Limiter(flask_limiter.Limiter):
             return True
         charges = self._charges(current_caller(), least=1)
         current_facts().held_charge = held = _state().counter.hold(current_caller().client, charges)
-        return held.passes or not _enforced()
+        return held.passes or not _state().mode.enforced
 
     def repay(self) -> None:
         """Undo the charge of `hold`: the request will be decided for another caller."""
@@ -210,8 +213,9 @@ def _view_name(endpoint: str | None) -> str:
     return get_qualified_name(view) if view else ""
 
 
-def _enforced() -> bool:
-    return current_settings().rate_limit_mode == "enforce"
+def limit_mode() -> LimitMode:
+    """Return the mode of the current application."""
+    return _state().mode
 
 
 def _state() -> LimiterState:

@@ -11,7 +11,6 @@ from flask.cli import AppGroup
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import func, select
 
-from shop.cache.collisions import family_roots
 from shop.cache.outbox_watcher import FRESHNESS_SECONDS
 from shop.categories import service as categories
 from shop.categories.models import Category
@@ -114,7 +113,7 @@ def show(key: str) -> None:
 
 
 @cache.command()
-@click.argument("what", type=LateChoice(lambda: [*family_roots(memo.memoized), "all"]))
+@click.argument("what", type=LateChoice(lambda: [*memo.family_roots, "all"]))
 @needs_database
 def clear(what: str) -> None:
     """Forget all entries of WHAT, at once, then free their memory."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from heapq import nlargest
 from typing import TYPE_CHECKING
 
 import click
@@ -12,18 +11,19 @@ from flask.cli import AppGroup
 
 from shop.cli import call_redis, needs_redis, scan
 from shop.config import TIERS, current_settings
+from shop.console.clients import read_records, top_clients
 from shop.facts import Caller, current_facts
-from shop.limits import limiter, records, scripts
+from shop.limits import limiter, records
 from shop.limits.clients import record_name
 from shop.limits.policies import POLICIES, QUOTAS, quota
-from shop.logs import printable
 from shop.redis import redis_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from werkzeug.routing import Rule
 
+    from shop.console.clients import ClientLine
     from shop.limits.extension import Declared
     from shop.limits.records import RecordLine
 
@@ -31,7 +31,6 @@ limits = AppGroup("limits", help="Show rate limits and what clients have used; r
 
 CLIENT_HELP = "CLIENT is an address, key:PREFIX for the holder of an API key, or session:HASH."
 POLICIES_OF_EVERY_ROUTE = {"address", "unknown_key"}
-BATCH = 500  # keys that are read together
 
 
 @limits.command("list")
@@ -77,7 +76,8 @@ def _policy(declared: Declared) -> str:
 @click.argument("client")
 def show(client: str) -> None:
     key = records.key(_record_name(client))
-    [(_, lines)] = _read_records([key.encode()])
+    with needs_redis():
+        [(_, lines)] = read_records([key.encode()])
     click.echo(key)
     for line in lines:
         click.echo(f"{line.policy:<14}{_usage(line)}")
@@ -100,20 +100,15 @@ def reset(client: str) -> None:
 def top(count: int) -> None:
     """Show the clients that use most of a quota, and those that are refused most."""
     keys = scan(f"{records.PREFIX}*")
-    used: list[tuple[str, RecordLine]] = []
-    refused: list[tuple[str, RecordLine]] = []
-    for start in range(0, len(keys), BATCH):
-        found = _read_records(keys[start : start + BATCH])
-        rows = [(client, line) for client, lines in found for line in lines]
-        used = nlargest(count, used + rows, key=lambda row: row[1].used / row[1].quota)
-        refused = nlargest(count, refused + rows, key=lambda row: row[1].refused)
+    with needs_redis():
+        found = top_clients(keys, count)
     click.echo(f"clients: {len(keys)}\n\nused most")
-    _table((client, line) for client, line in used if line.used)
+    _table(found.used)
     click.echo("\nrefused most")
-    _table((client, line) for client, line in refused if line.refused)
+    _table(found.refused)
 
 
-def _table(rows: Iterable[tuple[str, RecordLine]]) -> None:
+def _table(rows: Iterable[ClientLine]) -> None:
     for client, line in rows:
         click.echo(f"  {client:<28}{line.policy:<14}{_usage(line)}")
 
@@ -121,16 +116,6 @@ def _table(rows: Iterable[tuple[str, RecordLine]]) -> None:
 def _usage(line: RecordLine) -> str:
     free = f", more free in {math.ceil(line.reset)} s" if line.used else ""
     return f"{line.used} of {line.quota} in {line.period} s{free}; {line.refused} refused"
-
-
-def _read_records(keys: list[bytes]) -> Iterator[tuple[str, list[RecordLine]]]:
-    """Read records, and yield each client with its usage by policy."""
-    with needs_redis() as connection:
-        for some in connection.script_batches(keys):
-            now, *values = connection.eval(scripts.LOOK, some, [])
-            for key, found in zip(some, values, strict=True):
-                client = key.decode(errors="backslashreplace").removeprefix(records.PREFIX)
-                yield printable(client), records.read(found, int(now))
 
 
 def _record_name(client: str) -> str:

@@ -19,6 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from shop import shared_counts
 from shop.cache.metrics import OUTBOX
 from shop.config import current_settings
+from shop.console import notable
+from shop.console.health import health_monitor
 from shop.extensions import cache as documents
 from shop.extensions import limiter
 from shop.facts import bearer_token
@@ -27,8 +29,6 @@ from shop.orders import expiry
 from shop.orders.metrics import OVERDUE
 from shop.problems import MetricsTokenRequiredError
 from shop.prometheus import Counter, Histogram
-
-from .health import health_monitor
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -88,6 +88,7 @@ def count_request(one: AnsweredRequest) -> None:
     requests, latency = _labelled(method, one.route or "unmatched", one.status)
     requests.inc()
     latency.observe(one.seconds)
+    notable.note(one)
 
 
 @cache

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, current_app, request
 
+from shop.console.health import HealthMonitor, health_monitor
 from shop.extensions import limiter
 from shop.version import VERSION
-
-from .health import HealthMonitor, health_monitor
 
 if TYPE_CHECKING:
     from flask import Flask
     from flask.typing import ResponseReturnValue
 
-    from .health import Health
+    from shop.console.health import Health
 
     Answer = tuple[dict[str, Any], int, dict[str, str]]
 
