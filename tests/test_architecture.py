@@ -31,7 +31,7 @@ BESIDES["console"] = {
 }  # fmt: skip
 WITHOUT = {("keys", "routes"), ("keys", "schemas"), ("stats", "models"), ("console", "models")}
 # The console looks at what is beside the features, too.
-SEES = {("console", "service"): {"limits", "redis", "version"}}
+SEES = {("console", "service"): {"caller", "limits", "redis", "version"}}
 
 # A room, and which others of `shop` it may import; ground floor and own rooms apart.
 ROOMS = {

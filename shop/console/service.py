@@ -6,6 +6,7 @@ or the database is away.
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +15,7 @@ import orjson
 from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 
+from shop.caller import current_caller
 from shop.config import current_settings
 from shop.extensions import cache, db
 from shop.limits import limit_mode, records
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .keyspace import Keyspace
+
+logger = logging.getLogger("shop.console")
 
 ALL = "all"  # in place of a family
 TOP_MAX = 10  # clients, and products
@@ -94,6 +98,7 @@ def clear_family(family: str) -> None:
             cache.delete_memoized(function)
     if family == ALL:
         cache.clear()  # also values that callers have stored
+    _log(f"cleared {family}")
 
 
 def reset_client(client: str) -> bool:
@@ -109,18 +114,26 @@ def reset_client(client: str) -> bool:
     connection = redis_connection()
     [key] = connection.prefixed([records.key(name)])
     removed = _call_redis(lambda: connection.call(lambda client: client.unlink(key), key=key))
+    _log(f"reset {name}")
     return bool(removed)
 
 
 def set_limit_mode(mode: str, seconds: int) -> dict[str, Any]:
     """Set the mode of the limits for a time. Raises RedisUnavailableError."""
     _call_redis(lambda: limit_mode().set(mode, seconds))
+    _log(f"set the mode of the limits to {mode} for {seconds} s")
     return {"mode": mode, "until": parts.time_of(limit_mode().ends_at or 0)}
 
 
 def reset_limit_mode() -> None:
     """Let RATE_LIMIT_MODE count again. Raises RedisUnavailableError."""
     _call_redis(limit_mode().reset)
+    _log("reset the mode of the limits")
+
+
+def _log(what: str) -> None:
+    """Log what an operator did, and who did it."""
+    logger.info("%s %s", current_caller().client, what)
 
 
 def _call_redis(work: Callable[[], Part]) -> Part:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
-from urllib.request import Request, urlopen
 
 import click
 from flask.cli import AppGroup
-from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import func, select
 
 from shop.cache.outbox_watcher import FRESHNESS_SECONDS
 from shop.categories import service as categories
 from shop.categories.models import Category
 from shop.cli import LateChoice, call_redis, needs_database, needs_redis, scan
-from shop.config import CATEGORIES_PAGE_SIZE, PRODUCTS_PAGE_SIZE, current_settings
+from shop.config import CATEGORIES_PAGE_SIZE, PRODUCTS_PAGE_SIZE
+from shop.console import service
 from shop.extensions import cache as memo
 from shop.extensions import db
 from shop.limits import records
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 cache = AppGroup("cache", help="Look at the cache, clear it, fill it.")
 
 BATCH = 500  # keys
-SERVICE_SECONDS = 2
 
 
 def _entries(function: Memoized) -> list[bytes]:
@@ -68,24 +66,10 @@ def _hit_rate(hits: float, misses: float) -> str:
 
 
 def _service_rate() -> str:
-    """Return the hit rate of all workers on this machine, from `/metrics`."""
-    settings = current_settings()
-    url = f"http://127.0.0.1:{settings.port}/metrics"
-    scrape = Request(url)
-    if settings.metrics_token:
-        scrape.add_header("Authorization", f"Bearer {settings.metrics_token}")
-    try:
-        with urlopen(scrape, timeout=SERVICE_SECONDS) as answer:  # noqa: S310  (of this machine)
-            families = {
-                one.name: one for one in text_string_to_metric_families(answer.read().decode())
-            }
-    except (OSError, ValueError) as error:
-        return f"not known, {url} does not answer: {error}"
-    reads = {"hit": 0.0, "other": 0.0}
-    for sample in families["shop_cache_reads"].samples if "shop_cache_reads" in families else ():
-        if sample.name.endswith("_total"):
-            reads["hit" if sample.labels["result"] == "hit" else "other"] += sample.value
-    return _hit_rate(reads["hit"], reads["other"])
+    """Return the hit rate of all hosts in the last hour."""
+    families = service.status()["cache"]["families"]
+    hits, reads = (sum(one[name] for one in families) for name in ("hits", "reads"))
+    return _hit_rate(hits, reads - hits)
 
 
 @cache.command()

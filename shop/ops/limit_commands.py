@@ -13,8 +13,9 @@ from shop.cli import call_redis, needs_redis, scan
 from shop.config import TIERS, current_settings
 from shop.console.clients import read_records, top_clients
 from shop.facts import Caller, current_facts
-from shop.limits import limiter, records
+from shop.limits import limit_mode, limiter, records
 from shop.limits.clients import record_name
+from shop.limits.mode import SHADOW
 from shop.limits.policies import POLICIES, QUOTAS, quota
 from shop.redis import redis_connection
 
@@ -39,8 +40,11 @@ def list_() -> None:
     settings = current_settings()
     if not settings.rate_limit_enabled:
         click.echo("switched off: RATE_LIMIT_ENABLED=false")
-    if settings.rate_limit_mode == "shadow":
-        click.echo("nothing is refused: RATE_LIMIT_MODE=shadow")
+    mode = limit_mode()
+    mode.refresh()
+    if mode.current == SHADOW:
+        why = "RATE_LIMIT_MODE=shadow" if mode.ends_at is None else "an operator has set that"
+        click.echo(f"nothing is refused: {why}")
     tiers = [tier for tier in TIERS if QUOTAS[tier]]
     click.echo(f"{'POLICY':<14}" + "".join(f"{tier:<12}" for tier in tiers))
     for policy in POLICIES:
