@@ -379,7 +379,7 @@ class DatabaseBusyError(DatabaseUnavailableError):
 
 
 class RedisUnavailableError(ShopError):
-    """What was asked for is done in Redis, which cannot be asked now. Try again later."""
+    """The request is carried out in Redis, which cannot be reached now. Try again later."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
 

@@ -60,6 +60,8 @@ class Document:
             return (schema.get("examples") or schema["enum"])[0]
         if ways := schema.get("anyOf", schema.get("allOf")):
             return self.example(ways[0])
+        if isinstance(schema["type"], list):  # or null
+            schema = schema | {"type": schema["type"][0]}
         if schema["type"] == "object":
             return {name: self.example(part) for name, part in schema["properties"].items()}
         if schema["type"] == "array":

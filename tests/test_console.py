@@ -82,7 +82,7 @@ def test_the_state_has_the_form_of_the_document(a_shop: Shop) -> None:
     a_shop.place_order(a_shop.create_product()["id"])
     a_shop.get("/products/1")
     document = a_shop.get("/openapi.json").get_json()
-    schema = {"$ref": "#/components/schemas/Status", "components": document["components"]}
+    schema = {"$ref": "#/components/schemas/ServiceStatus", "components": document["components"]}
     jsonschema.validate(status(a_shop), schema)
 
 

@@ -46,6 +46,11 @@ CALLS = {
     "cancelOrder": ("POST", "/orders/{order_id}/cancel"),
     "getDashboard": ("GET", "/stats/dashboard"),
     "getRateLimit": ("GET", "/rate_limit"),
+    "getServiceStatus": ("GET", "/ops/status"),
+    "clearCache": ("POST", "/ops/cache/clear"),
+    "resetClientQuota": ("POST", "/ops/limits/reset"),
+    "setLimitMode": ("PUT", "/ops/limits/mode"),
+    "resetLimitMode": ("DELETE", "/ops/limits/mode"),
 }
 ANSWERS = {
     "listProducts": "ProductPage",
@@ -62,6 +67,7 @@ ANSWERS = {
     "payOrder": "Order",
     "getDashboard": "DashboardStats",
     "getRateLimit": "RateLimit",
+    "getServiceStatus": "ServiceStatus",
 }
 BODIES = {
     "createProduct": "ProductInput",
@@ -74,6 +80,9 @@ BODIES = {
     "putCartItem": "CartItemInput",
     "checkOutCart": "CheckoutInput",
     "placeOrder": "OrderInput",
+    "clearCache": "CacheClearInput",
+    "resetClientQuota": "QuotaResetInput",
+    "setLimitMode": "LimitModeInput",
 }
 
 

@@ -58,7 +58,14 @@ OF_SESSIONS = {
 }
 OF_EITHER = {("GET", "/orders"), ("GET", "/orders/{order_id}")}
 FREE = {("GET", "/rate_limit"), ("POST", "/sessions")}
-OPERATIONS = CATALOGUE | CACHED | CONDITIONAL | ONCE | OF_SESSIONS | OF_EITHER | FREE
+OF_OPERATORS = {
+    ("GET", "/ops/status"),
+    ("POST", "/ops/cache/clear"),
+    ("POST", "/ops/limits/reset"),
+    ("PUT", "/ops/limits/mode"),
+    ("DELETE", "/ops/limits/mode"),
+}
+OPERATIONS = CATALOGUE | CACHED | CONDITIONAL | ONCE | OF_SESSIONS | OF_EITHER | FREE | OF_OPERATORS
 
 # Items of the lists in a search, which are strings in the document.
 LONGEST = {"id": 100, "sku": 100, "category_id": 100, "facets": 3, "fields": 11, "include": 1}

@@ -223,17 +223,3 @@ def test_the_token_of_metrics_can_be_in_a_file(make_shop: Make, tmp_path: Path) 
 def test_the_token_of_metrics_opens_nothing_else(make_shop: Make) -> None:
     shop = make_shop(METRICS_TOKEN=TOKEN)
     assert shop.get("/orders", headers=bearer(TOKEN)).status_code == 401
-
-
-def test_the_stats_command_sends_the_token(
-    serve: Callable[..., Service], make_shop: Make, a_shop: Shop
-) -> None:
-    a_shop.create_product()
-    service = serve(METRICS_TOKEN=TOKEN)
-    for _ in range(4):
-        service.get("/products/1")
-    port = service.url.rpartition(":")[2]
-    stats = make_shop(METRICS_TOKEN=TOKEN, PORT=port).command("cache", "stats").output
-    assert "75.0% (3 hits, 1 misses)" in stats
-    without = make_shop(PORT=port).command("cache", "stats").output
-    assert "not known" in without

@@ -9,7 +9,7 @@ import orjson
 from flask.cli import AppGroup
 
 from . import service
-from .schemas import StatusSchema
+from .schemas import ServiceStatusSchema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ ops = AppGroup("ops", help="The state of the whole service, as the page /ops sho
 @click.option("--json", "as_json", is_flag=True, help="Print the document of GET /ops/status.")
 def status(*, as_json: bool) -> None:
     """Show how the service is: its hosts, its cache, its limits, what has failed."""
-    document: dict[str, Any] = StatusSchema().dump(service.status())
+    document: dict[str, Any] = ServiceStatusSchema().dump(service.status())
     if as_json:
         click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
         return

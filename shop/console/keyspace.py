@@ -1,6 +1,6 @@
-"""What is in Redis: entries by family with their ages, and clients with what they have used.
+"""Look at what is in Redis: entries by family with their ages, and the records of clients.
 
-It is told of a sample of the keys: a few calls of SCAN, however many keys there are.
+It looks at a sample of the keys: a few calls of SCAN, however many keys there are.
 """
 
 from __future__ import annotations

@@ -8,13 +8,13 @@ from shop.openapi import Blueprint
 
 from . import service
 from .schemas import (
-    ClearedSchema,
-    ClearInput,
-    ModeInput,
-    ModeSchema,
-    ResetInput,
-    ResetSchema,
-    StatusSchema,
+    CacheClearInput,
+    ClearedCacheSchema,
+    LimitModeInput,
+    LimitModeSchema,
+    QuotaResetInput,
+    QuotaResetSchema,
+    ServiceStatusSchema,
 )
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ blueprint = Blueprint(
 
 @blueprint.route("/status")
 @require_scope(READ)
-@blueprint.response(200, StatusSchema)
+@blueprint.response(200, ServiceStatusSchema)
 @blueprint.problems(401, 403)
-def get_status() -> Answer:
+def get_service_status() -> Answer:
     """Get the state of the whole service.
 
     The numbers of all hosts, which report every five seconds. Without Redis they are those of the
@@ -43,11 +43,14 @@ def get_status() -> Answer:
 @blueprint.route("/cache/clear", methods=["POST"])
 @limit("write")
 @require_scope(WRITE)
-@blueprint.arguments(ClearInput)
-@blueprint.response(200, ClearedSchema)
+@blueprint.arguments(CacheClearInput)
+@blueprint.response(200, ClearedCacheSchema)
 @blueprint.problems(401, 403)
 def clear_cache(body: dict[str, str]) -> Answer:
-    """Forget all cached documents of a family, at once."""
+    """Forget all cached documents of a family.
+
+    The next read of each is a miss. Redis frees their memory later.
+    """
     service.clear_family(body["family"])
     return body, 200, NO_STORE
 
@@ -55,19 +58,22 @@ def clear_cache(body: dict[str, str]) -> Answer:
 @blueprint.route("/limits/reset", methods=["POST"])
 @limit("write")
 @require_scope(WRITE)
-@blueprint.arguments(ResetInput)
-@blueprint.response(200, ResetSchema)
+@blueprint.arguments(QuotaResetInput)
+@blueprint.response(200, QuotaResetSchema)
 @blueprint.problems(401, 403)
-def reset_limits(body: dict[str, str]) -> Answer:
-    """Give a client its whole quota again."""
+def reset_client_quota(body: dict[str, str]) -> Answer:
+    """Give a client its whole quota again.
+
+    Those are the quotas of all policies that are counted for it.
+    """
     return {**body, "had_used": service.reset_client(body["client"])}, 200, NO_STORE
 
 
 @blueprint.route("/limits/mode", methods=["PUT"])
 @limit("write")
 @require_scope(WRITE)
-@blueprint.arguments(ModeInput)
-@blueprint.response(200, ModeSchema)
+@blueprint.arguments(LimitModeInput)
+@blueprint.response(200, LimitModeSchema)
 @blueprint.problems(401, 403)
 def set_limit_mode(body: dict[str, Any]) -> Answer:
     """Set the mode of the limits for a time.
@@ -83,5 +89,8 @@ def set_limit_mode(body: dict[str, Any]) -> Answer:
 @blueprint.response(204)
 @blueprint.problems(401, 403)
 def reset_limit_mode() -> None:
-    """Let the configured mode of the limits count again."""
+    """Let the configured mode of the limits count again.
+
+    It reaches all workers within five seconds.
+    """
     service.reset_limit_mode()

@@ -47,7 +47,7 @@ def _list(schema: type[Schema], description: str, *, null: bool = False) -> fiel
     )
 
 
-class HealthSchema(Schema):
+class ServiceHealthSchema(Schema):
     """The health of both servers, as the answering host sees it."""
 
     status = _choice("How the service is.", "ok", "degraded", "unavailable")
@@ -68,7 +68,7 @@ class TrafficSchema(Schema):
     p99_ms = _number("The same of 99 percent.", 10.0, null=True)
 
 
-class MinuteSchema(Schema):
+class TrafficMinuteSchema(Schema):
     """A minute of the last hour."""
 
     at = _time("The time at which it began.")
@@ -79,7 +79,7 @@ class MinuteSchema(Schema):
     hits = _whole("Those that it had.", 2900)
 
 
-class FamilySchema(Schema):
+class CachedFamilySchema(Schema):
     """A family of cached documents."""
 
     family = _text("The first word of the names in Redis.", "products")
@@ -109,18 +109,18 @@ class RedisServerSchema(Schema):
     keys = _whole("Keys, of other applications, too.", 1500)
 
 
-class CacheSchema(Schema):
+class CacheStateSchema(Schema):
     """The cache."""
 
-    families = _list(FamilySchema, "The documents, by family.")
+    families = _list(CachedFamilySchema, "The documents, by family.")
     is_estimate = _flag("Whether entries were counted in a sample of the keys.")
     outbox = _one(OutboxSchema, "The outbox.", null=True)
     servers = _list(RedisServerSchema, "The servers; of a cluster the masters.", null=True)
     breakers_open = _whole("Workers that do not try Redis now.", 0)
 
 
-class PolicySchema(Schema):
-    """What a policy has decided in the last hour."""
+class PolicyDecisionsSchema(Schema):
+    """The decisions of a policy in the last hour."""
 
     policy = _text("Its name.", "default")
     allowed = _whole("Requests that it let pass.", 900)
@@ -128,8 +128,8 @@ class PolicySchema(Schema):
     would_refuse = _whole("Requests that it would have refused, in shadow mode.", 0)
 
 
-class ClientSchema(Schema):
-    """What a client has used of a policy."""
+class ClientUsageSchema(Schema):
+    """The usage of a policy by a client."""
 
     client = _text("An address, key:PREFIX, or session:HASH.", "192.0.2.7")
     policy = _text("The policy.", "default")
@@ -140,7 +140,7 @@ class ClientSchema(Schema):
     refused = _whole("Requests refused since it last paused for a window.", 3)
 
 
-class LimitsSchema(Schema):
+class LimitsStateSchema(Schema):
     """The rate limits."""
 
     is_enabled = _flag("Whether there are limits.")
@@ -148,13 +148,13 @@ class LimitsSchema(Schema):
     configured_mode = _choice("The mode by RATE_LIMIT_MODE.", "enforce", "shadow")
     mode_until = _time("The time at which `configured_mode` counts again, if set.", null=True)
     counted_alone = _whole("Workers that count for themselves now.", 0)
-    policies = _list(PolicySchema, "The decisions, by policy.")
+    policies = _list(PolicyDecisionsSchema, "The decisions, by policy.")
     clients = _whole("Clients that have used anything now.", 12, null=True)
-    near = _list(ClientSchema, "Who uses most of a quota.", null=True)
-    refused = _list(ClientSchema, "Who is refused most.", null=True)
+    near = _list(ClientUsageSchema, "Who uses most of a quota.", null=True)
+    refused = _list(ClientUsageSchema, "Who is refused most.", null=True)
 
 
-class HostSchema(Schema):
+class ServiceHostSchema(Schema):
     """A host: one gunicorn with its workers."""
 
     host = _text("Its name and port.", "shop-1:8000")
@@ -170,7 +170,7 @@ class HostSchema(Schema):
 
 
 class RevenueOfDaySchema(Schema):
-    """What was paid, in one currency."""
+    """The payments of the day, in one currency."""
 
     currency = fields.String(required=True, metadata=CURRENCY)
     amount = Money(required=True, metadata=Money.SUM | describe("The total."))
@@ -186,7 +186,7 @@ class OrdersOfDaySchema(Schema):
     revenue = _list(RevenueOfDaySchema, "What was paid.")
 
 
-class SellingSchema(Schema):
+class SellingProductSchema(Schema):
     """A product that sells."""
 
     product_id = Whole(1, required=True, metadata=describe("The product.", 1))
@@ -200,14 +200,14 @@ class NotableAnswerSchema(Schema):
 
     at = _time("The time of the answer.")
     host = _text("The host that gave it.", "shop-1:8000")
-    request_id = _text("Its X-Request-ID, which is in the log.")
+    request_id = _text("Its X-Request-ID, which is in the log.", "88449100aa1aacd50a8e7925fa15614f")
     method = _text("The method.", "GET")
     route = _text("The route; null if no route has the address.", "/products", null=True)
     status = Whole(100, required=True, metadata=describe("The status.", 503))
     milliseconds = _number("The time that it took.", 312.5)
 
 
-class StatusSchema(Schema):
+class ServiceStatusSchema(Schema):
     """The state of the service. A part that cannot be had is null."""
 
     as_of = _time("The time that the numbers are of.")
@@ -216,19 +216,19 @@ class StatusSchema(Schema):
         "service",
         "host",
     )
-    health = _one(HealthSchema, "The health.")
+    health = _one(ServiceHealthSchema, "The health.")
     traffic = _one(TrafficSchema, "The last minute.")
-    minutes = _list(MinuteSchema, "The last hour, the oldest minute first.")
-    cache = _one(CacheSchema, "The cache.")
-    limits = _one(LimitsSchema, "The rate limits.")
-    hosts = _list(HostSchema, "The hosts that have reported within an hour.")
+    minutes = _list(TrafficMinuteSchema, "The last hour, the oldest minute first.")
+    cache = _one(CacheStateSchema, "The cache.")
+    limits = _one(LimitsStateSchema, "The rate limits.")
+    hosts = _list(ServiceHostSchema, "The hosts that have reported within an hour.")
     orders = _one(OrdersOfDaySchema, "The orders of today.", null=True)
-    selling = _list(SellingSchema, "The products that sell best now.", null=True)
+    selling = _list(SellingProductSchema, "The products that sell best now.", null=True)
     errors = _list(NotableAnswerSchema, "Answers of 500 and more, the newest first.")
     slow = _list(NotableAnswerSchema, "Answers of half a second and more, the newest first.")
 
 
-class ClearInput(Input):
+class CacheClearInput(Input):
     """The family of documents to forget."""
 
     family = Text(
@@ -236,13 +236,13 @@ class ClearInput(Input):
     )
 
 
-class ClearedSchema(Schema):
+class ClearedCacheSchema(Schema):
     """The family that was forgotten."""
 
     family = _text("The family, or `all`.", "products")
 
 
-class ResetInput(Input):
+class QuotaResetInput(Input):
     """The client that gets its whole quota again."""
 
     client = Text(
@@ -253,14 +253,14 @@ class ResetInput(Input):
     )
 
 
-class ResetSchema(Schema):
+class QuotaResetSchema(Schema):
     """The client that has its whole quota again."""
 
     client = _text("The client.", "192.0.2.7")
     had_used = _flag("Whether it had used any.")
 
 
-class ModeInput(Input):
+class LimitModeInput(Input):
     """The mode of the limits, and for how long."""
 
     mode = fields.String(
@@ -273,7 +273,7 @@ class ModeInput(Input):
     )
 
 
-class ModeSchema(Schema):
+class LimitModeSchema(Schema):
     """The mode of the limits, and its end."""
 
     mode = _choice("The mode.", "enforce", "shadow")
