@@ -46,6 +46,10 @@ endef
 run: .venv/serving  ## Serve the API on port 8000, with PostgreSQL, Redis and demo data
 	@$(BIN)/python -m dev.embedded
 
+.PHONY: monitor
+monitor: .venv/serving  ## Watch `make run` with the Prometheus of this machine: metrics and alerts
+	@$(BIN)/python -m dev.monitor
+
 .PHONY: test
 test: install  ## Run all tests, on a PostgreSQL and a Redis of their own
 	@$(BIN)/pytest --numprocesses auto

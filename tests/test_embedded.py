@@ -21,7 +21,7 @@ from conftest import ROOT, await_true
 from ports import free_port
 
 from dev.embedded import EmbeddedError, programs
-from dev.embedded.__main__ import StopFlag
+from dev.embedded.foreground import StopFlag
 from dev.embedded.home import Home
 from dev.embedded.servers import Redis, SupervisedProcess
 

@@ -11,7 +11,6 @@ import os
 import secrets
 import shlex
 import shutil
-import signal
 import socket
 import sys
 import time
@@ -34,6 +33,7 @@ from shop.output import write_in_background
 from shop.redis import redis_connection
 
 from . import EmbeddedError
+from .foreground import StopFlag, await_end, say
 from .home import Home
 from .servers import Postgres, Redis, Server, SupervisedProcess
 
@@ -63,45 +63,17 @@ BANNER = """
 """
 
 
-class StopFlag:
-    """A flag that signals set. It takes no lock: a signal may come while another is handled."""
-
-    def __init__(self) -> None:
-        self._set = False
-
-    def set(self) -> None:
-        self._set = True
-
-    def is_set(self) -> bool:
-        return self._set
-
-    def wait(self, seconds: float) -> bool:
-        """Wait unless the flag is set already; return whether it is set then."""
-        if not self._set:
-            time.sleep(seconds)
-        return self._set
-
-
 def main() -> None:
     write_in_background(dropped_line)
-    stop = StopFlag()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
+    stop = StopFlag.of_signals()
     try:
         with ExitStack() as stack:
             children = _start(stack, stop)
-            _await_end(children, stop)
+            await_end(children, stop)
             with suppress(OSError):  # the terminal may be closed
-                _say("stopping")
+                say("stopping")
     except (EmbeddedError, SettingError) as error:
         raise SystemExit(f"make run: {error}") from None
-
-
-def _await_end(children: list[Server | SupervisedProcess], stop: StopFlag) -> None:
-    while not stop.wait(0.2):
-        for child in children:
-            if child.exit_status() is not None:
-                raise EmbeddedError(f"{child.name} has ended, so everything was stopped")
 
 
 def _start(stack: ExitStack, stop: StopFlag) -> list[Server | SupervisedProcess]:
@@ -127,17 +99,17 @@ def _start(stack: ExitStack, stop: StopFlag) -> list[Server | SupervisedProcess]
     for kind in wanted:
         server = kind(home, lock=lock)
         stack.callback(server.stop)
-        _say(f"starting {server.name}")
+        say(f"starting {server.name}")
         server.start()
         environment[server.setting] = server.url
         children.append(server)
 
     stack.enter_context(_running_env(environment))
-    _say("bringing the tables up to date")
+    say("bringing the tables up to date")
     _prepare(environment, owns_redis=Redis in wanted)
     if stop.is_set():
         return children
-    _say("starting the service")
+    say("starting the service")
     environment.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_metrics_directory()))
     environment.setdefault("DRAIN_SECONDS", "0")  # there is no load balancer to wait for
     programs = {
@@ -151,12 +123,8 @@ def _start(stack: ExitStack, stop: StopFlag) -> list[Server | SupervisedProcess]
         children.append(child)
         if name == "gunicorn":
             _await_answer(port, child, stop)
-    _say(_banner(port, environment, children))
+    say(_banner(port, environment, children))
     return children
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201
 
 
 def _check_port(port: int) -> None:
@@ -221,7 +189,7 @@ def _prepare(environment: dict[str, str], *, owns_redis: bool) -> None:
             if owns_redis:
                 redis_connection().claim(cache.installation.identity(), by_force=True)
             if catalogue_is_empty():
-                _say("filling the catalogue with demo data")
+                say("filling the catalogue with demo data")
                 fill(DEMO_PRODUCTS, DEMO_SEED, DEMO_ORDERS)
         except SQLAlchemyError as error:
             reason = getattr(error, "orig", error)

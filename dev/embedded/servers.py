@@ -187,7 +187,7 @@ class Postgres(Server):
         return [
             str(self._home.runnable(directory / "postgres")),
             *("-D", str(data), "-k", str(self._sockets), "-h", "", *LOG_WITHOUT_VALUES),
-            *([] if self._durable else fast),
+            *(_statement_statistics(directory) if self._durable else fast),
         ]
 
     def _initialise(self, directory: Path, data: Path) -> None:
@@ -230,6 +230,17 @@ class Postgres(Server):
                 cursor.execute("CREATE DATABASE shop")
         connection.close()
         return True
+
+
+def _statement_statistics(programs_directory: Path) -> list[str]:
+    """Return the options that let PostgreSQL count statements, for `make monitor`, if it can."""
+    if not list((programs_directory.parent / "lib").glob("pg_stat_statements.*")):
+        return []
+    # The texts of other statements than queries and writes keep their constants.
+    return [
+        *("-c", "shared_preload_libraries=pg_stat_statements"),
+        *("-c", "pg_stat_statements.track_utility=off"),
+    ]
 
 
 class Redis(Server):
