@@ -28,6 +28,8 @@ RUN python -m compileall -q shop dev
 
 # All files belong to root; only /tmp is written, which can be a tmpfs.
 USER 10001:10001
+ARG REVISION
+ENV REVISION=$REVISION
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 

@@ -19,16 +19,15 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 
 from gunicorn.glogging import Logger
 
-from shop import read_settings
+from shop import read_settings, worker_states
 from shop.console import reporter
-from shop.edge import worker_states
-from shop.edge.worker_states import WorkerState
 from shop.environment import SettingError
 from shop.extensions import cache
 from shop.features import features
 from shop.logs import dropped_line, logging_config
 from shop.output import write_in_background
 from shop.shared_counts import merge_counts
+from shop.worker_states import WorkerState
 
 try:
     settings = read_settings(os.environ)

@@ -92,6 +92,7 @@ MEANINGS = {
     "SECRET_KEY": (
         "Flask's key for signing; also `SECRET_KEY_FILE`. Nothing is signed with it today"
     ),
+    "REVISION": "the revision of the code, for `shop_build_info` in `/metrics`",
     "PORT": "port of the API",
     "WEB_CONCURRENCY": "worker processes",
     "REQUEST_QUEUE": (

@@ -41,7 +41,15 @@ HOUSE: dict[str, Collection[str]] = {
     "settings": ["config", "database_url", "environment"],
     "ground": [
         *("etags", "facts", "fields", "money", "origins", "output", "problems", "prometheus"),
-        *("ipv4_in_ipv6", "log_throttle", "quotas", "requests", "shared_counts", "version"),
+        *(
+            "ipv4_in_ipv6",
+            "log_throttle",
+            "quotas",
+            "requests",
+            "shared_counts",
+            "version",
+            "worker_states",
+        ),
     ],
 }
 

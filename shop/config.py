@@ -117,6 +117,7 @@ class Settings:
     ops_page: bool  # /ops, and its calls
     admin_api_key: str | None
     secret_key: str | None
+    revision: str  # of the code; empty if nobody has said it
     port: int
     web_concurrency: int  # worker processes
     request_queue: int  # requests of a worker that may wait for a thread
@@ -148,7 +149,7 @@ class Settings:
                 "DATABASE_STATEMENT_TIMEOUT", 10_000, 1000, WAIT_MAX
             ),
             redis_url=_redis_url(read),
-            redis_key_prefix=read.key_prefix("REDIS_KEY_PREFIX"),
+            redis_key_prefix=read.short_name("REDIS_KEY_PREFIX"),
             redis_timeout=read.number("REDIS_TIMEOUT", 100, 10, 60_000),
             redis_max_connections=read.number("REDIS_MAX_CONNECTIONS", 50, 10, 10_000),
             redis_enabled=read.flag("REDIS_ENABLED", default=True),
@@ -182,6 +183,7 @@ class Settings:
             ops_page=read.flag("OPS_PAGE", default=True),
             admin_api_key=read.secret("ADMIN_API_KEY", shortest=16),
             secret_key=read.secret("SECRET_KEY", shortest=16),
+            revision=read.short_name("REVISION"),
             port=read.number("PORT", 8000, 1, 65_535),
             web_concurrency=read.number("WEB_CONCURRENCY", os.cpu_count() or 1, 1, 256),
             request_queue=read.number("REQUEST_QUEUE", 256, 0, 10_000),

@@ -92,8 +92,8 @@ class SettingsReader:
             raise SettingError(f"{name} must be a word of small letters and _, not {text!r}")
         return text
 
-    def key_prefix(self, name: str) -> str:
-        """Return a prefix of names in Redis."""
+    def short_name(self, name: str) -> str:
+        """Return a text that can be a part of other names; empty if it is not set."""
         text = self.text(name) or ""
         if not re.fullmatch("[A-Za-z0-9_.:-]{0,64}", text):
             raise SettingError(

@@ -8,7 +8,8 @@ import re
 from shop.config import ROOT
 
 DOCUMENT = ROOT / "docs" / "operations.md"
-KINDS = ("Counter", "Gauge", "Histogram")
+KINDS = ("Counter", "Gauge", "Histogram", "CounterMetricFamily", "GaugeMetricFamily")
+NAME = r"`((?:shop|process)_\w+)(?:\{([\w,]+)\})?`"
 
 
 def metrics() -> dict[str, list[str]]:
@@ -17,16 +18,18 @@ def metrics() -> dict[str, list[str]]:
     for path in (ROOT / "shop").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
-                case ast.Call(ast.Name(kind), [ast.Constant(str(name)), _, *labels]) if (
+                case ast.Call(ast.Name(kind), [ast.Constant(str(name)), _, *labels], named) if (
                     kind in KINDS
                 ):
-                    name += "_total" if kind == "Counter" else ""
+                    labels += [one.value for one in named if one.arg == "labels"]
+                    name += "_total" if kind.startswith("Counter") else ""
                     found[name] = ast.literal_eval(labels[0]) if labels else []
     return found
 
 
 def test_each_metric_is_in_the_table_with_its_labels() -> None:
-    rows = re.findall(r"^\| `(shop_\w+)(?:\{([\w,]+)\})?` \|", DOCUMENT.read_text(), re.MULTILINE)
+    firsts = re.findall(r"^\| (`(?:shop|process)_.*?`) \|", DOCUMENT.read_text(), re.MULTILINE)
+    rows = [row for first in firsts for row in re.findall(NAME, first)]
     told = {name: labels.split(",") if labels else [] for name, labels in rows}
     assert told == metrics()
 

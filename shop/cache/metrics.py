@@ -31,6 +31,11 @@ OUTBOX = Gauge(
     "Names that Redis is still to be told to forget.",
     multiprocess_mode="mostrecent",
 )
+OUTBOX_AGE = Gauge(
+    "shop_cache_outbox_age_seconds",
+    "Time that the oldest of these names has waited.",
+    multiprocess_mode="mostrecent",
+)
 
 
 @cache

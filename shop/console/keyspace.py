@@ -16,6 +16,7 @@ from shop.config import current_settings
 from shop.extensions import cache
 from shop.limits import records
 from shop.redis import redis_connection
+from shop.redis.server_info import ServerInfo, masters, server_infos
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -45,7 +46,7 @@ class Keyspace:
     entries: Counter[str] = field(default_factory=Counter)  # in all, by family; an estimate
     ages: dict[str, Ages] = field(default_factory=dict)
     client_keys: list[bytes] = field(default_factory=list)  # of the sample
-    servers: list[dict[str, Any]] = field(default_factory=list)  # what they say of themselves
+    servers: list[ServerInfo] = field(default_factory=list)
 
     @property
     def clients(self) -> int:
@@ -57,7 +58,7 @@ def read() -> Keyspace:
     """Sample the keys of Redis. Raises RedisUnavailable."""
     connection = redis_connection()
     sampled, servers = connection.call(_sample)
-    total = sum(server["keys"] for server in servers)
+    total = sum(server.keys for server in servers)
     found = Keyspace(
         is_whole=len(sampled) >= total,
         share=min(1.0, len(sampled) / total) if total else 1.0,
@@ -77,28 +78,12 @@ def read() -> Keyspace:
     return found
 
 
-def _sample(client: Any) -> tuple[list[bytes], list[dict[str, Any]]]:
+def _sample(client: Any) -> tuple[list[bytes], list[ServerInfo]]:
     """Return some keys, each once, and what the servers say of themselves."""
-    servers = [client]
-    if hasattr(client, "get_primaries"):
-        servers = [client.get_redis_connection(node) for node in client.get_primaries()]
     keys: set[bytes] = set()
-    for server in servers:
+    for server in masters(client):
         keys.update(islice(server.scan_iter(count=SCAN_COUNT), SCANS * SCAN_COUNT))
-    return sorted(keys), [_describe(server) for server in servers]
-
-
-def _describe(server: Any) -> dict[str, Any]:
-    options, info = server.connection_pool.connection_kwargs, server.info()
-    database = info.get(f"db{options.get('db', 0)}", {})
-    return {
-        "server": options.get("path") or f"{options['host']}:{options['port']}",
-        "memory_bytes": info["used_memory"],
-        "memory_max_bytes": info["maxmemory"] or None,
-        "evicted_keys": info["evicted_keys"],
-        "clients": info["connected_clients"],
-        "keys": database.get("keys", 0),
-    }
+    return sorted(keys), server_infos(client)
 
 
 def _entries_of(function: Memoized, names: Iterable[bytes]) -> Iterator[bytes]:

@@ -19,6 +19,8 @@ from typing import IO, TYPE_CHECKING
 
 import orjson
 
+from shop.database.connections import count_connections
+from shop.extensions import db
 from shop.limits import limit_mode
 from shop.log_throttle import once_a_minute
 from shop.redis import RedisUnavailable
@@ -83,6 +85,7 @@ class Reporter:
     def report(self) -> None:
         """Write the answers of this worker, and the report of the host if this is its reporter."""
         limit_mode().refresh()
+        count_connections(db.engine)
         own = {"failed": list(notable.failed), "slow": list(notable.slow)}
         _write(self._directory / ANSWERS.format(os.getpid()), orjson.dumps(own))
         if not self._is_reporter():

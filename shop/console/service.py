@@ -66,7 +66,7 @@ def status() -> dict[str, Any]:
             "families": parts.families(hour, in_redis),
             "is_estimate": in_redis is not None and not in_redis.is_whole,
             "outbox": _of_database(_outbox),
-            "servers": in_redis and in_redis.servers,
+            "servers": in_redis and [one._asdict() for one in in_redis.servers],
             "breakers_open": parts.sum_gauge(reports, "breakers_open"),
         },
         "limits": _mode()

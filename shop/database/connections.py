@@ -31,6 +31,7 @@ from shop.config import (
     current_settings,
 )
 from shop.facts import is_request
+from shop.prometheus import Gauge
 
 from .failures import UNUSABLE_SESSION_STATES
 from .listeners import note_addresses
@@ -45,6 +46,27 @@ SCHEMA_OBJECTS = ("constraint", "table", "column")
 
 PQERRORS_SQLSTATE = 3  # since PostgreSQL 12
 READ_ONLY_PARAMETERS = ("default_transaction_read_only", "in_hot_standby")  # reported by the server
+
+
+CONNECTIONS = Gauge(
+    "shop_database_connections",
+    "Connections to PostgreSQL that workers use, or keep.",
+    ["state"],
+    multiprocess_mode="livesum",
+)
+CONNECTIONS_MAX = Gauge(
+    "shop_database_connections_max",
+    "Connections to PostgreSQL that workers can have at most.",
+    multiprocess_mode="livesum",
+)
+
+
+def count_connections(engine: Engine) -> None:
+    """Set the gauges of the connections of this process; call it now and then."""
+    pool: Any = engine.pool
+    CONNECTIONS.labels("in_use").set(pool.checkedout())
+    CONNECTIONS.labels("idle").set(pool.checkedin())
+    CONNECTIONS_MAX.set(DATABASE_POOL["pool_size"] + DATABASE_POOL["max_overflow"])
 
 
 def engine_options(url: str) -> dict[str, Any]:

@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.server import Server
 
-from . import worker_states
+from shop import worker_states
+from shop.worker_states import WorkerState
+
 from .protocol import Protocol
-from .worker_states import WorkerState
 
 if TYPE_CHECKING:
     import socket

@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from shop.answers import Answer
 from shop.config import THREADS
+from shop.prometheus import Gauge
 
 from .thread_slots import ThreadSlots, WriteSlots
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from shop.config import Settings
 
+BUSY = Gauge("shop_threads_busy", "Threads that work on a request.", multiprocess_mode="livesum")
+MAX = Gauge("shop_threads_max", "Threads of all workers.", multiprocess_mode="livesum")
 SAFE = {"GET", "HEAD", "OPTIONS"}  # methods that write nothing (RFC 9110, section 9.2.1)
 BODILESS = {"204", "304"}
 OF_CONTENT = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
@@ -31,6 +34,7 @@ class Threads:
     """The threads of a worker. One of them is left to reads, and writes may have all others."""
 
     def __init__(self, settings: Settings) -> None:
+        MAX.set(THREADS)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
         self.reads = ThreadSlots(THREADS, settings.request_queue)
         self._writes = WriteSlots(THREADS - 1, settings.request_queue)
@@ -58,10 +62,19 @@ class Threads:
 
     async def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Run `work` at once: the caller holds a slot for it."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, _busy, work, *arguments)
 
     def stop(self) -> None:
         self._pool.shutdown(wait=False)
+
+
+def _busy(work: Callable[..., Any], *arguments: Any) -> Any:
+    BUSY.inc()
+    try:
+        return work(*arguments)
+    finally:
+        BUSY.dec()
 
 
 def call(application: WSGIApplication, environ: WSGIEnvironment) -> Answer:

@@ -13,11 +13,11 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
 from shop import shared_counts
-from shop.cache.metrics import OUTBOX
+from shop.cache.metrics import OUTBOX, OUTBOX_AGE
 from shop.config import current_settings
 from shop.console import notable
 from shop.console.health import health_monitor
@@ -29,6 +29,9 @@ from shop.orders import expiry
 from shop.orders.metrics import OVERDUE
 from shop.problems import MetricsTokenRequiredError
 from shop.prometheus import Counter, Histogram
+
+from .processes import ProcessesCollector
+from .scraped import ServiceCollector
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -60,12 +63,19 @@ def metrics() -> Response:
     if health_monitor().health().can_serve:  # nobody waits for a database that hangs
         _update_gauges()
     shared = shared_counts.registry() if os.environ.get("PROMETHEUS_MULTIPROC_DIR") else None
-    return Response(generate_latest(shared or REGISTRY), content_type=CONTENT_TYPE_LATEST)
+    scraped = CollectorRegistry()
+    scraped.register(ServiceCollector())
+    if shared:  # the library's own registry has the numbers of this process
+        scraped.register(ProcessesCollector())
+    text = generate_latest(shared or REGISTRY) + generate_latest(scraped)
+    return Response(text, content_type=CONTENT_TYPE_LATEST)
 
 
 def _update_gauges() -> None:
     with suppress(SQLAlchemyError):  # then the gauges keep their values
-        OUTBOX.set(len(documents.outbox))
+        names, age = documents.outbox.length_and_age()
+        OUTBOX.set(names)
+        OUTBOX_AGE.set(age)
         OVERDUE.set(expiry.count_overdue())
 
 

@@ -185,7 +185,7 @@ class RedisConnection:
                 self._breaker.trip(error)
             raise RedisUnavailable from error
         if isinstance(error, redis.RedisError):
-            ERRORS.labels("refused").inc()
+            ERRORS.labels("out_of_memory" if _is_full(error) else "refused").inc()
             if is_out_of_service(error) and not self._has_shards:
                 self._breaker.trip(error)
             raise RedisUnavailable from error
@@ -271,6 +271,11 @@ class RedisConnection:
     def _come_back(self) -> None:
         for work in self.when_back:
             work()
+
+
+def _is_full(error: redis.RedisError) -> bool:
+    """Return whether Redis has no memory for a command, or for one of a script."""
+    return isinstance(error, redis.exceptions.OutOfMemoryError) or str(error).startswith("OOM ")
 
 
 class _Counted:
