@@ -27,9 +27,10 @@ BESIDES |= {
 }
 BESIDES["search"] |= {"suggestions"}
 BESIDES["console"] = {
-    "clients", "counts", "fleet", "health", "host_report", "kept", "keyspace", "parts", "reporter",
+    "clients", "counts", "fleet", "health", "host_report", "kept", "keyspace", "parts",
+    "reporter", "worker_tasks",
 }  # fmt: skip
-WITHOUT = {("keys", "routes"), ("keys", "schemas"), ("stats", "models"), ("console", "models")}
+WITHOUT = {("keys", "routes"), ("keys", "schemas"), ("stats", "models")}
 # The console looks at what is beside the features, too.
 SEES = {("console", "service"): {"caller", "limits", "redis", "version"}}
 

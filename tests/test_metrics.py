@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,10 +13,16 @@ from typing import TYPE_CHECKING
 import psycopg2
 import redis
 from conftest import await_true
+from sqlalchemy import text
+
+from shop.extensions import db
+from shop.ops import tasks
+from shop.ops.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import pytest
     from conftest import Make, Service, Shop, StartRedis
 
     from dev.embedded.servers import Postgres, Redis
@@ -23,15 +30,15 @@ if TYPE_CHECKING:
     Serve = Callable[..., Service]
 
 
-def samples(text: str, name: str) -> list[float]:
+def samples(scraped: str, name: str) -> list[float]:
     """Return the numbers of the samples whose line begins with `name`."""
-    lines = re.findall(rf"^{re.escape(name)}\S* (\S+)$", text, re.MULTILINE)
+    lines = re.findall(rf"^{re.escape(name)}\S* (\S+)$", scraped, re.MULTILINE)
     return [float(number) for number in lines]
 
 
 def scrape(shop: Shop) -> str:
-    text: str = shop.get("/metrics").text
-    return text
+    answered: str = shop.get("/metrics").text
+    return answered
 
 
 def test_the_build_has_the_revision_that_is_set(make_shop: Make) -> None:
@@ -45,12 +52,12 @@ def test_redis_tells_its_memory_while_it_answers(make_shop: Make, start_redis: S
     with redis.Redis(port=port) as client:
         for number in range(200):
             client.set(f"other:{number}", "x" * 100_000)
-        text = scrape(shop)
-        [used] = samples(text, f'shop_redis_memory_bytes{{server="127.0.0.1:{port}"}}')
+        scraped = scrape(shop)
+        [used] = samples(scraped, f'shop_redis_memory_bytes{{server="127.0.0.1:{port}"}}')
         assert used > 1_000_000
-        assert samples(text, "shop_redis_memory_max_bytes") == [8 * 2**20]
-        assert samples(text, "shop_redis_evicted_keys_total")[0] > 0
-        assert samples(text, "shop_redis_up") == [1]
+        assert samples(scraped, "shop_redis_memory_max_bytes") == [8 * 2**20]
+        assert samples(scraped, "shop_redis_evicted_keys_total")[0] > 0
+        assert samples(scraped, "shop_redis_up") == [1]
         client.config_set("maxmemory", 0)
     assert samples(scrape(shop), "shop_redis_memory_max_bytes") == []
 
@@ -62,11 +69,11 @@ def test_without_redis_its_numbers_are_absent(make_shop: Make, own_redis: Redis)
     own_redis.stop()
     shop.patch("/products/1", stock=9)
     await_true(lambda: samples(scrape(shop), "shop_redis_up") == [0])  # looked at once a second
-    text = scrape(shop)
-    assert samples(text, "shop_redis_memory_bytes") == []
-    assert samples(text, "shop_database_up") == [1]
-    assert samples(text, "shop_cache_outbox_names")[0] > 0
-    assert samples(text, "shop_cache_outbox_age_seconds")[0] > 0
+    scraped = scrape(shop)
+    assert samples(scraped, "shop_redis_memory_bytes") == []
+    assert samples(scraped, "shop_database_up") == [1]
+    assert samples(scraped, "shop_cache_outbox_names")[0] > 0
+    assert samples(scraped, "shop_cache_outbox_age_seconds")[0] > 0
 
 
 def test_without_the_database_the_metrics_answer(make_shop: Make, settings: dict[str, str]) -> None:
@@ -141,3 +148,57 @@ def locked(postgres: Postgres) -> Iterator[None]:
         cursor.execute("SELECT FROM products WHERE id = 1 FOR UPDATE")
         yield
     connection.close()
+
+
+def test_what_is_paid_and_what_sells_is_counted(a_shop: Shop) -> None:
+    product = a_shop.create_product(price="19.90", stock=9)
+    order = a_shop.place_order(product["id"], quantity=2)
+    before = samples(scrape(a_shop), 'shop_revenue_total{currency="EUR"}') or [0]
+    a_shop.move_order(order["id"], "pay")
+    [after] = samples(scrape(a_shop), 'shop_revenue_total{currency="EUR"}')
+    assert round(after - before[0], 2) == 39.80
+    [score] = samples(scrape(a_shop), f'shop_trending_score{{product_id="{product["id"]}"}}')
+    assert 1.9 < score <= 2
+
+
+def test_an_order_that_is_paid_again_by_its_key_is_counted_once(a_shop: Shop) -> None:
+    order = a_shop.place_order(a_shop.create_product(price="5.00")["id"])
+    before = samples(scrape(a_shop), 'shop_revenue_total{currency="EUR"}')
+    for _ in range(2):
+        path = f"/orders/{order['id']}/pay"
+        assert a_shop.request("POST", path, headers={"Idempotency-Key": "a-payment"}).is_json
+    [after] = samples(scrape(a_shop), 'shop_revenue_total{currency="EUR"}')
+    assert round(after - sum(before), 2) == 5
+
+
+def test_the_runs_of_a_task_are_counted(a_shop: Shop) -> None:
+    """By the worker, in a database that every host reads."""
+
+    def fail() -> float:
+        raise RuntimeError
+
+    worker = Worker(a_shop.app, threading.Event())
+    worker._run_task(tasks.expire_orders)
+    worker._run_task(fail)
+    scraped = scrape(a_shop)
+    assert samples(scraped, 'shop_task_runs_total{result="done",task="expire_orders"}') == [1]
+    assert samples(scraped, 'shop_task_runs_total{result="failed",task="fail"}') == [1]
+    name = "shop_task_last_success_timestamp_seconds"
+    assert len(samples(scraped, name)) == 1
+    assert samples(scraped, f'{name}{{task="expire_orders"}}')[0] > 1_700_000_000
+
+
+def test_a_run_that_cannot_be_counted_stops_no_task(
+    a_shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    with a_shop.app.app_context(), db.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE worker_tasks RENAME TO elsewhere"))
+    try:
+        worker = Worker(a_shop.app, threading.Event())
+        assert worker._run_task(tasks.expire_orders) == tasks.PAUSE_SECONDS
+        assert "is not counted" in caplog.text
+        assert samples(scrape(a_shop), "shop_task_runs_total") == []
+        assert samples(scrape(a_shop), "shop_database_up") == [1]
+    finally:
+        with a_shop.app.app_context(), db.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE elsewhere RENAME TO worker_tasks"))

@@ -169,6 +169,16 @@ class ServiceHostSchema(Schema):
     counted_alone = _whole("Workers that count for themselves now.", 0)
 
 
+class WorkerTaskSchema(Schema):
+    """A task of `flask worker`."""
+
+    task = _text("Its name.", "expire_orders")
+    last_success = _time("The time of its last success.", null=True)
+    seconds = _number("The seconds that this took.", 0.01, null=True)
+    done = _whole("Its runs that succeeded.", 17_280)
+    failed = _whole("Its runs that failed.", 0)
+
+
 class RevenueOfDaySchema(Schema):
     """The payments of the day, in one currency."""
 
@@ -222,6 +232,7 @@ class ServiceStatusSchema(Schema):
     cache = _one(CacheStateSchema, "The cache.")
     limits = _one(LimitsStateSchema, "The rate limits.")
     hosts = _list(ServiceHostSchema, "The hosts that have reported within an hour.")
+    tasks = _list(WorkerTaskSchema, "The tasks that were ever run.", null=True)
     orders = _one(OrdersOfDaySchema, "The orders of today.", null=True)
     selling = _list(SellingProductSchema, "The products that sell best now.", null=True)
     errors = _list(NotableAnswerSchema, "Answers of 500 and more, the newest first.")

@@ -25,7 +25,7 @@ from shop.redis import RedisUnavailable, redis_connection
 from shop.stats import service as stats
 from shop.version import VERSION
 
-from . import fleet, keyspace, parts
+from . import fleet, keyspace, parts, worker_tasks
 from .clients import top_clients
 from .counts import current_counts
 from .fleet import Seen
@@ -76,6 +76,7 @@ def status() -> dict[str, Any]:
             **_clients(in_redis),
         },
         "hosts": parts.hosts(reports),
+        "tasks": _of_database(_tasks),
         "orders": _of_database(lambda: _kept("orders").get(_orders_of_today)),
         "selling": _of_database(_selling),
         "errors": parts.answers(reports, "failed"),
@@ -225,6 +226,19 @@ def _clients(found: Keyspace | None) -> dict[str, Any]:
 def _outbox() -> dict[str, Any]:
     names, oldest = cache.outbox.length_and_age()
     return {"names": names, "oldest_seconds": oldest}
+
+
+def _tasks() -> list[dict[str, Any]]:
+    return [
+        {
+            "task": one.task,
+            "last_success": one.last_success,
+            "seconds": one.last_seconds,
+            "done": one.done,
+            "failed": one.failed,
+        }
+        for one in worker_tasks.read()
+    ]
 
 
 def _orders_of_today() -> dict[str, Any]:

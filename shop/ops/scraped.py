@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
 
 from shop import worker_states
 from shop.config import current_settings
+from shop.console import worker_tasks
 from shop.console.health import health_monitor
+from shop.orders import leaderboard
 from shop.redis import RedisUnavailable, redis_connection
 from shop.redis.server_info import server_infos
 from shop.version import VERSION
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
+TRENDING_MAX = 10
 UNKNOWN_REVISION = "unknown"
 
 
@@ -32,6 +37,8 @@ class ServiceCollector(Collector):
         yield _workers()
         yield from _servers_up()
         yield from _redis_servers()
+        yield from _tasks()
+        yield from _trending()
 
 
 def _build() -> Metric:
@@ -86,3 +93,42 @@ def _redis_servers() -> Iterator[Metric]:
         if one.memory_max_bytes:
             bound.add_metric([one.server], one.memory_max_bytes)
     yield from (memory, bound, evicted)
+
+
+def _tasks() -> Iterator[Metric]:
+    """Yield the runs of the tasks of `flask worker`; none without the database."""
+    if not health_monitor().health().can_serve:
+        return
+    runs = CounterMetricFamily(
+        "shop_task_runs", "Runs of a task of flask worker.", labels=["task", "result"]
+    )
+    succeeded = GaugeMetricFamily(
+        "shop_task_last_success_timestamp_seconds",
+        "UNIX time of its last success.",
+        labels=["task"],
+    )
+    took = GaugeMetricFamily(
+        "shop_task_last_seconds", "Time that this success took.", labels=["task"]
+    )
+    with suppress(SQLAlchemyError):
+        for one in worker_tasks.read():
+            runs.add_metric([one.task, "done"], one.done)
+            runs.add_metric([one.task, "failed"], one.failed)
+            if one.last_success:
+                succeeded.add_metric([one.task], one.last_success.timestamp())
+                took.add_metric([one.task], one.last_seconds)
+    yield from (runs, succeeded, took)
+
+
+def _trending() -> Iterator[Metric]:
+    """Yield the products that sell best now; none without Redis, which has the leaderboard."""
+    found = GaugeMetricFamily(
+        "shop_trending_score",
+        "Units sold, each of which halves in a day, of the products that sell best.",
+        labels=["product_id"],
+    )
+    if redis_connection().available and health_monitor().health().can_serve:
+        with suppress(SQLAlchemyError):
+            for product_id, score in leaderboard.top(TRENDING_MAX):
+                found.add_metric([str(product_id)], score)
+    yield found

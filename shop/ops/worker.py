@@ -19,6 +19,7 @@ from flask.cli import with_appcontext
 from sqlalchemy.exc import DBAPIError
 
 from shop.config import current_settings
+from shop.console import worker_tasks
 from shop.database.failures import DATABASE_UNAVAILABLE, database_problem, is_busy
 from shop.database.locks import try_lock
 from shop.extensions import cache, db
@@ -113,10 +114,11 @@ class Worker:
 
     def _run_task(self, task: Task) -> float:
         """Run one task, and return the seconds until it is due again."""
-        name = task.__name__
+        name, began = task.__name__, time.monotonic()
         try:
             with self._app.app_context():
                 pause = task()
+                worker_tasks.count_success(name, time.monotonic() - began)
         except RedisUnavailable as error:
             reason = error.__cause__ or "it cannot be reached"
             self._log_change(name, f"Task {name} waits for Redis: {reason}", logging.WARNING)
@@ -130,6 +132,8 @@ class Worker:
         else:
             self._last_messages.pop(name, None)
             return pause
+        with self._app.app_context():
+            worker_tasks.count_failure(name)
         return RETRY_SECONDS
 
     def _log_change(

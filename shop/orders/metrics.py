@@ -7,6 +7,7 @@ from shop.prometheus import Counter, Gauge
 ORDERS = Counter(
     "shop_orders", "Orders placed, and what became of them: paid, expired, and so on.", ["event"]
 )
+REVENUE = Counter("shop_revenue", "Totals of the orders that were paid.", ["currency"])
 REFUSED_LINES = Counter(
     "shop_order_refused_lines",
     "Lines that an order was refused for: unknown, inactive, stock, currency.",

@@ -22,7 +22,7 @@ from shop.products import service as products
 
 from . import leaderboard, open_orders
 from .lines import check_lines
-from .metrics import CONFLICTS, ORDERS
+from .metrics import CONFLICTS, ORDERS, REVENUE
 from .models import Customer, Order, OrderLine
 from .schemas import OrderSchema
 
@@ -126,6 +126,9 @@ def publish_event(answer: WriteAnswer, event: str) -> None:
     if answer.replayed:
         return
     ORDERS.labels(event).inc()
+    if event == "paid":
+        order = orjson.loads(answer.body)
+        REVENUE.labels(order["currency"]).inc(float(order["total"]))
     if sign := LEADERBOARD_SIGNS.get(event):
         order = orjson.loads(answer.body)
         leaderboard.feed(order, sign)
