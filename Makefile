@@ -128,6 +128,10 @@ check: install  ## Check format, lint, types, the Dockerfile, the compose file, 
 picture: install  ## Draw what imports what in shop/ into docs/architecture.md
 	@$(BIN)/python -m dev.picture
 
+.PHONY: dashboards
+dashboards: install  ## Write the dashboards of Grafana, from dev/dashboards/ into deploy/monitoring/grafana/
+	@$(BIN)/python -m dev.dashboards
+
 .PHONY: settings
 settings: install  ## Write the settings of shop/config.py into docs/operations.md and the compose file
 	@$(BIN)/python -m dev.settings

@@ -1,0 +1,1 @@
+"""The dashboards of Grafana, from which `make dashboards` writes deploy/monitoring/grafana/."""
