@@ -136,6 +136,10 @@ dashboards: install  ## Write the dashboards of Grafana, from dev/dashboards/ in
 settings: install  ## Write the settings of shop/config.py into docs/operations.md and the compose file
 	@$(BIN)/python -m dev.settings
 
+.PHONY: secrets
+secrets:  ## Make the passwords of the compose file in ./secrets, where there are none
+	@deploy/compose/make-secrets.sh
+
 .PHONY: load
 load: install  ## Load a running service (KIND=Shopper, Browser or Buyer; USERS=400 SECONDS=60 HOST=http://localhost:8000)
 	@$(BIN)/locust --headless --users $(or $(USERS),400) --spawn-rate 50 \

@@ -9,6 +9,9 @@ MEANINGS = {
         "([how](#the-address-of-postgresql)). Required, but `make run` starts "
         "a server of its own without it"
     ),
+    "DATABASE_PASSWORD": (
+        "the password for a `DATABASE_URL` that has none; also `DATABASE_PASSWORD_FILE`"
+    ),
     "DATABASE_LOCK_TIMEOUT": (
         "milliseconds that a request waits for a lock in PostgreSQL, at most; then it is 503,"
         " `/problems/database-busy`. Commands and the worker wait longer"
@@ -17,13 +20,17 @@ MEANINGS = {
     "REDIS_URL": (
         "`redis://`, `unix://`, `redis+sentinel://` or `redis+cluster://`, and with TLS "
         "`rediss://` and so on ([its parts and options](redis.md#the-url)). Goes before the "
-        "four below. `make run` starts a server of its own without it and without "
+        "five below. `make run` starts a server of its own without it and without "
         "`REDIS_HOST`"
     ),
     "REDIS_HOST": "host of Redis",
     "REDIS_PORT": "its port",
     "REDIS_DB": "number of its database",
-    "REDIS_PASSWORD": "its password; also `REDIS_PASSWORD_FILE`",
+    "REDIS_USERNAME": "the user, if there is a password; without it Redis's default user",
+    "REDIS_PASSWORD": (
+        "its password; also `REDIS_PASSWORD_FILE`. It counts for a `REDIS_URL` that has a user "
+        "without a password, too"
+    ),
     "REDIS_TIMEOUT": "milliseconds, to connect to Redis and to wait for an answer",
     "REDIS_KEY_PREFIX": (
         "what every name in Redis begins with; for [installations that share a "

@@ -20,7 +20,7 @@ COMPOSE = ROOT / "docker-compose.production.yaml"
 TABLE = re.compile(r"(<!-- settings -->\n)(.*?)(<!-- end -->\n)", re.DOTALL)
 BLOCK = re.compile(r"(  # The others: .*\n)((?:.*\n)*?)(  # end of settings\n)")
 # The compose file has other defaults for these, or sets them for one container.
-SET_BY_COMPOSE = {"DATABASE_URL", "REDIS_HOST", "WEB_CONCURRENCY", "PORT"}
+SET_BY_COMPOSE = {"DATABASE_URL", "REDIS_HOST", "REDIS_USERNAME", "WEB_CONCURRENCY", "PORT"}
 # Defaults that shop/config.py computes.
 DEFAULTS = {
     "ADDRESS_LIMIT_CALLS": "ten times `RATE_LIMIT_CALLS`",
@@ -98,8 +98,11 @@ def setting_names() -> list[str]:
 
 
 def render_compose_block() -> str:
+    """Return the settings but those that the compose file sets, and secrets, which are files."""
     return "".join(
-        f"  {name}: ${{{name}:-}}\n" for name in setting_names() if name not in SET_BY_COMPOSE
+        f"  {one.name}: ${{{one.name}:-}}\n"
+        for one in all_settings()
+        if not one.secret and one.name not in SET_BY_COMPOSE
     )
 
 

@@ -75,6 +75,8 @@ DATABASE_IDLE_SECONDS = 10
 ISOLATION = "READ COMMITTED"
 # PostgreSQL rolls back a transaction that is idle for so long: its writer is gone.
 TRANSACTION_IDLE_SECONDS = 10
+# Of a REDIS_URL; its password is then another setting.
+USER_WITHOUT_PASSWORD = re.compile("(?<=://)[^:@/?#]+(?=@)")
 
 
 @dataclass(frozen=True)
@@ -215,12 +217,13 @@ def _database_url(read: SettingsReader) -> str:
     url = read.text("DATABASE_URL")
     if url is None:
         raise SettingError(f"DATABASE_URL is not set: {URL_FORM}")
-    return parse_database_url(url)
+    return parse_database_url(url, read.secret("DATABASE_PASSWORD", shortest=1))
 
 
 def _redis_url(read: SettingsReader) -> str:
+    password = quote(read.secret("REDIS_PASSWORD", shortest=1) or "", safe="")
     if url := read.text("REDIS_URL"):
-        return url
+        return USER_WITHOUT_PASSWORD.sub(rf"\g<0>:{password}", url) if password else url
     host = read.text("REDIS_HOST") or "localhost"
     if ":" in host:
         host = f"[{host}]"
@@ -228,8 +231,8 @@ def _redis_url(read: SettingsReader) -> str:
         raise SettingError(f"REDIS_HOST must be the name or the address of a host, not {host}")
     port = read.number("REDIS_PORT", 6379, 1, 65_535)
     database = read.number("REDIS_DB", 0, 0, 1_000_000)
-    password = read.secret("REDIS_PASSWORD", shortest=1)
-    login = f":{quote(password, safe='')}@" if password else ""
+    user = quote(read.text("REDIS_USERNAME") or "", safe="")
+    login = f"{user}:{password}@" if password else ""
     return f"redis://{login}{host}:{port}/{database}"
 
 

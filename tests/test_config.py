@@ -145,6 +145,27 @@ def test_redis_can_be_given_in_parts() -> None:
     assert settings.redis_url == "redis://:p%40%3A%2F@cache:6380/2"
 
 
+def test_redis_can_have_a_user_whose_password_is_apart() -> None:
+    parts = read(REDIS_HOST="cache", REDIS_USERNAME="sh:op", REDIS_PASSWORD="p@:/")
+    assert parts.redis_url == "redis://sh%3Aop:p%40%3A%2F@cache:6379/0"
+    assert read(REDIS_USERNAME="shop").redis_url == "redis://localhost:6379/0"
+    for url, whole in {
+        "rediss+sentinel://me@one,two/main": "rediss+sentinel://me:p%40%3A%2F@one,two/main",
+        "redis://me:own@cache": "redis://me:own@cache",
+        "redis://cache/0?client_name=a": "redis://cache/0?client_name=a",
+    }.items():
+        assert read(REDIS_URL=url, REDIS_PASSWORD="p@:/").redis_url == whole
+
+
+def test_the_password_of_the_database_can_be_apart(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("p@ss\n")
+    apart = {"DATABASE_PASSWORD_FILE": str(tmp_path / "password")}
+    settings = read(DATABASE_URL="postgresql://shop@host/name", **apart)
+    assert settings.database_url == "postgresql+psycopg2://shop:p%40ss@host/name"
+    settings = read(DATABASE_URL="postgresql://shop:own@host/name", **apart)
+    assert settings.database_url == "postgresql+psycopg2://shop:own@host/name"
+
+
 def test_settings_that_the_environment_lacks_are_read_from_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

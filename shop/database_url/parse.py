@@ -28,10 +28,10 @@ NAME = re.compile("[A-Za-z0-9_]{1,63}")
 NOWHERE = "/dev/null"  # no directory, so no server can have a socket in it
 
 
-def parse_database_url(text: str) -> str:
+def parse_database_url(text: str, password: str | None = None) -> str:
     """Return the URL for SQLAlchemy that means what libpq reads in `text`.
 
-    Raises SettingError.
+    The `password` counts for a URL without one. Raises SettingError.
     """
     scheme, separator, rest = text.partition("://")
     if not separator or scheme not in SCHEMES:
@@ -43,6 +43,8 @@ def parse_database_url(text: str) -> str:
         raise SettingError(
             f"DATABASE_URL is not {URL_FORM}?OPTION=VALUE, where a % begins two hexadecimal digits"
         ) from None
+    if password:
+        options.setdefault("password", password)
     check_options(options)
     _check_values(options)
     return _for_sqlalchemy(options).render_as_string(hide_password=False)
