@@ -1,0 +1,1 @@
+"""The expressions of deploy/monitoring/, and what they are compared with."""
