@@ -28,8 +28,8 @@ HOUSE: dict[str, Collection[str]] = {
     "ops": [],
     "features": [*features(), "identification"],
     "answers": [
-        *("answers", "application", "cors", "idempotency", "index_page", "options", "pages"),
-        *("problem_pages", "responses"),
+        *("answers", "application", "cors", "idempotency", "index_page", "ops_page", "options"),
+        *("pages", "problem_pages", "responses"),
     ],
     "extensions": [],
     "limits": [],

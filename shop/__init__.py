@@ -12,6 +12,7 @@ from . import (
     index_page,
     limits,
     logs,
+    ops_page,
     options,
     problem_pages,
     responses,
@@ -86,6 +87,8 @@ def create_app(environment: Mapping[str, str] | None = None) -> Flask:
 
     app.register_blueprint(index_page.blueprint)
     app.register_blueprint(problem_pages.blueprint)
+    if settings.ops_page:
+        app.register_blueprint(ops_page.blueprint)
     for feature in features().values():
         if feature.blueprint and (feature.switch is None or getattr(settings, feature.switch)):
             api.register_blueprint(feature.blueprint)
