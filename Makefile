@@ -58,10 +58,10 @@ test: install  ## Run all tests, on a PostgreSQL and a Redis of their own
 test-fast: install  ## Run the tests that need no server, in half a minute
 	@$(BIN)/pytest --numprocesses auto -m "not slow"
 
-# Its file is no test_*.py, so that `make test` leaves it out.
+# Its files are no test_*.py, so that `make test` leaves them out.
 .PHONY: test-browser
-test-browser: install  ## Test pages of other origins, and /docs, in the Chromium of this machine
-	@$(BIN)/pytest tests/browser/pages.py
+test-browser: install  ## Test /ops, /docs and pages of other origins in the Chromium of this machine
+	@PYTHONPATH=tests/browser $(BIN)/pytest -p browsing tests/browser/pages.py tests/browser/ops.py
 
 # Its files are no test_*.py, so that `make test` leaves them out.
 DRILLS := sentinels clusters failovers poolers hosts encryption $(if $(BEFORE),upgrades)

@@ -122,11 +122,11 @@ class Page:
         self._browser = browser
         self._identifier = identifier
         for domain in ("Log", "Runtime"):
-            self._call(f"{domain}.enable")
+            self.call(f"{domain}.enable")
 
     def load(self, url: str) -> None:
         """Go to an address, and wait until all of it has loaded."""
-        answer = self._call("Page.navigate", url=url)
+        answer = self.call("Page.navigate", url=url)
         assert "errorText" not in answer, (url, answer["errorText"])
         self.run("""
             if (document.readyState !== "complete")
@@ -135,7 +135,7 @@ class Page:
 
     def run(self, script: str) -> Any:
         """Return what a script returns; it is the body of an async function."""
-        answer = self._call(
+        answer = self.call(
             "Runtime.evaluate",
             expression=f"(async () => {{{script}\n}})()",
             awaitPromise=True,
@@ -156,8 +156,8 @@ class Page:
         return thrown + [entry["text"] for entry in logged if entry["level"] == "error"]
 
     def screenshot(self, path: Path) -> None:
-        picture = self._call("Page.captureScreenshot", captureBeyondViewport=True)["data"]
+        picture = self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"]
         path.write_bytes(base64.b64decode(picture))
 
-    def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         return self._browser.call(method, self._identifier, **parameters)

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from chromium import Chromium, find_chromium
 from conftest import ADMIN_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chromium import Page
+    from chromium import Chromium, Page
     from conftest import Service, Shop
 
 README = Path(__file__).parents[2] / "README.md"
@@ -77,16 +76,6 @@ def an_origin() -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    program = find_chromium()
-    if not program:
-        pytest.exit("There is no Chromium on this machine: `apt-get install chromium`.", 1)
-    chromium = Chromium(program, tmp_path_factory.mktemp("chromium"))
-    yield chromium
-    chromium.stop()
 
 
 @pytest.fixture(scope="session")
