@@ -83,15 +83,32 @@ def test_every_container_is_confined(compose: dict[str, Any]) -> None:
         assert service["cpus"]
 
 
-def test_the_only_port_is_published_on_the_loopback_address(compose: dict[str, Any]) -> None:
+def test_ports_are_published_on_the_loopback_address(compose: dict[str, Any]) -> None:
+    """Those of monitoring on no other, whatever is set."""
     published = {name: one["ports"] for name, one in compose["services"].items() if "ports" in one}
-    assert published == {"api": ["${HOST_ADDRESS:-127.0.0.1}:${PORT:-8000}:8000"]}
+    assert published == {
+        "api": ["${HOST_ADDRESS:-127.0.0.1}:${PORT:-8000}:8000"],
+        "prometheus": ["127.0.0.1:${PROMETHEUS_PORT:-9090}:9090"],
+        "alertmanager": ["127.0.0.1:${ALERTMANAGER_PORT:-9093}:9093"],
+        "grafana": ["127.0.0.1:${GRAFANA_PORT:-3000}:3000"],
+    }
 
 
 def test_images_of_others_are_of_one_version(compose: dict[str, Any]) -> None:
     images = {one["image"] for one in compose["services"].values()} - {"ecommerce_api"}
-    assert len(images) == 2
-    assert all(re.fullmatch(r"[a-z]+:\d+\.\d+(\.\d+)?-alpine[\d.]*", image) for image in images)
+    version = re.compile(r"[a-z\d_/-]+:v?\d+\.\d+(\.\d+)?(-alpine[\d.]*)?")
+    assert all(version.fullmatch(image) for image in images)
+
+
+def test_monitoring_starts_by_its_profile_with_files_that_exist(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    watching = {name for name, one in services.items() if one.get("profiles") == ["monitoring"]}
+    assert len(watching) == 7
+    assert watching == set(services) - {"api", "worker", "migrate", "roles", "postgres", "redis"}
+    for service in services.values():
+        for mount in service.get("volumes", []):
+            source = mount.split(":")[0]
+            assert source in compose["volumes"] or (ROOT / source).exists(), mount
 
 
 def test_no_secret_is_in_an_environment_or_in_a_command(compose: dict[str, Any]) -> None:
@@ -163,8 +180,9 @@ def redis_port(home: Home) -> Iterator[int]:
     """Run the script that starts Redis, with the passwords `ruler` and `served`."""
     port = free_port()
     place = home.directory(f"compose-redis-{port}")
-    for name, password in (("redis_admin_password", "ruler\n"), ("redis_password", "served\n")):
-        (place / name).write_text(password)
+    passwords = {"redis_admin": "ruler", "redis": "served", "monitor": "watching"}
+    for name, password in passwords.items():
+        (place / f"{name}_password").write_text(f"{password}\n")
     program = str(home.runnable(programs.find_redis()))
     script = script_at(place, "redis.sh", **{"exec redis-server": f"exec {program}"})
     command = ["sh", script, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(place)]
@@ -240,6 +258,20 @@ def test_the_user_of_the_service_may_not_rule_redis(redis_port: int) -> None:
         nobody.ping()
 
 
+def test_the_user_of_monitoring_reads_figures_and_no_key(redis_port: int) -> None:
+    with redis.Redis(port=redis_port, username="monitor", password="watching") as client:
+        assert client.info()["maxmemory"] == 0
+        assert client.slowlog_len() == 0
+        for command in (
+            ["GET", "products:id:1"],
+            ["SCAN", "0"],
+            ["CONFIG", "GET", "*"],
+            ["EVAL", "return 1", "0"],
+        ):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.execute_command(*command)
+
+
 def test_redis_cli_in_the_container_logs_in_as_the_administrator(tmp_path: Path) -> None:
     (tmp_path / "redis_admin_password").write_text("ruler\n")
     (tmp_path / "real").write_text('#!/bin/sh\nprintf "%s|" "$REDISCLI_AUTH" "$@"\n')
@@ -277,6 +309,48 @@ def test_the_role_of_the_service_reads_and_writes_rows_and_does_nothing_else(
         owner.execute("DROP DATABASE roles WITH (FORCE)")
         owner.execute("DROP ROLE few")
         connection.close()
+
+
+def test_the_role_of_monitoring_reads_statistics_and_no_row(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    for name in ("postgres_password", "monitor_password"):
+        (tmp_path / name).write_text("it's \\ $word\n")
+    psql = shutil.which("psql") or programs.find_postgres()[0] / "psql"
+    script = script_at(tmp_path, "monitor-role.sh", **{"psql ": f"{psql} "})
+    owner = psycopg2.connect(postgres.url)
+    owner.autocommit = True
+    place = owner.info
+    login = {"PGHOST": place.host, "PGPORT": str(place.port), "PGUSER": place.user}
+    cursor = owner.cursor()
+    cursor.execute("CREATE DATABASE watched")
+    try:
+        for _ in range(2):  # it runs at each start
+            subprocess.run(["sh", script], env={**login, "PGDATABASE": "watched"}, check=True)
+        check_monitoring(login)
+    finally:
+        cursor.execute("DROP DATABASE watched WITH (FORCE)")
+        cursor.execute("DROP ROLE monitor")
+        owner.close()
+
+
+def check_monitoring(login: dict[str, str]) -> None:
+    place = f"host={login['PGHOST']} port={login['PGPORT']} dbname=watched"
+    with psycopg2.connect(place, user=login["PGUSER"]) as owner, owner.cursor() as cursor:
+        cursor.execute("CREATE TABLE rows (id serial PRIMARY KEY)")
+    owner.close()
+    member = psycopg2.connect(place, user="monitor", password="it's \\ $word")
+    member.autocommit = True
+    with member.cursor() as cursor:
+        # What is hidden from a role without pg_monitor.
+        cursor.execute("SELECT query FROM pg_stat_activity WHERE backend_type = 'client backend'")
+        assert ("<insufficient privilege>",) not in cursor.fetchall()
+        cursor.execute("SELECT extname FROM pg_extension WHERE extname = 'pg_stat_statements'")
+        assert cursor.fetchone()
+        for statement in ("SELECT FROM rows", "CREATE TABLE mine ()", "CREATE ROLE other"):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                cursor.execute(statement)
+    member.close()
 
 
 def check_the_role(login: dict[str, str]) -> None:

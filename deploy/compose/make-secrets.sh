@@ -46,6 +46,8 @@ make_secret redis_password REDIS_PASSWORD
 make_secret admin_api_key ADMIN_API_KEY
 make_secret metrics_token METRICS_TOKEN
 make_secret secret_key SECRET_KEY
+make_secret monitor_password -
+make_secret grafana_password -
 
 [ -f "$settings" ] || exit 0
 for name in POSTGRES_PASSWORD DATABASE_PASSWORD REDIS_PASSWORD ADMIN_API_KEY METRICS_TOKEN SECRET_KEY; do

@@ -2,7 +2,8 @@
 # Start Redis with its users, whose passwords are files. Arguments are those of redis-server.
 #
 # `default` is the administrator, as whom redis-cli.sh logs in. `shop` is the service, with the
-# names and commands of docs/redis.md, and those of REDIS_KEY_PREFIX. The file of users has hashes of the passwords.
+# names and commands of docs/redis.md, and those of REDIS_KEY_PREFIX. `monitor` is redis_exporter,
+# which reads figures and no key. The file of users has hashes of the passwords.
 set -eu
 umask 077
 
@@ -13,8 +14,10 @@ hash_of() {
 
 administrator=$(hash_of redis_admin_password)
 service=$(hash_of redis_password)
+monitor=$(hash_of monitor_password)
 cat > /tmp/users.acl <<END
 user default on #$administrator ~* &* +@all
 user shop on #$service${REDIS_KEY_PREFIX:+ ~$REDIS_KEY_PREFIX*} ~products:* ~categories:* ~session:* ~key:* ~stats:* ~values:* ~rate_limit:* ~{products:trending:* ~shop:owner ~ops:* +evalsha +eval +info +time +mget +get +set +append +strlen +getrange +setrange +setbit +del +incrby +pexpire +ping +exists +unlink +expire +zadd +zincrby +zscore +zrevrange +zunionstore +zremrangebyrank +ttl +scan +client|tracking
+user monitor on #$monitor +ping +info +client|setname +slowlog|get +slowlog|len +latency|latest +latency|histogram
 END
 exec redis-server "$@" --aclfile /tmp/users.acl

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import yaml
+from ruamel.yaml import YAML
 
 from shop.config import ROOT
 
@@ -42,7 +42,7 @@ def expressions() -> Iterator[Expression]:
 
 
 def _rules(name: str) -> Iterator[dict[str, Any]]:
-    for group in yaml.safe_load((MONITORING / name).read_text())["groups"]:
+    for group in YAML(typ="safe").load(MONITORING / name)["groups"]:
         yield from group["rules"]
 
 
