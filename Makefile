@@ -136,6 +136,14 @@ dashboards: install  ## Write the dashboards of Grafana, from dev/dashboards/ in
 settings: install  ## Write the settings of shop/config.py into docs/operations.md and the compose file
 	@$(BIN)/python -m dev.settings
 
+.PHONY: backup
+backup: $(if $(COMPOSE),,.venv/serving)  ## Dump the database of `make run` to instance/backups (COMPOSE=1: that of the containers, to ./backups)
+	@$(if $(COMPOSE),COMPOSE=1 deploy/backup.sh,$(BIN)/python -m dev.embedded.backup backup)
+
+.PHONY: restore
+restore: $(if $(COMPOSE),,.venv/serving)  ## Restore a dump, FILE=..., into the database of `make run` (COMPOSE=1, YES=1)
+	@$(if $(COMPOSE),COMPOSE=1 deploy/restore.sh '$(FILE)',$(BIN)/python -m dev.embedded.backup restore '$(FILE)')
+
 .PHONY: secrets
 secrets:  ## Make the passwords of the compose file in ./secrets, where there are none
 	@deploy/compose/make-secrets.sh

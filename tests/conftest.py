@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dumps
 import flask_migrate
 import inprocess
 import psycopg2
@@ -469,6 +470,23 @@ def make_shop(settings: dict[str, str], migrated: Flask, redis_cli: Any) -> Iter
         connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
     yield make
     close(made)
+
+
+@pytest.fixture
+def database_copy(postgres: Postgres, make_shop: Make, tmp_path: Path) -> Iterator[str]:
+    """Yield the URL of a database `copy`, beside the suite's, with empty tables of a shop."""
+    url = dumps.named(postgres.url, "copy")
+    dump = dumps.backup(postgres.url, tmp_path / "empty")
+    server = psycopg2.connect(postgres.url)
+    server.autocommit = True
+    with server.cursor() as cursor:
+        cursor.execute("CREATE DATABASE copy")
+        dumps.run("pg_restore", "--dbname=copy", dump, url=url)
+        yield url
+        cursor.execute("SELECT datname FROM pg_database WHERE datname LIKE 'copy%'")
+        for [name] in cursor.fetchall():
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    server.close()
 
 
 def close(apps: list[Flask]) -> None:

@@ -14,6 +14,9 @@ ALTER ROLE shop LOGIN PASSWORD :'password';
 -- The values that a statement of the service fails for are logged by nobody; the service logs the
 -- SQLSTATE.
 ALTER ROLE shop SET log_min_messages = 'log';
+-- On tables that a restored dump has made, and on those that migrations will make.
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO shop;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO shop;
 ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO shop;
 ALTER DEFAULT PRIVILEGES GRANT USAGE ON SEQUENCES TO shop;
 SQL

@@ -1,4 +1,4 @@
-"""`make clean`: delete what `make run` made."""
+"""`make clean`: delete what `make run` made, but no backups."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from shop.config import RUNNING_ENV
 from . import EmbeddedError
 from .home import Home
 
+BACKUPS = RUNNING_ENV.with_name("backups")
+
 
 def main() -> None:
     instance = RUNNING_ENV.parent
@@ -18,7 +20,7 @@ def main() -> None:
         with home.locked(timeout=1):
             for path in {instance, home.path}:
                 for made in path.iterdir():
-                    if made.name == ".gitkeep":
+                    if made.name in {".gitkeep", BACKUPS.name}:
                         continue
                     if made.is_dir():
                         shutil.rmtree(made)

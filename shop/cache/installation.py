@@ -2,7 +2,8 @@
 
 An installation has an identity, a random text in its database. A copy of the database has the
 identity of the original until `renew`. A primary that was promoted or restored, or that has
-crashed, may lack commits that readers have seen: it begins another life.
+crashed, may lack commits that readers have seen: it begins another life. So does a database that is
+restored from a dump, while its server goes on: the restore has written the identity anew.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    cast,
     event,
     func,
+    literal_column,
     select,
     text,
 )
@@ -54,6 +57,7 @@ LIFE_SQL = """
     ) END
 """
 SELECT_LIFE = text(f"SELECT {LIFE_SQL}")
+WRITTEN_BY = cast(literal_column("installation.xmin"), String)
 LIFE_KEY = "life"  # the key of a connection's `info`
 
 
@@ -61,12 +65,18 @@ class InstallationStatus(NamedTuple):
     """The facts in the database that decide whether the cache may answer."""
 
     identity: str
+    written_by: str | None  # the transaction that has written the identity: another in each copy
     life: str | None  # None: the server is in recovery
     outbox_is_empty: bool
 
     @property
+    def database(self) -> str:
+        """The identity of this copy of the database."""
+        return f"{self.identity} {self.written_by}"
+
+    @property
     def origin(self) -> bytes:
-        return origin(self.identity, self.life or "")
+        return origin(self.database, self.life or "")
 
 
 class Installation:
@@ -84,11 +94,15 @@ class Installation:
 
     def status(self, outbox: Outbox) -> InstallationStatus:
         """Read identity, life and outbox in one statement."""
-        identity = select(self.table.c.identity).scalar_subquery()
-        statement = select(identity, text(LIFE_SQL), outbox.select_non_empty.scalar_subquery())
+        identity, written_by = (
+            select(column).select_from(self.table).scalar_subquery()
+            for column in (self.table.c.identity, WRITTEN_BY)
+        )
+        waiting = outbox.select_non_empty.scalar_subquery()
+        statement = select(identity, written_by, text(LIFE_SQL), waiting)
         with self._db.engine.connect() as connection, autocommit(connection):
-            found, life, waiting = connection.execute(statement).one()
-        return InstallationStatus(found or self.identity(), life, not waiting)
+            found, writer, life, waits = connection.execute(statement).one()
+        return InstallationStatus(found or self.identity(), writer, life, not waits)
 
     def identity(self) -> str:
         """Return the identity; make it if it is missing."""
@@ -117,9 +131,9 @@ class Installation:
 
 
 @lru_cache
-def origin(identity: str, life: str) -> bytes:
+def origin(database: str, life: str) -> bytes:
     """Return the origin that stamps have: a hash of 16 hexadecimal digits."""
-    return blake2b(f"{identity} {life}".encode(), digest_size=8).hexdigest().encode()
+    return blake2b(f"{database} {life}".encode(), digest_size=8).hexdigest().encode()
 
 
 @event.listens_for(Pool, "connect")
@@ -133,16 +147,16 @@ def _note_life(connection: Any, record: Any) -> None:
     connection.rollback()
 
 
-def leads_to_origin(connection: Connection, identity: str, wanted: bytes) -> bool:
-    """Tell whether a connection leads to the database of an origin.
+def leads_to_origin(connection: Connection, database: str, wanted: bytes) -> bool:
+    """Tell whether a connection leads to the server of an origin.
 
     Where the noted life does not match, ask the server: since the connection was made, a standby
     may have been promoted, or a pooler may lead to another server.
     """
     life = connection.info.get(LIFE_KEY)
-    if life is None or origin(identity, life) != wanted:
+    if life is None or origin(database, life) != wanted:
         try:
             life = connection.info[LIFE_KEY] = connection.scalar(SELECT_LIFE)
         except SQLAlchemyError:
             return False
-    return life is not None and origin(identity, life) == wanted
+    return life is not None and origin(database, life) == wanted

@@ -60,7 +60,7 @@ class OutboxWatcher:
         generations: Callable[[], list[str]],
     ) -> None:
         """`generations` returns the names of the generations of all families."""
-        self.identity = ""  # of the installation, as the last passed check has found it
+        self.database = ""  # its identity, as the last passed check has found it
         self._connection = connection
         self._protocol = protocol
         self._outbox = outbox
@@ -188,7 +188,7 @@ class OutboxWatcher:
         """Make every entry of another installation, or of another life of the database, a miss."""
         if self._origin not in {b"", status.origin}:
             logger.warning("The database is not the one of before: the cache begins anew")
-        self.identity, self._origin = status.identity, status.origin
+        self.database, self._origin = status.database, status.origin
         self._connection.set_origin(status.origin)
 
     def _empty_outbox(self) -> None:

@@ -151,9 +151,9 @@ class Reader:
     def _is_computed_for(self, leases: Mapping[int, bytes]) -> bool:
         """Tell whether the database that has computed has the origin of the leases."""
         connection = self._cache.session.connection()
-        identity = self._cache.backend.watcher.identity
+        database = self._cache.backend.watcher.database
         origins = set(map(origin_of_lease, leases.values()))
-        return all(leads_to_origin(connection, identity, origin) for origin in origins)
+        return all(leads_to_origin(connection, database, origin) for origin in origins)
 
     def _keep(self, computed: Mapping[int, bytes], positions: list[int]) -> None:
         self.documents |= {position: computed.get(position, b"") for position in positions}
