@@ -116,7 +116,7 @@ class CacheStateSchema(Schema):
     is_estimate = _flag("Whether entries were counted in a sample of the keys.")
     outbox = _one(OutboxSchema, "The outbox.", null=True)
     servers = _list(RedisServerSchema, "The servers; of a cluster the masters.", null=True)
-    breakers_open = _whole("Workers that do not try Redis now.", 0)
+    breakers_open = _whole("Processes that do not try Redis now.", 0)
 
 
 class PolicyDecisionsSchema(Schema):
@@ -165,7 +165,7 @@ class ServiceHostSchema(Schema):
     workers = _whole("Its workers.", 2)
     requests_per_second = _number("In the last minute.", 20.5, null=True)
     requests_waiting = _whole("Requests that wait for a thread.", 0)
-    breakers_open = _whole("Workers that do not try Redis now.", 0)
+    breakers_open = _whole("Processes that do not try Redis now.", 0)
     counted_alone = _whole("Workers that count for themselves now.", 0)
 
 

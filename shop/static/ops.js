@@ -135,7 +135,7 @@ const ofServers = ({ health, traffic }) => {
 const ofCache = ({ cache }) => {
   const found = [];
   if (cache.breakers_open)
-    found.push(["bad", `${plural(cache.breakers_open, "worker does", "workers do")} not try Redis now.`, "redis-breaker-open"]);
+    found.push(["bad", `${plural(cache.breakers_open, "process does", "processes do")} not try Redis now.`, "redis-breaker-open"]);
   if (cache.outbox?.names)
     found.push(["warn", `${plural(cache.outbox.names, "name waits", "names wait")} in the outbox, for ${duration(cache.outbox.oldest_seconds)}: Redis cannot be told what to forget, so nothing is read from it.`, "outbox-not-emptying"]);
   for (const server of cache.servers || [])
@@ -237,7 +237,7 @@ const showChart = ({ minutes, as_of: now }) => {
 const bar = (minute, last, highest) => {
   const x = MINUTES - 1 - (last - Math.floor(new Date(minute.at) / 60000));
   if (x < 0) return [];
-  const tall = (count) => (100 * count) / highest;
+  const tall = (count) => (count ? Math.max(2, (100 * count) / highest) : 0); // one is seen, too
   const rectangle = (kind, count, title) =>
     drawn("rect", { class: kind, x: x + 0.1, width: 0.8, y: 100 - tall(count), height: tall(count) }, drawn("title", {}, title));
   const title = `${new Date(minute.at).toLocaleTimeString()}: ${minute.requests} requests, ${minute.server_errors} failed, 95 % within ${milliseconds(minute.p95_ms)}`;
@@ -256,7 +256,7 @@ const showCache = ({ cache }) => {
       ["Entries", entries, "number"],
       ["Half are older than", (family) => duration(family.median_seconds), "number"],
       ["Oldest", (family) => duration(family.oldest_seconds), "number"],
-      ["", (family) => clearButton(family.family)],
+      ["Action", (family) => clearButton(family.family)],
     ], cache.families, "none"),
     clearButton("all"),
   );
@@ -328,7 +328,7 @@ const clients = (caption, where, rows) =>
     ["Used", (row) => `${number(row.used)} of ${number(row.quota)} in ${duration(row.window)}`, "number"],
     ["More is free in", (row) => (row.used ? duration(row.reset) : "–"), "number"],
     ["Refused", (row) => number(row.refused), "number"],
-    ["", (row) => resetButton(row, where)],
+    ["Action", (row) => resetButton(row, where)],
   ], rows, "nobody now");
 
 const resetButton = ({ client, policy }, where) => {
@@ -347,7 +347,7 @@ const showHosts = ({ hosts, tasks }) => {
       ["Workers", (host) => number(host.workers), "number"],
       ["Requests a second", (host) => decimal(host.requests_per_second), "number"],
       ["Waiting", (host) => number(host.requests_waiting), "number"],
-      ["Without Redis", (host) => plural(host.breakers_open, "worker", "workers"), "number"],
+      ["Without Redis", (host) => plural(host.breakers_open, "process", "processes"), "number"],
     ], hosts, "none"),
   );
   show("tasks", tasks ? workerTasks(tasks) : unknown("Tasks of the worker", "database"));
