@@ -5,10 +5,13 @@ from __future__ import annotations
 import ast
 import re
 
+from ruamel.yaml import YAML
+
 from shop.config import ROOT
 
 DOCUMENT = ROOT / "docs" / "operations.md"
 KINDS = ("Counter", "Gauge", "Histogram", "CounterMetricFamily", "GaugeMetricFamily")
+ALERTS = ROOT / "deploy" / "monitoring" / "alerts.yml"
 NAME = r"`((?:shop|process)_\w+)(?:\{([\w,]+)\})?`"
 
 
@@ -34,8 +37,10 @@ def test_each_metric_is_in_the_table_with_its_labels() -> None:
     assert told == metrics()
 
 
-def test_each_metric_of_an_alert_is_in_the_table() -> None:
-    alerts = DOCUMENT.read_text().partition("### Alerts")[2].partition("###")
-    named = set(re.findall(r"shop_\w+", alerts[0]))
-    assert named
-    assert named <= set(re.findall(r"^\| `(shop_\w+)", alerts[2], re.MULTILINE))
+def test_the_table_of_alerts_is_that_of_the_rules() -> None:
+    rules = [one for group in YAML(typ="safe").load(ALERTS)["groups"] for one in group["rules"]]
+    text = (ROOT / "docs" / "monitoring.md").read_text()
+    told = re.findall(r"^\| `(\w+)` \| (page|ticket) \| ([\w ]+) \|", text, re.MULTILINE)
+    assert told == [
+        (one["alert"], one["labels"]["severity"], one.get("for", "at once")) for one in rules
+    ]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .promql import Catalog
 
 MONITORING = ROOT / "deploy" / "monitoring"
+DOCUMENT = ROOT / "docs" / "monitoring.md"
 VARIABLES = {"$__rate_interval": "5m", "$__interval": "5m", "$__range": "1h"}
 
 
@@ -39,6 +40,10 @@ def expressions() -> Iterator[Expression]:
         yield Expression(rule["alert"], rule["expr"], set(shown))
     for path in sorted((MONITORING / "grafana" / "dashboards").glob("*.json")):
         yield from _of_dashboard(path.stem, json.loads(path.read_text()))
+    for block in re.findall(r"```promql\n(.*?)```", DOCUMENT.read_text(), re.DOTALL):
+        for line in block.splitlines():
+            if line and not line.startswith("#"):
+                yield Expression(DOCUMENT.name, line)
 
 
 def _rules(name: str) -> Iterator[dict[str, Any]]:
