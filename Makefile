@@ -118,7 +118,7 @@ check: install  ## Check format, lint, types, the Dockerfile, the compose file, 
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
-	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.production.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.production.yaml deploy/compose/*.yaml
 	@if $(HAS_NODE); then $(MAKE) --no-print-directory lint-api; \
 	  else echo "The API's document was not checked: $(NEEDS_NODE)."; fi
 	@if $(HAS_PROMTOOL); then $(MAKE) --no-print-directory lint-monitoring; \

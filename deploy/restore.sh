@@ -22,10 +22,12 @@ sql() { # DATABASE: run what comes on standard input, with the names of the thre
     --set name="$PGDATABASE" --set new="$new" --set old="$old" --dbname="$1"
 }
 
-services() {
-  root=$(dirname "$0")/..
-  docker compose --env-file "$root/.env.production" -f "$root/docker-compose.production.yaml" "$@"
-}
+services() (
+  cd "$(dirname "$0")/.."
+  COMPOSE_FILE=${COMPOSE_FILE:-docker-compose.production.yaml}
+  export COMPOSE_FILE
+  docker compose --env-file .env.production "$@"
+)
 
 content() { # DATABASE
   echo "SELECT format('%s products and %s orders, the last of %s', (SELECT count(*) FROM products),

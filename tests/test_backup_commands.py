@@ -82,14 +82,13 @@ exec "$@"
 
 
 def test_containers_stop_for_the_swap_alone(
-    make_shop: Make, database_copy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_shop: Make, database_copy: str, tmp_path: Path
 ) -> None:
     shop = make_shop(DATABASE_URL=database_copy)
     shop.create_product(name="Rake")
     log = tmp_path / "docker.log"
     (tmp_path / "docker").write_text(DOCKER)
     (tmp_path / "docker").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{dumps.environment(database_copy)['PATH']}")
     calls = {
         "COMPOSE": "1",
         "DOCKER_LOG": str(log),
