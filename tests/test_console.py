@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -11,8 +15,13 @@ import psycopg2
 import pytest
 from conftest import ADMIN_KEY, await_true
 
+from shop.console.history import History
+from shop.console.kept import Kept
+from shop.console.reporter import Reporter
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from conftest import Make, Service, Shop
     from werkzeug.test import TestResponse
@@ -269,3 +278,60 @@ def test_any_host_answers_for_all(
     await_true(has_told, there.log)  # by another worker, from what the first one has left
     assert errors() == [failed.headers["X-Request-ID"]]
     assert sum(one["requests"] for one in seen()["minutes"]) >= 21
+
+
+def test_a_locked_table_holds_up_one_part_and_no_other(make_shop: Make, postgres: Postgres) -> None:
+    shop = make_shop(DATABASE_LOCK_TIMEOUT="100")
+    shop.create_product()
+    with psycopg2.connect(postgres.url) as holder, holder.cursor() as cursor:
+        cursor.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+        document = status(shop)
+    holder.close()
+    assert document["cache"]["outbox"] == {"names": 0, "oldest_seconds": 0}
+    assert document["orders"] is document["selling"] is document["tasks"] is None
+    assert status(shop)["orders"]["placed"] == 0
+
+
+def test_those_who_ask_meanwhile_get_the_value_of_before() -> None:
+    """A slow look at the database holds one thread of a worker, and not all."""
+    kept: Kept[int] = Kept(seconds=0)
+    assert kept.get(lambda: 1) == 1
+    begun, end = threading.Event(), threading.Event()
+
+    def compute() -> int:
+        begun.set()
+        assert end.wait(60)
+        return 2
+
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(kept.get, compute)
+        assert begun.wait(60)
+        assert kept.get(lambda: 3) is None
+        end.set()
+        assert slow.result() == 2
+    assert kept.get(lambda: 4) == 4
+
+
+def test_counts_that_could_not_be_read_are_not_counted_twice() -> None:
+    history = History({}, {})
+    for total in (5, 0, 7):
+        history.add(Counter(requests=total))
+    [counts] = history.minutes.values() if len(history.minutes) == 1 else [history.totals]
+    assert counts["requests"] == 7
+
+
+def test_a_scrape_that_is_locked_out_makes_no_report(
+    tmp_path: Path, a_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the counts of one worker would be taken for those of all."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    reporter = Reporter(a_shop.app, "host:1", tmp_path)
+    with a_shop.app.app_context():
+        reporter.report()
+        made = (tmp_path / "report.json").read_bytes()
+        with (tmp_path / "lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with pytest.raises(OSError, match="cannot be read"):
+                reporter.report()
+    reporter.release()
+    assert (tmp_path / "report.json").read_bytes() == made

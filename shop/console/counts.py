@@ -16,7 +16,7 @@ from http import HTTPStatus
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from shop import shared_counts
 from shop.extensions import cache
@@ -39,9 +39,16 @@ GAUGES = {
 
 
 def current_counts() -> tuple[Counts, dict[str, int]]:
-    """Return the counts since gunicorn started, and the gauges as they are now."""
-    shared = shared_counts.registry() if os.environ.get("PROMETHEUS_MULTIPROC_DIR") else None
-    samples = [one for metric in (shared or REGISTRY).collect() for one in metric.samples]
+    """Return the counts since gunicorn started, and the gauges as they are now.
+
+    Raises OSError if the counts of the other workers cannot be read.
+    """
+    registry: CollectorRegistry | None = REGISTRY
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        registry = shared_counts.registry()
+    if registry is None:
+        raise OSError("the counts of the workers cannot be read")
+    samples = [one for metric in registry.collect() for one in metric.samples]
     counts: Counts = Counter()
     for sample in samples:
         for name in _names(sample):

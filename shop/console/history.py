@@ -31,7 +31,7 @@ class History:
         self.minutes[minute] = self.minutes.get(minute, Counter()) + counted
         for old in sorted(self.minutes)[:-MINUTES_MAX]:
             del self.minutes[old]
-        self.totals = totals
+        self.totals = self.totals | totals  # the larger of each: counts only grow
         now = time.monotonic()
         self._recent.append((now, totals))
         while len(self._recent) > 2 and self._recent[1][0] <= now - MINUTE:  # noqa: PLR2004

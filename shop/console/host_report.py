@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @dataclass(kw_only=True)
 class HostReport:
     host: str  # its name and port
+    master: int  # its process id
     version: str
     started_at: float  # UNIX times
     made_at: float

@@ -16,11 +16,20 @@ class Kept(Generic[Value]):
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._computed: tuple[float, Value] | None = None
+        self._due = float("-inf")
+        self._value: Value | None = None
 
-    def get(self, compute: Callable[[], Value]) -> Value:
-        """Return the value, computed within the last seconds. One thread computes at a time."""
-        with self._lock:
-            if self._computed is None or time.monotonic() - self._computed[0] > self._seconds:
-                self._computed = (time.monotonic(), compute())
-            return self._computed[1]
+    def get(self, compute: Callable[[], Value]) -> Value | None:
+        """Return the value, computed within the last seconds.
+
+        One thread computes. The others wait for nothing: they get the value of before, which is
+        None at first, and after an error.
+        """
+        if time.monotonic() >= self._due and self._lock.acquire(blocking=False):
+            try:
+                self._value = None
+                self._value = compute()
+                self._due = time.monotonic() + self._seconds
+            finally:
+                self._lock.release()
+        return self._value

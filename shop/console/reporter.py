@@ -80,6 +80,7 @@ class Reporter:
                 if once_a_minute("console.reporter"):
                     logger.exception("The report of this host could not be made")
             if stop.wait(REPORT_SECONDS):
+                self.release()
                 return
 
     def report(self) -> None:
@@ -110,18 +111,25 @@ class Reporter:
             self._lock = lock
         return True
 
+    def release(self) -> None:
+        """Let another worker report."""
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
     def _make(self) -> HostReport:
         totals, gauges = current_counts()
         now = time.time()
-        if self._history is None or self._last is None:  # it was another worker's until now
-            self._last = read_report() or HostReport(
-                host=self._host, version=VERSION, started_at=now, made_at=now
+        if self._history is None or self._last is None:
+            self._last = self._report_of_former() or HostReport(
+                host=self._host, master=os.getppid(), version=VERSION, started_at=now, made_at=now
             )
             self._history = History(dict(self._last.minutes), self._last.totals)
         self._history.add(totals)
         seconds, recent = self._history.last_minute()
         made = HostReport(
             host=self._host,
+            master=os.getppid(),
             version=VERSION,
             started_at=self._last.started_at,
             made_at=now,
@@ -136,6 +144,11 @@ class Reporter:
         made.workers = self._add_answers(made)
         self._last = made
         return made
+
+    def _report_of_former(self) -> HostReport | None:
+        """Return the report of the worker that was the reporter before, if there was one."""
+        found = read_report()
+        return found if found and found.master == os.getppid() else None
 
     def _add_answers(self, report: HostReport) -> int:
         """Add the answers of all workers; return the number of those that live."""

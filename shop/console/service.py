@@ -7,6 +7,7 @@ or the database is away.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -56,6 +57,7 @@ def status() -> dict[str, Any]:
     reports, scope = _reports()
     hour = parts.counts_of_hour(reports)
     in_redis = _of_redis(lambda: _kept("keyspace").get(keyspace.read))
+    in_database = _of_database()
     return {
         "as_of": datetime.now(UTC),
         "scope": scope,
@@ -65,7 +67,7 @@ def status() -> dict[str, Any]:
         "cache": {
             "families": parts.families(hour, in_redis),
             "is_estimate": in_redis is not None and not in_redis.is_whole,
-            "outbox": _of_database(_outbox),
+            "outbox": in_database.pop("outbox"),
             "servers": in_redis and [one._asdict() for one in in_redis.servers],
             "breakers_open": parts.sum_gauge(reports, "breakers_open"),
         },
@@ -76,9 +78,7 @@ def status() -> dict[str, Any]:
             **_clients(in_redis),
         },
         "hosts": parts.hosts(reports),
-        "tasks": _of_database(_tasks),
-        "orders": _of_database(lambda: _kept("orders").get(_orders_of_today)),
-        "selling": _of_database(_selling),
+        **in_database,
         "errors": parts.answers(reports, "failed"),
         "slow": parts.answers(reports, "slow"),
     }
@@ -152,14 +152,22 @@ def _of_redis(read: Callable[[], Part]) -> Part | None:
         return None
 
 
-def _of_database(read: Callable[[], Part]) -> Part | None:
-    if not health_monitor().health().can_serve:  # nobody waits for a database that hangs
-        return None
-    try:
-        return read()
-    except SQLAlchemyError:
-        db.session.rollback()
-        return None
+def _of_database() -> dict[str, Any]:
+    """Return the parts that PostgreSQL has; None from the first that fails, so that one waits."""
+    reads: dict[str, Callable[[], Any]] = {
+        "outbox": _outbox,
+        "orders": lambda: _kept("orders").get(_orders_of_today),
+        "selling": _selling,
+        "tasks": _tasks,
+    }
+    found: dict[str, Any] = dict.fromkeys(reads)
+    if health_monitor().health().can_serve:  # nobody waits for a database that hangs
+        try:
+            for name, read in reads.items():
+                found[name] = read()
+        except SQLAlchemyError:
+            db.session.rollback()
+    return found
 
 
 def _kept(name: str) -> Kept[Any]:
@@ -186,6 +194,7 @@ def _report_of_process() -> HostReport:
     counts, gauges = current_counts()
     return HostReport(
         host="this process",
+        master=os.getpid(),
         version=VERSION,
         started_at=now,
         made_at=now,
