@@ -19,7 +19,7 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 
 from gunicorn.glogging import Logger
 
-from shop import read_settings, worker_states
+from shop import exemplars, read_settings, worker_states
 from shop.console import reporter
 from shop.environment import SettingError
 from shop.extensions import cache
@@ -90,6 +90,7 @@ def pre_fork(_server: Any, worker: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     cache.start_watcher(worker.wsgi)
     reporter.start(worker.wsgi, _host(worker))
+    atexit.register(exemplars.share)
     # What the application is made of stays until the end. To look through it for garbage takes
     # some 50 ms, which each request waits for that is answered meanwhile.
     gc.collect()

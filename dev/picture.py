@@ -40,8 +40,9 @@ HOUSE: dict[str, Collection[str]] = {
     "database": [],
     "settings": ["config", "database_url", "environment"],
     "ground": [
-        *("etags", "facts", "fields", "money", "origins", "output", "problems", "prometheus"),
+        *("etags", "exemplars", "facts", "fields", "money", "origins", "output", "problems"),
         *(
+            "prometheus",
             "ipv4_in_ipv6",
             "log_throttle",
             "quotas",

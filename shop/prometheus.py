@@ -14,7 +14,9 @@ from typing import Any
 import prometheus_client
 from prometheus_client import Gauge, values
 from prometheus_client.mmap_dict import mmap_key
+from prometheus_client.utils import floatToGoString
 
+from . import exemplars
 from .shared_counts import Counts
 
 __all__ = ["Counter", "Gauge", "Histogram"]
@@ -33,6 +35,13 @@ class Histogram(prometheus_client.Histogram):
     def observe(self, amount: float, _: object = None) -> None:
         self._sum.inc(amount)
         self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
+
+    def keep_exemplar(self, amount: float, request_id: str) -> None:
+        """Let a request that was observed be the exemplar of its bucket."""
+        bound = self._upper_bounds[bisect_left(self._upper_bounds, amount)]
+        labels = dict(zip(self._labelnames, self._labelvalues, strict=True))
+        labels["le"] = floatToGoString(bound)  # type: ignore[no-untyped-call]
+        exemplars.keep(f"{self._name}_bucket", labels, request_id, amount)
 
 
 _lock = threading.Lock()
@@ -85,7 +94,7 @@ class _Value:
             return self._file.numbers[self._place]
 
     def set_exemplar(self, exemplar: object) -> None:
-        """Do nothing: several processes have no common exemplar."""
+        """Do nothing: `exemplars.py` keeps those of all processes."""
 
     def get_exemplar(self) -> None:
         return None

@@ -26,6 +26,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from . import exemplars
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -198,6 +200,7 @@ def _merge_all(directory: Path, process: int) -> None:
         _merge(directory, kind, process)
     for gauge in directory.glob(f"gauge_*_{process}.db"):
         gauge.unlink()
+    exemplars.merge(directory, process)
 
 
 def _merge(directory: Path, kind: str, process: int) -> None:

@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING
 
 import orjson
 
+from shop import exemplars
 from shop.database.connections import count_connections
 from shop.extensions import db
 from shop.limits import limit_mode
@@ -85,6 +86,7 @@ class Reporter:
 
     def report(self) -> None:
         """Write the answers of this worker, and the report of the host if this is its reporter."""
+        exemplars.share()
         limit_mode().refresh()
         count_connections(db.engine)
         own = {"failed": list(notable.failed), "slow": list(notable.slow)}

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from shop import shared_counts
+from shop import exemplars, shared_counts
 from shop.cache.metrics import OUTBOX, OUTBOX_AGE
 from shop.config import current_settings
 from shop.console import notable
@@ -34,7 +36,10 @@ from .processes import ProcessesCollector
 from .scraped import ServiceCollector
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flask import Flask
+    from prometheus_client.metrics_core import Metric
 
 REQUESTS = Counter("shop_http_requests", "Requests answered.", ["method", "route", "status"])
 LATENCY = Histogram(
@@ -43,6 +48,8 @@ LATENCY = Histogram(
     ["method", "route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
+OPENMETRICS = "application/openmetrics-text"
+EXEMPLAR_SECONDS = 0.1  # a request that takes so long can be an exemplar
 blueprint = Blueprint("metrics", __name__)
 
 
@@ -57,18 +64,47 @@ def init_app(app: Flask) -> None:
 @blueprint.get("/metrics")
 @limiter.exempt
 def metrics() -> Response:
-    """Answer with all metrics in Prometheus' text format."""
+    """Answer with all metrics in Prometheus' text format, or in OpenMetrics for who accepts it."""
     if token := current_settings().metrics_token:
         _require(token)
     if health_monitor().health().can_serve:  # nobody waits for a database that hangs
         _update_gauges()
+    registry = _registry()
+    if _accepts_openmetrics():
+        text = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
+        answer = Response(text, content_type=openmetrics.CONTENT_TYPE_LATEST)
+    else:
+        answer = Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    answer.vary.add("Accept")
+    return answer
+
+
+def _registry() -> CollectorRegistry:
+    """Return what is counted, and what is read now."""
     shared = shared_counts.registry() if os.environ.get("PROMETHEUS_MULTIPROC_DIR") else None
-    scraped = CollectorRegistry()
-    scraped.register(ServiceCollector())
+    found = CollectorRegistry()
+    found.register(_Counted(shared or REGISTRY))
+    found.register(ServiceCollector())
     if shared:  # the library's own registry has the numbers of this process
-        scraped.register(ProcessesCollector())
-    text = generate_latest(shared or REGISTRY) + generate_latest(scraped)
-    return Response(text, content_type=CONTENT_TYPE_LATEST)
+        found.register(ProcessesCollector())
+    return found
+
+
+class _Counted(Collector):
+    """What was counted, with exemplars."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        return exemplars.attach(self._registry.collect())
+
+
+def _accepts_openmetrics() -> bool:
+    return any(
+        quality > 0 and media_type.partition(";")[0].strip() == OPENMETRICS
+        for media_type, quality in request.accept_mimetypes
+    )
 
 
 def _update_gauges() -> None:
@@ -98,6 +134,8 @@ def count_request(one: AnsweredRequest) -> None:
     requests, latency = _labelled(method, one.route or "unmatched", one.status)
     requests.inc()
     latency.observe(one.seconds)
+    if one.seconds >= EXEMPLAR_SECONDS:
+        latency.keep_exemplar(one.seconds, one.request_id)
     notable.note(one)
 
 
