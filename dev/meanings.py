@@ -115,4 +115,20 @@ MEANINGS = {
         "turn to others](#signals)"
     ),
     "LOG_LEVEL": "`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": (
+        "the URL of an OpenTelemetry collector, such as `http://collector:4318`, that takes "
+        "[traces](monitoring.md#traces) by OTLP over HTTP; without it there are none"
+    ),
+    "OTEL_EXPORTER_OTLP_HEADERS": (
+        "what the collector wants to be sent, such as `authorization=Bearer%20TOKEN`; also "
+        "`OTEL_EXPORTER_OTLP_HEADERS_FILE`"
+    ),
+    "OTEL_SERVICE_NAME": "the name of the service in traces",
+    "OTEL_RESOURCE_ATTRIBUTES": ("more about it, such as `deployment.environment.name=production`"),
+    "OTEL_TRACES_SAMPLER": (
+        "which requests have a trace: all, none, or a share of them; with `parentbased_` those "
+        "whose client says so in `traceparent`, and of the others all, none, or a share"
+    ),
+    "OTEL_TRACES_SAMPLER_ARG": "that share, from 0 to 1; 1 if it is not set",
+    "OTEL_SDK_DISABLED": "`true`: no traces, also with a collector",
 }

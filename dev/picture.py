@@ -25,6 +25,7 @@ NAMES_PER_LINE = 4  # names on a line of a box
 HOUSE: dict[str, Collection[str]] = {
     "factory": ["__init__"],
     "edge": [],
+    "tracing": [],
     "ops": [],
     "features": [*features(), "identification"],
     "answers": [
@@ -38,7 +39,7 @@ HOUSE: dict[str, Collection[str]] = {
     "client": ["caller", "client_address"],
     "redis": [],
     "database": [],
-    "settings": ["config", "database_url", "environment"],
+    "settings": ["config", "database_url", "environment", "trace_settings"],
     "ground": [
         *("etags", "exemplars", "facts", "fields", "money", "origins", "output", "problems"),
         *(
@@ -49,6 +50,7 @@ HOUSE: dict[str, Collection[str]] = {
             "requests",
             "shared_counts",
             "version",
+            "without_opentelemetry",
             "worker_states",
         ),
     ],

@@ -24,6 +24,7 @@ SET_BY_COMPOSE = {"DATABASE_URL", "REDIS_HOST", "REDIS_USERNAME", "WEB_CONCURREN
 # Defaults that shop/config.py computes.
 DEFAULTS = {
     "ADDRESS_LIMIT_CALLS": "ten times `RATE_LIMIT_CALLS`",
+    "OTEL_SERVICE_NAME": "shop",
     "REDIS_HOST": "localhost",
     "WEB_CONCURRENCY": "number of cores",
 }

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from . import without_opentelemetry  # noqa: F401  (before any library imports redis-py)
+
+# isort: split
 from . import (
     cors,
     errors,

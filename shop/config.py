@@ -19,6 +19,7 @@ from flask import current_app
 from shop.database_url import URL_FORM, parse_database_url
 
 from .environment import SettingError, SettingsReader, read_lines, without_dotenv
+from .trace_settings import read_trace_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,6 +127,7 @@ class Settings:
     head_timeout: int  # seconds that the head of a request may take to arrive
     drain_seconds: int  # a worker that ends still answers new requests for so long
     log_level: str
+    traces: Mapping[str, str]  # variables of OpenTelemetry; none: there are no traces
     service_links: frozenset[str]  # names that Kubernetes has set; they count as not set
 
     @classmethod
@@ -194,6 +196,7 @@ class Settings:
             log_level=read.choice(
                 "LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
             ),
+            traces=read_trace_settings(read),
             service_links=frozenset(read.service_links),  # after all others were read
         )
 

@@ -9,6 +9,7 @@ import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
@@ -99,6 +100,26 @@ class SettingsReader:
             raise SettingError(
                 f"{name} must have 64 letters, digits and _ . : - at most, not {text!r}"
             )
+        return text
+
+    def share(self, name: str) -> str | None:
+        text = self.text(name)
+        if text is not None and not re.fullmatch(r"0(\.[0-9]{1,9})?|1(\.0)?", text):
+            raise SettingError(f"{name} must be a number from 0 to 1, such as 0.05, not {text!r}")
+        return text
+
+    def http_url(self, name: str, example: str) -> str | None:
+        """Return an URL. No error quotes it, because it may have a password."""
+        text = self.text(name)
+        if text is None:
+            return None
+        try:
+            url = urlsplit(text)
+            is_usable = url.scheme in {"http", "https"} and url.hostname and url.port != 0
+        except ValueError:
+            is_usable = False
+        if not is_usable or not re.fullmatch("[!-~]+", text) or url.query or url.fragment:
+            raise SettingError(f"{name} must be an URL such as {example}")
         return text
 
     def origins(self, name: str) -> tuple[str, ...]:

@@ -70,6 +70,7 @@ class Facts:
     """The facts of a request. The code that finds a fact writes it, and all others read it."""
 
     request_id: str  # for logs and answers
+    trace_id: str | None = None  # for logs, if there is a trace of this request
     arrived: float = field(default_factory=time.perf_counter)
     read_request: ReadRequest | None = None  # of a usual read that came by way of the loop
     caller: Caller | None = None

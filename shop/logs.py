@@ -90,14 +90,18 @@ class AnsweredRequest(NamedTuple):
     client: str
     refused_by: str | None  # names of policies
     request_id: str
+    trace_id: str | None
 
 
 class RequestFilter(logging.Filter):
-    """Put the request's id on every record."""
+    """Put the ids of the request and of its trace on every record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if is_request():
-            record.request_id = current_facts().request_id
+            known = current_facts()
+            record.request_id = known.request_id
+            if known.trace_id:
+                record.trace_id = known.trace_id
         return True
 
 
@@ -110,8 +114,9 @@ class JSONFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = _first_fields(record.created, record.levelname, record.name, record.getMessage())
         more = vars(record)
-        if "request_id" in more:
-            fields["request_id"] = more["request_id"]
+        for name in ("request_id", "trace_id"):
+            if name in more:
+                fields[name] = more[name]
         fields |= more.get("fields", {})
         if record.exc_info:
             fields["exc_info"] = self.formatException(record.exc_info)
@@ -193,6 +198,7 @@ def answered_request(response: Response) -> AnsweredRequest:
         client=current_caller().client,
         refused_by=known.refused_by,
         request_id=known.request_id,
+        trace_id=known.trace_id,
     )
 
 
@@ -200,7 +206,7 @@ def log_request(request: AnsweredRequest) -> None:
     level = logging.DEBUG if request.route in PROBES else logging.INFO
     if not access_log.isEnabledFor(level):
         return
-    method, route, path, status, seconds, cache, client, refused, request_id = request
+    method, route, path, status, seconds, cache, client, refused, request_id, trace_id = request
     milliseconds = round(seconds * 1000, 1)
     message = f"{method} {path} {status} {milliseconds} ms"
     message += f" {cache} {client}" if cache else f" {client}"
@@ -217,6 +223,8 @@ def log_request(request: AnsweredRequest) -> None:
         "request_id": request_id,
         "milliseconds": milliseconds,
     }
+    if trace_id:
+        fields["trace_id"] = trace_id
     if handler := _line_handler():
         first = _first_fields(time.time(), logging.getLevelName(level), access_log.name, message)
         handler.write_line(_encode({**first, **fields}))

@@ -167,10 +167,18 @@ class Shop:
 class Service:
     """A shop served by gunicorn, in processes of its own."""
 
-    def __init__(self, url: str, program: SupervisedProcess, log: Path) -> None:
+    def __init__(self, url: str, program: SupervisedProcess, log: Path, workers: int) -> None:
         self.url = url
         self.program = program
         self.log = log
+        self._workers = workers
+
+    def await_ready(self) -> None:
+        await_true(self._has_all_workers, self.log)
+        await_true(lambda: _answers(self.url), self.log)
+
+    def _has_all_workers(self) -> bool:
+        return _runs(self.program, self.log) and _booted_workers(self.log) >= self._workers
 
     @property
     def master(self) -> int:
@@ -464,12 +472,16 @@ def make_shop(settings: dict[str, str], migrated: Flask, redis_cli: Any) -> Iter
         made.append(app)
         return Shop(app)
 
-    with migrated.app_context(), db.engine.begin() as connection:
+    empty_tables(migrated)
+    yield make
+    close(made)
+
+
+def empty_tables(app: Flask) -> None:
+    with app.app_context(), db.engine.begin() as connection:
         kept = {"installation"}  # whose row a migration has made
         tables = ", ".join(one.name for one in db.metadata.sorted_tables if one.name not in kept)
         connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
-    yield make
-    close(made)
 
 
 @pytest.fixture
@@ -541,24 +553,30 @@ def serve(
     services: list[Service] = []
 
     def start(*, port: int | None = None, directory: Path = ROOT, **changes: str) -> Service:
-        port = port or free_port()
-        environment = {**os.environ, **changed(settings, {"LOG_LEVEL": "INFO", **changes})}
-        gunicorn = str(Path(sys.executable).with_name("gunicorn"))
-        command = [gunicorn, "wsgi:app", "--bind", f"127.0.0.1:{port}"]
-        log = tmp_path / f"gunicorn-{port}.log"
-        program = SupervisedProcess(
-            "gunicorn", command, environment=environment, directory=directory, log=log
+        service = start_service(
+            changed(settings, {"LOG_LEVEL": "INFO", **changes}), tmp_path, directory, port
         )
-        service = Service(f"http://127.0.0.1:{port}", program, log)
         services.append(service)
-        workers = int(environment["WEB_CONCURRENCY"])
-        await_true(lambda: _runs(program, log) and _all_workers(log) >= workers, log)
-        await_true(lambda: _listens(port), log)
+        service.await_ready()
         return service
 
     yield start
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda service: service.program.stop(), services))
+
+
+def start_service(
+    settings: dict[str, str], logs: Path, directory: Path = ROOT, port: int | None = None
+) -> Service:
+    port = port or free_port()
+    environment = {**os.environ, **settings}
+    gunicorn = str(Path(sys.executable).with_name("gunicorn"))
+    command = [gunicorn, "wsgi:app", "--bind", f"127.0.0.1:{port}"]
+    log = logs / f"gunicorn-{port}.log"
+    program = SupervisedProcess(
+        "gunicorn", command, environment=environment, directory=directory, log=log
+    )
+    return Service(f"http://127.0.0.1:{port}", program, log, int(environment["WEB_CONCURRENCY"]))
 
 
 def _own_home(home: Home, name: str) -> Home:
@@ -567,13 +585,13 @@ def _own_home(home: Home, name: str) -> Home:
     return own
 
 
-def _all_workers(log: Path) -> int:
+def _booted_workers(log: Path) -> int:
     return log.read_text().count("Booting worker") if log.exists() else 0
 
 
-def _listens(port: int) -> bool:
+def _answers(url: str) -> bool:
     try:
-        response = requests.get(f"http://127.0.0.1:{port}/readyz", timeout=30)
+        response = requests.get(f"{url}/readyz", timeout=30)
     except (requests.ConnectionError, requests.Timeout):
         return False
     return response.ok

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import run_wsgi_app
 
 from shop.edge import Edge
+from shop.edge.incoming_request import IncomingRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +61,7 @@ class Served:
         """
         while self.edge.hits.is_opening:  # noqa: ASYNC110  (nothing tells that Redis is away)
             await asyncio.sleep(0.001)
-        return await self.edge.answer(scope, receive)
+        return await self.edge.answer(IncomingRequest.of(scope, self.edge.network), receive)
 
 
 def stop(app: Flask) -> None:

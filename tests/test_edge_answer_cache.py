@@ -13,6 +13,7 @@ from inprocess import event_loop
 from test_edge import READS, counting, open_session, paused, round_trips, stock
 
 from shop.edge import answer_cache
+from shop.edge.incoming_request import IncomingRequest
 from shop.extensions import cache
 
 if TYPE_CHECKING:
@@ -152,17 +153,18 @@ def together(shop: Shop, *clients: str) -> list[Answer]:
     edge = shop.app.extensions["served"].edge
     path, _, query = PAGE.partition("?")
 
-    def scope(client: str) -> dict[str, Any]:
-        return {
+    def incoming(client: str) -> IncomingRequest:
+        scope = {
             "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http",
             "path": path, "raw_path": path.encode(), "query_string": query.encode(),
             "headers": [(b"host", b"localhost")], "server": ("localhost", 80),
             "client": (client, 50_000),
         }  # fmt: skip
+        return IncomingRequest.of(scope, edge.network)
 
     async def ask() -> list[Answer]:
         answers: list[Answer] = await asyncio.gather(
-            *(edge.answer(scope(one), None) for one in clients)
+            *(edge.answer(incoming(one), None) for one in clients)
         )
         return answers
 

@@ -20,7 +20,7 @@ from shop.ops import probes
 from shop.problems import DatabaseBusyError, InternalError, OverloadedError
 
 from .hits import PASSED, Hits
-from .incoming_request import IncomingRequest, report_answer
+from .incoming_request import report_answer
 from .threads import Threads, environment
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from shop.console.health import HealthMonitor
     from shop.problems import ShopError
 
-    from .incoming_request import Scope
+    from .incoming_request import IncomingRequest
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -55,7 +55,7 @@ class Edge:
         self._threads = Threads(settings)
         self.hits = Hits(app, self._threads)
         self._health_monitor: HealthMonitor = app.extensions["shop.health"]
-        self._network = network_path(settings)
+        self.network = network_path(settings)
         self._cross_origin = CrossOrigin(settings.cors_origins)
         self.is_leaving = False  # then the worker is not ready for new requests
 
@@ -67,12 +67,11 @@ class Edge:
         self.hits.stop()
         self._threads.stop()
 
-    async def answer(self, scope: Scope, receive: Receive) -> Answer | None:
-        """Return the answer to a request (ASGI's `scope` and `receive`).
+    async def answer(self, incoming: IncomingRequest, receive: Receive) -> Answer | None:
+        """Return the answer to a request, whose body comes by ASGI's `receive`.
 
         Return None if the connection ended before the request was complete.
         """
-        incoming = IncomingRequest.of(scope, self._network)
         if incoming.path in PROBES and incoming.method in READ_METHODS:
             return self._own(incoming, await self._probe(incoming))
         if incoming.path == "*":  # OPTIONS alone has it (RFC 9110, section 9.3.7)

@@ -50,7 +50,7 @@ class CoalescedReads:
         self._threads.reads.check()
         call = self._calls.get(rows)
         if call is None:
-            shared = Facts(facts.request_id, read_request=facts.read_request)
+            shared = Facts(facts.request_id, facts.trace_id, read_request=facts.read_request)
             task = asyncio.get_running_loop().create_task(self._carry_out(rows, shared))
             call = self._calls[rows] = RowsCall(task)
         elif self._threads.reads.all_taken:

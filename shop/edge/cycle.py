@@ -67,7 +67,8 @@ class Cycle:
 
     async def carry_out(self, edge: Edge) -> None:
         try:
-            answer = await edge.answer(self.scope, self.receive)
+            incoming = IncomingRequest.of(self.scope, edge.network)
+            answer = await edge.answer(incoming, self.receive)
         except Exception:
             logger.exception("Unexpected error ahead of an answer")
             answer = answers.for_error(InternalError(FAULT), "", valid_request_id())

@@ -56,7 +56,8 @@ class IncomingRequest:
 
     @property
     def in_log(self) -> dict[str, str]:
-        return {"request_id": self.facts.request_id}
+        ids = {"request_id": self.facts.request_id, "trace_id": self.facts.trace_id}
+        return {name: value for name, value in ids.items() if value}
 
 
 def report_answer(
@@ -74,6 +75,7 @@ def report_answer(
         client,
         facts.refused_by,
         facts.request_id,
+        facts.trace_id,
     )
     count_request(answered)
     log_request(answered)

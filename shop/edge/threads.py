@@ -6,6 +6,7 @@ import asyncio
 import io
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -63,7 +64,8 @@ class Threads:
     async def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Run `work` at once: the caller holds a slot for it."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, _busy, work, *arguments)
+        context = copy_context()  # of the trace: an executor keeps none
+        return await loop.run_in_executor(self._pool, context.run, _busy, work, *arguments)
 
     def stop(self) -> None:
         self._pool.shutdown(wait=False)

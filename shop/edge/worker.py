@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.arbiter import Arbiter
 from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
@@ -17,6 +17,9 @@ from .application import Edge
 from .connection_limits import ConnectionLimits
 from .protocol import Protocol
 from .server import EdgeServer
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 logger = logging.getLogger("shop.edge")
 
@@ -45,7 +48,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]
             signal.signal(number, lambda *_: os._exit(0))  # until it serves: nothing is lost
 
     async def _serve(self) -> None:
-        edge = Edge(self.wsgi)
+        edge = make_edge(self.wsgi)
         Protocol.limits = ConnectionLimits.of(self.cfg, self.wsgi.config["SETTINGS"])
         self.config.app = edge
         server = EdgeServer(self, edge)
@@ -57,6 +60,14 @@ class Worker(UvicornWorker):  # type: ignore[misc]
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
         if left := len(server.server_state.tasks):
             _exit_without(left)
+
+
+def make_edge(app: Flask) -> Edge:
+    if not app.config["SETTINGS"].traces:
+        return Edge(app)
+    from .traced import TracedEdge  # noqa: PLC0415  (who has no traces pays nothing for them)
+
+    return TracedEdge(app)
 
 
 def _exit_without(requests: int) -> None:

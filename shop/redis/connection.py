@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from .sentinels import Sentinels
     from .urls import HostPort
 
+    OnError = Callable[[Exception], None]
+
 LATENCY = Histogram(
     "shop_redis_seconds",
     "Time of a call of Redis, failed ones included.",
@@ -65,6 +67,8 @@ class RedisConnection:
         self.when_back: list[Callable[[], None]] = []  # called each time that it answers again
         self._breaker = Breaker(self._probe, self._come_back)
         self._master: HostPort | None = None  # that the sentinels named last
+        # Makes what `counted` returns, of what is to be done with an error.
+        self.make_counted: Callable[[OnError], AbstractContextManager[None]] = CountedCall
 
     @cached_property
     def client(self) -> Any:
@@ -172,7 +176,7 @@ class RedisConnection:
 
         Raises RedisUnavailable for a call that Redis does not carry out.
         """
-        return _Counted(self._fail)
+        return self.make_counted(self._fail)
 
     def _fail(self, error: Exception) -> None:
         """Count the error of a call, and raise RedisUnavailable for it."""
@@ -278,12 +282,12 @@ def _is_full(error: redis.RedisError) -> bool:
     return isinstance(error, redis.exceptions.OutOfMemoryError) or str(error).startswith("OOM ")
 
 
-class _Counted:
+class CountedCall:
     """Times a block. The same by `contextmanager` takes three times as long."""
 
     __slots__ = ("_fail", "_started")
 
-    def __init__(self, fail: Callable[[Exception], None]) -> None:
+    def __init__(self, fail: OnError) -> None:
         self._fail = fail
 
     def __enter__(self) -> None:
