@@ -12,8 +12,8 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(chain(ROOT.glob("*.md"), ROOT.glob("docs/*.md")))
 # Those about the code; others also name what was there once, or is to be made.
 OF_CODE = (
-    "architecture", "cache", "commerce", "kubernetes", "limits", "operations", "performance", "redis",
-    "search", "topologies",
+    "architecture", "cache", "commerce", "kubernetes", "limits", "operations", "performance",
+    "redis", "search", "topologies",
 )  # fmt: skip
 LINK = re.compile(r"\]\((?!https?:)([^)\s#]*)(?:#([^)\s]+))?\)")
 TARGET = re.compile(r"(?:`|^(?:\$ )?)make ([a-z]+(?:-[a-z]+)*)", re.MULTILINE)
