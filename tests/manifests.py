@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
 
 from shop.config import ROOT
 
@@ -29,7 +29,7 @@ def render(directory: Path) -> tuple[Manifest, ...]:
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""  # it warns of what is out of date
-    return tuple(yaml.safe_load_all(ran.stdout))
+    return tuple(YAML(typ="safe").load_all(ran.stdout))
 
 
 @cache
@@ -41,7 +41,7 @@ def with_component(name: str) -> tuple[Manifest, ...]:
             "resources": [os.path.relpath(EXAMPLE, place)],
             "components": [os.path.relpath(MANIFESTS / "components" / name, place)],
         }
-        (place / "kustomization.yaml").write_text(yaml.safe_dump(here))
+        YAML().dump(here, place / "kustomization.yaml")
         return render(place)
 
 

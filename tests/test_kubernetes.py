@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import kubernetes_validate
 import pytest
-import yaml
 from manifests import EXAMPLE, MANIFESTS, environment_of, one, pods, render, with_component
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from ruamel.yaml import YAML
 
 from dev.settings import setting_names
 from shop import create_app
@@ -229,8 +229,10 @@ def test_each_command_is_one_of_flask(manifests: tuple[Manifest, ...]) -> None:
 
 
 def test_the_rules_of_the_operator_are_those_of_prometheus() -> None:
-    printed = yaml.safe_load_all(subprocess.check_output([MANIFESTS / "prometheus-rules.sh"]))
+    printed = YAML(typ="safe").load_all(
+        subprocess.check_output([MANIFESTS / "prometheus-rules.sh"])
+    )
     for resource, name in zip(printed, ("recording", "alerts"), strict=True):
         rules = (ROOT / "deploy" / "monitoring" / f"{name}.yml").read_text()
         assert resource["kind"] == "PrometheusRule"
-        assert resource["spec"] == yaml.safe_load(rules)
+        assert resource["spec"] == YAML(typ="safe").load(rules)
