@@ -28,7 +28,7 @@ TOKEN = re.compile(
 AGGREGATIONS = {"sum", "max", "min", "avg", "count", "topk", "bottomk"}
 KEEPING = {"topk", "bottomk"}  # all labels
 FUNCTIONS = {
-    *("rate", "increase", "changes", "max_over_time", "min_over_time", "avg_over_time"),
+    *("rate", "increase", "changes", "max_over_time", "min_over_time", "last_over_time"),
     *("sort", "sort_desc", "histogram_quantile", "label_replace", "absent", "vector", "time"),
 }
 PRECEDENCE = (
