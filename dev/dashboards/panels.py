@@ -13,6 +13,7 @@ STARTS = (
     'process_start_time_seconds{job="shop"} * 1000'
     " * on (instance) group_left (version, revision) shop_build_info"
 )
+WITH_EXEMPLARS = "shop_http_request_seconds_bucket"
 
 Json = dict[str, Any]
 
@@ -53,6 +54,7 @@ class Panel:
                 "datasource": SOURCE,
                 "expr": expression,
                 "legendFormat": legend,
+                **({"exemplar": True} if WITH_EXEMPLARS in expression else {}),
                 **shape.get(self.kind, {}),
             }
             for place, (expression, legend) in enumerate(self.queries)

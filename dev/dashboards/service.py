@@ -121,7 +121,7 @@ SERVICE = Dashboard(
             ),
             heatmap(
                 "How long requests take",
-                "Requests by their time in the application: two bands are hits and misses.",
+                "Requests by their time in the application: two bands are hits and misses. A point is a slow request, with its id.",
                 "s",
                 (
                     "sum by (le) (rate(shop_http_request_seconds_bucket[$__rate_interval]))",

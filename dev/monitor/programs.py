@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from shop.config import Settings
 
 HOST = "127.0.0.1"
-RETENTION = ("--storage.tsdb.retention.time=15d", "--storage.tsdb.retention.size=1GB")
+STORAGE = (
+    *("--storage.tsdb.retention.time=15d", "--storage.tsdb.retention.size=1GB"),
+    "--enable-feature=exemplar-storage",  # request ids of slow requests
+)
 
 
 @dataclass
@@ -46,7 +49,7 @@ def known_programs(settings: Settings) -> list[Program]:
                 listen,
                 "--config.file=prometheus.yml",
                 "--storage.tsdb.path={place}/tsdb",
-                *RETENTION,
+                *STORAGE,
             ],
         ),
         Program(
