@@ -145,6 +145,14 @@ def test_a_container_reads_its_secret_and_no_other_account_enters_the_directory(
         assert re.fullmatch("[0-9a-f]{64}\n", path.read_text())
 
 
+def test_containers_can_read_the_scripts_of_a_closed_checkout(checkout: Path) -> None:
+    for path in (checkout / "deploy").rglob("*"):
+        path.chmod(path.stat().st_mode & 0o700)
+    make_secrets(checkout)
+    assert all(path.stat().st_mode & 0o004 for path in (checkout / "deploy").rglob("*"))
+    assert (checkout / "deploy/compose/redis-cli.sh").stat().st_mode & 0o001
+
+
 def test_a_second_run_changes_no_secret(checkout: Path) -> None:
     make_secrets(checkout)
     before = {path.name: path.read_text() for path in (checkout / "secrets").iterdir()}

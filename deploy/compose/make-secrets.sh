@@ -8,6 +8,7 @@
 # mounts them as they are, and each container reads as a user of its own.
 set -eu
 cd "$(dirname "$0")/../.."
+chmod -R a+rX deploy 2> /dev/null || : # a checkout with a strict umask; containers read these, too
 umask 077
 settings=.env.production
 mkdir -p secrets

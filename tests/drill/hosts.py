@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
+from certificates import Authority
 from conftest import ADMIN_KEY
 from drilling import note
 from ports import free_port
-from proxies import haproxy, nginx
+from proxies import front_of_containers, haproxy, nginx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -218,3 +219,20 @@ def test_nginx_that_compresses(home: Home, serve: Serve) -> None:
         assert requests.patch(url, json={"stock": 2}, headers=strong).ok
     finally:
         proxy.stop()
+
+
+def test_the_front_of_the_containers_speaks_tls(home: Home, serve: Serve) -> None:
+    authority = Authority(home, "front")
+    port = free_port()
+    serve(port=port, **BEHIND)
+    front = front_of_containers(home, port, authority)
+    try:
+        url = front.url.replace("http:", "https:")
+        trusted = str(authority.certificate)
+        answer = requests.get(f"{url}/categories", verify=trusted, timeout=60)
+        assert answer.status_code == HTTPStatus.OK
+        assert answer.headers["Strict-Transport-Security"]
+        answer = requests.get(f"{url}/metrics", verify=trusted, timeout=60)
+        assert answer.status_code == HTTPStatus.NOT_FOUND
+    finally:
+        front.stop()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from certificates import Authority
+
     from dev.embedded.home import Home
 
 PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -55,7 +57,7 @@ def documented(language: str, word: str) -> str:
 
 def replaced(text: str, values: dict[str, str]) -> str:
     for old, new in values.items():
-        assert old in text, f"docs/topologies.md has no {old}"
+        assert old in text, f"the example has no {old}"
         text = text.replace(old, new)
     return text
 
@@ -83,7 +85,7 @@ class Proxy:
         command = [program, *options.get(self._name, []), str(self._config)]
         log = self._place.with_suffix(".log")
         self._program = SupervisedProcess(self._name, command, account=self._home.account, log=log)
-        await_true(self._listens, log)
+        await_true(self._listens, log, seconds=30)
 
     def stop(self) -> None:
         self._program.stop()
@@ -102,6 +104,23 @@ def nginx(home: Home, ports: Sequence[int], *, gzip: str = "off") -> Proxy:
 def haproxy(home: Home, ports: Sequence[int]) -> Proxy:
     here = {"bind :80": "bind 127.0.0.1:PORT", **_hosts(ports)}
     return Proxy(home, "haproxy", replaced(documented("haproxy", "/readyz"), here))
+
+
+def front_of_containers(home: Home, port: int, authority: Authority) -> Proxy:
+    """Lead to one host with TLS, as deploy/compose/front.yaml does."""
+    certificate, key = map(str, authority.server)
+    here = {
+        "/tmp/": "PLACE/",
+        "listen 8443 ssl": "listen 127.0.0.1:PORT ssl",
+        "listen 8080": f"listen 127.0.0.1:{free_port()}",
+        "api:8000 resolve": f"127.0.0.1:{port}",
+        "/etc/tls/certificate.pem": certificate,
+        "/etc/tls/key.pem": key,
+        "http2 on;": "",  # of a newer nginx than distributions have
+        "resolver 127.0.0.11 valid=5s;": "",
+    }
+    text = (ROOT / "deploy" / "compose" / "nginx.conf").read_text()
+    return Proxy(home, "nginx", "daemon off;\n" + replaced(text, here))
 
 
 def to_primary(home: Home, sockets: Sequence[Path]) -> Proxy:
