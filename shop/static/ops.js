@@ -6,13 +6,16 @@ const PAUSE = 5000; // milliseconds between two looks
 const PATIENCE = 4000; // that an answer may take
 const LONGEST_PAUSE = 60000; // after looks that failed
 const SHOWN_AT_FIRST = 10; // answers of each kind
+const DONE_SHOWN = 20000; // milliseconds that the answer to an action is shown
 const UNKNOWN = { redis: "not known: Redis cannot be asked", database: "not known: PostgreSQL cannot be asked" };
 
 let key = "";
 let timer = 0;
 let failures = 0;
-let shownAt = 0; // time of the last answer
-let looking = null; // the request under way
+let shownAt = 0; // time of the last state
+let looking = null; // ends the request under way
+let told = ""; // which findings a screen reader has spoken
+let quiet = 0; // timer after which the answer to an action goes away
 
 const place = (id) => document.getElementById(id);
 
@@ -35,11 +38,24 @@ const drawn = (name, attributes, ...children) => {
   return made;
 };
 
-// Replace the content of a place, and leave the focus where it was.
+// Replace the content of a place, and leave the focus where it was. What is the same stays, so that
+// a selected text remains selected.
 const show = (id, ...children) => {
-  const held = place(id).contains(document.activeElement) && document.activeElement.id;
-  place(id).replaceChildren(...children);
-  if (held) place(held)?.focus();
+  const now = place(id);
+  const next = now.cloneNode();
+  next.append(...children);
+  if (next.isEqualNode(now)) return;
+  const held = now.contains(document.activeElement) && document.activeElement.id;
+  now.replaceChildren(...next.childNodes);
+  if (held) focusOn(held, now);
+};
+
+// Focus a control, or the heading above it if it is there no more.
+const focusOn = (id, around) => {
+  const heading = around.closest("section")?.querySelector("h2");
+  const next = place(id) ?? heading;
+  if (next === heading) heading?.setAttribute("tabindex", "-1");
+  next?.focus({ preventScroll: true });
 };
 
 // A text that a screen reader speaks is replaced only if it is another one.
@@ -56,7 +72,10 @@ const percent = new Intl.NumberFormat(undefined, { style: "percent", maximumFrac
 const number = (value) => (value === null ? "–" : whole.format(value));
 const decimal = (value) => (value === null ? "–" : rounded.format(value));
 const share = (value) => (value === null ? "no reads" : percent.format(value));
-const milliseconds = (value) => (value === null ? "–" : `${rounded.format(value)} ms`);
+const milliseconds = (value) => {
+  if (value === null) return "no requests";
+  return value < 1000 ? `${rounded.format(value)} ms` : `${rounded.format(value / 1000)} s`;
+};
 const megabytes = (value) => `${rounded.format(value / 1048576)} MiB`;
 const plural = (count, one, many) => `${whole.format(count)} ${count === 1 ? one : many}`;
 
@@ -70,30 +89,40 @@ const duration = (seconds) => {
 
 const moment = (text) => {
   if (text === null) return "never";
-  const at = new Date(text);
-  const today = at.toDateString() === new Date().toDateString();
-  const shown = today ? at.toLocaleTimeString() : at.toLocaleString();
-  return element("time", { datetime: text, title: `${text.slice(0, 19).replace("T", " ")} UTC` }, shown);
+  const title = `${text.slice(0, 19).replace("T", " ")} UTC`;
+  return element("time", { datetime: text, title }, clock(new Date(text)));
 };
 
-// Tables: a column is [title, what to show of a row, class].
+const clock = (at) => {
+  const isToday = at.toDateString() === new Date().toDateString();
+  return isToday ? at.toLocaleTimeString() : at.toLocaleString();
+};
+
+// Tables: a column is [title, what to show of a row, class]. Roles are named, because some browsers
+// forget them where rows are shown as cards.
 
 const table = (caption, columns, rows, empty) => {
   const title = element("caption", {}, caption);
   if (!rows.length) return element("p", {}, element("strong", {}, `${caption}: `), empty);
-  const head = columns.map(([name, , kind]) => element("th", { scope: "col", class: kind === "number" && kind }, name));
-  const body = rows.map((row) => element("tr", {}, ...columns.map((column, at) => cell(column, row, at))));
+  const head = columns.map(([name, , kind]) => element("th", { scope: "col", role: "columnheader", class: kind !== "id" && (kind || false) }, name));
+  const body = rows.map((row) => element("tr", { role: "row" }, ...columns.map((column, at) => cell(column, row, at))));
   return element(
     "div",
     { class: "scroll" },
-    element("table", {}, title, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body)),
+    element(
+      "table",
+      { role: "table" },
+      title,
+      element("thead", { role: "rowgroup" }, element("tr", { role: "row" }, ...head)),
+      element("tbody", { role: "rowgroup" }, ...body),
+    ),
   );
 };
 
 const cell = ([name, find, kind], row, at) =>
   at === 0
-    ? element("th", { scope: "row", class: kind || false }, find(row))
-    : element("td", { "data-label": name || false, class: kind || false }, find(row));
+    ? element("th", { scope: "row", role: "rowheader", class: kind || false }, find(row))
+    : element("td", { role: "cell", "data-label": name, class: kind || false }, find(row));
 
 const unknown = (caption, why) => element("p", {}, element("strong", {}, `${caption}: `), UNKNOWN[why]);
 
@@ -102,11 +131,11 @@ const tiles = (pairs) =>
     "dl",
     { class: "tiles" },
     ...pairs.map(([name, value, more]) =>
-      element("div", {}, element("dt", {}, name), element("dd", {}, value, more ? element("small", {}, ` ${more}`) : "")),
+      element("div", {}, element("dt", {}, name), element("dd", {}, value, more ? element("small", {}, more) : "")),
     ),
   );
 
-// What is wrong, in words, the worst first: [how bad, text, runbook].
+// What is wrong, in words: [how bad, text, runbook].
 
 const findings = (state) => [
   ...ofServers(state),
@@ -147,7 +176,7 @@ const ofCache = ({ cache }) => {
 const ofLimits = ({ limits }) => {
   const found = [];
   if (!limits.is_enabled) found.push(["warn", "There are no rate limits (RATE_LIMIT_ENABLED=false).", null]);
-  else if (limits.mode === "shadow") found.push(["warn", "The limits refuse nobody: shadow mode.", null]);
+  else if (limits.mode === "shadow") found.push(["warn", `The limits refuse nobody${limits.mode_until ? ` until ${clock(new Date(limits.mode_until))}` : ""}: shadow mode.`, null]);
   if (limits.counted_alone)
     found.push(["warn", `${plural(limits.counted_alone, "worker counts", "workers count")} requests alone, each by its share of a quota.`, "limits-counted-alone"]);
   return found;
@@ -165,37 +194,45 @@ const ofHosts = ({ hosts }) => {
   return found;
 };
 
-const ofTasks = ({ tasks }) => {
+const ofTasks = ({ tasks, as_of: now }) => {
   const found = [];
   if (tasks && !tasks.length)
     found.push(["warn", "No worker has ever run: unpaid orders keep their stock. Start flask worker.", "worker-task-not-running"]);
   const expiry = (tasks || []).find((task) => task.task === "expire_orders");
-  if (expiry && secondsSince(expiry.last_success) > 60)
-    found.push(["bad", `No worker has looked for unpaid orders for ${duration(secondsSince(expiry.last_success))}.`, "worker-task-not-running"]);
+  if (expiry?.last_success === null)
+    found.push(["bad", "expire_orders has only failed: unpaid orders keep their stock.", "worker-task-not-running"]);
+  else if (expiry && secondsBetween(expiry.last_success, now) > 60)
+    found.push(["bad", `No worker has looked for unpaid orders for ${duration(secondsBetween(expiry.last_success, now))}.`, "worker-task-not-running"]);
   return found;
 };
 
-const secondsSince = (text) => (text === null ? Infinity : (Date.now() - new Date(text)) / 1000);
+// By the clock of the service: that of the reader may be wrong.
+const secondsBetween = (then, now) => (new Date(now) - new Date(then)) / 1000;
+
+const SIGNS = { bad: "✗", warn: "!", good: "✓" };
 
 const finding = ([kind, text, runbook]) =>
   element(
     "p",
     { class: `finding ${kind}` },
-    `${kind === "bad" ? "✗" : "!"} ${text}`,
+    `${SIGNS[kind]} ${text}`,
     runbook ? element("small", {}, ` What to do: docs/runbooks/${runbook}.md`) : null,
   );
 
-const showFindings = (state) => {
-  const order = { bad: 0, warn: 1 };
-  const found = findings(state).sort((one, other) => order[one[0]] - order[other[0]]);
-  const shown = found.length ? found.map(finding) : [element("p", { class: "finding good" }, "✓ All is well.")];
-  const before = place("findings").textContent;
-  if (shown.map((one) => one.textContent).join("") !== before) place("findings").replaceChildren(...shown);
+const showFindings = (found) => {
+  const order = ["bad", "warn", "good"];
+  const sorted = found.sort((one, other) => order.indexOf(one[0]) - order.indexOf(other[0]));
+  // A screen reader speaks them if there are others, and not each time that a number in them grows.
+  const kinds = sorted.map(([kind, , runbook]) => `${kind} ${runbook}`).join();
+  place("findings").setAttribute("aria-live", kinds === told ? "off" : "polite");
+  told = kinds;
+  show("findings", ...sorted.map(finding));
+  document.title = `${SIGNS[sorted[0][0]]} shop: operations`;
 };
 
 // The parts of the page.
 
-const showTiles = ({ traffic, cache, hosts, scope }) => {
+const showTiles = ({ traffic, cache, limits, hosts, scope }) => {
   const reads = cache.families.reduce((sum, family) => sum + family.reads, 0);
   const hits = cache.families.reduce((sum, family) => sum + family.hits, 0);
   const rate = traffic.seconds ? traffic.requests / traffic.seconds : null;
@@ -204,13 +241,14 @@ const showTiles = ({ traffic, cache, hosts, scope }) => {
     "tiles",
     tiles([
       ["Requests a second", decimal(rate), "last minute"],
-      ["Half within", milliseconds(traffic.p50_ms)],
-      ["95 % within", milliseconds(traffic.p95_ms)],
-      ["99 % within", milliseconds(traffic.p99_ms)],
-      ["Failed", number(traffic.server_errors), "last minute"],
+      ["Half answered within", milliseconds(traffic.p50_ms), "last minute"],
+      ["95 % answered within", milliseconds(traffic.p95_ms), "last minute"],
+      ["99 % answered within", milliseconds(traffic.p99_ms), "last minute"],
+      ["Failed answers", number(traffic.server_errors), "last minute"],
       ["Refused by limits", number(traffic.refused), "last minute"],
+      ["Clients now", limits.clients === null ? "not known" : number(limits.clients), limits.clients === null ? "Redis cannot be asked" : "counted by limits"],
       ["Hit rate", share(reads ? hits / reads : null), "last hour"],
-      ["Names in the outbox", cache.outbox ? number(cache.outbox.names) : "not known"],
+      ["Names in the outbox", cache.outbox ? number(cache.outbox.names) : "not known", cache.outbox ? "Redis is yet to forget" : "PostgreSQL cannot be asked"],
       ["Workers", number(workers), scope === "service" ? `on ${plural(hosts.length, "host", "hosts")}` : "of this host alone"],
     ]),
   );
@@ -218,34 +256,52 @@ const showTiles = ({ traffic, cache, hosts, scope }) => {
 
 const MINUTES = 60;
 
-const showChart = ({ minutes, as_of: now }) => {
-  const last = Math.floor(new Date(now) / 60000);
-  const highest = Math.max(1, ...minutes.map((minute) => minute.requests));
-  const bars = minutes.flatMap((minute) => bar(minute, last, highest));
+// A chart is [caption, the value of a minute, how to write that, what part of it failed].
+const CHARTS = [
+  ["Requests a minute", (minute) => minute.requests, number, (minute) => minute.server_errors],
+  ["95 % answered within", (minute) => minute.p95_ms, milliseconds],
+  ["Hit rate of the cache", (minute) => (minute.reads ? minute.hits / minute.reads : null), share],
+];
+
+const showCharts = ({ minutes, as_of: now }) => {
   const failed = minutes.reduce((sum, minute) => sum + minute.server_errors, 0);
   const total = minutes.reduce((sum, minute) => sum + minute.requests, 0);
-  const text = `${plural(total, "request", "requests")} in the last hour, at most ${number(highest)} a minute; ${number(failed)} failed.`;
-  const axis = drawn("line", { x1: 0, x2: MINUTES, y1: 100, y2: 100, class: "axis", "vector-effect": "non-scaling-stroke" });
   show(
-    "chart",
-    drawn("svg", { viewBox: `0 0 ${MINUTES} 100`, preserveAspectRatio: "none", role: "img", "aria-label": text }, axis, ...bars),
-    element("p", { class: "hint scale", "aria-hidden": "true" }, element("span", {}, "an hour ago"), element("span", {}, "now")),
-    element("p", { class: "hint" }, text),
+    "charts",
+    ...CHARTS.map((one) => chart(minutes, new Date(now), ...one)),
+    element("p", { class: "hint" }, `${plural(total, "request", "requests")} in the last hour, of which ${number(failed)} failed.`),
   );
 };
 
-const bar = (minute, last, highest) => {
-  const x = MINUTES - 1 - (last - Math.floor(new Date(minute.at) / 60000));
-  if (x < 0) return [];
-  const tall = (count) => (count ? Math.max(2, (100 * count) / highest) : 0); // one is seen, too
-  const rectangle = (kind, count, title) =>
-    drawn("rect", { class: kind, x: x + 0.1, width: 0.8, y: 100 - tall(count), height: tall(count) }, drawn("title", {}, title));
-  const title = `${new Date(minute.at).toLocaleTimeString()}: ${minute.requests} requests, ${minute.server_errors} failed, 95 % within ${milliseconds(minute.p95_ms)}`;
-  return [rectangle("bar", minute.requests, title), rectangle("failed", minute.server_errors, title)];
+const chart = (minutes, now, caption, find, write, findFailed = () => 0) => {
+  const values = minutes.map(find).filter((value) => value !== null);
+  const highest = Math.max(...values);
+  const range = values.length ? `${write(Math.min(...values))} to ${write(highest)}, lately ${write(values.at(-1))}` : "none yet";
+  const bars = minutes.flatMap((minute) => bar(minute, now, highest, [find(minute), findFailed(minute)], write));
+  const axis = drawn("line", { x1: 0, x2: MINUTES, y1: 100, y2: 100, class: "axis", "vector-effect": "non-scaling-stroke" });
+  return element(
+    "figure",
+    {},
+    element("figcaption", {}, element("strong", {}, caption), ` ${range}`),
+    drawn("svg", { viewBox: `0 0 ${MINUTES} 100`, preserveAspectRatio: "none", role: "img", "aria-label": `${caption}: ${range}` }, axis, ...bars),
+    element("p", { class: "hint scale", "aria-hidden": "true" }, element("span", {}, "an hour ago"), element("span", {}, "now")),
+  );
+};
+
+const bar = (minute, now, highest, [value, failed], write) => {
+  const age = Math.floor(now / 60000) - Math.floor(new Date(minute.at) / 60000);
+  if (value === null || !highest || age >= MINUTES) return [];
+  const title = `${clock(new Date(minute.at))}: ${write(value)}, ${number(minute.server_errors)} of ${plural(minute.requests, "request", "requests")} failed`;
+  const rectangle = (kind, part) => {
+    const height = part && Math.max(2, (100 * part) / highest); // one is seen, too
+    return drawn("rect", { class: kind, x: MINUTES - 1 - age + 0.1, width: 0.8, y: 100 - height, height }, drawn("title", {}, title));
+  };
+  return [rectangle("bar", value), rectangle("failed", failed)];
 };
 
 const showCache = ({ cache }) => {
   const about = cache.is_estimate ? "about " : "";
+  const age = (family, seconds) => (family.entries === null ? "not known" : duration(seconds));
   const entries = (family) => (family.entries === null ? "not known" : about + number(family.entries));
   show(
     "families",
@@ -254,10 +310,11 @@ const showCache = ({ cache }) => {
       ["Hit rate", (family) => share(family.hit_rate), "number"],
       ["Reads", (family) => number(family.reads), "number"],
       ["Entries", entries, "number"],
-      ["Half are older than", (family) => duration(family.median_seconds), "number"],
-      ["Oldest", (family) => duration(family.oldest_seconds), "number"],
-      ["Action", (family) => clearButton(family.family)],
+      ["Half are older than", (family) => age(family, family.median_seconds), "number"],
+      ["Oldest", (family) => age(family, family.oldest_seconds), "number"],
+      ["Action", (family) => clearButton(family.family), "action"],
     ], cache.families, "none"),
+    cache.servers ? "" : element("p", {}, "Entries and their ages are ", UNKNOWN.redis, "."),
     clearButton("all"),
   );
   show("servers", cache.servers ? servers(cache.servers) : unknown("Redis servers", "redis"));
@@ -283,7 +340,7 @@ const memory = (server) => {
 const clearButton = (family) => {
   const what = family === "all" ? "the whole cache" : `the family ${family}`;
   const press = () => act(`Clear ${what}? The next read of each document goes to PostgreSQL.`, "Clear", "POST", "/ops/cache/clear", { family }, `Cleared ${what}.`);
-  return element("button", { type: "button", id: `clear-${family}`, "aria-label": `Clear ${what}`, click: press }, family === "all" ? "Clear all" : "Clear");
+  return element("button", { type: "button", id: `clear-${family}`, "aria-label": `Clear ${what}`, click: press }, family === "all" ? "Clear the whole cache" : "Clear");
 };
 
 const showLimits = ({ limits }) => {
@@ -328,7 +385,7 @@ const clients = (caption, where, rows) =>
     ["Used", (row) => `${number(row.used)} of ${number(row.quota)} in ${duration(row.window)}`, "number"],
     ["More is free in", (row) => (row.used ? duration(row.reset) : "–"), "number"],
     ["Refused", (row) => number(row.refused), "number"],
-    ["Action", (row) => resetButton(row, where)],
+    ["Action", (row) => resetButton(row, where), "action"],
   ], rows, "nobody now");
 
 const resetButton = ({ client, policy }, where) => {
@@ -347,7 +404,8 @@ const showHosts = ({ hosts, tasks }) => {
       ["Workers", (host) => number(host.workers), "number"],
       ["Requests a second", (host) => decimal(host.requests_per_second), "number"],
       ["Waiting", (host) => number(host.requests_waiting), "number"],
-      ["Without Redis", (host) => plural(host.breakers_open, "process", "processes"), "number"],
+      ["Processes without Redis", (host) => number(host.breakers_open), "number"],
+      ["Workers that count alone", (host) => number(host.counted_alone), "number"],
     ], hosts, "none"),
   );
   show("tasks", tasks ? workerTasks(tasks) : unknown("Tasks of the worker", "database"));
@@ -408,54 +466,79 @@ const rest = (answers) =>
   answers.length > SHOWN_AT_FIRST ? element("p", { class: "hint" }, `and ${answers.length - SHOWN_AT_FIRST} earlier ones: flask ops status --json`) : "";
 
 const showState = (state) => {
-  for (const part of [showFindings, showTiles, showChart, showCache, showLimits, showHosts, showOrders, showAnswers]) part(state);
+  const found = findings(state);
+  showFindings(found.length ? found : [["good", "All is well.", null]]);
+  for (const part of [showTiles, showCharts, showCache, showLimits, showHosts, showOrders, showAnswers]) part(state);
 };
 
 // Calls.
 
-const call = async (method, path, body) => {
+const call = async (method, path, body, ...signals) => {
   const headers = { Authorization: `Bearer ${key}` };
   if (body) headers["Content-Type"] = "application/json";
-  const signal = AbortSignal.timeout(PATIENCE);
+  const signal = AbortSignal.any([AbortSignal.timeout(PATIENCE), ...signals]);
   const answer = await fetch(path, { method, headers, body: body ? JSON.stringify(body) : null, signal, cache: "no-store", credentials: "omit" });
-  const text = await answer.text();
-  return { status: answer.status, pause: Number(answer.headers.get("Retry-After")) * 1000, body: text ? JSON.parse(text) : null };
+  return { status: answer.status, pause: 1000 * Number(answer.headers.get("Retry-After")), body: parsed(await answer.text()) };
+};
+
+// A proxy may answer with a page of its own.
+const parsed = (text) => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
 };
 
 const look = async () => {
   clearTimeout(timer);
   if (looking || !key) return;
+  const mine = (looking = new AbortController());
   let pause = PAUSE;
   try {
-    looking = call("GET", "/ops/status");
-    const { status, pause: asked, body } = await looking;
-    if (!key) return;
-    if (status === 401 || status === 403) return logOut(body.detail);
-    if (status !== 200) throw new Error(body?.detail ?? `the answer was ${status}`, { cause: asked });
+    const answer = await call("GET", "/ops/status", null, mine.signal);
+    if (answer.status === 401 || answer.status === 403) return logOut(answer.body?.detail ?? `The answer was ${answer.status}.`);
+    if (answer.status !== 200 || !answer.body) throw new Error(answer.body?.detail ?? `the answer was ${answer.status}`, { cause: answer.pause });
     failures = 0;
-    shownAt = Date.now();
-    place("login").hidden = true;
-    place("state").hidden = place("forget").hidden = false;
-    showState(body);
-    say("age", `as of ${new Date(body.as_of).toLocaleTimeString()}${body.scope === "host" ? ", of this host alone" : ""}`);
+    receive(answer.body);
   } catch (error) {
+    if (mine.signal.aborted) return;
     failures += 1;
     pause = Math.max(error.cause || 0, Math.min(LONGEST_PAUSE, PAUSE * 2 ** (failures - 1)));
-    fail(error);
+    fail(error, pause);
   } finally {
-    looking = null;
-    if (key && !document.hidden) timer = setTimeout(look, pause);
+    if (looking === mine) {
+      looking = null;
+      if (key && !document.hidden) timer = setTimeout(look, pause);
+    }
   }
 };
 
-const fail = (error) => {
-  const why = error.name === "TimeoutError" ? "no answer in time" : error instanceof TypeError ? "the service cannot be reached" : error.message;
-  if (!shownAt) return say("refused", `The state cannot be had: ${why}. It is asked for again.`);
-  say("age", `These numbers are ${duration((Date.now() - shownAt) / 1000)} old: ${why}.`);
+const receive = (state) => {
+  shownAt = new Date(state.as_of);
+  place("login").hidden = true;
+  place("state").hidden = place("forget").hidden = false;
+  showState(state);
+  say("age", `as of ${clock(shownAt)}${state.scope === "host" ? ", of this host alone" : ""}`);
+};
+
+const fail = (error, pause) => {
+  const next = `It is asked again in ${duration(pause / 1000)}.`;
+  if (!shownAt) return say("refused", `The state cannot be had: ${reason(error)}. ${next}`);
+  say("age", `old: as of ${clock(shownAt)}`);
+  showFindings([["bad", `These numbers are old, of ${clock(shownAt)}: ${reason(error)}. ${next}`, "service-down"]]);
+};
+
+const reason = (error) => {
+  if (error.name === "TimeoutError") return "no answer in time";
+  if (error instanceof TypeError) return "the service cannot be reached";
+  return error.message.replace(/\.$/, "");
 };
 
 const logOut = (why) => {
-  key = "";
+  looking?.abort();
+  looking = null;
+  key = told = "";
   failures = shownAt = 0;
   clearTimeout(timer);
   place("state").hidden = place("forget").hidden = true;
@@ -464,20 +547,30 @@ const logOut = (why) => {
   say("refused", why);
   say("age", "");
   say("done", "");
+  document.title = "shop: operations";
   place("key").focus();
 };
 
 // Ask, and then carry out what the reader wants.
 const act = async (question, button, method, path, body, done) => {
-  if (!(await confirmed(question, button))) return;
+  const pressed = document.activeElement;
+  const isWanted = await confirmed(question, button);
+  // The button may have been replaced since.
+  if (pressed.id) focusOn(pressed.id, pressed.isConnected ? pressed : place("state"));
+  if (!isWanted) return;
   try {
     const answer = await call(method, path, body);
-    if (answer.status < 300) say("done", done);
-    else say("done", `Nothing was done: ${answer.body?.detail ?? answer.status}`);
+    tell(answer.status < 300 ? done : `Nothing was done: ${answer.body?.detail ?? answer.status}`);
   } catch (error) {
-    say("done", `It is not known whether this was done: ${error.message}`);
+    tell(`It is not known whether this was done: ${reason(error)}.`);
   }
   look();
+};
+
+const tell = (text) => {
+  clearTimeout(quiet);
+  say("done", text);
+  quiet = setTimeout(say, DONE_SHOWN, "done", "");
 };
 
 const confirmed = (question, button) =>
