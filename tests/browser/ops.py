@@ -164,18 +164,23 @@ def test_an_operator_clears_a_family_by_keyboard_alone(ops: Open) -> None:
     assert page.service.get("/products/1").headers["X-Cache"] == "MISS"
 
 
-def test_the_focus_stays_where_it_is_when_the_numbers_change(ops: Open) -> None:
+def test_the_focus_and_a_selection_stay_when_the_numbers_change(ops: Open) -> None:
+    """The button is replaced, the caption of the answers is not; a dialog is open meanwhile."""
     page = ops()
     page.log_in()
-    assert (
-        page.run("""
+    page.run("""
+        getSelection().selectAllChildren(place("errors"));
         place("clear-products").focus();
-        const before = place("clear-products");
-        await until(() => place("clear-products") !== before, "new table");
-        return document.activeElement.id;
+        place("clear-products").click();
+        globalThis.button = place("clear-products");
     """)
-        == "clear-products"
-    )
+    page.service.get("/products/1")
+    page.run('await until(() => place("clear-products") !== button, "new numbers");')
+    page.press("Escape")
+    page.run('await until(() => !place("ask").open, "end of the question");')
+    focused, selected = page.run("return [document.activeElement.id, getSelection().toString()];")
+    assert focused == "clear-products"
+    assert selected.startswith("Failed")
 
 
 def test_an_operator_sets_shadow_mode_and_ends_it(ops: Open) -> None:
@@ -243,5 +248,29 @@ def test_the_state_is_told_without_the_service(ops: Open) -> None:
     page = ops()
     page.log_in()
     page.service.program.stop()
-    page.run('await until(() => place("age").textContent.includes("old"), "age of the numbers");')
-    assert page.run('return place("families").childElementCount') > 0
+    page.run(
+        'await until(() => place("findings").textContent.includes("numbers are old"), "finding");'
+    )
+    families, findings, title = page.run("""
+        const families = place("families").childElementCount;
+        return [families, place("findings").textContent, document.title];
+    """)
+    assert families > 0
+    assert "All is well" not in findings
+    assert title.startswith("✗")
+
+
+def test_an_answer_of_a_proxy_is_told_by_its_status(ops: Open) -> None:
+    page = ops()
+    page.run(
+        """
+        window.fetch = async () => new Response("<h1>Bad gateway</h1>", { status: 502 });
+        enter(KEY);
+        await until(() => place("refused").textContent.includes("502"), "status");
+        window.fetch = async () => new Response("<h1>Forbidden</h1>", { status: 403 });
+        enter(KEY);
+        await until(() => place("refused").textContent.includes("403"), "other status");
+        """,
+        KEY=ADMIN_KEY,
+    )
+    assert page.run('return place("state").hidden')
