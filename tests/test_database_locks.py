@@ -78,6 +78,20 @@ def test_a_read_that_waits_too_long_for_a_table_gets_503(
     assert shop.get(path).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/products/1", "/products", "/categories", "/products?q=rake"])
+def test_a_miss_that_waits_too_long_for_a_table_gets_503(
+    make_shop: Make, postgres: Postgres, path: str
+) -> None:
+    """In Flask, which sees the path first, and in the edge, which knows it then."""
+    shop = make_shop(DATABASE_LOCK_TIMEOUT="10")
+    shop.create_product()
+    for _ in range(2):
+        with locked(postgres, "LOCK TABLE products, categories"):
+            assert shop.get(path).get_json()["type"] == BUSY
+        assert shop.get(path).status_code == 200
+        assert shop.command("cache", "clear", "all").exit_code == 0
+
+
 def test_a_statement_of_a_request_ends_in_time(make_shop: Make, postgres: Postgres) -> None:
     shop = make_shop(DATABASE_STATEMENT_TIMEOUT="1000")
     shop.create_product()

@@ -34,23 +34,38 @@ def settings(connection: Any) -> dict[str, str]:
     return {name: connection.scalar(text(f"SELECT current_setting('{name}')")) for name in NAMES}
 
 
+def settings_of_session(connection: Any) -> dict[str, str]:
+    """Ask past the engine."""
+    with autocommit(connection), connection.connection.cursor() as cursor:
+        found = {}
+        for name in NAMES:
+            cursor.execute(f"SHOW {name}")
+            [found[name]] = cursor.fetchone()
+        return found
+
+
 def test_each_transaction_of_a_request_has_its_settings_and_the_session_has_none(
     shop: Shop,
 ) -> None:
     with shop.app.test_request_context(), db.engine.connect() as connection:
-        with autocommit(connection):
-            before = settings(connection)
+        before = settings_of_session(connection)
         for end in (connection.commit, connection.rollback):
             assert settings(connection) == SETTINGS | OF_REQUESTS
             end()
         with autocommit(connection):
-            assert settings(connection) == before
+            assert settings(connection) == SETTINGS | OF_REQUESTS  # a transaction for each
+        assert settings_of_session(connection) == before
 
 
 def test_statements_of_a_command_may_wait_for_long(shop: Shop) -> None:
     with shop.app.app_context(), db.engine.connect() as connection:
         found = settings(connection)
     assert found == SETTINGS | dict.fromkeys(OF_REQUESTS, "0")
+
+
+def test_a_command_can_send_what_may_not_be_in_a_transaction(shop: Shop) -> None:
+    with shop.app.app_context(), db.engine.connect() as connection, autocommit(connection):
+        connection.execute(text("REINDEX INDEX CONCURRENTLY pk_products"))
 
 
 def test_only_the_first_statement_of_a_transaction_sends_its_settings(shop: Shop) -> None:

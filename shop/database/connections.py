@@ -120,8 +120,15 @@ def _send_settings(cursor: Any) -> None:
 
 
 def _begins_transaction(cursor: Any) -> bool:
+    """Tell whether a statement begins a transaction that has to get its settings.
+
+    What PostgreSQL is sent together is a transaction, so the settings reach a read outside of any,
+    too. Other statements of commands may not be in one (`CREATE INDEX CONCURRENTLY`).
+    """
     driver = cursor.connection
-    return not driver.autocommit and driver.info.transaction_status == TRANSACTION_STATUS_IDLE
+    if driver.info.transaction_status != TRANSACTION_STATUS_IDLE:
+        return False
+    return not driver.autocommit or is_request()
 
 
 def _settings() -> str:
