@@ -179,6 +179,17 @@ bench-redis: install .venv-bench/installed  ## Measure what cached reads cost Re
 	@$(BIN)/python -m bench redis $(if $(BEFORE),--before $(BEFORE)) --output bench/redis.json
 	@.venv-bench/bin/python -m bench report
 
+# The catalogue of a million is kept for the next run.
+.PHONY: bench-capacity
+bench-capacity: install  ## Measure what the model of capacity needs, 15 minutes (ONLY="entries shards")
+	@$(BIN)/python -m bench.capacity.measure $(ONLY)
+	@$(if $(ONLY),,$(BIN)/python -m bench.capacity)
+
+.PHONY: capacity
+capacity: install  ## Tell what a shop of a size needs (PRODUCTS=1e7 RATE=1e4 EXPONENT=1 TTL=300 UTILISATION=0.6 CORES=16 MEMORY=MiB)
+	@$(BIN)/python -m bench.capacity $(foreach option,PRODUCTS RATE EXPONENT TTL UTILISATION CORES MEMORY,\
+	  $(if $($(option)),--$(shell echo $(option) | tr A-Z a-z)=$($(option))))
+
 .PHONY: load-report
 load-report: install .venv-bench/installed  ## Load it without and with Redis, and report (USERS=400 SECONDS=300)
 	@$(BIN)/python -m bench.load.run $(or $(USERS),400) $(or $(SECONDS),300)

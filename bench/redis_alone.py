@@ -77,7 +77,7 @@ def _record(one: Served) -> list[tuple[str, list[Call]]]:
         one.ask(requests * 2)  # the edge learns of a page when it is a hit
         time.sleep(KEPT_SECONDS)
         for state in ("read", "kept"):
-            calls = _calls(one, requests)
+            calls = recorded(one, requests)
             if len(calls) != len(requests):
                 made = f"{len(calls)} calls of Redis for {len(requests)} requests"
                 raise BenchError(f"{one.contender.name} made {made}")
@@ -85,7 +85,7 @@ def _record(one: Served) -> list[tuple[str, list[Call]]]:
     return found
 
 
-def _calls(one: Served, requests: list[Request]) -> list[Call]:
+def recorded(one: Served, requests: list[Request]) -> list[Call]:
     """Return the calls of scripts that requests make."""
     store: Any = one.store
     with store.monitor() as monitor:
