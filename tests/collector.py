@@ -1,4 +1,4 @@
-"""A collector of traces that keeps what it gets, hangs, or goes away."""
+"""A collector of traces that keeps what it gets, or hangs."""
 
 from __future__ import annotations
 
@@ -48,15 +48,9 @@ class Collector:
         [resource, *_] = ExportTraceServiceRequest.FromString(self.requests[0][2]).resource_spans
         return _values(resource.resource.attributes)
 
-    def go(self) -> None:
-        """Refuse connections from now on."""
-        self.takes.set()
-        self.server.shutdown()
-        self.server.server_close()
-
 
 @contextmanager
-def a_collector() -> Iterator[Collector]:
+def a_collector(port: int = 0) -> Iterator[Collector]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -75,13 +69,15 @@ def a_collector() -> Iterator[Collector]:
         def handle_error(self, *_: Any) -> None:
             """Print nothing: a service that ends waits for no answer."""
 
-    collector = Collector(Server(("127.0.0.1", 0), Handler))
+    collector = Collector(Server(("127.0.0.1", port), Handler))
     serving = threading.Thread(target=collector.server.serve_forever, daemon=True)
     serving.start()
     try:
         yield collector
     finally:
-        collector.go()
+        collector.takes.set()
+        collector.server.shutdown()
+        collector.server.server_close()
         serving.join()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from http import HTTPMethod
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode, format_trace_id
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from werkzeug.exceptions import HTTPException
@@ -21,14 +22,17 @@ from .application import Edge
 
 if TYPE_CHECKING:
     from flask import Flask
-    from opentelemetry.trace import Span
+    from opentelemetry.util.types import AttributeValue
 
     from shop.answers import Answer
 
     from .incoming_request import IncomingRequest
 
+    Attributes = dict[str, AttributeValue]
+
 METHODS = frozenset(HTTPMethod)
 FIRST_SERVER_ERROR = 500
+NO_PARENT = Context()
 propagator = TraceContextTextMapPropagator()
 
 
@@ -54,31 +58,17 @@ class TracedEdge(Edge):
             SpanKind.SERVER,
             {"http.request.method": method, "url.scheme": incoming.scope["scheme"]},
         )
-        if span.is_recording():
-            incoming.facts.trace_id = format_trace_id(span.get_span_context().trace_id)
+        if not span.is_recording():
+            return await super().answer(incoming, receive)
+        incoming.facts.trace_id = format_trace_id(span.get_span_context().trace_id)
         with current(span):
             answer = await super().answer(incoming, receive)
-            if span.is_recording():
-                self._describe(span, method, incoming, answer)
+            if route := self._route(incoming):
+                span.update_name(f"{method} {route}")
+            span.set_attributes(_described(incoming, route, answer))
+            if answer and answer.status >= FIRST_SERVER_ERROR:
+                span.set_status(Status(StatusCode.ERROR))
         return answer
-
-    def _describe(
-        self, span: Span, method: str, incoming: IncomingRequest, answer: Answer | None
-    ) -> None:
-        facts = incoming.facts
-        span.set_attribute("shop.request_id", facts.request_id)
-        if route := self._route(incoming):  # any other path may be anything
-            span.update_name(f"{method} {route}")
-            span.set_attribute("http.route", route)
-            span.set_attribute("url.path", incoming.path)
-        if facts.outcome:
-            span.set_attribute("shop.cache", facts.outcome.name)
-        if answer is None:  # the client is gone
-            return
-        span.set_attribute("http.response.status_code", int(answer.status))
-        if answer.status >= FIRST_SERVER_ERROR:
-            span.set_attribute("error.type", str(int(answer.status)))
-            span.set_status(Status(StatusCode.ERROR))
 
     def _route(self, incoming: IncomingRequest) -> str | None:
         router = self._flask.url_map.bind("")
@@ -89,7 +79,23 @@ class TracedEdge(Edge):
         return rule.rule
 
 
-def _parent(incoming: IncomingRequest) -> Any:
-    """Return the context of the span that the client names; without one, an empty context."""
-    sent = incoming.headers.get(b"traceparent", b"").decode("latin-1")
-    return propagator.extract({"traceparent": sent})
+def _described(incoming: IncomingRequest, route: str | None, answer: Answer | None) -> Attributes:
+    """Return what a span tells of a request. A path without a route may be anything."""
+    facts = incoming.facts
+    told: Attributes = {"shop.request_id": facts.request_id}
+    if route:
+        told |= {"http.route": route, "url.path": incoming.path}
+    if facts.outcome:
+        told["shop.cache"] = facts.outcome.name
+    if answer:  # the client is there
+        told["http.response.status_code"] = int(answer.status)
+        if answer.status >= FIRST_SERVER_ERROR:
+            told["error.type"] = str(int(answer.status))
+    return told
+
+
+def _parent(incoming: IncomingRequest) -> Context:
+    """Return a context with the span that the client names, or without one."""
+    if sent := incoming.headers.get(b"traceparent"):
+        return propagator.extract({"traceparent": sent.decode("latin-1")})
+    return NO_PARENT

@@ -13,28 +13,27 @@ from shop.database.failures import sqlstate
 from shop.redis import CountedCall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
     from flask import Flask
     from opentelemetry.trace import Span
-    from opentelemetry.util.types import AttributeValue
     from sqlalchemy.engine import Connection, ExceptionContext
 
     from shop.redis import RedisConnection
     from shop.redis.connection import OnError
 
-    Attributes = dict[str, AttributeValue]
-
 tracer = trace.get_tracer("shop")
+
+REDIS = {"db.system.name": "redis"}
 
 STATEMENT_MAX = 2000  # characters
 CONTEXT = 4  # the place of the context among the arguments of a listener
 
 
 def start_child(
-    name: str, kind: SpanKind = SpanKind.CLIENT, attributes: Attributes | None = None
+    name: str, kind: SpanKind = SpanKind.CLIENT, attributes: Mapping[str, str] | None = None
 ) -> Span | None:
     """Start a span below the current one; None if there is none, or its trace is not recorded."""
     if not trace.get_current_span().is_recording():
@@ -65,7 +64,7 @@ class TracedCall(CountedCall):
 
     def __init__(self, fail: OnError) -> None:
         super().__init__(fail)
-        self._span = start_child("redis", attributes={"db.system.name": "redis"})
+        self._span = start_child("redis", attributes=REDIS)
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if self._span:
