@@ -249,7 +249,7 @@ def test_a_busy_port_is_reported_in_one_line(checkout: Checkout) -> None:
     )
 
 
-def test_clean_leaves_nothing_behind(checkout: Checkout) -> None:
+def test_clean_leaves_nothing_behind_but_backups(checkout: Checkout) -> None:
     checkout.serve()
 
     def clean() -> subprocess.CompletedProcess[str]:
@@ -266,8 +266,11 @@ def test_clean_leaves_nothing_behind(checkout: Checkout) -> None:
     assert checkout.process
     checkout.process.terminate()
     checkout.process.wait(60)
+    backups = checkout.path / "instance" / "backups"
+    backups.mkdir()
+    (backups / "shop.dump").touch()
     assert clean().returncode == 0
-    assert list((checkout.path / "instance").iterdir()) == []
+    assert list((checkout.path / "instance").rglob("*")) == [backups, backups / "shop.dump"]
 
 
 def test_configured_servers_are_used_instead_of_embedded_ones(
