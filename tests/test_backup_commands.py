@@ -13,6 +13,7 @@ import dumps
 import psycopg2
 import pytest
 from conftest import ROOT
+from faults import execute
 
 from dev.embedded.home import Home
 from dev.embedded.servers import Postgres
@@ -24,17 +25,35 @@ if TYPE_CHECKING:
     from conftest import Make
 
 
+# So many bytes that the middle of a dump is within a row, and not within its list of content.
+LARGE_ROW = """
+    INSERT INTO idempotency_keys (client, key, fingerprint, row_id, body)
+    SELECT '', '', '', 0, decode(string_agg(md5(random()::text), ''), 'hex')
+    FROM generate_series(1, 20000)
+"""
+
+
+def half(dump: Path) -> bytes:
+    whole = dump.read_bytes()
+    return whole[: len(whole) // 2]
+
+
 def test_a_broken_dump_changes_nothing(make_shop: Make, database_copy: str, tmp_path: Path) -> None:
     shop = make_shop(DATABASE_URL=database_copy)
     product = shop.create_product()["id"]
+    execute(shop, LARGE_ROW)
     whole = dumps.backup(database_copy, tmp_path)
     broken = tmp_path / "broken.dump"
-    for content in (whole.read_bytes()[:-2000], b"PGDMP", b"text\n"):
+    reasons: list[str] = []
+    for content in (half(whole), b"PGDMP", b"text\n"):
         broken.write_bytes(content)
         with shop.app.app_context():
             db.engine.dispose()
-        with pytest.raises(subprocess.CalledProcessError):
+        with pytest.raises(subprocess.CalledProcessError) as refused:
             dumps.restore(broken, database_copy)
+        reasons.append(refused.value.output.splitlines()[-1])
+    is_none = f"{broken} is no dump of backup.sh"
+    assert reasons == ["the dump was not restored, and the database is as it was", is_none, is_none]
     assert shop.get(f"/products/{product}").status_code == 200
     names = "SELECT datname FROM pg_database WHERE datname ~ '^copy_'"
     assert dumps.run("psql", "-Atc", names, url=database_copy) == ""
@@ -94,9 +113,10 @@ def test_containers_stop_for_the_swap_alone(
         "DOCKER_LOG": str(log),
         "PATH": f"{tmp_path}:{dumps.programs()}:/bin:/usr/bin",
     }
+    execute(shop, LARGE_ROW)
     dump = dumps.backup(database_copy, tmp_path, **calls)
     shop.create_product(name="Hoe")
-    (tmp_path / "broken.dump").write_bytes(dump.read_bytes()[:-2000])
+    (tmp_path / "broken.dump").write_bytes(half(dump))
     with pytest.raises(subprocess.CalledProcessError):
         dumps.restore(tmp_path / "broken.dump", database_copy, **calls)
     assert "compose" not in log.read_text()
