@@ -69,22 +69,24 @@ const whole = new Intl.NumberFormat();
 const rounded = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 const percent = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 1 });
 
+const SPACE = "\u00a0"; // between a number and its unit: no line ends there
+
 const number = (value) => (value === null ? "–" : whole.format(value));
 const decimal = (value) => (value === null ? "–" : rounded.format(value));
 const share = (value) => (value === null ? "no reads" : percent.format(value));
 const milliseconds = (value) => {
   if (value === null) return "no requests";
-  return value < 1000 ? `${rounded.format(value)} ms` : `${rounded.format(value / 1000)} s`;
+  return value < 1000 ? `${rounded.format(value)}${SPACE}ms` : `${rounded.format(value / 1000)}${SPACE}s`;
 };
-const megabytes = (value) => `${rounded.format(value / 1048576)} MiB`;
+const megabytes = (value) => `${rounded.format(value / 1048576)}${SPACE}MiB`;
 const plural = (count, one, many) => `${whole.format(count)} ${count === 1 ? one : many}`;
 
 const duration = (seconds) => {
   if (seconds === null) return "–";
-  if (seconds < 120) return `${Math.round(seconds)} s`;
-  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
-  if (seconds < 172800) return `${Math.round(seconds / 3600)} h`;
-  return `${Math.round(seconds / 86400)} days`;
+  if (seconds < 120) return `${Math.round(seconds)}${SPACE}s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)}${SPACE}min`;
+  if (seconds < 172800) return `${Math.round(seconds / 3600)}${SPACE}h`;
+  return `${Math.round(seconds / 86400)}${SPACE}days`;
 };
 
 const moment = (text) => {
@@ -374,7 +376,7 @@ const mode = (limits) => {
 };
 
 const shadowButton = ([name, seconds]) => {
-  const press = () => act(`Refuse nobody for ${name}? Requests are counted, and the log tells what would have been refused.`, "Shadow mode", "PUT", "/ops/limits/mode", { mode: "shadow", seconds }, `Shadow mode for ${name}, at all workers within five seconds.`);
+  const press = () => act(`Refuse nobody for ${name}? Requests are counted, and the log tells what would have been refused.`, "Refuse nobody", "PUT", "/ops/limits/mode", { mode: "shadow", seconds }, `Shadow mode for ${name}, at all workers within five seconds.`);
   return element("button", { type: "button", id: `shadow-${seconds}`, "aria-label": `Refuse nobody for ${name}`, click: press }, name);
 };
 
