@@ -7,7 +7,7 @@ import re
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import psycopg2
@@ -157,6 +157,8 @@ def test_what_is_paid_and_what_sells_is_counted(a_shop: Shop) -> None:
     a_shop.move_order(order["id"], "pay")
     [after] = samples(scrape(a_shop), 'shop_revenue_total{currency="EUR"}')
     assert round(after - before[0], 2) == 39.80
+    assert samples(scrape(a_shop), "shop_trending_score") == []  # a scrape builds no leaderboard
+    a_shop.get("/products/trending")
     [score] = samples(scrape(a_shop), f'shop_trending_score{{product_id="{product["id"]}"}}')
     assert 1.9 < score <= 2
 
@@ -202,3 +204,18 @@ def test_a_run_that_cannot_be_counted_stops_no_task(
     finally:
         with a_shop.app.app_context(), db.engine.begin() as connection:
             connection.execute(text("ALTER TABLE elsewhere RENAME TO worker_tasks"))
+
+
+def test_a_table_of_runs_that_somebody_holds_stops_no_task(
+    a_shop: Shop, postgres: Postgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = Worker(a_shop.app, threading.Event())
+    with (
+        ThreadPoolExecutor() as pool,
+        closing(psycopg2.connect(postgres.url)) as holder,
+        holder.cursor() as cursor,
+    ):
+        cursor.execute("LOCK TABLE worker_tasks")
+        run = pool.submit(worker._run_task, tasks.expire_orders)
+        assert run.result(timeout=60) == tasks.PAUSE_SECONDS
+    assert "is not counted" in caplog.text

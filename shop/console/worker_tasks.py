@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
 logger = logging.getLogger("shop.console")
+
+SET_LOCK_TIMEOUT = text(
+    "SET LOCAL lock_timeout = '200ms'"
+)  # or who holds the table stops the tasks
 
 
 def count_success(task: str, seconds: float) -> None:
@@ -44,6 +48,7 @@ def _count(task: str, *, done: int, failed: int, **last: Any) -> None:
     )
     try:
         with db.engine.begin() as connection:
+            connection.execute(SET_LOCK_TIMEOUT)
             connection.execute(counted)
     except SQLAlchemyError as error:  # the task itself is done, or has failed
         if once_a_minute("worker_tasks"):

@@ -127,8 +127,7 @@ def _trending() -> Iterator[Metric]:
         "Units sold, each of which halves in a day, of the products that sell best.",
         labels=["product_id"],
     )
-    if redis_connection().available and health_monitor().health().can_serve:
-        with suppress(SQLAlchemyError):
-            for product_id, score in leaderboard.top(TRENDING_MAX):
-                found.add_metric([str(product_id)], score)
+    with suppress(RedisUnavailable):  # a scrape waits for no board to be built
+        for product_id, score in leaderboard.peek(TRENDING_MAX):
+            found.add_metric([str(product_id)], score)
     yield found

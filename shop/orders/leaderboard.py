@@ -143,9 +143,16 @@ def top(count: int) -> list[Score]:
         found = board.read(count) or _build(board)
     except RedisUnavailable:
         found = board.scores()
-    now = 2.0 ** ((board.hour - datetime.now(UTC)) / HALF_LIFE)
-    sold = [(product_id, score * now) for product_id, score in found if score > SCORE_MIN]
-    return sold[:count]
+    return board.age(found)[:count]
+
+
+def peek(count: int) -> list[Score]:
+    """Return the same from the board that there is; nothing without one.
+
+    Raises RedisUnavailable.
+    """
+    board = _Board()
+    return board.age(board.read(count))[:count]
 
 
 def rebuild() -> int:
@@ -192,6 +199,11 @@ class _Board:
         found = self._connection.eval(READ, [self.key], [self.origin, count])
         pairs = zip(found[::2], found[1::2], strict=True)
         return [(int(member), float(score)) for member, score in pairs]
+
+    def age(self, scores: Iterable[Score]) -> list[Score]:
+        """Return the scores of products as of now."""
+        now = 2.0 ** ((self.hour - datetime.now(UTC)) / HALF_LIFE)
+        return [(product_id, score * now) for product_id, score in scores if score > SCORE_MIN]
 
     def begin(self) -> bool:
         """Start the pending board; return whether this process is the one to build."""
