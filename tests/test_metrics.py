@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     Serve = Callable[..., Service]
 
+WAITING = "shop_requests_waiting"
+
 
 def samples(scraped: str, name: str) -> list[float]:
     """Return the numbers of the samples whose line begins with `name`."""
@@ -138,6 +140,35 @@ def test_workers_threads_connections_and_processes_are_measured(
     service.await_replaced(old)
     assert measured("process_cpu_seconds_total")[0] >= spent > 0
     assert measured("process_start_time_seconds") == [began]
+
+
+def test_the_metrics_answer_while_all_threads_are_busy(
+    serve: Serve, a_shop: Shop, postgres: Postgres
+) -> None:
+    """They would be missed most just then."""
+    a_shop.create_product()
+    service = serve(WEB_CONCURRENCY="1")
+    with ThreadPoolExecutor(8) as pool, a_locked_table(postgres, "products"):
+        reads = [pool.submit(service.get, f"/products/{number}") for number in range(1, 9)]
+
+        def are_all_busy() -> bool:
+            scraped = service.get("/metrics").text
+            busy, waiting = samples(scraped, "shop_threads_busy"), samples(scraped, WAITING)
+            return (sum(busy), sum(waiting)) == (4, 4)
+
+        await_true(are_all_busy, service.log, seconds=20)
+    assert {read.result().status_code for read in reads} == {200, 404}
+
+
+@contextmanager
+def a_locked_table(postgres: Postgres, table: str) -> Iterator[None]:
+    connection = psycopg2.connect(postgres.url)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            yield
+    finally:
+        connection.close()
 
 
 @contextmanager

@@ -108,7 +108,7 @@ class Edge:
     async def _pass_on(self, incoming: IncomingRequest, receive: Receive) -> Answer | None:
         """Read the body, then let Flask answer in a thread."""
         try:
-            self._threads.check(incoming.method)  # before the body is asked for
+            self._threads.check(incoming.method, incoming.path)  # before the body is asked for
             body = await self._read_body(incoming, receive)
             environ = environment(incoming.scope, incoming.headers, body)
             environ[ENVIRON_KEY] = incoming.facts

@@ -26,35 +26,54 @@ if TYPE_CHECKING:
 
 BUSY = Gauge("shop_threads_busy", "Threads that work on a request.", multiprocess_mode="livesum")
 MAX = Gauge("shop_threads_max", "Threads of all workers.", multiprocess_mode="livesum")
+METRICS = "/metrics"
+SCRAPES_WAITING_MAX = 4  # of all who watch; further ones are 503
 SAFE = {"GET", "HEAD", "OPTIONS"}  # methods that write nothing (RFC 9110, section 9.2.1)
 BODILESS = {"204", "304"}
 OF_CONTENT = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 
 
 class Threads:
-    """The threads of a worker. One of them is left to reads, and writes may have all others."""
+    """The threads of a worker. One of them is left to reads, and writes may have all others.
+
+    `/metrics` has one more of its own: it is asked for most when all others are busy.
+    """
 
     def __init__(self, settings: Settings) -> None:
         MAX.set(THREADS)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
         self.reads = ThreadSlots(THREADS, settings.request_queue)
         self._writes = WriteSlots(THREADS - 1, settings.request_queue)
+        self._scrape_pool = ThreadPoolExecutor(1, thread_name_prefix="metrics")
+        self._scrapes = ThreadSlots(1, SCRAPES_WAITING_MAX)
 
-    def check(self, method: str) -> None:
+    def check(self, method: str, path: str) -> None:
         """Raise OverloadedError or DatabaseBusyError if a request would be refused now."""
-        (self.reads if method in SAFE else self._writes).check()
+        self._slots(method, path).check()
+
+    def _slots(self, method: str, path: str) -> ThreadSlots:
+        if method not in SAFE:
+            return self._writes
+        return self._scrapes if path == METRICS else self.reads
 
     async def answer(self, application: WSGIApplication, environ: WSGIEnvironment) -> Answer:
         """Return the answer of a WSGI application, which is called when a thread is free.
 
         Raises OverloadedError, and for a write DatabaseBusyError.
         """
+        if self._slots(environ["REQUEST_METHOD"], environ["PATH_INFO"]) is self._scrapes:
+            return await self._scrape(application, environ)
         if environ["REQUEST_METHOD"] in SAFE:
             return await self.read(call, application, environ)  # type: ignore[no-any-return]
         async with self._writes.slot():
             answer: Answer = await self.run(call, application, environ)
             self._writes.note(got_on=answer.status != HTTPStatus.SERVICE_UNAVAILABLE)
             return answer
+
+    async def _scrape(self, application: WSGIApplication, environ: WSGIEnvironment) -> Answer:
+        async with self._scrapes.slot():
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._scrape_pool, call, application, environ)
 
     async def read(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Run `work`, which writes nothing, when a thread is free. Raises OverloadedError."""
@@ -69,6 +88,7 @@ class Threads:
 
     def stop(self) -> None:
         self._pool.shutdown(wait=False)
+        self._scrape_pool.shutdown(wait=False)
 
 
 def _busy(work: Callable[..., Any], *arguments: Any) -> Any:
