@@ -14,7 +14,7 @@ from bench.capacity import report
 from bench.capacity.__main__ import DOCUMENT, SECTION
 from bench.capacity.costs import Costs
 from bench.capacity.hits import JITTER, Cache, expected, simulated
-from bench.capacity.model import Demand, plan
+from bench.capacity.model import FORMULAS, Demand, plan
 from bench.capacity.popularity import Zipf
 from bench.capacity.queueing import Kind, simulate
 from bench.contenders import ROOT
@@ -163,6 +163,12 @@ def test_the_command_refuses_numbers_out_of_their_range(arguments: list[str]) ->
     assert arguments[0] in refused.stderr
 
 
+def test_the_command_refuses_an_option_that_the_tables_would_ignore() -> None:
+    refused = capacity("--ttl", "600")
+    assert refused.returncode == 2
+    assert "--products or --rate" in refused.stderr
+
+
 def test_a_busier_worker_uses_less_for_a_request(costs: Costs) -> None:
     assert costs.spread(0.3) > costs.spread(0.6) > costs.spread(0.9)
 
@@ -172,3 +178,11 @@ def test_a_plan_tells_where_the_design_ends(costs: Costs) -> None:
     [*_, told] = plan(Demand(1_000_000, 1e6), costs).ends
     assert "primary" in told
     assert plan(Demand(1_000_000, 1e6), costs).masters == 0
+
+
+def test_each_figure_of_a_plan_has_its_formula(costs: Costs) -> None:
+    demand = Demand(1_000_000, 1000)
+    told = report.one(demand, plan(demand, costs))
+    for name, formula in FORMULAS.items():
+        assert f"\n{name}: " in told
+        assert formula in told

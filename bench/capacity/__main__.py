@@ -25,10 +25,14 @@ SECTION = "capacity"
 
 
 def main() -> None:
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    asks = arguments.products is not None or arguments.rate is not None
+    if not asks and arguments != parser.parse_args([]):
+        parser.error("the tables have their own: give --products or --rate as well")
     try:
         costs = Costs.load()
-        if arguments.products is None and arguments.rate is None:
+        if not asks:
             text = report.section(costs)
             print(text)
             replace_section(DOCUMENT, SECTION, text)

@@ -125,11 +125,6 @@ class Costs:
         [row] = [one for one in tables[str(self._sizes[-1])]["rows"] if one["table"] == "products"]
         return float(row["bytes"])
 
-    def row_bytes(self, table: str) -> float:
-        tables = self._measured["catalogues"]["tables"].values()
-        [row] = [row for one in tables for row in one["rows"] if row["table"] == table][-1:]
-        return float(row["bytes"])
-
     @cached_property
     def at_rest(self) -> dict[str, float]:
         """Return what a worker that nobody asks uses of each, in seconds of CPU time a second."""

@@ -39,6 +39,7 @@ CLIENT_REQUESTS = 10  # of a client in a period
 PERIOD = 60
 SESSION_SHARE = 0.1  # of the clients have a session
 ROOM = 1.5  # of maxmemory over the entries: what expired, fragments, copies of pages at a fork
+KEPT_BYTES = 32 << 20  # of answers that a worker keeps, at most
 CONNECTIONS = 6  # of a worker to PostgreSQL, at its peak
 SERVER_BYTES = 64 << 30  # of one Redis, which still has to start and to copy itself to replicas
 PRIMARY_CORES = 64  # of the largest PostgreSQL that is supposed here
@@ -73,6 +74,8 @@ class Plan(NamedTuple):
     postgresql_cores: float  # that are busy
     postgresql_bytes: float
     connections: int  # of all workers to PostgreSQL, at the peak
+    redis_connections: int
+    worker_bytes: float  # of all workers
     network: float  # bytes a second to clients
     ends: tuple[str, ...]  # limits of the design that this passes
 
@@ -93,6 +96,8 @@ FORMULAS = {
     " CPU seconds of their looks at the outbox) / utilisation",
     "PostgreSQL, size": "products x bytes of a row with its indexes",
     "connections": "workers x 6 (`DATABASE_POOL`); a pooler is needed from 100 on",
+    "connections to Redis": "workers x masters x connections of a worker",
+    "memory of workers": "workers x (memory at rest, shared pages in parts + 32 MiB of answers)",
     "network": "requests a second x bytes of an answer",
 }
 
@@ -124,6 +129,8 @@ def plan(demand: Demand, costs: Costs) -> Plan:
         postgresql_cores=postgresql,
         postgresql_bytes=demand.products * costs.product_bytes(),
         connections=connections,
+        redis_connections=ceil(workers * max(1, masters) * costs.redis_connections),
+        worker_bytes=workers * (costs.worker_bytes + KEPT_BYTES),
         network=demand.rate * cpu.sent,
         ends=(),
     )

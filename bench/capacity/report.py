@@ -64,6 +64,8 @@ def one(demand: Demand, found: Plan) -> str:
         "PostgreSQL, cores": f"{found.postgresql_cores:,.1f}",
         "PostgreSQL, size": size(found.postgresql_bytes),
         "connections": f"{found.connections:,}",
+        "connections to Redis": f"{found.redis_connections:,}",
+        "memory of workers": size(found.worker_bytes),
         "network": f"{size(found.network)} a second",
     }
     lines = [f"{demand.products:,} products, {demand.rate:,g} requests a second", ""]
