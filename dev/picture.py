@@ -41,18 +41,9 @@ HOUSE: dict[str, Collection[str]] = {
     "database": [],
     "settings": ["config", "database_url", "environment", "trace_settings"],
     "ground": [
-        *("etags", "exemplars", "facts", "fields", "money", "origins", "output", "problems"),
-        *(
-            "prometheus",
-            "ipv4_in_ipv6",
-            "log_throttle",
-            "quotas",
-            "requests",
-            "shared_counts",
-            "version",
-            "without_opentelemetry",
-            "worker_states",
-        ),
+        *("etags", "exemplars", "facts", "fields", "ipv4_in_ipv6", "log_throttle", "money"),
+        *("origins", "output", "problems", "prometheus", "quotas", "requests", "shared_counts"),
+        *("shared_files", "version", "without_opentelemetry", "worker_states"),
     ],
 }
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client.samples import Exemplar
 
+from .shared_files import replace_file
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -60,7 +62,7 @@ def share() -> None:
     if DIRECTORY not in os.environ or found == _written:
         return
     try:
-        _write(Path(os.environ[DIRECTORY]) / FILE.format(os.getpid()), found)
+        _replace(Path(os.environ[DIRECTORY]) / FILE.format(os.getpid()), found)
     except OSError as error:
         logger.debug("Exemplars are not shared: %s", error)
     else:
@@ -75,7 +77,7 @@ def merge(directory: Path, process: int) -> None:
     own, ended = directory / FILE.format(process), directory / ENDED
     own.with_suffix(".draft").unlink(missing_ok=True)  # of a worker that was killed
     if own.exists():
-        _write(ended, _newest([*_read(ended), *_read(own)]).values())
+        _replace(ended, _newest([*_read(ended), *_read(own)]).values())
         own.unlink()
 
 
@@ -120,11 +122,5 @@ def _read(path: Path) -> list[BucketExemplar]:
         return []
 
 
-def _write(path: Path, exemplars: Iterable[BucketExemplar]) -> None:
-    """Replace a file as a whole, so that no reader finds half of it. Raises OSError."""
-    draft = path.with_suffix(".draft")
-    try:
-        draft.write_text(json.dumps(list(exemplars)))
-        draft.rename(path)
-    finally:
-        draft.unlink(missing_ok=True)
+def _replace(path: Path, exemplars: Iterable[BucketExemplar]) -> None:
+    replace_file(path, json.dumps(list(exemplars)).encode())

@@ -27,6 +27,7 @@ from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from . import exemplars
+from .shared_files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -211,9 +212,7 @@ def _merge(directory: Path, kind: str, process: int) -> None:
     sums: dict[str, float] = {}
     for key, value in (*_values(all_ended), *_values(own)):
         sums[key] = sums.get(key, 0.0) + value
-    draft = directory / f"{kind}_ended.draft"
-    draft.write_bytes(_as_file(sums))
-    draft.rename(all_ended)
+    replace_file(all_ended, _as_file(sums))
     own.unlink()
 
 

@@ -335,3 +335,17 @@ def test_a_scrape_that_is_locked_out_makes_no_report(
                 reporter.report()
     reporter.release()
     assert (tmp_path / "report.json").read_bytes() == made
+
+
+def test_a_report_that_cannot_be_written_reaches_other_hosts(
+    tmp_path: Path, a_shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    (tmp_path / "report.json").mkdir()  # as without room on the disk
+    reporter = Reporter(a_shop.app, "host:1", tmp_path)
+    with a_shop.app.app_context():
+        reporter.report()
+        reporter.report()
+    reporter.release()
+    assert caplog.text.count("Workers are not told of each other") == 1
+    assert [one["host"] for one in status(a_shop)["hosts"]] == ["host:1"]

@@ -25,6 +25,7 @@ from shop.extensions import db
 from shop.limits import limit_mode
 from shop.log_throttle import once_a_minute
 from shop.redis import RedisUnavailable
+from shop.shared_files import replace_file
 from shop.version import VERSION
 
 from . import fleet, notable
@@ -90,16 +91,24 @@ class Reporter:
         limit_mode().refresh()
         count_connections(db.engine)
         own = {"failed": list(notable.failed), "slow": list(notable.slow)}
-        _write(self._directory / ANSWERS.format(os.getpid()), orjson.dumps(own))
+        self._share(ANSWERS.format(os.getpid()), orjson.dumps(own))
         if not self._is_reporter():
             return
         made = self._make()
-        _write(self._directory / REPORT, made.encode())
+        self._share(REPORT, made.encode())
         try:
             fleet.publish(made)
         except RedisUnavailable as error:
             if error.__cause__ and once_a_minute("console.publish"):
                 logger.info("Other hosts are not told of this one: %s", error.__cause__)
+
+    def _share(self, name: str, content: bytes) -> None:
+        """Write a file for the other workers; without room on the disk they do without it."""
+        try:
+            replace_file(self._directory / name, content)
+        except OSError as error:
+            if once_a_minute("console.share"):
+                logger.warning("Workers are not told of each other: %s", error.strerror)
 
     def _is_reporter(self) -> bool:
         """Take the lock, or keep it; the system frees it when this process ends."""
@@ -170,10 +179,3 @@ class Reporter:
 
 def _is_alive(process: int) -> bool:
     return Path(f"/proc/{process}").exists()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replace a file as a whole, so that a reader never finds half of it."""
-    draft = path.with_suffix(f".{os.getpid()}.draft")
-    draft.write_bytes(content)
-    draft.rename(path)
