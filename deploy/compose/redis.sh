@@ -20,4 +20,10 @@ user default on #$administrator ~* &* +@all
 user shop on #$service${REDIS_KEY_PREFIX:+ ~$REDIS_KEY_PREFIX*} ~products:* ~categories:* ~session:* ~key:* ~stats:* ~values:* ~rate_limit:* ~{products:trending:* ~shop:owner ~ops:* +evalsha +eval +info +time +mget +get +set +append +strlen +getrange +setrange +setbit +del +incrby +pexpire +ping +exists +unlink +expire +zadd +zincrby +zscore +zrevrange +zunionstore +zremrangebyrank +ttl +scan +client|tracking
 user monitor on #$monitor +ping +info +client|setname +slowlog|get +slowlog|len +latency|latest +latency|histogram
 END
-exec redis-server "$@" --aclfile /tmp/users.acl
+# Of a replica: how it logs in to its master, and the name that sentinels tell of it.
+cat > /tmp/login.conf <<END
+aclfile /tmp/users.acl
+masterauth "$(cat /run/secrets/redis_admin_password)"
+replica-announce-ip $(hostname)
+END
+exec redis-server "$@" --include /tmp/login.conf

@@ -57,14 +57,12 @@ def note(name: str, *cells: str, passed: str = "") -> None:
 
 
 @pytest.fixture
-def load(
-    request: pytest.FixtureRequest, settings: dict[str, str]
-) -> Iterator[Callable[[Sequence[str]], Load]]:
+def load(request: pytest.FixtureRequest, settings: dict[str, str]) -> Iterator[Callable[..., Load]]:
     """Load services; what was seen becomes a row of the table."""
     made: list[Load] = []
 
-    def make(urls: Sequence[str]) -> Load:
-        made.append(Load(urls, settings["ADMIN_API_KEY"]))
+    def make(urls: Sequence[str], *, keeps: bool = True) -> Load:
+        made.append(Load(urls, settings["ADMIN_API_KEY"], keeps=keeps))
         return made[-1]
 
     yield make

@@ -17,7 +17,7 @@ from certificates import Authority
 from conftest import ADMIN_KEY
 from drilling import note
 from ports import free_port
-from proxies import front_of_containers, haproxy, nginx
+from proxies import haproxy, nginx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -199,7 +199,7 @@ def test_slow_clients_hold_no_thread(
 def test_nginx_that_compresses(home: Home, serve: Serve) -> None:
     port = free_port()
     service = serve(port=port, **BEHIND)
-    proxy = nginx(home, [port], gzip="on")
+    proxy = nginx(home, [port], gzip=True)
     try:
         service.write("POST", "/categories", name="Garden")
         service.write("POST", "/products", name="Rake", price=1, stock=1, category_id=1)
@@ -225,7 +225,7 @@ def test_the_front_of_the_containers_speaks_tls(home: Home, serve: Serve) -> Non
     authority = Authority(home, "front")
     port = free_port()
     serve(port=port, **BEHIND)
-    front = front_of_containers(home, port, authority)
+    front = nginx(home, [port], certificates=authority.of("tls"))
     try:
         url = front.url.replace("http:", "https:")
         trusted = str(authority.certificate)

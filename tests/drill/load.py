@@ -68,9 +68,8 @@ class Client:
     def __init__(self, url: str, key: str) -> None:
         parts = urlsplit(url)
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-        self._connection = http.client.HTTPConnection(
-            str(parts.hostname), parts.port or 80, timeout=60
-        )
+        kind = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+        self._connection = kind[parts.scheme](str(parts.hostname), parts.port, timeout=60)
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any, str]:
         """Return the status, 0 if there was no answer, the document and `X-Cache`."""
@@ -94,8 +93,10 @@ class Client:
 class Load:
     """Use several services, which may be one."""
 
-    def __init__(self, urls: Sequence[str], key: str) -> None:
+    def __init__(self, urls: Sequence[str], key: str, *, keeps: bool = True) -> None:
+        """Load services; `keeps`: some clients keep their connections."""
         self.saw = Saw()
+        self._keeps = keeps
         self._key = key
         self._urls = urls
         self._begun = dict.fromkeys(PRODUCTS, 0)
@@ -168,7 +169,10 @@ class Load:
             self._begun[one] += 1
             number = self._begun[one]
             path = f"/products/{one}"
-            status, _, _ = next(clients).request("PATCH", path, {"stock": number})
+            client = next(clients)
+            status, _, _ = client.request("PATCH", path, {"stock": number})
+            if not self._keeps:
+                client.close()
             with self._lock:
                 self.saw.writes += 1
                 if status == HTTPStatus.OK:
@@ -191,7 +195,7 @@ class Load:
             client = next(clients)
             status, document, outcome = client.request("GET", path)
             took = time.monotonic() - began
-            if number % 2:
+            if number % 2 or not self._keeps:
                 client.close()
             with self._lock:
                 self.saw.reads += 1

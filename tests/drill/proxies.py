@@ -1,9 +1,11 @@
-"""nginx, HAProxy and pgbouncer, configured as docs/topologies.md shows."""
+"""nginx, HAProxy and pgbouncer, with their configurations of deploy/."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import socket
 from typing import TYPE_CHECKING
 
@@ -16,24 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from certificates import Authority
-
     from dev.embedded.home import Home
 
 PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-HOSTS = ("10.0.0.1:8000", "10.0.0.2:8000", "10.0.0.3:8000")  # in the document
+HOSTS = ("10.0.0.1:8000", "10.0.0.2:8000", "10.0.0.3:8000")  # in deploy/haproxy/shop.cfg
 DATABASES = ("10.0.0.11:5432", "10.0.0.12:5432")
-NGINX = """
-daemon off; pid PLACE/nginx.pid; error_log PLACE/error.log;
-events { }
-http {
-access_log off;
-client_body_temp_path PLACE/body; proxy_temp_path PLACE/proxy;
-fastcgi_temp_path PLACE/fastcgi; uwsgi_temp_path PLACE/uwsgi; scgi_temp_path PLACE/scgi;
-gzip GZIP; gzip_types application/json; gzip_min_length 1; gzip_proxied any;
-SERVER
-}
-"""
+HOST = "server api:8000 resolve"  # in deploy/compose/nginx.conf
+COMPRESSES = "gzip on; gzip_types application/json; gzip_min_length 1; gzip_proxied any;"
 CUTTING = """
 defaults
   mode tcp
@@ -46,18 +37,11 @@ listen it
 """
 
 
-def documented(language: str, word: str) -> str:
-    """Return the one example of docs/topologies.md in a language that has the word."""
-    text = (ROOT / "docs" / "topologies.md").read_text()
-    [found] = (
-        one for one in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL) if word in one
-    )
-    return str(found)
-
-
-def replaced(text: str, values: dict[str, str]) -> str:
+def configured(name: str, values: dict[str, str]) -> str:
+    """Return a file of deploy/ with other values."""
+    text = (ROOT / "deploy" / name).read_text()
     for old, new in values.items():
-        assert old in text, f"the example has no {old}"
+        assert old in text, f"deploy/{name} has no {old}"
         text = text.replace(old, new)
     return text
 
@@ -90,65 +74,64 @@ class Proxy:
     def stop(self) -> None:
         self._program.stop()
 
+    def reload(self) -> None:
+        """Let nginx read its configuration and its certificates anew."""
+        os.kill(int((self._place / "nginx.pid").read_text()), signal.SIGHUP)
+
     def _listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
-def nginx(home: Home, ports: Sequence[int], *, gzip: str = "off") -> Proxy:
-    here = {"listen 80;": "listen 127.0.0.1:PORT;", **_hosts(ports)}
-    server = replaced(documented("nginx", "upstream"), here)
-    return Proxy(home, "nginx", NGINX.replace("GZIP", gzip).replace("SERVER", server))
+def nginx(
+    home: Home, ports: Sequence[int], *, gzip: bool = False, certificates: Path | None = None
+) -> Proxy:
+    """Lead to hosts of the service, with TLS if there are certificates."""
+    hosts = "; ".join(f"server 127.0.0.1:{port} fail_timeout=1s" for port in ports)
+    here = {
+        f"{HOST} fail_timeout=1s": hosts,
+        "resolver 127.0.0.11 valid=5s;": COMPRESSES if gzip else "",
+        "http2 on;": "",  # of newer versions
+        "/tmp/": "PLACE/",
+        "/dev/stderr": "PLACE/error.log",
+        "listen 8080;": "listen unix:PLACE/plain;",
+        "/etc/tls": str(certificates),
+    }
+    text = configured("compose/nginx.conf", here)
+    if certificates:
+        text = text.replace("listen 8443 ssl", "listen 127.0.0.1:PORT ssl")
+    else:
+        text = re.sub("ssl_certificate.*;", "", text)
+        text = text.replace("listen 8443 ssl", "listen 127.0.0.1:PORT")
+    return Proxy(home, "nginx", f"daemon off;{text}")
 
 
 def haproxy(home: Home, ports: Sequence[int]) -> Proxy:
-    here = {"bind :80": "bind 127.0.0.1:PORT", **_hosts(ports)}
-    return Proxy(home, "haproxy", replaced(documented("haproxy", "/readyz"), here))
-
-
-def front_of_containers(home: Home, port: int, authority: Authority) -> Proxy:
-    """Lead to one host with TLS, as deploy/compose/front.yaml does."""
-    certificate, key = map(str, authority.server)
-    here = {
-        "/tmp/": "PLACE/",
-        "listen 8443 ssl": "listen 127.0.0.1:PORT ssl",
-        "listen 8080": f"listen 127.0.0.1:{free_port()}",
-        "api:8000 resolve": f"127.0.0.1:{port}",
-        "/etc/tls/certificate.pem": certificate,
-        "/etc/tls/key.pem": key,
-        "http2 on;": "",  # of a newer nginx than distributions have
-        "resolver 127.0.0.11 valid=5s;": "",
-    }
-    text = (ROOT / "deploy" / "compose" / "nginx.conf").read_text()
-    return Proxy(home, "nginx", "daemon off;\n" + replaced(text, here))
+    here = (f"127.0.0.1:{ports[at % len(ports)]}" for at in range(len(HOSTS)))
+    values = {"bind :80": "bind 127.0.0.1:PORT", **dict(zip(HOSTS, here, strict=True))}
+    return Proxy(home, "haproxy", configured("haproxy/shop.cfg", values))
 
 
 def to_primary(home: Home, sockets: Sequence[Path]) -> Proxy:
     """Lead to the current primary of PostgreSQL."""
     here = dict(zip(DATABASES, (f"unix@{one}" for one in sockets), strict=True))
     here["bind :5432"] = "bind 127.0.0.1:PORT"
-    return Proxy(home, "haproxy", replaced(documented("haproxy", "tcp-check"), here))
+    return Proxy(home, "haproxy", configured("haproxy/postgres.cfg", here))
 
 
 def pgbouncer(home: Home, sockets: Path, mode: str) -> Proxy:
     here = {
-        "host=10.0.0.11": f"host={sockets}",
+        "host=postgres": f"host={sockets}",
         "listen_addr = *": "listen_addr = 127.0.0.1",
         "listen_port = 6432": "listen_port = PORT",
         "auth_type = scram-sha-256": "auth_type = any",
-        "auth_file = /etc/pgbouncer/userlist.txt": "unix_socket_dir = PLACE",
+        "auth_file = /tmp/userlist.txt": "unix_socket_dir = PLACE",
         "pool_mode = transaction": f"pool_mode = {mode}",
         "dbname=shop": "dbname=shop user=shop",
     }
-    return Proxy(home, "pgbouncer", replaced(documented("ini", "pgbouncer"), here))
+    return Proxy(home, "pgbouncer", configured("pgbouncer/pgbouncer.ini", here))
 
 
 def cutting(home: Home, server: Path) -> Proxy:
     """Lead to a server, and cut connections that are idle for a second."""
     return Proxy(home, "haproxy", CUTTING.replace("SOCKET", str(server)))
-
-
-def _hosts(ports: Sequence[int]) -> dict[str, str]:
-    """Return where the hosts are, which may be fewer than in the document."""
-    here = (f"127.0.0.1:{ports[at % len(ports)]}" for at in range(len(HOSTS)))
-    return dict(zip(HOSTS, here, strict=True))

@@ -9,7 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import redis
-from conftest import await_true
+from conftest import ROOT, await_true
 from ports import free_cluster_port, free_port
 
 from dev.embedded.servers import SupervisedProcess
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from dev.embedded.home import Home
 
 MASTER = "main"
+
+
+def options_of(name: str, values: dict[str, str] | None = None) -> list[str]:
+    """Return the options in a file of deploy/redis/, with other values, as arguments."""
+    text = (ROOT / "deploy" / "redis" / name).read_text()
+    for old, new in (values or {}).items():
+        text = text.replace(old, new)
+    words = [line.split() for line in text.splitlines() if not line.startswith("#")]
+    return [word for name, *values in words for word in (f"--{name}", *values)]
 
 
 class Node:
@@ -56,15 +65,12 @@ class Node:
     def _listen(self) -> list[str]:
         if self._authority is None:
             return ["--port", str(self.port)]
-        certificate, key = map(str, self._authority.server)
         asks = "--tls-auth-clients" in self._options
-        return [
-            *([] if asks else ["--tls-auth-clients", "no"]),
-            *("--port", "0", "--tls-port", str(self.port)),
-            *("--tls-cert-file", certificate, "--tls-key-file", key),
-            *("--tls-ca-cert-file", str(self._authority.certificate)),
-            *("--tls-replication", "yes", "--tls-cluster", "yes"),
-        ]
+        here = {"/run/tls": str(self._authority.of("tls-redis")), "6379": str(self.port)}
+        options = options_of("tls.conf", here)
+        at = options.index("--tls-auth-clients")
+        del options[at : at + 2]
+        return [*options, *([] if asks else ["--tls-auth-clients", "no"])]
 
     def client(self) -> redis.Redis:
         tls = self._authority.options() if self._authority else {}
@@ -116,7 +122,7 @@ class Group:
         authority: Authority | None = None,
     ) -> None:
         self._authority = authority
-        safe = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", *options)
+        safe = (*options_of("replicated.conf"), *options)
         self.master = Node(home, *safe, authority=authority)
         follow = ("--replicaof", "127.0.0.1", str(self.master.port))
         self.replicas = [Node(home, *safe, *follow, authority=authority) for _ in range(2)]
@@ -126,11 +132,8 @@ class Group:
 
     def _sentinel(self, home: Home, password: str | None) -> Node:
         config = home.directory(f"sentinel-{free_port()}") / "sentinel.conf"
-        lines = [
-            f"sentinel monitor {MASTER} 127.0.0.1 {self.master.port} 2",
-            f"sentinel down-after-milliseconds {MASTER} 1000",
-            f"sentinel failover-timeout {MASTER} 5000",
-        ]
+        text = (ROOT / "deploy" / "redis" / "sentinel.conf").read_text()
+        lines = [text.replace("redis 6379", f"127.0.0.1 {self.master.port}")]
         if password:
             lines += [f"requirepass {password}", f"sentinel sentinel-pass {password}"]
         config.write_text("\n".join(lines) + "\n")
@@ -171,8 +174,7 @@ class Cluster:
     """Three masters, each with a replica."""
 
     def __init__(self, home: Home, authority: Authority | None = None) -> None:
-        options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]
-        options += ["--cluster-require-full-coverage", "no"]
+        options = options_of("cluster.conf")
         self.nodes = [Node(home, *options, authority=authority) for _ in range(6)]
         command = ["redis-cli", "--cluster", "create", "--cluster-replicas", "1", "--cluster-yes"]
         command[3:3] = [f"127.0.0.1:{node.port}" for node in self.nodes]
