@@ -93,7 +93,7 @@ def nginx(
         "resolver 127.0.0.11 valid=5s;": COMPRESSES if gzip else "",
         "http2 on;": "",  # of newer versions
         "/tmp/": "PLACE/",
-        "/dev/stderr": "PLACE/error.log",
+        "error_log stderr": "error_log PLACE/error.log",
         "listen 8080;": "listen unix:PLACE/plain;",
         "/etc/tls": str(certificates),
     }
