@@ -1,4 +1,4 @@
-"""What the test of the series relies on: an expression that names what is not there is told."""
+"""The test of the series relies on this: an expression that names what is not there is told."""
 
 from __future__ import annotations
 
