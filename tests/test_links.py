@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted(chain(ROOT.glob("*.md"), ROOT.glob("docs/*.md")))
+DOCUMENTS = sorted(chain(ROOT.glob("*.md"), ROOT.glob("docs/**/*.md")))
 # Those about the code; others also name what was there once, or is to be made.
 OF_CODE = (
     "architecture", "cache", "commerce", "kubernetes", "limits", "operations", "performance",

@@ -10,9 +10,16 @@ from flask.cli import AppGroup
 
 from . import service
 from .schemas import ServiceStatusSchema
+from .service import THIS_PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# Without a report of a host, as while Redis is gone or full.
+HERE_ALONE = (
+    "Redis has no report of a host, so the numbers are of this command alone; "
+    "GET /ops/status of a host has its own."
+)
 
 ops = AppGroup("ops", help="The state of the whole service, as the page /ops shows it.")
 
@@ -33,6 +40,8 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
     health, traffic = document["health"], document["traffic"]
     cache, limits = document["cache"], document["limits"]
     yield f"{health['status']}: database {health['database']}, Redis {health['redis']}"
+    if any(one["host"] == THIS_PROCESS for one in document["hosts"]):
+        yield HERE_ALONE
     yield (
         f"{traffic['requests']} requests in {traffic['seconds']:.0f} s, "
         f"{traffic['server_errors']} failed, {traffic['refused']} refused, "

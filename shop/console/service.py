@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("shop.console")
 
+THIS_PROCESS = "this process"  # in place of a host, where no gunicorn reports
 ALL = "all"  # in place of a family
 TOP_MAX = 10  # clients, and products
 RECORDS_MAX = 2000  # clients of which the top is found; on a cluster each is a round trip
@@ -193,7 +194,7 @@ def _report_of_process() -> HostReport:
     now = time.time()
     counts, gauges = current_counts()
     return HostReport(
-        host="this process",
+        host=THIS_PROCESS,
         master=os.getpid(),
         version=VERSION,
         started_at=now,
