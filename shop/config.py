@@ -72,8 +72,6 @@ DATABASE_CONNECTION = {
 }
 # A connection that was idle for so long is replaced: a firewall may have dropped it in silence.
 DATABASE_IDLE_SECONDS = 10
-# Each statement sees every earlier commit: the cache relies on that.
-ISOLATION = "READ COMMITTED"
 # PostgreSQL rolls back a transaction that is idle for so long: its writer is gone.
 TRANSACTION_IDLE_SECONDS = 10
 # Of a REDIS_URL; its password is then another setting.

@@ -45,6 +45,7 @@ def locked(postgres: Postgres, statement: str) -> Iterator[Any]:
             cursor.execute(statement)
             yield cursor
     finally:
+        connection.rollback()  # returns when the locks are free
         connection.close()
 
 

@@ -1,4 +1,4 @@
-"""What `kubectl apply --kustomize` would apply of deploy/kubernetes/."""
+"""Read the manifests that `kubectl apply --kustomize` would apply of deploy/kubernetes/."""
 
 from __future__ import annotations
 

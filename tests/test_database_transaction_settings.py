@@ -121,3 +121,12 @@ def test_a_lock_is_held_by_one_transaction_until_it_ends(shop: Shop) -> None:
         one.rollback()
         other.rollback()
         assert try_lock(other, "a name")
+
+
+def test_the_end_of_autocommit_sends_nothing(shop: Shop) -> None:
+    """A look at the outbox and a read that misses are one round trip each."""
+    last = text("SELECT query FROM pg_stat_activity WHERE pid = :pid")
+    with shop.app.app_context(), db.engine.connect() as one, db.engine.connect() as other:
+        with autocommit(one):
+            pid = one.scalar(text("SELECT pg_backend_pid()"))
+        assert other.scalar(last, {"pid": pid}).endswith("SELECT pg_backend_pid()")

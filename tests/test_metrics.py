@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 import redis
 from conftest import await_true
+from faults import locked
 from sqlalchemy import text
 
 from shop.extensions import db
@@ -122,7 +123,7 @@ def test_workers_threads_connections_and_processes_are_measured(
     await_true(lambda: sum(measured("shop_database_connections_max")) == 12)
     idle = sum(measured("shop_threads_busy"))  # the one that answers this
     with ThreadPoolExecutor() as pool:
-        with locked(postgres):
+        with locked(postgres, "SELECT FROM products WHERE id = 1 FOR UPDATE"):
             waiting = pool.submit(service.write, "PATCH", "/products/1", stock=9)
             await_true(lambda: sum(measured("shop_threads_busy")) == idle + 1, service.log)
             await_true(lambda: sum(measured('shop_database_connections{state="in_use"}')) >= 1)
@@ -169,16 +170,6 @@ def a_locked_table(postgres: Postgres, table: str) -> Iterator[None]:
             yield
     finally:
         connection.close()
-
-
-@contextmanager
-def locked(postgres: Postgres) -> Iterator[None]:
-    """Hold the row of the first product."""
-    connection = psycopg2.connect(postgres.url)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT FROM products WHERE id = 1 FOR UPDATE")
-        yield
-    connection.close()
 
 
 def test_what_is_paid_and_what_sells_is_counted(a_shop: Shop) -> None:

@@ -26,7 +26,6 @@ from shop.config import (
     DATABASE_CONNECTION,
     DATABASE_IDLE_SECONDS,
     DATABASE_POOL,
-    ISOLATION,
     TRANSACTION_IDLE_SECONDS,
     current_settings,
 )
@@ -73,7 +72,7 @@ def engine_options(url: str) -> dict[str, Any]:
     """Return the options of SQLAlchemy's engine for a database."""
     given = make_url(url).query
     defaults = {name: value for name, value in DATABASE_CONNECTION.items() if name not in given}
-    return {**DATABASE_POOL, "isolation_level": ISOLATION, "connect_args": defaults}
+    return {**DATABASE_POOL, "connect_args": defaults}
 
 
 @event.listens_for(Engine, "do_connect")
@@ -142,6 +141,9 @@ def _settings() -> str:
 def _settings_of(lock_timeout: int = 0, statement_timeout: int = 0) -> str:
     """Return the SET statements of a transaction; timeouts in milliseconds, 0 for none."""
     values = {
+        # Each statement sees every earlier commit: the cache relies on that. The driver's own
+        # setting of it costs a statement each time that `autocommit` ends.
+        "transaction_isolation": "read committed",
         "idle_in_transaction_session_timeout": f"{TRANSACTION_IDLE_SECONDS}s",
         "client_min_messages": "error",
         # PostgreSQL would compile a plan for a second that might read many rows, and reads few.

@@ -91,7 +91,7 @@ def _registry() -> CollectorRegistry:
 
 
 class _Counted(Collector):
-    """What was counted, with exemplars."""
+    """Collects all that was counted, with exemplars."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
