@@ -60,8 +60,10 @@ def needs_redis() -> Iterator[RedisConnection]:
 
 
 def _explanation(reason: BaseException | None) -> str:
+    if isinstance(reason, UnknownOwnerError) and not reason.is_identified:
+        return "the database cannot be used: see the log"
     if isinstance(reason, UnknownOwnerError):
-        return "it is not known whose Redis this is: see the log"
+        return f"{reason}: see the log"
     if isinstance(reason, ForeignError):
         return f"{reason}: set REDIS_KEY_PREFIX, or take it with `flask cache claim`"
     return f"Redis does not answer: {reason or 'see the log'}"

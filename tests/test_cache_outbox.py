@@ -193,6 +193,19 @@ def test_the_replay_command_empties_the_outbox(
     assert shop.command("cache", "replay").output == "forgot 0 names\n"
 
 
+def test_a_command_that_redis_refuses_does_not_blame_the_database(
+    make_shop: Make, redis_cli: Any
+) -> None:
+    shop = make_shop()
+    redis_cli.config_set("min-replicas-to-write", 1)
+    try:
+        result = shop.command("cache", "replay")
+    finally:
+        redis_cli.config_set("min-replicas-to-write", 0)
+    assert result.exit_code == 1
+    assert result.stderr.endswith("Error: Redis does not tell whose it is: see the log\n")
+
+
 def test_an_outbox_of_any_length_is_emptied(a_shop: Shop, redis_cli: Any) -> None:
     a_shop.create_product()
     with a_shop.app.app_context():

@@ -234,6 +234,7 @@ def test_the_command_prints_the_state(a_shop: Shop) -> None:
     a_shop.create_product()
     shown = a_shop.command("ops", "status").output
     assert shown.startswith("ok: database ok, Redis ok\n")
+    assert "of this command alone" in shown
     assert "products" in shown
     assert '"hit_rate"' in a_shop.command("ops", "status", "--json").output
 
@@ -269,6 +270,7 @@ def test_any_host_answers_for_all(
     assert errors() == [failed.headers["X-Request-ID"]]
     assert document["errors"][0]["host"].endswith(there.url.rpartition(":")[2])
     assert sum(one["requests"] for one in document["minutes"]) >= 21
+    assert "of this command alone" not in a_shop.command("ops", "status").output
     assert family(document, "products")["reads"] >= 20
 
     for worker in there.workers():

@@ -116,7 +116,8 @@ class RedisConnection:
         of that name is lost.
         """
         if not self._is_owner_known() and self._is_reachable:
-            raise RedisUnavailable from UnknownOwnerError()
+            owner = UnknownOwnerError(is_identified=self.ownership.is_identified)
+            raise RedisUnavailable from owner
         if self.ownership.is_foreign:
             raise RedisUnavailable from ForeignError()
         if self._has_shards and key is not None:

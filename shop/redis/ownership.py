@@ -51,10 +51,15 @@ class ForeignError(Exception):
 
 
 class UnknownOwnerError(Exception):
-    """The database has not told yet which installation this is."""
+    """The database has not told yet which installation this is, or Redis not whose it is."""
 
-    def __init__(self) -> None:
-        super().__init__("the database does not tell which installation this is")
+    def __init__(self, *, is_identified: bool) -> None:
+        super().__init__(
+            "Redis does not tell whose it is"
+            if is_identified
+            else "the database does not tell which installation this is"
+        )
+        self.is_identified = is_identified
 
 
 class Ownership:
@@ -66,6 +71,11 @@ class Ownership:
         self._owner = ""
         self._is_logged = False  # whether the log says that Redis is foreign
         self._lock = threading.Lock()
+
+    @property
+    def is_identified(self) -> bool:
+        """True if the database has told which installation this is."""
+        return bool(self._identity)
 
     @property
     def is_known(self) -> bool:
