@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import threading
 from collections import Counter
@@ -15,6 +16,7 @@ import psycopg2
 import pytest
 from conftest import ADMIN_KEY, await_true
 
+from shop.console import worker_tasks
 from shop.console.history import History
 from shop.console.kept import Kept
 from shop.console.reporter import Reporter
@@ -232,7 +234,10 @@ def test_without_the_database_the_other_parts_are_there(
 
 def test_the_command_prints_the_state(a_shop: Shop) -> None:
     a_shop.create_product()
+    with a_shop.app.app_context():
+        worker_tasks.count_success("purge", seconds=0.1)
     shown = a_shop.command("ops", "status").output
+    assert re.search(r"^purge +1 +0 +2\d{3}-", shown, re.MULTILINE)
     assert shown.startswith("ok: database ok, Redis ok\n")
     assert "of this command alone" in shown
     assert "products" in shown

@@ -63,6 +63,13 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
             f"{one['host']:<30}{one['workers']:<9}{one['version']:<10}"
             f"{one['seen_seconds_ago']:<13.0f}{_known(one['requests_per_second'])}"
         )
+    if document["tasks"]:
+        yield "\nTASK                      DONE      FAILED    LAST SUCCESS"
+    for one in document["tasks"] or ():
+        yield (
+            f"{one['task']:<26}{one['done']:<10}{one['failed']:<10}"
+            f"{(one['last_success'] or '-')[:19]}"
+        )
     if document["errors"]:
         yield "\nFAILED                    STATUS  REQUEST ID                        ROUTE"
     for one in document["errors"]:
