@@ -96,6 +96,32 @@ def test_a_restore_makes_the_cache_and_the_leaderboard_begin_anew(
     assert shop.get("/cart", headers=session).status_code == 401
 
 
+@pytest.mark.hurried
+def test_a_copy_of_files_that_is_put_back_makes_the_cache_begin_anew(
+    make_shop: Make, database_copy: str, settings: dict[str, str]
+) -> None:
+    """Within one server it has the identity, the transactions and the life of the original."""
+
+    def command(sql: str) -> None:
+        with shop.app.app_context():
+            db.engine.dispose()
+        dumps.run("psql", "--command", sql, url=settings["DATABASE_URL"])
+
+    shop = make_shop(DATABASE_URL=database_copy)
+    product = shop.create_product(price="1.00")["id"]
+    command("CREATE DATABASE copy_kept TEMPLATE copy")
+    assert shop.patch(f"/products/{product}", price="2.00").status_code == 200
+    assert shop.get(f"/products/{product}").get_json()["price"] == "2.00"
+    command("DROP DATABASE copy WITH (FORCE)")
+    command("ALTER DATABASE copy_kept RENAME TO copy")
+
+    def is_restored() -> bool:
+        answer = shop.get(f"/products/{product}")
+        return answer.status_code == 200 and answer.get_json()["price"] == "1.00"
+
+    await_true(is_restored, seconds=5)  # a process looks at the database every 0.25 s
+
+
 # A dump under load, restored into another installation
 
 

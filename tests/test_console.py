@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,9 @@ import psycopg2
 import pytest
 from conftest import ADMIN_KEY, await_true
 
-from shop.console import worker_tasks
+from shop.console import fleet, worker_tasks
 from shop.console.history import History
+from shop.console.host_report import HostReport
 from shop.console.kept import Kept
 from shop.console.reporter import Reporter
 
@@ -313,7 +315,7 @@ def test_those_who_ask_meanwhile_get_the_value_of_before() -> None:
     with ThreadPoolExecutor() as pool:
         slow = pool.submit(kept.get, compute)
         assert begun.wait(60)
-        assert kept.get(lambda: 3) is None
+        assert kept.get(lambda: 3) == 1
         end.set()
         assert slow.result() == 2
     assert kept.get(lambda: 4) == 4
@@ -356,3 +358,15 @@ def test_a_report_that_cannot_be_written_reaches_other_hosts(
     reporter.release()
     assert caplog.text.count("Workers are not told of each other") == 1
     assert [one["host"] for one in status(a_shop)["hosts"]] == ["host:1"]
+
+
+def test_the_hour_of_a_host_that_is_gone_ends_too(a_shop: Shop) -> None:
+    now = int(time.time()) // 60 * 60
+    minutes = [(now - 60 * ago, {"requests": 10}) for ago in range(90)]
+    gone = HostReport(
+        host="gone:1", master=1, version="0.1.0", started_at=0, made_at=0, minutes=minutes
+    )
+    with a_shop.app.app_context():
+        fleet.publish(gone)
+    found = status(a_shop)["minutes"]
+    assert 600 <= sum(one["requests"] for one in found) < 700

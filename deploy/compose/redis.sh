@@ -17,7 +17,7 @@ service=$(hash_of redis_password)
 monitor=$(hash_of monitor_password)
 cat > /tmp/users.acl <<END
 user default on #$administrator ~* &* +@all
-user shop on #$service${REDIS_KEY_PREFIX:+ ~$REDIS_KEY_PREFIX*} ~products:* ~categories:* ~session:* ~key:* ~stats:* ~values:* ~rate_limit:* ~{products:trending:* ~shop:owner ~ops:* +evalsha +eval +info +time +mget +get +set +append +strlen +getrange +setrange +setbit +del +incrby +pexpire +ping +exists +unlink +expire +zadd +zincrby +zscore +zrevrange +zunionstore +zremrangebyrank +ttl +scan +client|tracking
+user shop on #$service${REDIS_KEY_PREFIX:+ ~$REDIS_KEY_PREFIX*} ~products:* ~categories:* ~session:* ~key:* ~stats:* ~values:* ~rate_limit:* ~{products:trending:* ~shop:owner ~ops:* +evalsha +eval +info +time +mget +get +set +append +strlen +getrange +setrange +setbit +del +incrby +pexpire +ping +exists +unlink +expire +zadd +zincrby +zscore +zrevrange +zunionstore +zremrangebyrank +ttl +scan +client|tracking +cluster|slots +command
 user monitor on #$monitor +ping +info +client|setname +slowlog|get +slowlog|len +latency|latest +latency|histogram
 END
 # Of a replica: how it logs in to its master, and the name that sentinels tell of it.

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 # One life of a database; NULL on a server in recovery. Each part changes with an event that changes
 # no other part:
 # - the system identifier: another database under the same name;
+# - the number of the database in its server: a copy of files within it (CREATE DATABASE … TEMPLATE)
+#   that has got the name of the original;
 # - the timeline of the log that is written now (the last checkpoint has an older one after a
 #   promotion): a promotion, or a restored backup;
 # - the start of the server: the promotion of another standby, which gets the same timeline;
@@ -51,6 +53,7 @@ LIFE_SQL = """
     CASE WHEN NOT pg_is_in_recovery() THEN concat_ws(
         '/',
         (SELECT system_identifier FROM pg_control_system()),
+        (SELECT oid FROM pg_database WHERE datname = current_database()),
         left(pg_walfile_name(pg_current_wal_lsn()), 8),
         extract(epoch FROM pg_postmaster_start_time()),
         pg_last_wal_replay_lsn()
@@ -65,7 +68,7 @@ class InstallationStatus(NamedTuple):
     """The facts in the database that decide whether the cache may answer."""
 
     identity: str
-    written_by: str | None  # the transaction that has written the identity: another in each copy
+    written_by: str | None  # the transaction that has written the identity: another in each restore
     life: str | None  # None: the server is in recovery
     outbox_is_empty: bool
 

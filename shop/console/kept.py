@@ -27,9 +27,11 @@ class Kept(Generic[Value]):
         """
         if time.monotonic() >= self._due and self._lock.acquire(blocking=False):
             try:
-                self._value = None
                 self._value = compute()
                 self._due = time.monotonic() + self._seconds
+            except BaseException:
+                self._value = None
+                raise
             finally:
                 self._lock.release()
         return self._value

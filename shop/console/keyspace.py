@@ -16,7 +16,7 @@ from shop.config import current_settings
 from shop.extensions import cache
 from shop.limits import records
 from shop.redis import redis_connection
-from shop.redis.server_info import ServerInfo, masters, server_infos
+from shop.redis.server_info import ServerInfo, masters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -81,9 +81,10 @@ def read() -> Keyspace:
 def _sample(client: Any) -> tuple[list[bytes], list[ServerInfo]]:
     """Return some keys, each once, and what the servers say of themselves."""
     keys: set[bytes] = set()
-    for server in masters(client):
+    servers = masters(client)
+    for server, _ in servers:
         keys.update(islice(server.scan_iter(count=SCAN_COUNT), SCANS * SCAN_COUNT))
-    return sorted(keys), server_infos(client)
+    return sorted(keys), [info for _, info in servers]
 
 
 def _entries_of(function: Memoized, names: Iterable[bytes]) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from shop.extensions import cache
 from shop.limits.policies import POLICIES
 
 from .counts import quantile_milliseconds
-from .history import MINUTES_MAX
+from .history import MINUTE, MINUTES_MAX
 from .notable import FAILED_MAX, SLOW_MAX
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def time_of(at: float) -> datetime:
 
 
 def counts_of_hour(reports: Iterable[Seen]) -> Counts:
-    return _sum(counts for one in reports for _, counts in one.report.minutes)
+    return _sum(_minutes_of_hour(reports).values())
 
 
 def traffic(reports: Iterable[Seen]) -> dict[str, Any]:
@@ -52,11 +53,17 @@ def traffic(reports: Iterable[Seen]) -> dict[str, Any]:
 
 def minutes(reports: Iterable[Seen]) -> list[dict[str, Any]]:
     """Return each minute of the last hour in which anything was counted."""
+    return [_minute(at, counts) for at, counts in sorted(_minutes_of_hour(reports).items())]
+
+
+def _minutes_of_hour(reports: Iterable[Seen]) -> dict[int, Counts]:
+    """Add up the minutes of the last hour; a host that is gone has older ones, too."""
     found: dict[int, Counts] = {}
     for one in reports:
         for at, counts in one.report.minutes:
-            found.setdefault(at, Counter()).update(counts)
-    return [_minute(at, found[at]) for at in sorted(found)[-MINUTES_MAX:]]
+            if at > time.time() - MINUTES_MAX * MINUTE:
+                found.setdefault(at, Counter()).update(counts)
+    return found
 
 
 def _minute(at: int, counts: Counts) -> dict[str, Any]:

@@ -217,11 +217,12 @@ def _health() -> dict[str, str]:
 
 def _mode() -> dict[str, Any]:
     mode = limit_mode()
+    until = mode.ends_at  # another thread may end it meanwhile
     return {
         "is_enabled": current_settings().rate_limit_enabled,
         "mode": mode.current,
         "configured_mode": mode.configured,
-        "mode_until": mode.ends_at and parts.time_of(mode.ends_at),
+        "mode_until": until and parts.time_of(until),
     }
 
 

@@ -186,13 +186,14 @@ const ofLimits = ({ limits }) => {
 
 const ofHosts = ({ hosts }) => {
   const found = [];
+  const there = hosts.filter((host) => host.seen_seconds_ago <= 30);
   for (const host of hosts) {
-    if (host.seen_seconds_ago > 30)
+    if (host.seen_seconds_ago > 30 && host.seen_seconds_ago < 600) // one that left is gone for longer
       found.push(["warn", `${host.host} has not been heard of for ${duration(host.seen_seconds_ago)}.`, "service-down"]);
     else if (host.requests_waiting)
       found.push(["warn", `${plural(host.requests_waiting, "request waits", "requests wait")} for a thread at ${host.host}.`, "requests-waiting"]);
   }
-  if (new Set(hosts.map((host) => host.version)).size > 1) found.push(["warn", "The hosts have different versions.", null]);
+  if (new Set(there.map((host) => host.version)).size > 1) found.push(["warn", "The hosts have different versions.", null]);
   return found;
 };
 
