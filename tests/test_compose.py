@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -292,58 +293,49 @@ def test_redis_cli_in_the_container_logs_in_as_the_administrator(tmp_path: Path)
 # PostgreSQL
 
 
-def test_the_role_of_the_service_reads_and_writes_rows_and_does_nothing_else(
-    postgres: Postgres, tmp_path: Path
-) -> None:
-    for name in ("postgres_password", "database_password"):
-        (tmp_path / name).write_text("it's \\ $word\n")
+@contextmanager
+def role_made(
+    postgres: Postgres, directory: Path, script: str, role: str, **changes: str
+) -> Iterator[dict[str, str]]:
+    """Make a role by a script, twice as at two starts; yield libpq's variables of the server."""
+    for name in ("postgres_password", "database_password", "monitor_password"):
+        (directory / name).write_text("it's \\ $word\n")
     psql = shutil.which("psql") or programs.find_postgres()[0] / "psql"
-    # The suite's server has an owner that is called shop.
-    script = script_at(
-        tmp_path, "roles.sh", **{"psql ": f"{psql} ", "ROLE shop": "ROLE few", "'shop'": "'few'",
-        "TO shop": "TO few"},
-    )  # fmt: skip
-    connection = psycopg2.connect(postgres.url)
-    connection.autocommit = True
-    place = connection.info
-    login = {"PGHOST": place.host, "PGPORT": str(place.port), "PGUSER": place.user}
-    owner = connection.cursor()
-    owner.execute("CREATE DATABASE roles")
-    try:
-        for _ in range(2):  # it runs at each start
-            subprocess.run(["sh", script], env={**login, "PGDATABASE": "roles"}, check=True)
-        check_the_role(login)
-    finally:
-        owner.execute("DROP DATABASE roles WITH (FORCE)")
-        owner.execute("DROP ROLE few")
-        connection.close()
-
-
-def test_the_role_of_monitoring_reads_statistics_and_no_row(
-    postgres: Postgres, tmp_path: Path
-) -> None:
-    for name in ("postgres_password", "monitor_password"):
-        (tmp_path / name).write_text("it's \\ $word\n")
-    psql = shutil.which("psql") or programs.find_postgres()[0] / "psql"
-    script = script_at(tmp_path, "monitor-role.sh", **{"psql ": f"{psql} "})
+    program = script_at(directory, script, **{"psql ": f"{psql} ", **changes})
     owner = psycopg2.connect(postgres.url)
     owner.autocommit = True
     place = owner.info
     login = {"PGHOST": place.host, "PGPORT": str(place.port), "PGUSER": place.user}
     cursor = owner.cursor()
-    cursor.execute("CREATE DATABASE watched")
+    cursor.execute("CREATE DATABASE roles")
     try:
-        for _ in range(2):  # it runs at each start
-            subprocess.run(["sh", script], env={**login, "PGDATABASE": "watched"}, check=True)
-        check_monitoring(login)
+        for _ in range(2):
+            subprocess.run(["sh", program], env={**login, "PGDATABASE": "roles"}, check=True)
+        yield login
     finally:
-        cursor.execute("DROP DATABASE watched WITH (FORCE)")
-        cursor.execute("DROP ROLE monitor")
+        cursor.execute("DROP DATABASE roles WITH (FORCE)")
+        cursor.execute(f"DROP ROLE {role}")
         owner.close()
 
 
+def test_the_role_of_the_service_reads_and_writes_rows_and_does_nothing_else(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    # The suite's server has an owner that is called shop.
+    few = {"ROLE shop": "ROLE few", "'shop'": "'few'", "TO shop": "TO few"}
+    with role_made(postgres, tmp_path, "roles.sh", "few", **few) as login:
+        check_the_role(login)
+
+
+def test_the_role_of_monitoring_reads_statistics_and_no_row(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    with role_made(postgres, tmp_path, "monitor-role.sh", "monitor") as login:
+        check_monitoring(login)
+
+
 def check_monitoring(login: dict[str, str]) -> None:
-    place = f"host={login['PGHOST']} port={login['PGPORT']} dbname=watched"
+    place = f"host={login['PGHOST']} port={login['PGPORT']} dbname=roles"
     with psycopg2.connect(place, user=login["PGUSER"]) as owner, owner.cursor() as cursor:
         cursor.execute("CREATE TABLE rows (id serial PRIMARY KEY)")
     owner.close()

@@ -14,7 +14,7 @@ import shutil
 import socket
 import sys
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,14 +26,13 @@ from dev.demo.seed import DEMO_ORDERS, DEMO_PRODUCTS, DEMO_SEED
 from dev.settings import setting_names
 from shop import create_app, read_settings
 from shop.config import ROOT, RUNNING_ENV, settings_from_files
-from shop.environment import SettingError
 from shop.extensions import cache, db
 from shop.logs import dropped_line
 from shop.output import write_in_background
 from shop.redis import redis_connection
 
 from . import EmbeddedError
-from .foreground import StopFlag, await_end, say
+from .foreground import StopFlag, run_in_foreground, say
 from .home import Home
 from .servers import Postgres, Redis, Server, SupervisedProcess
 
@@ -65,15 +64,7 @@ BANNER = """
 
 def main() -> None:
     write_in_background(dropped_line)
-    stop = StopFlag.of_signals()
-    try:
-        with ExitStack() as stack:
-            children = _start(stack, stop)
-            await_end(children, stop)
-            with suppress(OSError):  # the terminal may be closed
-                say("stopping")
-    except (EmbeddedError, SettingError) as error:
-        raise SystemExit(f"make run: {error}") from None
+    run_in_foreground("make run", _start)
 
 
 def _start(stack: ExitStack, stop: StopFlag) -> list[Server | SupervisedProcess]:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
+
+from shop.environment import SettingError
 
 from . import EmbeddedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .servers import Server, SupervisedProcess
+
+    # Starts processes, which the end of the stack stops.
+    Start = Callable[[ExitStack, "StopFlag"], Sequence[Server | SupervisedProcess]]
 
 
 class StopFlag:
@@ -39,6 +45,18 @@ class StopFlag:
         if not self._set:
             time.sleep(seconds)
         return self._set
+
+
+def run_in_foreground(command: str, start: Start) -> None:
+    """Run what `start` starts until a signal comes; end `command` with one line if that fails."""
+    stop = StopFlag.of_signals()
+    try:
+        with ExitStack() as stack:
+            await_end(start(stack, stop), stop)
+            with suppress(OSError):  # the terminal may be closed
+                say("stopping")
+    except (EmbeddedError, SettingError) as error:
+        raise SystemExit(f"{command}: {error}") from None
 
 
 def await_end(children: Sequence[Server | SupervisedProcess], stop: StopFlag) -> None:

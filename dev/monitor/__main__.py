@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING
 import psycopg2
 
 from dev.embedded import EmbeddedError
-from dev.embedded.foreground import StopFlag, await_end, say
+from dev.embedded.foreground import StopFlag, run_in_foreground, say
 from dev.embedded.home import Home
 from dev.embedded.servers import SupervisedProcess
 from shop import read_settings
 from shop.config import ROOT, RUNNING_ENV, settings_from_files
-from shop.environment import SettingError
 
 from .programs import HOST, is_usable, known_programs, without_driver
 
@@ -43,15 +42,7 @@ NOT_RUNNING = "nothing runs in this checkout: start make run in another terminal
 
 
 def main() -> None:
-    stop = StopFlag.of_signals()
-    try:
-        with ExitStack() as stack:
-            children = _start(stack, stop)
-            await_end(children, stop)
-            with suppress(OSError):  # the terminal may be closed
-                say("stopping")
-    except (EmbeddedError, SettingError) as error:
-        raise SystemExit(f"make monitor: {error}") from None
+    run_in_foreground("make monitor", _start)
 
 
 def _start(stack: ExitStack, stop: StopFlag) -> list[SupervisedProcess]:

@@ -44,6 +44,19 @@ def find_chromium() -> str | None:
     return next(filter(None, found), None)
 
 
+# Lets a script of a page wait for what it looks for.
+UNTIL = """
+const until = async (find, what) => {
+  for (const began = Date.now(); Date.now() - began < 60_000; ) {
+    const found = find();
+    if (found) return found;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`There is no ${what}`);
+};
+"""
+
+
 class Chromium:
     """A browser; it ends when its pipe is closed, so also when the tests are killed."""
 

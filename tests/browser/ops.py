@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
+from chromium import UNTIL
 from conftest import ADMIN_KEY
 
 if TYPE_CHECKING:
@@ -17,22 +18,17 @@ if TYPE_CHECKING:
     from dev.embedded.servers import Postgres
 
 KEYS = {"Tab": 9, "Enter": 13, "Escape": 27}  # with their codes
-PRELUDE = """
+PRELUDE = (
+    UNTIL
+    + """
 const place = (id) => document.getElementById(id);
-const until = async (find, what) => {
-  for (const began = Date.now(); Date.now() - began < 60_000; ) {
-    const found = find();
-    if (found) return found;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`There is no ${what}`);
-};
 const enter = (key) => {
   place("key").value = key;
   place("login").requestSubmit();
 };
 const shown = () => until(() => !place("state").hidden, "state");
 """
+)
 
 
 class OpsPage:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from chromium import UNTIL
 from conftest import ADMIN_KEY
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ README = Path(__file__).parents[2] / "README.md"
 EDGE = pytest.mark.parametrize("edge", ["true", "false"], ids=["with the edge", "without it"])
 CUSTOMER = {"name": "Sample Customer", "email": "customer@example.com", "address": "1 Way"}
 # What each script of a page begins with.
-PRELUDE = """
+PRELUDE = (
+    UNTIL
+    + """
 const call = async (method, path, { token, body, headers = {} } = {}) => {
   const sent = { ...headers };
   if (token) sent["Authorization"] = `Bearer ${token}`;
@@ -42,17 +45,10 @@ const call = async (method, path, { token, body, headers = {} } = {}) => {
     body: text && JSON.parse(text),
   };
 };
-const until = async (find, what) => {
-  for (const began = Date.now(); Date.now() - began < 60_000; ) {
-    const found = find();
-    if (found) return found;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`There is no ${what}`);
-};
 const element = (selector, inside = document) =>
   until(() => inside.querySelector(selector), selector);
 """
+)
 
 
 class Blank(BaseHTTPRequestHandler):
