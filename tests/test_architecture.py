@@ -27,7 +27,7 @@ BESIDES |= {
 }
 BESIDES["search"] |= {"suggestions"}
 BESIDES["console"] = {
-    "clients", "counts", "fleet", "health", "host_report", "kept", "keyspace", "parts",
+    "clients", "counts", "fleet", "health", "host_report", "cached_value", "keyspace", "parts",
     "reporter", "worker_tasks",
 }  # fmt: skip
 WITHOUT = {("keys", "routes"), ("keys", "schemas"), ("stats", "models")}

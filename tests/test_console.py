@@ -18,9 +18,9 @@ import pytest
 from conftest import ADMIN_KEY, await_true
 
 from shop.console import fleet, worker_tasks
+from shop.console.cached_value import CachedValue
 from shop.console.history import History
 from shop.console.host_report import HostReport
-from shop.console.kept import Kept
 from shop.console.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -303,8 +303,8 @@ def test_a_locked_table_holds_up_one_part_and_no_other(make_shop: Make, postgres
 
 def test_those_who_ask_meanwhile_get_the_value_of_before() -> None:
     """A slow look at the database holds one thread of a worker, and not all."""
-    kept: Kept[int] = Kept(seconds=0)
-    assert kept.get(lambda: 1) == 1
+    cached: CachedValue[int] = CachedValue(seconds=0)
+    assert cached.get(lambda: 1) == 1
     begun, end = threading.Event(), threading.Event()
 
     def compute() -> int:
@@ -313,12 +313,12 @@ def test_those_who_ask_meanwhile_get_the_value_of_before() -> None:
         return 2
 
     with ThreadPoolExecutor() as pool:
-        slow = pool.submit(kept.get, compute)
+        slow = pool.submit(cached.get, compute)
         assert begun.wait(60)
-        assert kept.get(lambda: 3) == 1
+        assert cached.get(lambda: 3) == 1
         end.set()
         assert slow.result() == 2
-    assert kept.get(lambda: 4) == 4
+    assert cached.get(lambda: 4) == 4
 
 
 def test_counts_that_could_not_be_read_are_not_counted_twice() -> None:

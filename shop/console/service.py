@@ -27,12 +27,12 @@ from shop.stats import service as stats
 from shop.version import VERSION
 
 from . import fleet, keyspace, parts, worker_tasks
+from .cached_value import CachedValue
 from .clients import top_clients
 from .counts import current_counts
 from .fleet import Seen
 from .health import health_monitor
 from .host_report import HostReport
-from .kept import Kept
 from .reporter import read_report
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ ALL = "all"  # in place of a family
 TOP_MAX = 10  # clients, and products
 RECORDS_MAX = 2000  # clients of which the top is found; on a cluster each is a round trip
 CLUSTER_RECORDS_MAX = 200
-KEPT_SECONDS = 10.0  # a look at all of Redis, or at the orders of the day, answers for so long
+CACHED_SECONDS = 10.0  # a look at all of Redis, or at the orders of the day, answers for so long
 
 Part = TypeVar("Part")
 
@@ -57,7 +57,7 @@ def status() -> dict[str, Any]:
     limit_mode().refresh()
     reports, scope = _reports()
     hour = parts.counts_of_hour(reports)
-    in_redis = _of_redis(lambda: _kept("keyspace").get(keyspace.read))
+    in_redis = _of_redis(lambda: _cached_value("keyspace").get(keyspace.read))
     in_database = _of_database()
     return {
         "as_of": datetime.now(UTC),
@@ -157,7 +157,7 @@ def _of_database() -> dict[str, Any]:
     """Return the parts that PostgreSQL has; None from the first that fails, so that one waits."""
     reads: dict[str, Callable[[], Any]] = {
         "outbox": _outbox,
-        "orders": lambda: _kept("orders").get(_orders_of_today),
+        "orders": lambda: _cached_value("orders").get(_orders_of_today),
         "selling": _selling,
         "tasks": _tasks,
     }
@@ -171,9 +171,9 @@ def _of_database() -> dict[str, Any]:
     return found
 
 
-def _kept(name: str) -> Kept[Any]:
-    kept: dict[str, Kept[Any]] = current_app.extensions.setdefault("shop.console", {})
-    return kept.setdefault(name, Kept(KEPT_SECONDS))
+def _cached_value(name: str) -> CachedValue[Any]:
+    values: dict[str, CachedValue[Any]] = current_app.extensions.setdefault("shop.console", {})
+    return values.setdefault(name, CachedValue(CACHED_SECONDS))
 
 
 def _reports() -> tuple[list[Seen], str]:

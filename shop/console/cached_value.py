@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 
-class Kept(Generic[Value]):
+class CachedValue(Generic[Value]):
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._lock = threading.Lock()
